@@ -1,0 +1,345 @@
+"""Networks that turn an image into grids of descriptors.
+
+A network joins by one `Architecture` entry in `ARCHITECTURES`: how to build it, which of its modules are layers
+worth asking, and what it expects as input. Receptive fields are derived from its graph, never typed in.
+Images are not squeezed: the convolutional part runs on the whole picture at its own size.
+"""
+
+import dataclasses
+import hashlib
+import operator
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from jaxtyping import Float, UInt8
+from safetensors.torch import load_file
+from torch import fx, nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
+
+from corrcore.geometry import FeatureGrid, ReceptiveField, Window
+
+Image = UInt8[np.ndarray, "height width 3"]
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
+
+
+class WeightsNotFoundError(FileNotFoundError):
+    """A network's weights are not on this machine. The text says where we looked and how to get them."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What must be known of a network to ask its layers.
+
+    `layers` and `vectors` map the name shown to people to the module whose output it is: `layers` are grids,
+    `vectors` describe a whole image squeezed to `vector_size` pixels a side (fully connected layers).
+    Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` names a file of ours with the weights of
+    all `layers`; `checkpoint` is torchvision's download with everything.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    layers: Mapping[str, str]
+    default_layers: tuple[str, ...]
+    checkpoint: str
+    vectors: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    vector_size: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    embedded: str | None = None
+
+
+def _vgg16_layers() -> dict[str, str]:
+    layers, index = {}, 0
+    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
+        for convolution in range(1, convolutions + 1):
+            layers[f"conv{block}_{convolution}"] = f"features.{index + 1}"
+            index += 2
+        layers[f"pool{block}"] = f"features.{index}"
+        index += 1
+    return layers
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="alexnet",
+            build=torchvision.models.alexnet,
+            layers={
+                "conv1": "features.1",
+                "pool1": "features.2",
+                "conv2": "features.4",
+                "pool2": "features.5",
+                "conv3": "features.7",
+                "conv4": "features.9",
+                "conv5": "features.11",
+                "pool5": "features.12",
+            },
+            default_layers=("conv3", "conv4", "conv5"),
+            vectors={"fc6": "classifier.2", "fc7": "classifier.5"},
+            checkpoint="alexnet-owt-7be5be79.pth",
+            embedded="alexnet_conv.safetensors",
+        ),
+        Architecture(
+            name="vgg16",
+            build=torchvision.models.vgg16,
+            layers=_vgg16_layers(),
+            default_layers=("conv3_3", "conv4_3", "conv5_3"),
+            vectors={"fc6": "classifier.1", "fc7": "classifier.4"},
+            checkpoint="vgg16-397923af.pth",
+        ),
+    )
+}
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Backbone:
+    """A network with its weights, on a device. Made by `load`.
+
+    `digest` names the weights in use: results are cached under it.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.architecture = architecture
+        self.name = architecture.name
+        self.device = torch.device(device) if device is not None else default_device()
+        self.dtype = dtype
+        self.digest = _digest(weights)
+        with torch.device("meta"):
+            model = architecture.build()
+        self._model = model.eval().requires_grad_(False)
+        self._weights = weights
+        self._extractors: dict[tuple[str, ...], nn.Module] = {}
+        chains = _chains(model, weights)
+        self.layers = tuple(name for name, node in architecture.layers.items() if node in chains)
+        self.vectors = tuple(name for name, node in architecture.vectors.items() if node in chains)
+        self._chains = {name: chain for name in self.layers if (chain := chains[architecture.layers[name]]) is not None}
+        scale = 1 / (255 * torch.tensor(architecture.std))
+        shift = -torch.tensor(architecture.mean) / torch.tensor(architecture.std)
+        self._scale, self._shift = (value.to(self.device, dtype).view(1, 3, 1, 1) for value in (scale, shift))
+
+    def receptive_field(self, layer: str) -> ReceptiveField:
+        """Size, stride and offset of a layer, derived from the network's graph."""
+        return self._chain(layer).field
+
+    def smallest_side(self, layer: str) -> int:
+        """The shortest image side, in pixels, for which the layer has at least one cell."""
+        needed = 1
+        for window in reversed(self._chain(layer).windows):
+            needed = (needed - 1) * window.stride + (window.size - 1) * window.dilation + 1 - 2 * window.padding
+            needed = max(needed, 1)
+        return needed
+
+    def extract(self, image: Image, layers: Sequence[str]) -> dict[str, FeatureGrid]:
+        """The descriptors of an RGB image in each of `layers`, after the layer's ReLU."""
+        return self.extract_batch([image], layers)[0]
+
+    def extract_batch(self, images: Sequence[Image], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
+        """`extract` for several images of one size in one pass.
+
+        Raises ValueError for an unknown layer, images of different sizes, or one too small for a layer.
+        """
+        if not images:
+            return []
+        height, width = images[0].shape[:2]
+        if any(image.shape != images[0].shape for image in images):
+            sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
+            msg = f"images of one batch must have one size; got {', '.join(sizes)} px."
+            raise ValueError(msg)
+        for layer in layers:
+            smallest = self.smallest_side(layer)
+            if min(height, width) < smallest:
+                msg = (
+                    f"an image must be at least {smallest} x {smallest} px for {layer} of {self.name}; "
+                    f"got {width} x {height} px. Use a larger picture or an earlier layer."
+                )
+                raise ValueError(msg)
+        outputs = self._run(self._input(np.stack(images)), tuple(layers))
+        grids = {layer: outputs[layer].permute(0, 2, 3, 1) for layer in layers}
+        return [
+            {
+                layer: FeatureGrid(grid[i], self.receptive_field(layer), (width, height), layer)
+                for layer, grid in grids.items()
+            }
+            for i in range(len(images))
+        ]
+
+    def vector(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
+        """A fully connected layer's description of the whole image, squeezed to the network's own input size."""
+        if layer in self.architecture.vectors and layer not in self.vectors:
+            raise WeightsNotFoundError(_how_to_get(self.architecture, f"{layer} of {self.name}"))
+        if layer not in self.vectors:
+            msg = f"vector layer of {self.name} must be one of {', '.join(self.vectors) or 'none'}; got {layer!r}."
+            raise ValueError(msg)
+        side = self.architecture.vector_size
+        pixels = self._input(image[None])
+        pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
+        return self._run(pixels, (layer,))[layer][0]
+
+    def _chain(self, layer: str) -> "_Chain":
+        try:
+            return self._chains[layer]
+        except KeyError:
+            msg = f"layer of {self.name} must be one of {', '.join(self.layers)}; got {layer!r}."
+            raise ValueError(msg) from None
+
+    def _input(self, images: UInt8[np.ndarray, "batch height width 3"]) -> torch.Tensor:
+        # Height-width-channel pixels are channels_last as they lie: no copy is made to get there.
+        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).to(self.dtype)
+        return torch.addcmul(self._shift, pixels, self._scale)
+
+    def _run(self, pixels: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        extractor = self._extractors.get(layers)
+        if extractor is None:
+            nodes = {**self.architecture.layers, **self.architecture.vectors}
+            extractor = create_feature_extractor(self._model, {nodes[layer]: layer for layer in layers})
+            names = dict(extractor.named_parameters()) | dict(extractor.named_buffers())
+            weights = {name: self._weights[name] for name in names if name in self._weights}
+            extractor.load_state_dict(weights, assign=True)
+            extractor = extractor.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+            self._extractors[layers] = extractor.eval().requires_grad_(False)
+        with torch.inference_mode():
+            return extractor(pixels)
+
+
+def load(
+    name: str = "alexnet",
+    *,
+    weights: Mapping[str, torch.Tensor] | str | os.PathLike | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Backbone:
+    """A network of the registry, ready to describe images.
+
+    `weights` may be a state dict or a ``.safetensors`` file under torchvision's names. By default torchvision's
+    full checkpoint is used where it has been downloaded, else the convolutional weights embedded with this
+    package (AlexNet). Nothing is ever fetched from the network.
+
+    Raises ValueError for an unknown name and WeightsNotFoundError when there are no weights on this machine.
+
+    >>> import numpy as np
+    >>> from corrcore import backbones
+    >>> alexnet = backbones.load("alexnet", device="cpu")
+    >>> grids = alexnet.extract(np.zeros((240, 320, 3), np.uint8), ["conv3", "conv5"])
+    >>> grids["conv5"].descriptors.shape, grids["conv5"].field
+    (torch.Size([14, 19, 256]), ReceptiveField(size=163, stride=16, offset=15.0))
+    """
+    if name not in ARCHITECTURES:
+        msg = f"backbone must be one of {', '.join(ARCHITECTURES)}; got {name!r}."
+        raise ValueError(msg)
+    architecture = ARCHITECTURES[name]
+    if isinstance(weights, (str, os.PathLike)):
+        weights = load_file(weights)
+    return Backbone(architecture, weights or _find_weights(architecture), device=device, dtype=dtype)
+
+
+def _checkpoint(architecture: Architecture) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / architecture.checkpoint
+
+
+def _find_weights(architecture: Architecture) -> Mapping[str, torch.Tensor]:
+    checkpoint = _checkpoint(architecture)
+    if checkpoint.is_file():
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if architecture.embedded is not None:
+        return load_file(EMBEDDED_WEIGHTS / architecture.embedded)
+    raise WeightsNotFoundError(_how_to_get(architecture, f"the weights of {architecture.name}"))
+
+
+def _how_to_get(architecture: Architecture, what: str) -> str:
+    return (
+        f"{what} need torchvision's checkpoint {_checkpoint(architecture)}, which is not there; get it on a machine "
+        f"with a network by `python -c \"import torchvision; torchvision.models.get_model('{architecture.name}', "
+        "weights='DEFAULT')\"`."
+    )
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        state.update(f"{name} {tuple(weights[name].shape)} {weights[name].dtype}".encode())
+        state.update(weights[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """How a node sees the input: its receptive field, and the windows of one path to it."""
+
+    field: ReceptiveField
+    windows: tuple[Window, ...] = ()
+
+    def through(self, window: Window) -> "_Chain":
+        return _Chain(self.field.through(window), (*self.windows, window))
+
+
+def _one(value: int | tuple[int, ...]) -> int:
+    values = value if isinstance(value, tuple) else (value,)
+    if len(set(values)) != 1:
+        msg = f"windows must be square and padded evenly; got {values}."
+        raise ValueError(msg)
+    return values[0]
+
+
+def _window(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> Window:
+    if isinstance(module.padding, str):
+        msg = f"padding must be given in pixels, not as {module.padding!r}."
+        raise TypeError(msg)
+    return Window(
+        size=_one(module.kernel_size),
+        stride=_one(module.stride),
+        padding=_one(module.padding),
+        dilation=1 if isinstance(module, nn.AvgPool2d) else _one(module.dilation),
+    )
+
+
+_POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Dropout, nn.Identity, nn.LocalResponseNorm)
+_JOINS = {torch.add, operator.add, operator.iadd, torch.cat}
+
+
+def _chains(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, _Chain | None]:
+    """What every node whose weights are known sees, under torchvision's node names; None: the whole image."""
+    tracer = NodePathTracer()
+    graph = tracer.trace(model)
+    modules = dict(model.named_modules())
+    chains: dict[fx.Node, _Chain | None] = {}
+    for node in graph.nodes:
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        known = module is None or all(f"{node.target}.{name}" in weights for name, _ in module.named_parameters())
+        if not known or any(source not in chains for source in node.all_input_nodes):
+            continue
+        inputs = [chains[source] for source in node.all_input_nodes]
+        bounded = [chain for chain in inputs if chain is not None]
+        chains[node] = None
+        if node.op == "placeholder":
+            chains[node] = _Chain(ReceptiveField.identity())
+        elif not bounded or len(bounded) < len(inputs):
+            continue
+        elif isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+            chains[node] = bounded[0].through(_window(module))
+        elif isinstance(module, _POINTWISE):
+            chains[node] = bounded[0]
+        elif node.target in _JOINS:
+            field = bounded[0].field
+            for other in bounded[1:]:
+                field = field.union(other.field)
+            chains[node] = _Chain(field, bounded[0].windows)
+    return {tracer.node_to_qualname[node]: chain for node, chain in chains.items() if node.op != "output"}

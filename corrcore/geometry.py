@@ -1,0 +1,195 @@
+"""Where a cell of a layer lies in the image: receptive fields, their centres, and the patches cells own.
+
+A *cell* is one position of a layer's grid. Its *receptive field* is every input pixel that is path-connected
+to it; its *patch* is the much smaller square, one stride wide, that it stands for when an image is rebuilt
+from cells (Long, Zhang and Darrell 2014, Section 3). Both are centred on the *receptive-field centre*.
+
+All half-pixel arithmetic of receptive fields lives here. Pixel centres are at integers, the origin is the
+centre of the top-left pixel.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+
+class Box(NamedTuple):
+    """A half-open rectangle of whole pixels: ``image[box.top:box.bottom, box.left:box.right]``."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    def clip(self, image_size: tuple[int, int]) -> "Box":
+        """The part of the box inside an image of ``(width, height)`` pixels; empty boxes have no area."""
+        width, height = image_size
+        left, right = (min(max(x, 0), width) for x in (self.left, self.right))
+        top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
+        return Box(left, top, right, bottom)
+
+    def inside(self, image_size: tuple[int, int]) -> bool:
+        """Whether every pixel of the box is a pixel of an image of ``(width, height)``."""
+        return self.clip(image_size) == self
+
+
+@dataclass(frozen=True)
+class Window:
+    """One convolution or pooling along one axis, in the units of its own input."""
+
+    size: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Cell ``i`` along an axis sees ``size`` pixels centred on pixel ``offset + stride * i``.
+
+    The same along both axes. ``offset`` is a whole or half pixel; `size` and `stride` are in pixels.
+
+    >>> from corrcore.geometry import ReceptiveField, Window
+    >>> conv1 = ReceptiveField.of_windows([Window(size=11, stride=4, padding=2)])
+    >>> conv1
+    ReceptiveField(size=11, stride=4, offset=3.0)
+    >>> conv1.centre(10)
+    43.0
+    >>> conv1.cell(44.0)
+    10.25
+    """
+
+    size: int
+    stride: int
+    offset: float
+
+    def __post_init__(self) -> None:
+        for name, value in (("size", self.size), ("stride", self.stride)):
+            if value < 1:
+                msg = f"{name} of a receptive field must be at least 1 pixel; got {value}."
+                raise ValueError(msg)
+
+    @classmethod
+    def identity(cls) -> "ReceptiveField":
+        """The input itself: each pixel sees itself."""
+        return cls(size=1, stride=1, offset=0.0)
+
+    @classmethod
+    def of_windows(cls, windows: Iterable[Window]) -> "ReceptiveField":
+        """The receptive field of a chain of windows, first layer first."""
+        field = cls.identity()
+        for window in windows:
+            field = field.through(window)
+        return field
+
+    def through(self, window: Window) -> "ReceptiveField":
+        """The receptive field one window further up the network.
+
+        With jump ``j`` between neighbouring inputs, a window of ``k`` taps adds ``(k - 1) * dilation * j`` pixels
+        and its padding moves the first cell ``padding * j`` pixels to the left.
+        """
+        reach = (window.size - 1) * window.dilation * self.stride
+        return ReceptiveField(
+            size=self.size + reach,
+            stride=self.stride * window.stride,
+            offset=self.offset + reach / 2 - window.padding * self.stride,
+        )
+
+    def union(self, other: "ReceptiveField") -> "ReceptiveField":
+        """The receptive field of a cell fed by both (branches that are added or concatenated)."""
+        if self.stride != other.stride:
+            msg = f"branches must share one stride to meet in a cell; got {self.stride} and {other.stride} pixels."
+            raise ValueError(msg)
+        first = min(f.offset - (f.size - 1) / 2 for f in (self, other))
+        last = max(f.offset + (f.size - 1) / 2 for f in (self, other))
+        return ReceptiveField(size=round(last - first) + 1, stride=self.stride, offset=(first + last) / 2)
+
+    def centre(self, cell: float) -> float:
+        """The pixel that is the middle of the receptive field of a (fractional) cell, along one axis."""
+        return self.offset + self.stride * cell
+
+    def cell(self, pixel: float) -> float:
+        """The fractional cell whose receptive field is centred on a pixel: the inverse of `centre`."""
+        return (pixel - self.offset) / self.stride
+
+    def _box(self, row: int, column: int, side: int) -> Box:
+        # An even side around a whole pixel has no middle: it reaches one pixel further left and up, so that
+        # patches of neighbouring cells tile the image.
+        left, top = (math.ceil(self.centre(cell) - side / 2) for cell in (column, row))
+        return Box(left, top, left + side, top + side)
+
+    def patch_box(self, row: int, column: int) -> Box:
+        """The square that a cell owns, one stride wide. Patches of all cells tile the image."""
+        return self._box(row, column, self.stride)
+
+    def field_box(self, row: int, column: int) -> Box:
+        """The receptive field of a cell; near the border it leaves the image (see `Box.clip`)."""
+        return self._box(row, column, self.size)
+
+
+@dataclass(frozen=True)
+class FeatureGrid:
+    """Descriptors on a regular grid over an image: what every extractor makes and every task takes.
+
+    ``image_size`` is ``(width, height)`` in pixels of the image that was described; `layer` names the source.
+    """
+
+    descriptors: Float[torch.Tensor, "rows columns channels"]
+    field: ReceptiveField
+    image_size: tuple[int, int]
+    layer: str
+
+    @property
+    def rows(self) -> int:
+        return self.descriptors.shape[0]
+
+    @property
+    def columns(self) -> int:
+        return self.descriptors.shape[1]
+
+    @property
+    def channels(self) -> int:
+        return self.descriptors.shape[2]
+
+    @property
+    def n_cells(self) -> int:
+        return self.rows * self.columns
+
+    def flat(self) -> Float[torch.Tensor, "cells channels"]:
+        """The descriptors row by row: cell ``row * columns + column``."""
+        return self.descriptors.reshape(-1, self.channels)
+
+    def centres(self) -> Float[np.ndarray, "rows columns 2"]:
+        """Receptive-field centres, (x, y) in pixels."""
+        x = self.field.centre(0) + self.field.stride * np.arange(self.columns, dtype=np.float64)
+        y = self.field.centre(0) + self.field.stride * np.arange(self.rows, dtype=np.float64)
+        return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
+
+    def nearest_cell(self, x: float, y: float) -> tuple[int, int]:
+        """The ``(row, column)`` whose receptive-field centre is nearest to a point; its patch holds the pixel."""
+        column, row = (math.floor(self.field.cell(pixel) + 0.5) for pixel in (x, y))
+        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+
+    def inner_cells(self) -> Int[np.ndarray, " cells"]:
+        """Flat numbers of the cells whose receptive field lies wholly inside the image.
+
+        The others see padding, which tells a network where the border is.
+        """
+        row, column = (
+            np.array([self.field.field_box(i, i).inside((length, length)) for i in range(count)])
+            for count, length in ((self.rows, self.image_size[1]), (self.columns, self.image_size[0]))
+        )
+        return np.flatnonzero(row[:, None] & column[None, :])

@@ -1,0 +1,249 @@
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from corrcore import backbones
+from corrcore.backbones import ARCHITECTURES, Architecture, Backbone, WeightsNotFoundError
+from corrcore.geometry import ReceptiveField
+
+ALEXNET_TABLE_1 = {
+    "conv1": (11, 4),
+    "conv2": (51, 8),
+    "conv3": (99, 16),
+    "conv4": (131, 16),
+    "conv5": (163, 16),
+    "pool5": (195, 32),
+}
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return backbones.load("alexnet", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_checkpoints(tmp_path, monkeypatch):
+    """What torchvision happens to have downloaded on this machine must not change what is tested."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+def photo(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def random_backbone(architecture: Architecture) -> Backbone:
+    """All weights positive, so that no gradient is stopped by a ReLU or cancelled."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.rand(value.shape, generator=generator, dtype=torch.float32) * 0.02
+        for name, value in architecture.build().state_dict().items()
+        if not name.startswith("classifier")
+    }
+    return Backbone(architecture, weights, device="cpu")
+
+
+def thin(model: nn.Module) -> nn.Module:
+    """The same windows with one positive channel, averaging for max pooling and no non-linearity.
+
+    Nothing then stops or cancels a gradient, so its support is exactly what is path-connected.
+    """
+    for name, module in model.named_children():
+        if isinstance(module, nn.Conv2d):
+            kernel, stride, padding = module.kernel_size, module.stride, module.padding
+            module = nn.Conv2d(1, 1, kernel, stride, padding, bias=False, dtype=torch.float64)  # type: ignore[arg-type]
+            nn.init.ones_(module.weight)
+            setattr(model, name, module)
+        elif isinstance(module, nn.MaxPool2d):
+            setattr(model, name, nn.AvgPool2d(module.kernel_size, module.stride, module.padding))
+        elif isinstance(module, (nn.ReLU, nn.BatchNorm2d)):
+            setattr(model, name, nn.Identity())
+        else:
+            thin(module)
+    return model
+
+
+def assert_support(cells: torch.Tensor, cell: tuple[int, int], pixels: torch.Tensor, field: ReceptiveField):
+    """The cell's gradient reaches every pixel of its field box in the image and no other.
+
+    At the right and bottom border the last pixels may feed no window (a stride that does not divide the length).
+    """
+    (gradient,) = torch.autograd.grad(cells[(0, 0, *cell)], pixels, retain_graph=True)
+    y, x = torch.nonzero(gradient[0, 0], as_tuple=True)
+    height, width = pixels.shape[2:]
+    box = field.field_box(*cell)
+    clipped = box.clip((width, height))
+    assert len(x) == (x.max() - x.min() + 1) * (y.max() - y.min() + 1)
+    assert (int(x.min()), int(y.min())) == (clipped.left, clipped.top)
+    for last, end, length in ((int(x.max()), box.right, width), (int(y.max()), box.bottom, height)):
+        if end <= length:
+            assert last == end - 1
+        else:
+            assert length - field.stride < last + 1 <= length
+
+
+@pytest.mark.parametrize("layer", ALEXNET_TABLE_1)
+def test_alexnet_receptive_fields_are_the_papers_table_1(alexnet, layer):
+    field = alexnet.receptive_field(layer)
+    assert (field.size, field.stride) == ALEXNET_TABLE_1[layer]
+
+
+@pytest.mark.parametrize("size", [(260, 227), (239, 300)], ids=str)
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_receptive_field_of_every_layer_is_the_support_of_the_input_gradient(name, size):
+    architecture = ARCHITECTURES[name]
+    backbone = random_backbone(architecture)
+    width, height = size
+    pixels = torch.ones(1, 1, height, width, dtype=torch.float64, requires_grad=True)
+    outputs, value = {}, pixels
+    for number, module in enumerate(thin(architecture.build().features)):
+        value = outputs[f"features.{number}"] = module(value)
+    for layer, node in architecture.layers.items():
+        rows, columns = outputs[node].shape[2:]
+        for cell in {(0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1), (0, columns // 3)}:
+            assert_support(outputs[node], cell, pixels, backbone.receptive_field(layer))
+
+
+def test_receptive_field_through_residual_branches_is_the_support_of_the_input_gradient():
+    model = torchvision.models.resnet18()
+    architecture = Architecture(
+        "resnet", torchvision.models.resnet18, {"block": "layer2.0.relu_1"}, ("block",), checkpoint="none"
+    )
+    field = Backbone(architecture, model.state_dict(), device="cpu").receptive_field("block")
+    model = thin(model)
+    pixels = torch.ones(1, 1, 180, 181, dtype=torch.float64, requires_grad=True)
+    cells = model.layer2[0](model.layer1(model.maxpool(model.conv1(pixels))))
+    assert_support(cells, (11, 10), pixels, field)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (333, 500), (97, 64)], ids=str)
+def test_descriptors_equal_torchvisions_module_on_the_same_weights(alexnet, size):
+    image = photo(*size)
+    reference = torchvision.models.alexnet().features.eval()
+    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    reference.load_state_dict({name.removeprefix("features."): value for name, value in weights.items()})
+    value = torchvision.transforms.functional.normalize(
+        torch.from_numpy(image).permute(2, 0, 1) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    )[None]
+    grids = alexnet.extract(image, alexnet.layers)
+    with torch.inference_mode():
+        for number, module in enumerate(reference):
+            value = module(value)
+            for layer in (
+                name for name, node in ARCHITECTURES["alexnet"].layers.items() if node == f"features.{number}"
+            ):
+                expected = value[0].permute(1, 2, 0)
+                torch.testing.assert_close(grids[layer].descriptors, expected, rtol=1e-4, atol=1e-4)
+                assert grids[layer].image_size == size
+
+
+def test_a_batch_gives_what_single_images_give(alexnet):
+    images = [photo(120, 90, seed) for seed in range(3)]
+    batch = alexnet.extract_batch(images, ("conv2", "conv5"))
+    for image, grids in zip(images, batch, strict=True):
+        for layer, grid in alexnet.extract(image, ("conv2", "conv5")).items():
+            torch.testing.assert_close(grids[layer].descriptors, grid.descriptors, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_stays_close_to_float32(alexnet):
+    half = backbones.load("alexnet", device="cpu", dtype=torch.bfloat16)
+    image = photo(160, 120)
+    exact = alexnet.extract(image, ("conv5",))["conv5"].flat()
+    rough = half.extract(image, ("conv5",))["conv5"].flat()
+    assert rough.dtype == torch.bfloat16
+    assert torch.cosine_similarity(exact, rough.float()).min() > 0.99
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_cuda_gives_what_the_cpu_gives(alexnet, dtype):
+    image = photo(500, 375)
+    expected = alexnet.extract(image, ("conv3", "conv5"))
+    got = backbones.load("alexnet", device="cuda", dtype=dtype).extract(image, ("conv3", "conv5"))
+    for layer, grid in got.items():
+        similarity = torch.cosine_similarity(grid.flat().float().cpu(), expected[layer].flat())
+        assert similarity.min() > (0.9999 if dtype == torch.float32 else 0.999)
+
+
+def test_smallest_side_is_the_least_that_works(alexnet):
+    for layer in ("conv1", "conv3", "pool5"):
+        side = alexnet.smallest_side(layer)
+        assert alexnet.extract(photo(side, side), (layer,))[layer].n_cells == 1
+        with pytest.raises(
+            ValueError, match=f"at least {side} x {side} px for {layer} of alexnet; got {side} x {side - 1}"
+        ):
+            alexnet.extract(photo(side, side - 1), (layer,))
+
+
+def test_images_of_different_sizes_are_refused_as_one_batch(alexnet):
+    with pytest.raises(ValueError, match="must have one size; got 100 x 80, 80 x 100 px"):
+        alexnet.extract_batch([photo(100, 80), photo(80, 100)], ("conv1",))
+
+
+def test_an_unknown_layer_is_named_with_the_known_ones(alexnet):
+    with pytest.raises(ValueError, match=r"layer of alexnet must be one of conv1, pool1, .* got 'conv9'"):
+        alexnet.receptive_field("conv9")
+
+
+def test_an_unknown_network_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match="backbone must be one of alexnet, vgg16; got 'lenet'"):
+        backbones.load("lenet")
+
+
+def test_missing_weights_say_how_to_get_them(alexnet):
+    with pytest.raises(WeightsNotFoundError, match=r"weights of vgg16 need .*vgg16-397923af.pth.*get_model\('vgg16'"):
+        backbones.load("vgg16")
+    with pytest.raises(WeightsNotFoundError, match=r"fc7 of alexnet need .*alexnet-owt-7be5be79.pth"):
+        alexnet.vector(photo(64, 64), "fc7")
+
+
+def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(tmp_path):
+    model = torchvision.models.alexnet().eval()
+    checkpoint = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    checkpoint.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), checkpoint)
+    image = photo(224, 224)
+    backbone = backbones.load("alexnet", device="cpu")
+    value = torchvision.transforms.functional.normalize(
+        torch.from_numpy(image).permute(2, 0, 1) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    )[None]
+    with torch.inference_mode():
+        expected = model.classifier[:6](model.avgpool(model.features(value)).flatten(1))[0]
+    torch.testing.assert_close(backbone.vector(image, "fc7"), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_from_a_file_are_used_and_change_the_digest(alexnet, tmp_path):
+    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights["features.10.bias"] = weights["features.10.bias"] + 1
+    save_file(weights, tmp_path / "other.safetensors")
+    other = backbones.load("alexnet", weights=tmp_path / "other.safetensors", device="cpu")
+    assert other.digest != alexnet.digest
+    image = photo(64, 64)
+    assert not torch.equal(
+        other.extract(image, ("conv5",))["conv5"].descriptors,
+        alexnet.extract(image, ("conv5",))["conv5"].descriptors,
+    )
+
+
+def test_partial_weights_offer_only_the_layers_they_feed():
+    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    first = {name: value for name, value in weights.items() if name.startswith(("features.0.", "features.3."))}
+    assert Backbone(ARCHITECTURES["alexnet"], first, device="cpu").layers == (
+        "conv1",
+        "pool1",
+        "conv2",
+        "pool2",
+    )
+
+
+def test_embedded_weights_match_their_recorded_digest():
+    record = json.loads((backbones.EMBEDDED_WEIGHTS / "alexnet_conv.json").read_text())
+    data = (backbones.EMBEDDED_WEIGHTS / record["file"]).read_bytes()
+    assert sha256(data).hexdigest() == record["sha256"]
+    assert "BSD-3" in record["licence"]

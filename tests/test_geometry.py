@@ -1,0 +1,112 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from corrcore.geometry import Box, FeatureGrid, ReceptiveField, Window
+
+
+def grid_of(rows: int, columns: int, field: ReceptiveField, image_size: tuple[int, int]) -> FeatureGrid:
+    return FeatureGrid(torch.zeros(rows, columns, 2), field, image_size, "test")
+
+
+CHAINS = [
+    [Window(11, 4, 2)],
+    [Window(3, 2), Window(5, 1, 2)],
+    [Window(4, 2, 1), Window(2, 2), Window(3, 1, 1)],
+    [Window(3, 1, 2, dilation=2), Window(3, 3)],
+    [Window(1, 2), Window(6, 1, 3)],
+]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+@pytest.mark.parametrize("length", [40, 41, 47])
+def test_field_of_a_chain_is_the_support_of_the_input_gradient(chain, length):
+    layers = [nn.Conv1d(1, 1, w.size, w.stride, w.padding, w.dilation, bias=False, dtype=torch.float64) for w in chain]
+    for layer in layers:
+        nn.init.ones_(layer.weight)
+    model = nn.Sequential(*layers)
+    field = ReceptiveField.of_windows(chain)
+    signal = torch.ones(1, 1, length, dtype=torch.float64, requires_grad=True)
+    n_cells = model(signal).shape[-1]
+    for cell in range(n_cells):
+        (gradient,) = torch.autograd.grad(model(signal)[0, 0, cell], signal)
+        seen = torch.nonzero(gradient[0, 0]).ravel()
+        box = field.field_box(0, cell).clip((length, length))
+        assert int(seen[0]) == box.left
+        if field.field_box(0, cell).right <= length:  # beyond the border a stride may leave the last pixels unused
+            assert int(seen[-1]) + 1 == box.right
+
+
+@pytest.mark.parametrize("stride", [1, 3, 8, 16])
+@pytest.mark.parametrize("offset", [0.0, 0.5, 15.0, -3.0])
+def test_cell_inverts_centre(stride, offset):
+    field = ReceptiveField(size=31, stride=stride, offset=offset)
+    for cell in (-2.0, 0.0, 0.25, 7.0, 100.5):
+        assert field.cell(field.centre(cell)) == pytest.approx(cell)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 8, 16])
+@pytest.mark.parametrize("offset", [0.0, 0.5, 15.0, 7.5])
+def test_patches_tile_the_image_and_own_their_nearest_centre(stride, offset):
+    field = ReceptiveField(size=5, stride=stride, offset=offset)
+    grid = grid_of(4, 6, field, (200, 200))
+    owner = {}
+    for row, column in itertools.product(range(4), range(6)):
+        box = field.patch_box(row, column)
+        assert (box.width, box.height) == (stride, stride)
+        for y, x in itertools.product(range(box.top, box.bottom), range(box.left, box.right)):
+            assert (y, x) not in owner
+            owner[y, x] = (row, column)
+    assert len(owner) == 24 * stride**2
+    for (y, x), cell in owner.items():
+        assert grid.nearest_cell(x, y) == cell
+
+
+def test_nearest_cell_outside_the_grid_is_the_closest_one():
+    grid = grid_of(3, 4, ReceptiveField(9, 4, 4.0), (20, 16))
+    assert grid.nearest_cell(-50, 7) == (1, 0)
+    assert grid.nearest_cell(500, 500) == (2, 3)
+
+
+def test_centres_lie_in_the_middle_of_field_boxes():
+    field = ReceptiveField(size=11, stride=4, offset=3.0)
+    centres = grid_of(2, 3, field, (20, 16)).centres()
+    for row, column in itertools.product(range(2), range(3)):
+        box = field.field_box(row, column)
+        assert tuple(centres[row, column]) == ((box.left + box.right - 1) / 2, (box.top + box.bottom - 1) / 2)
+
+
+def test_inner_cells_are_those_whose_field_box_is_inside():
+    field = ReceptiveField(size=9, stride=4, offset=1.0)
+    grid = grid_of(6, 7, field, (27, 23))
+    expected = [
+        row * 7 + column
+        for row, column in itertools.product(range(6), range(7))
+        if field.field_box(row, column).inside((27, 23))
+    ]
+    assert expected
+    np.testing.assert_array_equal(grid.inner_cells(), expected)
+
+
+def test_union_covers_both_branches():
+    narrow, wide = ReceptiveField(3, 2, 1.0), ReceptiveField(8, 2, 0.5)
+    assert narrow.union(wide) == ReceptiveField(8, 2, 0.5)
+    assert ReceptiveField(3, 2, 4.0).union(wide) == ReceptiveField(9, 2, 1.0)
+
+
+def test_union_of_different_strides_is_refused():
+    with pytest.raises(ValueError, match="must share one stride.* got 2 and 4 pixels"):
+        ReceptiveField(3, 2, 0.0).union(ReceptiveField(3, 4, 0.0))
+
+
+def test_field_without_extent_is_refused():
+    with pytest.raises(ValueError, match="size of a receptive field must be at least 1 pixel; got 0"):
+        ReceptiveField(0, 1, 0.0)
+
+
+def test_clip_of_a_box_outside_has_no_area():
+    assert Box(-20, 5, -10, 9).clip((30, 30)).width == 0
+    assert Box(-2, -3, 4, 40).clip((30, 30)) == Box(0, 0, 4, 30)
