@@ -125,10 +125,16 @@ class ReceptiveField:
         """The fractional cell whose receptive field is centred on a pixel: the inverse of `centre`."""
         return (pixel - self.offset) / self.stride
 
+    def first_pixel(self, cell: Int[np.ndarray, "..."] | int, side: int) -> Int[np.ndarray, "..."]:
+        """Where a square of `side` pixels around a cell's centre begins, along one axis.
+
+        An even side around a whole pixel has no middle: it reaches one pixel further left and up, so that
+        patches of neighbouring cells tile the image.
+        """
+        return np.ceil(self.offset + self.stride * np.asarray(cell) - side / 2).astype(np.int64)
+
     def _box(self, row: int, column: int, side: int) -> Box:
-        # An even side around a whole pixel has no middle: it reaches one pixel further left and up, so that
-        # patches of neighbouring cells tile the image.
-        left, top = (math.ceil(self.centre(cell) - side / 2) for cell in (column, row))
+        left, top = int(self.first_pixel(column, side)), int(self.first_pixel(row, side))
         return Box(left, top, left + side, top + side)
 
     def patch_box(self, row: int, column: int) -> Box:

@@ -1,0 +1,54 @@
+"""The photos of a folder, with nothing known about them but their names."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from corrcore import images
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"})
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """There are no data where they should be. The text says where we looked and what is expected there."""
+
+
+@dataclass(frozen=True)
+class FolderPhoto:
+    """A photo file. `name` is its path below the folder."""
+
+    name: str
+    path: Path
+
+    def load(self) -> UInt8[np.ndarray, "height width 3"]:
+        return images.decode(self.path)
+
+
+def photos(folder: str | os.PathLike) -> list[FolderPhoto]:
+    """All photos below a folder, by name. Of a folder in PASCAL VOC's layout, those in its ``JPEGImages``.
+
+    Files are told by their suffix and decoded only when they are loaded. Hidden files, and links that lead out of
+    the folder, are left out. Raises DatasetNotFoundError where there is no folder or no photo in it.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        msg = f"{root} is no folder; give one that holds photos ({', '.join(sorted(SUFFIXES))})."
+        raise DatasetNotFoundError(msg)
+    if (root / "JPEGImages").is_dir():
+        root = root / "JPEGImages"
+    real = root.resolve()
+    found = [
+        FolderPhoto(path.relative_to(root).as_posix(), path)
+        for path in sorted(root.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+        and path.resolve().is_relative_to(real)
+    ]
+    if not found:
+        msg = f"there is no photo in {root}; files with these suffixes are looked for: {', '.join(sorted(SUFFIXES))}."
+        raise DatasetNotFoundError(msg)
+    return found
