@@ -24,7 +24,7 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 
 from corrcore.geometry import FeatureGrid, ReceptiveField, Window
 
-Image = UInt8[np.ndarray, "height width 3"]
+Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,11 +32,14 @@ from torch.nn import functional as F
 
 from corrcore import images
 from corrcore.backbones import Backbone, Image
+from corrcore.cache import default_folder
+from corrcore.datasets.samples import samples as sample_photos
 from corrcore.geometry import ReceptiveField
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
 
 FORMAT = 1
 CHECKPOINT_EVERY = 32  # photos between two points to which a killed build returns
+SAMPLE_SCALES = (1.0, 0.7, 0.5)
 CROP_PIXELS = 1 << 22  # pixels gathered at once when crops are cut
 
 
@@ -48,6 +51,7 @@ class IndexDamagedError(OSError):
     """An index's files do not fit its manifest. The text says which, and how to mend it."""
 
 
+@runtime_checkable
 class Photo(Protocol):
     """What an index is built from: a name, and pixels when asked."""
 
@@ -88,7 +92,8 @@ class PatchIndex:
             raise IndexNotFoundError(msg)
         self.manifest: dict[str, Any] = json.loads(manifest.read_text())
         if self.manifest.get("format") != FORMAT:
-            msg = f"{self.folder} has format {self.manifest.get('format')!r}, this version reads {FORMAT}; build it again."
+            found = self.manifest.get("format")
+            msg = f"{self.folder} has format {found!r}, this version reads {FORMAT}; delete it and build it again."
             raise IndexDamagedError(msg)
         self.name = self.folder.name
         self.digest: str = self.manifest["digest"]
@@ -345,6 +350,30 @@ def build(
     return PatchIndex(folder)
 
 
+def samples(
+    backbone: Backbone, *, root: str | os.PathLike | None = None, progress: Progress | None = None
+) -> PatchIndex:
+    """The index of the photographs that come with this package's dependencies, built at first use in seconds.
+
+    Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures.
+    """
+    folder = Path(root or default_root()) / f"samples-{backbone.name}-{backbone.digest[:8]}"
+    if not folder.exists():
+        try:
+            photos = list(sample_photos().values())
+            return build(photos, folder, backbone=backbone, scales=SAMPLE_SCALES, mirror=True, progress=progress)
+        except FileExistsError:  # another process has begun it meanwhile
+            waiting = time.monotonic()
+            while not folder.exists() and time.monotonic() - waiting < 60:
+                time.sleep(0.1)
+    return PatchIndex(folder)
+
+
+def default_root() -> Path:
+    """Where indexes live by name: ``indexes`` in the cache folder. They are never evicted."""
+    return default_folder() / "indexes"
+
+
 def discard_partial(folder: str | os.PathLike) -> None:
     """Forgets a build that was cancelled or killed."""
     folder = Path(folder)
@@ -416,11 +445,11 @@ def _describe(
         arrays["pixels.u8"].append(image)
         for grids in backbone.extract_batch(batch, layers):
             for layer, grid in grids.items():
-                entry["grids"][layer].append([grid.rows, grid.columns])
-                entry["channels"][layer] = grid.channels
-                rows = F.normalize(grid.flat().float(), dim=1).half().cpu()
-                codes, scale_of_row = quantise(rows)
-                for file, array in zip(_layer_files(layer), (rows.numpy(), codes, scale_of_row), strict=True):
+                rows, columns, entry["channels"][layer] = grid.descriptors.shape
+                entry["grids"][layer].append([rows, columns])
+                unit = F.normalize(grid.flat().float(), dim=1).half().cpu()
+                codes, scale_of_row = quantise(unit)
+                for file, array in zip(_layer_files(layer), (unit.numpy(), codes, scale_of_row), strict=True):
                     arrays[file].append(np.asarray(array))
     return entry, arrays
 

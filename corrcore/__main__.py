@@ -1,0 +1,217 @@
+"""`corrcore ...` on the command line."""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from corrcore import backbones, cache, experiments
+from corrcore import index as indexes
+from corrcore.datasets import folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"\ncorrcore: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="corrcore", description="What does this network know about where things are?")
+    parser.add_argument("--root", type=Path, default=None, help="folder of indexes (default: in the cache folder)")
+    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,cache}")
+
+    index = rooms.add_parser("index", help="build and look after patch indexes").add_subparsers(required=True)
+    build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
+    build.add_argument("photos", type=Path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
+    build.add_argument("--name", required=True, help="the index's name")
+    build.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
+    build.add_argument("--layers", type=_words, default=None, help="such as conv3,conv4,conv5")
+    build.add_argument("--scales", type=_numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
+    build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")
+    build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
+    build.add_argument("--limit", type=int, default=None, metavar="N", help="take the first N photos only")
+    build.set_defaults(run=_build)
+    index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
+    for name, run, text in (
+        ("show", _show, "what an index holds"),
+        ("verify", _verify, "read everything and compare digests"),
+        ("delete", _delete, "remove an index"),
+    ):
+        command = index.add_parser(name, help=text)
+        command.add_argument("name")
+        command.set_defaults(run=run)
+
+    evaluate = rooms.add_parser("evaluate", help="measure over many photos").add_subparsers(required=True)
+    localise = evaluate.add_parser("localisation", help="do retrieved patches sit in the right place?")
+    localise.add_argument("photos", type=Path, help="the folder of photos; those the index holds out are measured")
+    localise.add_argument("--all", action="store_true", help="measure every photo of the folder")
+    radius = evaluate.add_parser("radius", help="how far from the centre do similar descriptors agree?")
+    radius.add_argument("--k", type=int, default=50, help="neighbours a seed")
+    for command, run in ((localise, _localise), (radius, _radius)):
+        command.add_argument("--index", required=True, help="an index's name")
+        command.add_argument("--limit", type=int, default=50, help="photos or seeds at most (default 50)")
+        command.add_argument("--layers", type=_words, default=None, help="such as conv3,conv5 (default: all)")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
+        command.set_defaults(run=run)
+
+    store = rooms.add_parser("cache", help="results kept on disk").add_subparsers(required=True)
+    store.add_parser("show", help="where they are and how large").set_defaults(run=_show_cache)
+    store.add_parser("clear", help="forget them all").set_defaults(run=_clear_cache)
+    return parser
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in _words(text))
+
+
+class _Bar:
+    """Progress on one line of a terminal, on a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = 0.0
+
+    def __call__(self, done: float, text: str) -> None:
+        now, live = time.monotonic(), sys.stderr.isatty()
+        if done < 1 and now - self._shown < (0.1 if live else 10):
+            return
+        self._shown = now
+        print(f"{done:6.1%}  {text}", end="\r" if live and done < 1 else "\n", file=sys.stderr, flush=True)
+
+
+def _root(options: argparse.Namespace) -> Path:
+    return options.root or indexes.default_root()
+
+
+def _open(options: argparse.Namespace, name: str) -> indexes.PatchIndex:
+    return indexes.PatchIndex(_root(options) / indexes.checked_name(name))
+
+
+def _build(options: argparse.Namespace) -> None:
+    photos = folder.photos(options.photos)[: options.limit]
+    if not 0 <= options.hold_out < len(photos):
+        msg = f"--hold-out must be between 0 and {len(photos) - 1} (one less than the photos); got {options.hold_out}."
+        raise ValueError(msg)
+    # By the digest of the name: the same photos whatever else is in the folder, and no stretch of the alphabet.
+    shuffled = sorted(photos, key=lambda photo: hashlib.sha256(photo.name.encode()).digest())
+    held_out = {photo.name for photo in shuffled[: options.hold_out]}
+    begun = time.monotonic()
+    index = indexes.build(
+        [photo for photo in photos if photo.name not in held_out],
+        _root(options) / indexes.checked_name(options.name),
+        backbone=backbones.load(options.backbone),
+        layers=options.layers,
+        scales=options.scales,
+        mirror=options.mirror,
+        held_out=sorted(held_out),
+        progress=_Bar(),
+    )
+    _describe(index)
+    print(f"built in {time.monotonic() - begun:.0f} s")
+
+
+def _list(options: argparse.Namespace) -> None:
+    for name in indexes.list_indexes(_root(options)):
+        _describe(_open(options, name))
+
+
+def _show(options: argparse.Namespace) -> None:
+    index = _open(options, options.name)
+    _describe(index)
+    print(json.dumps(index.manifest | {"held_out": len(index.held_out)}, indent=1))
+
+
+def _describe(index: indexes.PatchIndex) -> None:
+    patches = ", ".join(f"{layer} {index.n_patches(layer):,}" for layer in index.layers)
+    print(f"{index.name}: {len(index.photos):,} photos, {len(index.widths):,} pictures; patches: {patches}")
+    print(f"  {index.n_bytes / 1e9:.2f} GB in {index.folder}; {index.backbone}; {len(index.held_out)} held out")
+    for name, reason in index.skipped.items():
+        print(f"  left out: {name}: {reason}")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    _open(options, options.name).verify(progress=_Bar())
+    print(f"{options.name} is whole.")
+
+
+def _delete(options: argparse.Namespace) -> None:
+    target = _open(options, options.name).folder
+    shutil.rmtree(target)
+    print(f"deleted {target}.")
+
+
+def _localise(options: argparse.Namespace) -> None:
+    index = _open(options, options.index)
+    photos = folder.photos(options.photos)
+    if not options.all:
+        photos = [photo for photo in photos if photo.name in set(index.held_out)]
+        if not photos:
+            msg = (
+                f"{options.photos} has none of the photos that {index.name} holds out; add --all to measure them all."
+            )
+            raise ValueError(msg)
+    result = experiments.localisation(
+        photos[: options.limit],
+        backbone=backbones.load(index.backbone),
+        index=index,
+        layers=options.layers,
+        seed=options.seed,
+        out=options.out,
+        progress=_Bar(),
+    )
+    _print_summary(result["summary"])
+
+
+def _radius(options: argparse.Namespace) -> None:
+    index = _open(options, options.index)
+    result = experiments.effective_radius(
+        options.limit,
+        index=index,
+        layers=options.layers,
+        k=options.k,
+        seed=options.seed,
+        out=options.out,
+        progress=_Bar(),
+    )
+    _print_summary(result["summary"])
+
+
+def _print_summary(summary: dict[str, dict[str, dict[str, float]]]) -> None:
+    for layer, numbers in summary.items():
+        print(layer)
+        for name, value in numbers.items():
+            interval = f"[{value['low']:.3f}, {value['high']:.3f}]"
+            print(f"  {name:22} {value['mean']:10.3f}  {interval}  n = {value['samples']}")
+
+
+def _show_cache(options: argparse.Namespace) -> None:
+    with cache.Cache() as store:
+        print(store.statistics())
+    print(f"indexes: {', '.join(indexes.list_indexes(_root(options))) or 'none'} in {_root(options)}")
+
+
+def _clear_cache(_: argparse.Namespace) -> None:
+    with cache.Cache() as store:
+        store.clear()
+    print("all results are forgotten; indexes stay.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

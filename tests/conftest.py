@@ -1,0 +1,60 @@
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corrcore import backbones, images
+from corrcore import index as indexes
+
+
+@dataclass(frozen=True)
+class ArrayPhoto:
+    """A photo that is in memory already."""
+
+    name: str
+    pixels: np.ndarray
+
+    def load(self) -> np.ndarray:
+        return self.pixels
+
+
+def smooth_noise(width: int, height: int, seed: int) -> np.ndarray:
+    """A picture with structure at several scales, different for every seed."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((height, width, 3))
+    for side in (4, 12, 40):
+        coarse = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        picture += images.resize_to(coarse, height=height, width=width)
+    return np.rint(picture / 3).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def alexnet():
+    return backbones.load("alexnet", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_photos():
+    """Six photos of odd and even sizes; the last is a little larger than two receptive fields of conv3."""
+    sizes = [(120, 90), (97, 131), (150, 150), (64, 80), (131, 99), (260, 210)]
+    return [ArrayPhoto(f"photo{n}.png", smooth_noise(*size, seed=n)) for n, size in enumerate(sizes)]
+
+
+@pytest.fixture(scope="session")
+def small_index(alexnet, small_photos, tmp_path_factory):
+    """Those photos at two scales and mirrored: conv3 and conv5."""
+    folder = tmp_path_factory.mktemp("indexes") / "small"
+    return indexes.build(
+        small_photos, folder, backbone=alexnet, layers=("conv3", "conv5"), scales=(1.0, 0.6), mirror=True
+    )
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data; tests that need it are skipped without it."""
+    folder = os.environ.get("CORRCORE_DATA")
+    if not folder:
+        pytest.skip("CORRCORE_DATA names no folder of real photos")
+    return Path(folder)

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from corrcore.datasets import folder
+from corrcore.datasets.folder import DatasetNotFoundError
+
+
+def save(path, colour=(10, 200, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 9), colour).save(path)
+
+
+def test_photos_are_found_at_any_depth_by_name(tmp_path):
+    save(tmp_path / "b.png")
+    save(tmp_path / "deep" / "er" / "a.JPG")
+    (tmp_path / "notes.txt").write_text("no photo")
+    found = folder.photos(tmp_path)
+    assert [photo.name for photo in found] == ["b.png", "deep/er/a.JPG"]
+    np.testing.assert_array_equal(found[0].load(), np.full((9, 12, 3), (10, 200, 30)))
+
+
+def test_of_a_voc_folder_only_its_photos_are_taken(tmp_path):
+    save(tmp_path / "VOC2011" / "JPEGImages" / "1.jpg")
+    save(tmp_path / "VOC2011" / "SegmentationClass" / "1.png")
+    assert [photo.name for photo in folder.photos(tmp_path / "VOC2011")] == ["1.jpg"]
+
+
+def test_links_that_lead_outside_and_hidden_files_are_left_out(tmp_path):
+    save(tmp_path / "secret" / "x.png")
+    save(tmp_path / "photos" / "ok.png")
+    save(tmp_path / "photos" / ".thumbnails" / "t.png")
+    (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "secret" / "x.png")
+    (tmp_path / "photos" / "inner.png").symlink_to(tmp_path / "photos" / "ok.png")
+    assert [photo.name for photo in folder.photos(tmp_path / "photos")] == ["inner.png", "ok.png"]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match=r"nowhere is no folder; give one that holds photos \(.*\.jpg"):
+        folder.photos(tmp_path / "nowhere")
+
+
+def test_a_folder_without_photos_is_named(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match="there is no photo in"):
+        folder.photos(tmp_path)
