@@ -1,7 +1,6 @@
 """`corrcore ...` on the command line."""
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
@@ -105,22 +104,16 @@ def _open(options: argparse.Namespace, name: str) -> indexes.PatchIndex:
 
 
 def _build(options: argparse.Namespace) -> None:
-    photos = folder.photos(options.photos)[: options.limit]
-    if not 0 <= options.hold_out < len(photos):
-        msg = f"--hold-out must be between 0 and {len(photos) - 1} (one less than the photos); got {options.hold_out}."
-        raise ValueError(msg)
-    # By the digest of the name: the same photos whatever else is in the folder, and no stretch of the alphabet.
-    shuffled = sorted(photos, key=lambda photo: hashlib.sha256(photo.name.encode()).digest())
-    held_out = {photo.name for photo in shuffled[: options.hold_out]}
+    photos, held_out = folder.hold_out(folder.photos(options.photos)[: options.limit], options.hold_out)
     begun = time.monotonic()
     index = indexes.build(
-        [photo for photo in photos if photo.name not in held_out],
+        photos,
         _root(options) / indexes.checked_name(options.name),
         backbone=backbones.load(options.backbone),
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,
-        held_out=sorted(held_out),
+        held_out=[photo.name for photo in held_out],
         progress=_Bar(),
     )
     _describe(index)
@@ -163,9 +156,7 @@ def _localise(options: argparse.Namespace) -> None:
     if not options.all:
         photos = [photo for photo in photos if photo.name in set(index.held_out)]
         if not photos:
-            msg = (
-                f"{options.photos} has none of the photos that {index.name} holds out; add --all to measure them all."
-            )
+            msg = f"{options.photos} has none of the photos that {index.name} holds out; add --all to measure them all."
             raise ValueError(msg)
     result = experiments.localisation(
         photos[: options.limit],

@@ -11,8 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
+from corrcore import cache
+from corrcore.cache import Cache
 from corrcore.index import PatchIndex, Progress
 
+VERSION = 1  # of what this module computes: results kept by another are not used
+PROFILE_K = 50  # neighbours whose agreement is measured
+N_RANDOM = 500  # receptive fields that say what no agreement is
 RING_PX = 4  # width of the rings over which agreement is averaged
 
 
@@ -108,7 +113,7 @@ def half_radius(radii: Float[np.ndarray, " rings"], values: Float[np.ndarray, " 
 
 
 def agreement(
-    ids: Int[np.ndarray, " k"], layer: str, *, index: PatchIndex, rng: np.random.Generator, n_random: int = 500
+    ids: Int[np.ndarray, " k"], layer: str, *, index: PatchIndex, rng: np.random.Generator, n_random: int = N_RANDOM
 ) -> Agreement:
     """The radial profile of ``1 - variance of aligned receptive fields / variance of random receptive fields``.
 
@@ -130,6 +135,57 @@ def agreement(
         for number in range(n_rings)
     ]
     return Agreement((np.arange(n_rings) + 0.5) * RING_PX, 1 - np.array(ratio), size)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one seed descriptor stands for: its neighbours' averages, and how far from the centre they agree."""
+
+    averages: Averages
+    agreement: Agreement
+
+
+def study(
+    descriptor: Float[torch.Tensor, " channels"],
+    layer: str,
+    *,
+    index: PatchIndex,
+    ks: Sequence[int] = (5, 50, 500),
+    profile_k: int = PROFILE_K,
+    exclude: Collection[int] = (),
+    seed: int = 0,
+    results: Cache | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """`average`, and `agreement` of the `profile_k` nearest, kept in `results` where that is given."""
+    key = cache.key(
+        task="averaging",
+        version=VERSION,
+        descriptor=descriptor.float().cpu().numpy(),
+        index=index.digest,
+        layer=layer,
+        ks=list(ks),
+        profile_k=profile_k,
+        exclude=sorted(exclude),
+        seed=seed,
+    )
+    kept = results.get(key) if results is not None else None
+    if kept is None:
+        averages = average(descriptor, layer, index=index, ks=ks, exclude=exclude, progress=progress)
+        profile = agreement(averages.ids[:profile_k], layer, index=index, rng=np.random.default_rng(seed))
+        if results is not None:
+            arrays = {"ids": averages.ids, "similarities": averages.similarities}
+            arrays |= {f"mean_{each.k}": each.mean.astype(np.float32) for each in averages.averages}
+            arrays |= {f"count_{each.k}": each.count for each in averages.averages}
+            arrays |= {"radii_px": profile.radii_px, "agreement": profile.agreement}
+            results.put(key, arrays, {})
+        return Study(averages, profile)
+    found = kept.arrays
+    means = tuple(FieldAverage(k, found[f"mean_{k}"], found[f"count_{k}"]) for k in sorted(ks))
+    return Study(
+        Averages(layer, found["ids"], found["similarities"], means),
+        Agreement(found["radii_px"], found["agreement"], index.field(layer).size),
+    )
 
 
 def _variance(

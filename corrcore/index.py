@@ -33,8 +33,8 @@ from torch.nn import functional as F
 from corrcore import images
 from corrcore.backbones import Backbone, Image
 from corrcore.cache import default_folder
-from corrcore.datasets.samples import samples as sample_photos
-from corrcore.geometry import ReceptiveField
+from corrcore.datasets.samples import one_of_each_scene
+from corrcore.geometry import CellGrid, ReceptiveField
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
 
 FORMAT = 1
@@ -188,6 +188,17 @@ class PatchIndex:
         pictures = np.searchsorted(self._first_row[self._known(layer)], ids, side="right") - 1
         rows, columns = np.divmod(ids - self._first_row[layer][pictures], self._grids[layer][pictures, 1])
         return Cells(pictures, rows, columns)
+
+    def ids(self, layer: str, cells: Cells) -> Int[np.ndarray, " cells"]:
+        """The ids of cells: the inverse of `locate`."""
+        columns = self._grids[self._known(layer)][cells.pictures, 1]
+        return self._first_row[layer][cells.pictures] + cells.rows * columns + cells.columns
+
+    def grid(self, layer: str, picture: int) -> CellGrid:
+        """The cells of a layer over one picture."""
+        rows, columns = self._grids[self._known(layer)][picture]
+        size = (int(self.widths[picture]), int(self.heights[picture]))
+        return CellGrid(self.field(layer), int(rows), int(columns), size)
 
     def cut_patches(self, layer: str, ids: Int[np.ndarray, " cells"]) -> UInt8[np.ndarray, "cells side side 3"]:
         """The patches themselves, one stride wide. A cell near the border may own pixels outside: those are black."""
@@ -360,7 +371,7 @@ def samples(
     folder = Path(root or default_root()) / f"samples-{backbone.name}-{backbone.digest[:8]}"
     if not folder.exists():
         try:
-            photos = list(sample_photos().values())
+            photos = list(one_of_each_scene().values())
             return build(photos, folder, backbone=backbone, scales=SAMPLE_SCALES, mirror=True, progress=progress)
         except FileExistsError:  # another process has begun it meanwhile
             waiting = time.monotonic()

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.fft import next_fast_len
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
-from corrcore import images
+from corrcore import cache, images
 from corrcore.backbones import Backbone, Image
-from corrcore.geometry import Box, ReceptiveField
+from corrcore.cache import Cache
+from corrcore.geometry import Box, CellGrid
 from corrcore.index import PatchIndex, Progress
 
+VERSION = 1  # of what this module computes: results kept by another are not used
 UNCOVERED = 255  # grey level of a picture's rim that no cell's patch reaches
 FLAT = 2.0  # grey levels of standard deviation under which a patch can be matched anywhere
 MATCHES_AT_ONCE = 32
@@ -26,33 +29,12 @@ MATCHES_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The nearest neighbours of every cell of an image, best first. Cells are numbered row by row."""
+    """The nearest neighbours of every cell of an image, best first."""
 
     layer: str
-    field: ReceptiveField
-    rows: int
-    columns: int
-    image_size: tuple[int, int]
+    cells: CellGrid
     ids: Int[np.ndarray, "cells k"]
     similarities: Float[np.ndarray, "cells k"]
-
-    @property
-    def k(self) -> int:
-        return self.ids.shape[1]
-
-    @property
-    def covered(self) -> Box:
-        """The part of the image that the cells' patches cover."""
-        first, last = self.field.patch_box(0, 0), self.field.patch_box(self.rows - 1, self.columns - 1)
-        return Box(first.left, first.top, last.right, last.bottom).clip(self.image_size)
-
-    def cell_at(self, x: float, y: float) -> int:
-        """The number of the cell whose patch holds a pixel."""
-        row, column = (
-            min(max(int(np.floor(self.field.cell(pixel) + 0.5)), 0), count - 1)
-            for pixel, count in ((y, self.rows), (x, self.columns))
-        )
-        return row * self.columns + column
 
 
 def retrieve(
@@ -79,59 +61,44 @@ def retrieve(
         raise ValueError(msg)
     grid = backbone.extract(image, (layer,))[layer]
     found = index.search(layer, grid.flat(), k, exclude={*exclude, *index.photos_like(image)}, progress=progress)
-    return Retrieval(
-        layer,
-        grid.field,
-        grid.rows,
-        grid.columns,
-        grid.image_size,
-        np.asarray(found.ids),
-        np.asarray(found.similarities),
-    )
+    return Retrieval(layer, grid.cells, np.asarray(found.ids), np.asarray(found.similarities))
 
 
 def rebuild(retrieval: Retrieval, index: PatchIndex, *, k: int) -> Image:
     """The image with every patch replaced by the mean of its `k` nearest neighbours' patches.
 
-    As large as the image; the rim outside `Retrieval.covered` is white.
+    As large as the image; the rim that no patch covers is white.
     """
-    if not 1 <= k <= retrieval.k:
-        msg = f"k must be between 1 and {retrieval.k} (neighbours that were retrieved); got {k}."
+    retrieved = retrieval.ids.shape[1]
+    if not 1 <= k <= retrieved:
+        msg = f"k must be between 1 and {retrieved} (neighbours that were retrieved); got {k}."
         raise ValueError(msg)
     ids = retrieval.ids[:, :k]
     patches = index.cut_patches(retrieval.layer, ids.reshape(-1))
-    means = patches.reshape(*ids.shape, *patches.shape[1:]).mean(axis=1)
-    return _tile(means, retrieval)
+    return _tile(patches.reshape(*ids.shape, *patches.shape[1:]).mean(axis=1), retrieval.cells)
 
 
-def uniform(image: Image, retrieval: Retrieval, *, window: int = 99, k: int, rng: np.random.Generator) -> Image:
+def uniform(image: Image, cells: CellGrid, *, window: int = 99, k: int, rng: np.random.Generator) -> Image:
     """The baseline of Figure 1: what to expect of descriptors that keep no position within their receptive field.
 
     Every patch becomes the mean of `k` patches drawn uniformly from the `window` x `window` pixels around it in the
     same image (99: the size of conv3's receptive field), as far as they lie inside.
     """
-    side = retrieval.field.stride
-    cells = np.arange(retrieval.rows * retrieval.columns)
-    lows, highs = [], []
-    for cell, length in zip(np.divmod(cells, retrieval.columns)[::-1], retrieval.image_size, strict=True):
-        start = retrieval.field.first_pixel(cell, window)
-        lows.append(np.clip(start, 0, max(length - side, 0)))
-        highs.append(np.clip(start + window - side, 0, max(length - side, 0)))
-    corners = np.stack(
-        [rng.integers(low, high + 1, size=(k, len(cells))) for low, high in zip(lows, highs, strict=True)], -1
-    )
+    side = cells.field.stride
+    start, last = cells.corners(window), np.maximum(np.array(cells.image_size) - side, 0)
+    low, high = np.clip(start, 0, last), np.clip(start + window - side, 0, last)
+    corners = rng.integers(low, high + 1, size=(k, *low.shape))
     patches, _ = images.gather(image, corners.reshape(-1, 2), height=side, width=side)
-    means = patches.reshape(k, len(cells), side, side, 3).mean(axis=0)
-    return _tile(means, retrieval)
+    return _tile(patches.reshape(k, len(cells), side, side, 3).mean(axis=0), cells)
 
 
-def _tile(patches: Float[np.ndarray, "cells side side 3"], retrieval: Retrieval) -> Image:
-    side = retrieval.field.stride
-    tiles = patches.reshape(retrieval.rows, retrieval.columns, side, side, 3).swapaxes(1, 2)
-    mosaic = np.rint(tiles.reshape(retrieval.rows * side, retrieval.columns * side, 3)).astype(np.uint8)
-    width, height = retrieval.image_size
+def _tile(patches: Float[np.ndarray, "cells side side 3"], cells: CellGrid) -> Image:
+    side = cells.field.stride
+    tiles = patches.reshape(cells.rows, cells.columns, side, side, 3).swapaxes(1, 2)
+    mosaic = np.rint(tiles.reshape(cells.rows * side, cells.columns * side, 3)).astype(np.uint8)
+    width, height = cells.image_size
     picture = np.full((height, width, 3), UNCOVERED, np.uint8)
-    box, first = retrieval.covered, retrieval.field.patch_box(0, 0)
+    box, first = cells.covered, cells.field.patch_box(0, 0)
     inside = mosaic[box.top - first.top : box.bottom - first.top, box.left - first.left : box.right - first.left]
     picture[box.top : box.bottom, box.left : box.right] = inside
     return picture
@@ -150,9 +117,8 @@ class Fidelity:
 
 def fidelity(image: Image, rebuilt: Image, covered: Box) -> Fidelity:
     """Peak signal-to-noise ratio and structural similarity of a rebuilt picture."""
-    first, second = (
-        picture[covered.top : covered.bottom, covered.left : covered.right] for picture in (image, rebuilt)
-    )
+    part = (slice(covered.top, covered.bottom), slice(covered.left, covered.right))
+    first, second = image[part], rebuilt[part]
     window = min(7, min(first.shape[:2]) // 2 * 2 - 1)
     ssim = structural_similarity(first, second, channel_axis=2, win_size=window) if window >= 3 else float("nan")
     if np.array_equal(first, second):
@@ -219,12 +185,9 @@ def localise(
     patches of nearly one grey level, which match anywhere, are left out on either side. At most `max_cells` cells,
     drawn by `rng`, are measured.
     """
-    field = retrieval.field
-    cells = np.arange(len(retrieval.ids))
-    rows, columns = np.divmod(cells, retrieval.columns)
-    top_left = np.stack([field.first_pixel(columns, field.size), field.first_pixel(rows, field.size)], axis=-1)
-    inside = ((top_left >= 0) & (top_left + field.size <= np.array(retrieval.image_size))).all(axis=1)
-    cells = cells[inside]
+    field = retrieval.cells.field
+    top_left = retrieval.cells.corners(field.size)
+    cells = retrieval.cells.inner()
     if len(cells) > max_cells:
         cells = np.sort(rng.choice(cells, max_cells, replace=False))
     offsets, chance_offsets = [], []
@@ -238,20 +201,72 @@ def localise(
         if not len(part):
             continue
         windows = _grey(images.gather(image, top_left[part], height=field.size, width=field.size)[0])
-        places = rng.integers(0, reach + 1, size=(len(part), 2))
-        centred = np.full_like(places, middle)
-        for chosen, found in ((centred, offsets), (places, chance_offsets)):
-            patches = np.stack(
-                [
-                    crop[y : y + field.stride, x : x + field.stride]
-                    for crop, (x, y) in zip(neighbours, chosen, strict=True)
-                ]
-            )
-            best, matchable = _best_match(windows, patches)
-            found.append(best[matchable] - middle)
+        random = rng.integers(0, reach + 1, size=(len(part), 2))
+        patches = np.stack(
+            [_cut(neighbours, chosen, field.stride) for chosen in (np.full_like(random, middle), random)]
+        )
+        best, matchable = _best_match(windows, patches)
+        offsets.append(best[0][matchable[0]] - middle)
+        chance_offsets.append(best[1][matchable[1]] - middle)
     empty = np.empty((0, 2), np.int64)
     return Localisation(
         retrieval.layer, np.concatenate([empty, *offsets]), np.concatenate([empty, *chance_offsets]), reach - middle
+    )
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What one layer makes of an image: its neighbours, and how well they are localised. `rebuild` makes pictures."""
+
+    retrieval: Retrieval
+    localisation: Localisation
+
+
+def reconstruct(
+    image: Image,
+    layer: str,
+    *,
+    backbone: Backbone,
+    index: PatchIndex,
+    k: int = 5,
+    exclude: Collection[int] = (),
+    seed: int = 0,
+    results: Cache | None = None,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """`retrieve` and `localise` in one, kept in `results` where that is given: a second look costs nothing."""
+    excluded = sorted({*exclude, *index.photos_like(image)})
+    key = cache.key(
+        task="reconstruct",
+        version=VERSION,
+        image=images.digest(image),
+        backbone=backbone.digest,
+        precision=str(backbone.dtype),
+        index=index.digest,
+        layer=layer,
+        k=k,
+        exclude=excluded,
+        seed=seed,
+    )
+    kept = results.get(key) if results is not None else None
+    if kept is None:
+        retrieval = retrieve(image, layer, backbone=backbone, index=index, k=k, exclude=excluded, progress=progress)
+        localisation = localise(image, retrieval, index, rng=np.random.default_rng(seed))
+        if results is not None:
+            arrays = {
+                "ids": retrieval.ids,
+                "similarities": retrieval.similarities,
+                "offsets": localisation.offsets,
+                "chance_offsets": localisation.chance_offsets,
+            }
+            grid = {"rows": retrieval.cells.rows, "columns": retrieval.cells.columns, "reach": localisation.reach_px}
+            results.put(key, arrays, grid)
+        return Reconstruction(retrieval, localisation)
+    size = (image.shape[1], image.shape[0])
+    cells = CellGrid(index.field(layer), kept.metadata["rows"], kept.metadata["columns"], size)
+    return Reconstruction(
+        Retrieval(layer, cells, kept.arrays["ids"], kept.arrays["similarities"]),
+        Localisation(layer, kept.arrays["offsets"], kept.arrays["chance_offsets"], kept.metadata["reach"]),
     )
 
 
@@ -259,26 +274,37 @@ def _grey(crops: UInt8[np.ndarray, "n side side 3"]) -> Float[np.ndarray, "n sid
     return crops.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
+def _cut(
+    crops: Float[np.ndarray, "n size size"], corners: Int[np.ndarray, "n 2"], side: int
+) -> Float[np.ndarray, "n side side"]:
+    return np.stack([crop[y : y + side, x : x + side] for crop, (x, y) in zip(crops, corners, strict=True)])
+
+
 def _best_match(
-    windows: Float[np.ndarray, "n window window"], patches: Float[np.ndarray, "n side side"]
-) -> tuple[Int[np.ndarray, "n 2"], np.ndarray]:
+    windows: Float[np.ndarray, "n window window"], patches: Float[np.ndarray, "sets n side side"]
+) -> tuple[Int[np.ndarray, "sets n 2"], Bool[np.ndarray, "sets n"]]:
     """The (x, y) place of best normalised cross-correlation of each patch in its window; whether there is one.
 
     Numerators by the Fourier transform, means and variances of every place by running sums.
     """
-    n, side = patches.shape[:2]
-    window = torch.from_numpy(windows).double()
-    patch = torch.from_numpy(patches).double()
-    window = window - window.mean(dim=(1, 2), keepdim=True)
-    centred = patch - patch.mean(dim=(1, 2), keepdim=True)
-    places = window.shape[1] - side + 1
-    size = window.shape[1:]
-    spectrum = torch.fft.rfft2(window) * torch.fft.rfft2(centred, s=size).conj()
-    products = torch.fft.irfft2(spectrum, s=size)[:, :places, :places]
-    sums, squares = (F.avg_pool2d(values[:, None], side, stride=1)[:, 0] for values in (window, window**2))
-    variance = (squares - sums**2).clamp_min(0)
-    correlation = torch.where(variance > FLAT**2, products / variance.clamp_min(FLAT**2).sqrt(), -torch.inf)
-    best, where = correlation.reshape(n, -1).max(dim=1)
-    matchable = torch.isfinite(best) & (centred.square().mean(dim=(1, 2)) > FLAT**2)
-    y, x = torch.div(where, places, rounding_mode="floor"), where % places
-    return torch.stack([x, y], dim=1).numpy(), matchable.numpy()
+    side = patches.shape[-1]
+    places = windows.shape[-1] - side + 1
+    size = [next_fast_len(windows.shape[-1], real=True)] * 2  # wraps around beyond the places that count
+    window, patch = torch.from_numpy(windows - windows.mean()), torch.from_numpy(patches)
+    centred = patch - patch.mean(dim=(2, 3), keepdim=True)
+    spectrum = torch.fft.rfft2(window, s=size) * torch.fft.rfft2(centred, s=size).conj()
+    products = torch.fft.irfft2(spectrum, s=size)[..., :places, :places]
+    means, squares = _box_means(window, side), _box_means(window**2, side)
+    variance = squares - means**2
+    scale = torch.where(variance > FLAT**2, variance.clamp_min(FLAT**2).rsqrt(), torch.nan)
+    best, where = (products * scale).nan_to_num(-torch.inf).flatten(2).max(dim=2)
+    matchable = torch.isfinite(best) & (centred.square().mean(dim=(2, 3)) > FLAT**2)
+    place = torch.stack([where % places, torch.div(where, places, rounding_mode="floor")], dim=-1)
+    return place.numpy(), matchable.numpy()
+
+
+def _box_means(values: Float[torch.Tensor, "n window window"], side: int) -> Float[torch.Tensor, "n places places"]:
+    """The mean over every square of `side`, by running sums."""
+    sums = F.pad(values.double(), (1, 0, 1, 0)).cumsum(1).cumsum(2)
+    boxes = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
+    return (boxes / side**2).float()

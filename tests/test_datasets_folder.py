@@ -43,3 +43,21 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_folder_without_photos_is_named(tmp_path):
     with pytest.raises(DatasetNotFoundError, match="there is no photo in"):
         folder.photos(tmp_path)
+
+
+def test_held_out_photos_do_not_depend_on_the_others(tmp_path):
+    for number in range(20):
+        save(tmp_path / f"{number}.png")
+    photos = folder.photos(tmp_path)
+    rest, out = folder.hold_out(photos, 5)
+    assert len(out) == 5
+    assert sorted([*rest, *out], key=lambda photo: photo.name) == photos
+    gone = rest[0]
+    _, again = folder.hold_out([photo for photo in photos if photo != gone], 5)
+    assert again == out
+
+
+def test_holding_out_all_photos_is_refused(tmp_path):
+    save(tmp_path / "1.png")
+    with pytest.raises(ValueError, match="photos to hold out must be between 0 and 0"):
+        folder.hold_out(folder.photos(tmp_path), 1)

@@ -87,6 +87,8 @@ def test_locate_counts_cells_row_by_row(small_index, expected_pictures, alexnet)
         )
     ]
     np.testing.assert_array_equal(np.stack([cells.pictures, cells.rows, cells.columns], axis=1), expected)
+    np.testing.assert_array_equal(small_index.ids("conv3", cells), np.arange(small_index.n_patches("conv3")))
+    assert sum(len(small_index.grid("conv3", n)) for n in range(len(expected_pictures))) == len(expected)
 
 
 @pytest.mark.parametrize("exclude", [(), (0,), (2, 5)], ids=str)

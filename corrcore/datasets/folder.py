@@ -1,6 +1,8 @@
 """The photos of a folder, with nothing known about them but their names."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,3 +54,17 @@ def photos(folder: str | os.PathLike) -> list[FolderPhoto]:
         msg = f"there is no photo in {root}; files with these suffixes are looked for: {', '.join(sorted(SUFFIXES))}."
         raise DatasetNotFoundError(msg)
     return found
+
+
+def hold_out(photos: Sequence[FolderPhoto], count: int) -> tuple[list[FolderPhoto], list[FolderPhoto]]:
+    """The photos without `count` of them, and those.
+
+    They are chosen by the digests of their names: the same ones whatever else is in the folder, and no stretch of the
+    alphabet. Raises ValueError where that leaves none.
+    """
+    if not 0 <= count < len(photos):
+        msg = f"photos to hold out must be between 0 and {len(photos) - 1} (one less than there are); got {count}."
+        raise ValueError(msg)
+    shuffled = sorted(photos, key=lambda photo: hashlib.sha256(photo.name.encode()).digest())
+    out = {photo.name for photo in shuffled[:count]}
+    return [photo for photo in photos if photo.name not in out], [photo for photo in photos if photo.name in out]

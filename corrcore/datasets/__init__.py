@@ -1,0 +1,1 @@
+"""Where pictures and their records come from: one module a source."""

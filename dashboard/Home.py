@@ -1,0 +1,37 @@
+"""The app: `streamlit run dashboard/Home.py`."""
+
+import streamlit as st
+
+st.set_page_config(page_title="corrcore", page_icon=":material/blur_on:", layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "app_pages/home.py",
+            title="Home",
+            icon=":material/home:",
+            default=True,
+            help="What this app shows, with a real result of every page.",
+        ),
+        st.Page(
+            "app_pages/reconstruction.py",
+            title="Reconstruction",
+            icon=":material/grid_view:",
+            help="A photo rebuilt from other photos' patches, layer by layer. Click a patch to see its neighbours.",
+        ),
+        st.Page(
+            "app_pages/receptive_fields.py",
+            title="Receptive fields",
+            icon=":material/center_focus_strong:",
+            help="What one descriptor responds to: the average of its nearest neighbours' receptive fields.",
+        ),
+        st.Page(
+            "app_pages/data.py",
+            title="Data",
+            icon=":material/database:",
+            help="The photos that are searched: build an index of your own.",
+        ),
+    ],
+    position="top",
+)
+page.run()

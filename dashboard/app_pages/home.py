@@ -1,0 +1,70 @@
+"""The first page: the claim, and a real result of every page."""
+
+import streamlit as st
+import torch
+
+from corrcore import averaging, images, reconstruction
+from corrcore.averaging import expand_contrast
+from dashboard import figures, layout, resources
+
+SAMPLE = "chelsea"
+AT = (188, 96)  # an eye
+
+
+@st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
+def pictures() -> tuple[list[bytes], list[bytes]]:
+    """One row of Figure 1, and the averages of one descriptor: computed here, kept on disk."""
+    index, backbone = resources.sample_index(), resources.network("alexnet")
+    image = resources.sample_photo(SAMPLE)
+    same = (index.photos.index(SAMPLE),)
+    rebuilt, averages = [], []
+    for layer in index.layers:
+        found = reconstruction.reconstruct(
+            image, layer, backbone=backbone, index=index, k=50, exclude=same, results=resources.results()
+        )
+        picture = reconstruction.rebuild(found.retrieval, index, k=5)
+        rebuilt.append(images.encode(figures.crop(picture, found.retrieval.cells.covered), format="JPEG"))
+        grid = backbone.extract(image, (layer,))[layer]
+        descriptor = torch.clone(grid.descriptors[grid.cells.nearest(*AT)]).cpu()
+        study = averaging.study(descriptor, layer, index=index, ks=(5, 50, 500), results=resources.results())
+        chosen = study.averages.averages[1]
+        averages.append(images.encode(expand_contrast(chosen.mean, chosen.count), format="PNG"))
+    covered = found.retrieval.cells.covered
+    return [images.encode(figures.crop(image, covered), format="JPEG"), *rebuilt], averages
+
+
+layout.header(
+    "What does this network know about where things are?",
+    "Convolutional networks that were only ever trained to *name* images know much more finely *where* things are than the "
+    "size of their receptive fields suggests (Long, Zhang and Darrell, *Do Convnets Learn Correspondence?*, NIPS 2014). "
+    "Here you can see it, on any photo.",
+)
+rebuilt, averages = pictures()
+layers = resources.sample_index().layers
+
+with st.container(border=True):
+    st.subheader("Rebuild a photo from other photos' patches", anchor=False)
+    for place, picture, title in zip(st.columns(len(rebuilt), gap="small"), rebuilt, ["input", *layers], strict=True):
+        place.image(picture, caption=title, width="stretch")
+    st.markdown(
+        "Every patch is replaced by those its nearest neighbours in feature space have. Parts stay where they belong."
+    )
+    st.page_link("app_pages/reconstruction.py", label="Start here: rebuild a photo", icon=":material/grid_view:")
+
+with st.container(border=True):
+    st.subheader("See what one descriptor responds to", anchor=False)
+    for place, picture, layer in zip(st.columns(4, gap="small"), averages, layers, strict=False):
+        size = resources.sample_index().field(layer).size
+        place.image(picture, caption=f"{layer}, {size} px", width=round(size * 1.2))
+    st.markdown("The average receptive field of its nearest neighbours: sharp in the middle, blurred outwards.")
+    st.page_link(
+        "app_pages/receptive_fields.py", label="Average receptive fields", icon=":material/center_focus_strong:"
+    )
+
+with st.container(border=True):
+    st.subheader("Search your own photos", anchor=False)
+    st.markdown(
+        f"These pictures are made of {len(resources.sample_index().photos)} photographs only. Point the app at a folder of "
+        "some thousand photos and it makes an index of a million patches in a few minutes."
+    )
+    st.page_link("app_pages/data.py", label="Build an index", icon=":material/database:")

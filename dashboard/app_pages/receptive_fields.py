@@ -1,0 +1,337 @@
+"""What one descriptor responds to: averages of its nearest neighbours' receptive fields, Figure 2."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+
+from corrcore import averaging, experiments, images
+from corrcore.averaging import Study, expand_contrast
+from corrcore.cache import default_folder
+from corrcore.geometry import Box, CellGrid
+from corrcore.index import Cells, PatchIndex
+from dashboard import choices, figures, layout, resources
+from dashboard.components import Outline, image_click
+from dashboard.jobs import Job, QueueFull
+
+KS = (5, 50, 500)
+ZOOM = 1.4
+SEED = 0
+N_SEEDS = 30
+RANDOM, CLICKED = "Random descriptor", "Point in a photo"
+
+HOW = """
+The seed is one descriptor of a layer. Its *k* most similar descriptors in other photos are found by cosine similarity,
+exactly, and their whole receptive fields are averaged; the contrast of each average is then stretched to its 1st to 99th
+percentile. Where a receptive field crosses its photo's border only the pixels inside count, so every pixel is a mean over
+those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
+
+**Effective radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
+another than receptive fields drawn at random do:
+
+$$ \\text{agreement}(r) = 1 - \\frac{\\text{variance of neighbours at } r}{\\text{variance of random fields at } r} $$
+
+1 means they all show the same there, 0 that they have nothing in common. The effective radius is where agreement has
+fallen to half its value at the centre.
+"""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Where the seed descriptors of all layers are: a picture, a pixel of it, and a descriptor a layer."""
+
+    image: np.ndarray
+    title: str
+    pixel: tuple[int, int]
+    grids: Mapping[str, CellGrid]
+    descriptors: Mapping[str, torch.Tensor]
+    same: tuple[int, ...]
+    python: str
+
+
+def random_seed(index: PatchIndex, layers: tuple[str, ...], number: int) -> Seed:
+    """A patch of the index drawn by a seed number, and the cells of the other layers at its place."""
+    drawn = np.random.default_rng(number).integers(0, index.n_patches(layers[0]), size=1)
+    cells = index.locate(layers[0], drawn)
+    picture = int(cells.pictures[0])
+    x, y = index.grid(layers[0], picture).centres()[cells.rows[0], cells.columns[0]]
+    grids = {layer: index.grid(layer, picture) for layer in layers}
+    descriptors = {}
+    for layer, grid in grids.items():
+        row, column = grid.nearest(x, y)
+        ids = index.ids(layer, Cells(np.array([picture]), np.array([row]), np.array([column])))
+        descriptors[layer] = index.descriptors(layer, ids)[0]
+    photo = int(index.photo_of[picture])
+    title = index.photos[photo] + (", mirrored" if index.mirrored[picture] else "")
+    python = f"""drawn = np.random.default_rng({number}).integers(0, index.n_patches(layer), size=1)
+descriptor = index.descriptors(layer, drawn)[0]
+exclude = [int(index.photo_of[index.locate(layer, drawn).pictures[0]])]"""
+    return Seed(index.picture(picture), title, (round(x), round(y)), grids, descriptors, (photo,), python)
+
+
+def clicked_seed(index: PatchIndex, layers: tuple[str, ...]) -> Seed:
+    """The descriptors of a chosen photo at a chosen pixel."""
+    chosen = choices.choose_photo(index)
+    features = resources.network(index.backbone).extract(chosen.image, layers)
+    x, y = choices.pixel_of(chosen.image)
+    grids = {layer: grid.cells for layer, grid in features.items()}
+    descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
+    python = f"""{chosen.python}
+image = images.resize(image, longer_side={max(chosen.image.shape)})
+grid = backbone.extract(image, [layer])[layer]
+descriptor = grid.descriptors[grid.cells.nearest({x}, {y})]
+exclude = {list(chosen.same)}"""
+    return Seed(chosen.image, chosen.title, (x, y), grids, descriptors, chosen.same, python)
+
+
+def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[str, Study]]:
+    results = resources.results()
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Study]:
+        found = {}
+        for number, layer in enumerate(layers):
+
+            def report(share: float, text: str, before: int = number) -> None:
+                progress((before + share) / len(layers), text)
+
+            report(0, f"searching {layer}")
+            found[layer] = averaging.study(
+                seed.descriptors[layer],
+                layer,
+                index=index,
+                ks=ks_of(index, layer),
+                exclude=seed.same,
+                seed=SEED,
+                results=results,
+                progress=report,
+            )
+        return found
+
+    key = (images.digest(seed.image), seed.pixel, index.digest, layers, seed.same)
+    return resources.queue().submit(work, label="Averaging receptive fields", owner=resources.owner(), key=key)
+
+
+def ks_of(index: PatchIndex, layer: str) -> tuple[int, ...]:
+    """The k of Figure 2 that a small index can serve."""
+    return tuple(k for k in KS if k <= index.n_patches(layer) // 2)
+
+
+def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
+    x, y = seed.pixel
+    outlines = []
+    for layer in layers:
+        field = seed.grids[layer].field
+        box = field.field_box(*seed.grids[layer].nearest(x, y))
+        outlines.append(Outline(tuple(map(float, box)), figures.colour_of(layer, layers), width=2, label=layer))
+    grid = seed.grids[layers[0]]
+    patch = grid.field.patch_box(*grid.nearest(x, y))
+    outlines.append(Outline(tuple(map(float, patch)), figures.YELLOW, width=2.5))
+
+    def click(x: int, y: int) -> None:
+        choices.set_url_state("at", f"{x},{y}")
+
+    st.markdown("**Seed**", help="Yellow: one patch. The squares: the receptive field of each layer around it.")
+    image_click(
+        images.encode(seed.image, format="JPEG"),
+        alt=f"{seed.title} with the seed's receptive fields",
+        key="seed_photo",
+        boxes=outlines,
+        grid=(grid.field.offset, grid.field.offset, grid.field.stride, grid.columns, grid.rows),
+        on_click=click,
+    )
+    note = "" if st.session_state.get("seed_from") == RANDOM else " Click the photo to choose another point."
+    st.caption(f"{seed.title}, at ({x}, {y}) px.{note}")
+
+
+def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
+    """Figure 2: a column a layer, a row a k, at true relative sizes."""
+    for place, (layer, study) in zip(st.columns(len(found), gap="small"), found.items(), strict=True):
+        field = index.field(layer)
+        with place:
+            st.markdown(f"**{layer}** · {field.size} px")
+            for each in study.averages.averages:
+                fewest, most = int(each.count.min()), int(each.count.max())
+                border = f" · {fewest} to {most} of them a pixel" if fewest < each.k else ""
+                picture = expand_contrast(each.mean, each.count)
+                st.image(images.encode(picture, format="PNG"), width=round(field.size * ZOOM))
+                st.caption(f"k = {each.k}{border}")
+
+
+def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str, ...]) -> None:
+    chart, numbers = st.columns([3, 2], gap="medium")
+    profiles = {layer: study.agreement for layer, study in found.items()}
+    with chart:
+        st.markdown(
+            "**How far from the centre do neighbours agree?** 1: they all show the same; 0: no more alike than random "
+            "receptive fields. The dot is the effective radius."
+        )
+        st.plotly_chart(figures.agreement_profile(profiles, layers), key="profile", config={"displayModeBar": False})
+    with numbers:
+        st.markdown("**This seed**")
+        st.dataframe(
+            {
+                "layer": list(found),
+                "effective radius": [radius_text(study.agreement.effective_radius_px) for study in found.values()],
+                "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
+                "stride": [f"{index.field(layer).stride} px" for layer in found],
+                "similarity of the 5th": [f"{study.averages.similarities[4]:.2f}" for study in found.values()],
+            },
+            hide_index=True,
+            width="stretch",
+        )
+        show_over_seeds(index, layers)
+
+
+def radius_text(radius: float) -> str:
+    return f"{radius:.0f} px" if np.isfinite(radius) else "beyond the field"
+
+
+def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
+    """The effective radius as a property of the layer: its mean over random seeds, computed when asked for."""
+    folder = default_folder() / "experiments"
+    path = folder / f"radius-{index.digest[:16]}-{'-'.join(layers)}.json"
+    key = ("radius", index.digest, layers)
+    queue = resources.queue()
+    job = queue.find(resources.owner(), key)
+    asked = st.button(
+        f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
+    )
+    if asked or (job is None and path.exists()):
+
+        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+            folder.mkdir(parents=True, exist_ok=True)
+            return experiments.effective_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
+
+        try:
+            job = queue.submit(work, label="Measuring effective radii", owner=resources.owner(), key=key)
+        except QueueFull as error:
+            st.warning(str(error), icon=":material/hourglass:")
+            return
+        job.wait(0.5)
+    if job is None:
+        return
+    layout.job_panel(job)
+    if job.result is not None:
+        summary = job.result["summary"]
+        rows = {layer: summary[layer]["effective_radius_px"] for layer in layers}
+        st.dataframe(
+            {
+                "layer": list(rows),
+                "mean effective radius": [f"{row['mean']:.0f} px" for row in rows.values()],
+                "95 % interval": [f"{row['low']:.0f} to {row['high']:.0f} px" for row in rows.values()],
+                "seeds": [f"{row['samples']} of {N_SEEDS}" for row in rows.values()],
+            },
+            hide_index=True,
+            width="stretch",
+        )
+        st.caption("Seeds whose agreement never falls to half within the field are not in the mean.")
+
+
+def arrays(seed: Seed, found: dict[str, Study]) -> bytes:
+    """Everything on the page as one NPZ file."""
+    content: dict[str, np.ndarray] = {"seed_image": seed.image, "seed_pixel": np.array(seed.pixel)}
+    for layer, study in found.items():
+        content[f"{layer}_neighbour_ids"] = study.averages.ids
+        content[f"{layer}_similarities"] = study.averages.similarities
+        content[f"{layer}_radii_px"] = study.agreement.radii_px
+        content[f"{layer}_agreement"] = study.agreement.agreement
+        for each in study.averages.averages:
+            content[f"{layer}_mean_k{each.k}"] = each.mean
+            content[f"{layer}_count_k{each.k}"] = each.count
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **content)
+    return file.getvalue()
+
+
+def poster(seed: Seed, found: dict[str, Study], layers: tuple[str, ...]) -> bytes:
+    boxes: list[tuple[Box, str]] = []
+    for layer in layers:
+        cells = seed.grids[layer]
+        boxes.append((cells.field.field_box(*cells.nearest(*seed.pixel)), figures.colour_of(layer, layers)))
+    averages = figures.averages_sheet([study.averages for study in found.values()])
+    photo = images.resize(figures.outlined(seed.image, boxes), longer_side=averages.shape[0])
+    canvas = np.full((averages.shape[0], photo.shape[1] + averages.shape[1], 3), 255, np.uint8)
+    canvas[: photo.shape[0], : photo.shape[1]] = photo
+    canvas[:, photo.shape[1] :] = averages
+    return images.encode(canvas, format="PNG")
+
+
+def python_lines(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> str:
+    return f"""import numpy as np
+from corrcore import averaging, backbones, images, index as indexes
+from corrcore.datasets.samples import samples
+
+backbone = backbones.load("{index.backbone}")
+index = {choices.python_index(index)}
+layer = "{layers[0]}"
+{seed.python}
+found = averaging.average(descriptor, layer, index=index, ks={ks_of(index, layers[0])}, exclude=exclude)
+pictures = [averaging.expand_contrast(each.mean, each.count) for each in found.averages]
+"""
+
+
+def page() -> None:
+    layout.header(
+        "What does one descriptor respond to?",
+        "The average of the receptive fields of a descriptor's nearest neighbours. **Look for** a sharp centre that "
+        "blurs outwards: similar descriptors have the same thing at the *centre* of their receptive fields, which they "
+        "were never taught.",
+    )
+    side, main = st.columns([1, 3], gap="medium")
+    with side:
+        index = choices.choose_index()
+    with main:
+        kind = st.segmented_control(
+            "Seed", [RANDOM, CLICKED], default=CLICKED, key="seed_from", bind="query-params", required=True
+        )
+        layers = tuple(index.layers)
+        if kind == RANDOM:
+            number = st.number_input("Seed number", 0, 10**6, 7, key="seed", bind="query-params", width=180)
+            seed = random_seed(index, layers, int(number))
+        else:
+            try:
+                seed = clicked_seed(index, layers)
+            except ValueError as error:
+                st.error(str(error), icon=":material/error:")
+                st.stop()
+    try:
+        job = submit(seed, index, layers)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        st.stop()
+    job.wait(1.0)
+    left, right = st.columns([2, 5], gap="medium")
+    with left:
+        show_seed(seed, layers)
+    with right:
+        layout.job_panel(job)
+        if job.result is not None:
+            show_averages(job.result, index)
+    found = job.result
+    if found is None:
+        st.stop()
+    show_profiles(found, index, layers)
+    layout.how_computed(
+        HOW,
+        {
+            "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
+            "index": f"{index.name}, {index.digest[:8]}",
+            "left out": ", ".join(index.photos[number] for number in seed.same) or "nothing",
+            "neighbours in the profile": averaging.PROFILE_K,
+            "random receptive fields": averaging.N_RANDOM,
+        },
+    )
+    layout.quiet_row(
+        downloads={
+            "receptive-fields.png": lambda: poster(seed, found, layers),
+            "receptive-fields.npz": lambda: arrays(seed, found),
+        },
+        python=python_lines(seed, index, layers),
+    )
+
+
+page()

@@ -1,0 +1,384 @@
+"""A photo rebuilt from other photos' patches, layer by layer: Figure 1."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+
+from corrcore import images, reconstruction
+from corrcore.geometry import Box
+from corrcore.index import PatchIndex
+from corrcore.reconstruction import Localisation, Reconstruction
+from dashboard import choices, figures, layout, resources
+from dashboard.choices import Chosen
+from dashboard.components import Outline, compare, image_click
+from dashboard.jobs import Job, QueueFull
+
+RETRIEVED = 50  # neighbours searched at once: any k up to this is drawn without searching again
+SHOWN = 10
+SEED = 0
+
+HOW = """
+Every cell of a layer owns the patch, one stride wide, around the centre of its receptive field. Each patch is replaced
+by the mean of the patches that its *k* most similar descriptors own in other photos (cosine similarity, exact search;
+the photo itself, its copies and its mirror images are left out). *Uniform rf* replaces it by patches drawn uniformly
+from the 99 x 99 pixels around it in the same photo: what a descriptor without position could at best be expected to do.
+Long, Zhang and Darrell (2014), Section 3, Figure 1.
+
+**Localisation.** The patch that the nearest neighbour owns is looked for at every place of the cell's own receptive
+field by normalised cross-correlation; so is a patch from a random place of the neighbour's receptive field. The score
+is the probability that the first matches closer to where it should be than the second:
+
+$$ P(|\\text{offset}| < |\\text{offset by chance}|) + \\tfrac12 P(\\text{tie}) $$
+
+A descriptor that knew what is in its receptive field but not where would retrieve its content at any shift, so both
+would be alike: 0.5 by construction, whatever the photos show. PSNR and SSIM, in contrast, reward the right colours.
+"""
+
+
+def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[str, Reconstruction]]:
+    backbone, results = resources.network(index.backbone), resources.results()
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Reconstruction]:
+        found = {}
+        for number, layer in enumerate(layers):
+
+            def report(share: float, text: str, before: int = number) -> None:
+                progress((before + share) / len(layers), text)
+
+            report(0, f"searching {layer}")
+            found[layer] = reconstruction.reconstruct(
+                chosen.image,
+                layer,
+                backbone=backbone,
+                index=index,
+                k=min(RETRIEVED, index.n_patches(layer) // 2),
+                exclude=chosen.same,
+                seed=SEED,
+                results=results,
+                progress=report,
+            )
+        return found
+
+    key = (images.digest(chosen.image), index.digest, layers, chosen.same)
+    return resources.queue().submit(work, label=f"Rebuilding {chosen.title}", owner=resources.owner(), key=key)
+
+
+def figure(
+    chosen: Chosen, index: PatchIndex, found: dict[str, Reconstruction], ks: tuple[int, ...]
+) -> list[figures.Column]:
+    """The columns of Figure 1 after the input, on what all layers cover; a picture a k."""
+    covered = common(found)
+    rng = np.random.default_rng(SEED)
+    cells = next(iter(found.values())).retrieval.cells
+    uniform = [reconstruction.uniform(chosen.image, cells, k=k, rng=rng) for k in ks]
+    columns = [figures.Column("uniform rf", [figures.crop(picture, covered) for picture in uniform])]
+    for layer, result in found.items():
+        key = (images.digest(chosen.image), index.digest, layer, chosen.same)
+        pictures = [figures.crop(resources.rebuilt(key, k, result, index), covered) for k in ks]
+        columns.append(figures.Column(layer, pictures))
+    return columns
+
+
+def common(found: dict[str, Reconstruction]) -> Box:
+    """What the patches of all layers cover."""
+    boxes = [result.retrieval.cells.covered for result in found.values()]
+    return Box(*(side([box[n] for box in boxes]) for n, side in enumerate((max, max, min, min))))
+
+
+def moved(box: Box, by: Box) -> tuple[float, float, float, float]:
+    """A box of the photo, seen from what is covered."""
+    return (box.left - by.left, box.top - by.top, box.right - by.left, box.bottom - by.top)
+
+
+def show_grid(
+    chosen: Chosen, found: dict[str, Reconstruction], columns: list[figures.Column], ks: tuple[int, ...]
+) -> None:
+    """Input and columns side by side, every picture answering clicks."""
+    covered = common(found)
+    x, y = choices.pixel_of(chosen.image, covered)
+    selected = (x - covered.left, y - covered.top)
+
+    def click(x: int, y: int) -> None:
+        choices.set_url_state("at", f"{x + covered.left},{y + covered.top}")
+
+    places = st.columns(len(columns) + 1, gap="small")
+    grids = {layer: result.retrieval.cells for layer, result in found.items()}
+    first = next(iter(grids.values()))
+    cell = {layer: cells.nearest(x, y) for layer, cells in grids.items()}
+    outlines = [
+        Outline(moved(cells.field.field_box(*cell[layer]), covered), figures.BLACK, width=1.5, label=layer)
+        for layer, cells in grids.items()
+    ]
+    outlines.append(Outline(moved(first.field.patch_box(*cell[next(iter(grids))]), covered), figures.YELLOW, width=2.5))
+    with places[0]:
+        st.markdown("**Input**", help="Yellow: the patch. Black: the receptive field of each layer around it.")
+        image_click(
+            images.encode(figures.crop(chosen.image, covered), format="JPEG"),
+            alt=f"{chosen.title}, with one patch and its receptive fields",
+            key="input",
+            boxes=outlines,
+            grid=click_grid(first, covered),
+            on_click=click,
+        )
+        st.caption(f"patch at ({x}, {y}) px. Click any picture to choose another.")
+    for place, column in zip(places[1:], columns, strict=True):
+        with place:
+            help_text = (
+                "Patches drawn at random from the 99 px around each place of the same photo: no position within the field."
+                if column.title == "uniform rf"
+                else None
+            )
+            st.markdown(f"**{column.title}**", help=help_text)
+            cells = grids.get(column.title, first)
+            for k, picture in zip(ks, column.pictures, strict=True):
+                if picture is None:
+                    continue
+                image_click(
+                    images.encode(picture, format="JPEG"),
+                    alt=f"{chosen.title} rebuilt: {column.title}, k = {k}",
+                    key=f"picture {column.title} {k}",
+                    grid=click_grid(cells, covered),
+                    selected=selected,
+                    on_click=click,
+                )
+                st.caption(f"k = {k}")
+
+
+def click_grid(cells, covered: Box) -> tuple[float, float, int, int, int]:
+    field = cells.field
+    return (field.offset - covered.left, field.offset - covered.top, field.stride, cells.columns, cells.rows)
+
+
+def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstruction], k: int) -> None:
+    """For each layer, the k neighbours of the chosen patch: patch in receptive field in source photo."""
+    x, y = choices.pixel_of(chosen.image, common(found))
+    shown = min(k, SHOWN)
+    for layer, result in found.items():
+        retrieval = result.retrieval
+        row, column = retrieval.cells.nearest(x, y)
+        cell = row * retrieval.cells.columns + column
+        ids, similarities = retrieval.ids[cell, :shown], retrieval.similarities[cell, :shown]
+        cells = index.locate(layer, ids)
+        field = index.field(layer)
+        st.markdown(f"**{layer}** · receptive field {field.size} px, patch {field.stride} px")
+        with st.container(horizontal=True, gap="small"):
+            view = figures.neighbour_view(chosen.image, field.field_box(row, column), field.patch_box(row, column))
+            with st.container(width=150):
+                st.image(images.encode(view, format="JPEG"), caption="this patch", width=150)
+            for number in range(len(ids)):
+                row_, column_ = int(cells.rows[number]), int(cells.columns[number])
+                picture = index.picture(int(cells.pictures[number]))
+                view = figures.neighbour_view(picture, field.field_box(row_, column_), field.patch_box(row_, column_))
+                name = index.photos[index.photo_of[cells.pictures[number]]]
+                flipped = ", mirrored" if index.mirrored[cells.pictures[number]] else ""
+                with st.container(width=150):
+                    st.image(
+                        images.encode(view, format="JPEG"),
+                        caption=f"{similarities[number]:.2f} · {name}{flipped}",
+                        width=150,
+                    )
+    if k > shown:
+        st.caption(f"The nearest {shown} of {k}; all are in the NPZ file below.")
+
+
+def show_comparison(
+    chosen: Chosen, found: dict[str, Reconstruction], columns: list[figures.Column], ks: tuple[int, ...]
+) -> None:
+    titles = [column.title for column in columns]
+    left, right = st.columns(2)
+    title = left.segmented_control("Picture", titles, default=titles[-1], key="compare_layer", required=True)
+    k = right.segmented_control(
+        "k", ks, default=ks[-1], key="compare_k", required=True, format_func=lambda k: f"k = {k}"
+    )
+    picture = columns[titles.index(title)].pictures[ks.index(k)]
+    compare(
+        images.encode(figures.crop(chosen.image, common(found)), format="JPEG"),
+        images.encode(picture, format="JPEG"),
+        labels=("input", f"{title}, k = {k}"),
+        alt=f"{chosen.title} and its reconstruction by {title}",
+        key="compare",
+        width=720,
+    )
+
+
+def show_numbers(
+    chosen: Chosen, found: dict[str, Reconstruction], columns: list[figures.Column], ks: tuple[int, ...]
+) -> None:
+    covered = common(found)
+    original = figures.crop(chosen.image, covered)
+    whole = Box(0, 0, original.shape[1], original.shape[0])
+    table: dict[str, list[str]] = {"": [column.title for column in columns]}
+    results = [found.get(column.title) for column in columns]
+    table["localisation"] = ["" if r is None else number(r.localisation.score, ".2f") for r in results]
+    table["within 8 px"] = ["" if r is None else share(r.localisation) for r in results]
+    for position, k in enumerate(ks):
+        table[f"similarity, k = {k}"] = [
+            "" if r is None else f"{r.retrieval.similarities[:, :k].mean():.3f}" for r in results
+        ]
+        fidelities = [reconstruction.fidelity(original, column.pictures[position], whole) for column in columns]
+        table[f"PSNR, k = {k} (dB)"] = [f"{each.psnr_db:.1f}" for each in fidelities]
+        table[f"SSIM, k = {k}"] = [f"{each.ssim:.2f}" for each in fidelities]
+    st.dataframe(table, hide_index=True, width="stretch")
+    localised = [result.localisation for result in found.values()]
+    if not any(len(each.offsets) for each in localised):
+        st.info(
+            "This photo has too little structure, or is too small for any receptive field to lie inside it, to measure "
+            "localisation; choose a larger photo.",
+            icon=":material/straighten:",
+        )
+        return
+    st.markdown(
+        "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best: "
+        "0.5 is chance, 1 is perfect. Dotted: a patch from a random place of the neighbour's receptive field."
+    )
+    chart, maps = st.columns([1, 1])
+    chart.plotly_chart(figures.match_distances(localised, list(found)), key="distances", config=PLAIN)
+    highest = figures.highest_share(localised)
+    with maps:
+        top = st.columns(len(localised))
+        for place, each in zip(top, localised, strict=True):
+            for title, offsets in ((each.layer, each.offsets), ("by chance", each.chance_offsets)):
+                place.plotly_chart(
+                    figures.offset_map(offsets, each.reach_px, highest=highest, title=title, height=170),
+                    key=f"offsets {each.layer} {title}",
+                    config=PLAIN,
+                )
+        st.caption(f"Offset of the best match from its place; brightest: {highest:.0%} of matches in an 8 px square.")
+
+
+PLAIN = {"displayModeBar": False}
+
+
+def number(value: float, form: str) -> str:
+    return format(value, form) if np.isfinite(value) else "too few cells"
+
+
+def share(localised: Localisation) -> str:
+    near, chance = localised.share_within(8)
+    return f"{near:.0%} (chance {chance:.0%})" if np.isfinite(near) and np.isfinite(chance) else "too few cells"
+
+
+def arrays(
+    chosen: Chosen,
+    index: PatchIndex,
+    found: dict[str, Reconstruction],
+    columns: list[figures.Column],
+    ks: tuple[int, ...],
+) -> bytes:
+    """Everything on the page as one NPZ file."""
+    file = io.BytesIO()
+    content: dict[str, np.ndarray] = {"image": chosen.image, "ks": np.array(ks)}
+    for column in columns:
+        for k, picture in zip(ks, column.pictures, strict=True):
+            if picture is not None:
+                content[f"{column.title.replace(' ', '_')}_k{k}"] = picture
+    for layer, result in found.items():
+        retrieval, localised = result.retrieval, result.localisation
+        cells = index.locate(layer, retrieval.ids.reshape(-1))
+        content[f"{layer}_similarities"] = retrieval.similarities
+        content[f"{layer}_neighbour_ids"] = retrieval.ids
+        content[f"{layer}_neighbour_photos"] = index.photo_of[cells.pictures].reshape(retrieval.ids.shape)
+        content[f"{layer}_neighbour_rows"] = cells.rows.reshape(retrieval.ids.shape)
+        content[f"{layer}_neighbour_columns"] = cells.columns.reshape(retrieval.ids.shape)
+        content[f"{layer}_offsets"] = localised.offsets
+        content[f"{layer}_chance_offsets"] = localised.chance_offsets
+    content["photos"] = np.array(index.photos)
+    np.savez_compressed(file, allow_pickle=False, **content)
+    return file.getvalue()
+
+
+def poster(
+    chosen: Chosen, found: dict[str, Reconstruction], columns: list[figures.Column], ks: tuple[int, ...]
+) -> bytes:
+    """The page's figure as one PNG."""
+    covered = common(found)
+    x, y = choices.pixel_of(chosen.image, covered)
+    original = figures.crop(chosen.image, covered)
+    boxes = []
+    for result in found.values():
+        cells = result.retrieval.cells
+        cell = cells.nearest(x, y)
+        boxes.append((Box(*map(int, moved(cells.field.field_box(*cell), covered))), figures.BLACK))
+        patch = Box(*map(int, moved(cells.field.patch_box(*cell), covered)))
+    picture = figures.outlined(original, [*boxes, (patch, figures.YELLOW)])
+    first = figures.Column("input", [picture, *[None] * (len(ks) - 1)])
+    return images.encode(figures.sheet([first, *columns], [f"k = {k}" for k in ks]), format="PNG")
+
+
+def python_lines(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...], k: int) -> str:
+    return f"""from corrcore import backbones, images, index as indexes, reconstruction
+from corrcore.datasets.samples import samples
+
+backbone = backbones.load("{index.backbone}")
+index = {choices.python_index(index)}
+{chosen.python}
+image = images.resize(image, longer_side={max(chosen.image.shape)})
+retrieval = reconstruction.retrieve(image, "{layers[-1]}", backbone=backbone, index=index, k={k}, exclude={chosen.same})
+picture = reconstruction.rebuild(retrieval, index, k={k})
+"""
+
+
+def page() -> None:
+    layout.header(
+        "A photo, rebuilt from patches of other photos",
+        "Each patch is replaced by what its nearest neighbours in feature space have there. **Look for** parts that "
+        "stay in place (eyes, edges, rims) although the receptive fields are many patches wide; deeper layers get "
+        "more semantic and less literal.",
+    )
+    side, main = st.columns([1, 3], gap="medium")
+    with side:
+        index = choices.choose_index()
+    with main:
+        chosen = choices.choose_photo(index)
+    left, right = st.columns([1, 3], gap="medium")
+    layers = left.pills(
+        "Layers", index.layers, selection_mode="multi", default=index.layers, key="layers", bind="query-params"
+    )
+    k = right.slider("k, neighbours averaged in the second row", 2, RETRIEVED, 5, key="k", bind="query-params")
+    if not layers:
+        st.info("Choose at least one layer.", icon=":material/layers:")
+        st.stop()
+    layers = tuple(layer for layer in index.layers if layer in layers)
+    ks = (1, k)
+    try:
+        job = submit(chosen, index, layers)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        st.stop()
+    job.wait(1.0)
+    layout.job_panel(job)
+    found = job.result
+    if found is None:
+        st.stop()
+    columns = figure(chosen, index, found, ks)
+    show_grid(chosen, found, columns, ks)
+    neighbours, comparison, numbers = st.tabs(["Neighbours of the patch", "Compare with the input", "Numbers"])
+    with neighbours:
+        show_neighbours(chosen, index, found, k)
+    with comparison:
+        show_comparison(chosen, found, columns, ks)
+    with numbers:
+        show_numbers(chosen, found, columns, ks)
+    layout.how_computed(
+        HOW,
+        {
+            "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
+            "index": f"{index.name}, {index.digest[:8]}",
+            "photo": f"{chosen.title}, {chosen.image.shape[1]} x {chosen.image.shape[0]} px",
+            "left out": ", ".join(index.photos[number] for number in chosen.same)
+            or "nothing: the photo is not in the index",
+            "seed of uniform rf and of the cells measured": SEED,
+        },
+    )
+    layout.quiet_row(
+        downloads={
+            "reconstruction.png": lambda: poster(chosen, found, columns, ks),
+            "reconstruction.npz": lambda: arrays(chosen, index, found, columns, ks),
+        },
+        python=python_lines(chosen, index, layers, k),
+    )
+
+
+page()

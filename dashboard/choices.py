@@ -1,0 +1,226 @@
+"""What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from corrcore import images
+from corrcore.datasets.samples import one_of_each_scene
+from corrcore.geometry import Box
+from corrcore.images import ImageError
+from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from dashboard import resources
+from dashboard.components import image_click
+
+LONGER_SIDE_PX = 500
+UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
+PER_SHEET = 16
+SHEET_COLUMNS = 8
+GAP_PX = 6
+
+SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A photo to look at: its pixels at working size, and the indexed photos that show the same thing."""
+
+    image: np.ndarray
+    title: str
+    reference: str
+    same: tuple[int, ...]
+    python: str
+
+    @property
+    def shareable(self) -> bool:
+        return not self.reference.startswith("upload:")
+
+
+def url_state(name: str, default: str) -> str:
+    """A choice made by clicking: from the URL, else from this session, else the default. Kept in both."""
+    value = st.query_params.get(name) or st.session_state.get(f"chosen {name}") or default
+    if value:
+        set_url_state(name, value)
+    return value
+
+
+def set_url_state(name: str, value: str) -> None:
+    st.session_state[f"chosen {name}"] = value
+    if st.query_params.get(name) != value:
+        st.query_params[name] = value
+
+
+def pixel_of(image: np.ndarray, within: Box | None = None) -> tuple[int, int]:
+    """The pixel (x, y) that was clicked last, on any page; the middle where it is not in the picture."""
+    box = within or Box(0, 0, image.shape[1], image.shape[0])
+    parts = url_state("at", "").split(",")
+    if len(parts) == 2 and all(part.isdecimal() for part in parts):
+        x, y = (int(part) for part in parts)
+        if box.left <= x < box.right and box.top <= y < box.bottom:
+            return x, y
+    return (box.left + box.right) // 2, (box.top + box.bottom) // 2
+
+
+def python_index(index: PatchIndex) -> str:
+    """How the chosen index is opened in Python."""
+    if index.name.startswith("samples-"):
+        return "indexes.samples(backbone)"
+    return f'indexes.PatchIndex("{index.folder}")'
+
+
+def choose_index() -> PatchIndex:
+    """The index to search. Stops the page with a sentence where it cannot be opened."""
+    names = resources.index_names()
+    name = st.selectbox(
+        "Patches from",
+        names,
+        key="index",
+        bind="query-params",
+        help="The photos whose patches are searched. Build one from your own photos on the Data page.",
+    )
+    try:
+        index = resources.open_index(name)
+    except (IndexNotFoundError, IndexDamagedError, OSError, ValueError) as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+    patches = index.n_patches(index.layers[0])
+    st.caption(f"{len(index.photos):,} photos, {patches:,} patches of {index.layers[0]}")
+    return index
+
+
+def choose_photo(index: PatchIndex) -> Chosen:
+    """A photo from the samples, the index, or the user's own. Stops the page while there is none."""
+    reference = url_state("photo", "sample:chelsea")
+    kinds = {"sample": SAMPLE, "indexed": INDEXED, "upload": UPLOAD}
+    kind = st.segmented_control(
+        "Photo",
+        list(kinds.values()),
+        default=kinds.get(reference.partition(":")[0], SAMPLE),
+        key="photo_from",
+        label_visibility="collapsed",
+        required=True,
+    )
+    if kind == SAMPLE:
+        return _choose_sample(index, reference)
+    if kind == INDEXED:
+        return _choose_indexed(index, reference)
+    return _choose_upload(index, reference)
+
+
+def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
+    known = one_of_each_scene()
+    name = reference.removeprefix("sample:")
+    if name not in known:
+        name = next(iter(known))
+    names = tuple(known)
+
+    def pick(number: int) -> None:
+        set_url_state("photo", f"sample:{names[number]}")
+
+    _gallery(resources.sample_thumbnails(names), names.index(name), [known[each].title for each in names], pick)
+    image = resources.sample_photo(name)
+    same = tuple(number for number, photo in enumerate(index.photos) if photo == name)
+    same = tuple(sorted({*same, *index.photos_like(image)}))
+    python = f'image = samples()["{name}"].load()'
+    set_url_state("photo", f"sample:{name}")
+    return Chosen(_working(image), known[name].title, f"sample:{name}", same, python)
+
+
+def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
+    name = reference.removeprefix("indexed:")
+    chosen = index.photos.index(name) if name in index.photos else 0
+    find = st.text_input("Find by name", key="photo_find", placeholder="part of a name", label_visibility="collapsed")
+    numbers = [number for number, photo in enumerate(index.photos) if find.strip().lower() in photo.lower()]
+    if not numbers:
+        st.info(
+            f"No photo of {index.name} has {find!r} in its name; delete some letters.", icon=":material/search_off:"
+        )
+        st.stop()
+    n_sheets = -(-len(numbers) // PER_SHEET)
+    current = numbers.index(chosen) // PER_SHEET + 1 if chosen in numbers else 1
+    sheet = current
+    if n_sheets > 1:
+        sheet = st.number_input(f"Page of {n_sheets}", 1, n_sheets, current, key=f"photo_sheet {index.digest} {find}")
+    shown = tuple(numbers[(sheet - 1) * PER_SHEET : sheet * PER_SHEET])
+
+    def pick(number: int) -> None:
+        set_url_state("photo", f"indexed:{index.photos[shown[number]]}")
+
+    thumbnails = resources.indexed_thumbnails(index.digest, shown, index)
+    selected = shown.index(chosen) if chosen in shown else None
+    _gallery(thumbnails, selected, [index.photos[number] for number in shown], pick)
+    set_url_state("photo", f"indexed:{index.photos[chosen]}")
+    image = index.photo(chosen)
+    same = tuple(sorted({chosen, *index.photos_like(image)}))
+    python = f'number = index.photos.index("{index.photos[chosen]}")\nimage = index.photo(number)'
+    return Chosen(_working(image), index.photos[chosen], f"indexed:{index.photos[chosen]}", same, python)
+
+
+def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
+    uploaded = st.file_uploader(
+        "A photo of yours", key="photo_upload", label_visibility="collapsed", max_upload_size=20, help=None
+    )
+    kept: dict[str, tuple[str, np.ndarray]] = st.session_state.setdefault("uploads", {})
+    if uploaded is not None:
+        try:
+            image = images.decode(uploaded.getvalue(), name=uploaded.name)
+        except ImageError as error:
+            st.error(str(error), icon=":material/broken_image:")
+            st.stop()
+        digest = images.digest(image)
+        if digest not in kept:
+            kept[digest] = (images.display_name(uploaded.name), image)
+            while len(kept) > 1 and sum(each.nbytes for _, each in kept.values()) > UPLOAD_BYTES:
+                del kept[next(iter(kept))]
+        reference = f"upload:{digest}"
+    name_and_image = kept.get(reference.removeprefix("upload:"))
+    if name_and_image is None:
+        if reference.startswith("upload:"):
+            st.info(
+                "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see "
+                "the same view.",
+                icon=":material/upload_file:",
+            )
+        else:
+            st.caption("JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session and is not stored.")
+        st.stop()
+    set_url_state("photo", reference)
+    name, image = name_and_image
+    python = f"image = images.decode({name!r})"
+    return Chosen(_working(image), name, reference, tuple(index.photos_like(image)), python)
+
+
+def _working(image: np.ndarray) -> np.ndarray:
+    """Large photos at the size of PASCAL's; small ones as they are."""
+    return images.resize(image, longer_side=LONGER_SIDE_PX) if max(image.shape) > LONGER_SIDE_PX else image
+
+
+def _gallery(thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick) -> None:
+    """Thumbnails to click, in rows of eight."""
+    side = resources.THUMBNAIL_PX
+    columns = min(SHEET_COLUMNS, len(thumbnails))
+    rows = -(-len(thumbnails) // columns)
+    pitch = side + GAP_PX
+    canvas = np.full((rows * pitch, columns * pitch, 3), 255, np.uint8)
+    for number, picture in enumerate(thumbnails):
+        row, column = divmod(number, columns)
+        top, left = row * pitch + GAP_PX // 2, column * pitch + GAP_PX // 2
+        canvas[top : top + side, left : left + side] = picture
+
+    def click(x: int, y: int) -> None:
+        number = y // pitch * columns + x // pitch
+        if number < len(thumbnails):
+            on_pick(number)
+
+    centre = (pitch - 1) / 2
+    image_click(
+        images.encode(canvas, format="JPEG"),
+        alt="Photos to choose from: " + ", ".join(titles),
+        key="gallery",
+        grid=(centre, centre, pitch, columns, rows),
+        selected=None if selected is None else (selected % columns * pitch + 60, selected // columns * pitch + 60),
+        on_click=click,
+        width=columns * 88,
+    )

@@ -1,0 +1,178 @@
+// A point is a whole pixel [x, y] of the picture. A box is [left, top, right, bottom], half-open, in its pixels.
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
+const pictures = new WeakMap()
+
+// Streamlit calls this whenever the data or the theme changes; the picture outlives the calls.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const frame = parentElement.querySelector(".frame")
+  if (!pictures.has(frame)) pictures.set(frame, new Picture(frame))
+  pictures.get(frame).update(data, setTriggerValue)
+}
+
+class Picture {
+  pointer = null // the pixel under the pointer, or where the arrow keys have led
+  released = null // where the pointer was let go: more exact than the click that follows
+  pending = [] // clicks that Python has not answered yet, oldest first
+
+  constructor(frame) {
+    this.frame = frame
+    this.image = frame.querySelector("img")
+    this.svg = frame.querySelector("svg")
+    this.boxes = frame.querySelector(".boxes")
+    this.marks = frame.querySelector(".marks")
+    this.labels = frame.querySelector(".labels")
+    this.spoken = frame.querySelector(".spoken")
+    frame.onpointermove = event => event.pointerType !== "touch" && this.point(this.pixel(event))
+    frame.onpointerleave = frame.onblur = () => this.point(null)
+    frame.onpointerup = event => (this.released = this.pixel(event))
+    frame.onclick = event => this.click(this.released ?? this.pixel(event))
+    frame.onkeydown = event => this.key(event)
+  }
+
+  update(data, send) {
+    const [width, height] = data.size
+    const resizes = !this.data && new ResizeObserver(() => this.drawBoxes())
+    this.data = data
+    this.send = send
+    this.pending = this.pending.filter(click => click.id > data.answered)
+    this.frame.style.setProperty("--ratio", width / height)
+    this.frame.style.setProperty("--max-height", `${data.maxHeight ?? 1e6}px`)
+    this.frame.ariaLabel = `${data.alt}. Arrow keys move, Enter selects.`
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`)
+    this.image.alt = data.alt
+    if (this.image.src !== data.image) this.image.src = data.image
+    this.drawBoxes()
+    this.drawMarks()
+    if (resizes) resizes.observe(this.frame)
+  }
+
+  pixel(event) {
+    const { left, top, width, height } = this.image.getBoundingClientRect()
+    return this.inside([
+      Math.floor(((event.clientX - left) / width) * this.data.size[0]),
+      Math.floor(((event.clientY - top) / height) * this.data.size[1]),
+    ])
+  }
+
+  inside([x, y]) {
+    const [width, height] = this.data.size
+    return [clamp(x, width), clamp(y, height)]
+  }
+
+  // The cell whose centre is nearest, its patch, and the pixel nearest to its centre: as corrcore.geometry has them.
+  cell([x, y]) {
+    const [offsetX, offsetY, stride, columns, rows] = this.data.grid
+    return [
+      clamp(Math.floor((x - offsetX) / stride + 0.5), columns),
+      clamp(Math.floor((y - offsetY) / stride + 0.5), rows),
+    ]
+  }
+
+  patch([column, row]) {
+    const [offsetX, offsetY, stride] = this.data.grid
+    const left = Math.ceil(offsetX + stride * (column - 0.5))
+    const top = Math.ceil(offsetY + stride * (row - 0.5))
+    return [left, top, left + stride, top + stride]
+  }
+
+  centre([column, row]) {
+    const [offsetX, offsetY, stride] = this.data.grid
+    return this.inside([Math.ceil(offsetX + stride * column - 0.5), Math.ceil(offsetY + stride * row - 0.5)])
+  }
+
+  click([x, y]) {
+    this.released = null
+    const id = Math.max(Date.now(), (this.pending.at(-1)?.id ?? 0) + 1)
+    this.pending.push({ x, y, id })
+    this.send("click", this.pending) // all of them: Streamlit passes on only the last of quick events
+    this.drawMarks()
+  }
+
+  point(pixel) {
+    this.pointer = pixel
+    this.drawMarks()
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return
+    const { grid, selected, size } = this.data
+    const from = this.pointer ?? selected ?? size.map(length => length >> 1)
+    if (event.key in ARROWS) {
+      const [dx, dy] = ARROWS[event.key]
+      if (grid) {
+        const [column, row] = this.cell(from)
+        const next = [clamp(column + dx, grid[3]), clamp(row + dy, grid[4])]
+        this.point(this.centre(next))
+        this.spoken.textContent = `column ${next[0]}, row ${next[1]}`
+      } else {
+        const step = event.shiftKey ? 10 : 1
+        this.point(this.inside([from[0] + dx * step, from[1] + dy * step]))
+        this.spoken.textContent = `x ${this.pointer[0]}, y ${this.pointer[1]}`
+      }
+    } else if (event.key === "Enter" || event.key === " ") {
+      this.click(grid ? this.centre(this.cell(from)) : from)
+    } else return
+    event.preventDefault()
+  }
+
+  drawBoxes() {
+    const shown = this.frame.getBoundingClientRect()
+    this.image.classList.toggle("sharp", shown.width > 2 * this.data.size[0])
+    this.boxes.replaceChildren()
+    this.labels.replaceChildren()
+    for (const { box, colour, width, dashed, label } of this.data.boxes) {
+      this.boxes.append(...line(rectangle(box), width, { stroke: colour, strokeDasharray: dashed ? "5 4" : "" }))
+      if (label) this.labels.append(this.label(box, colour, label, shown.height))
+    }
+  }
+
+  drawMarks() {
+    const { grid, selected, size } = this.data
+    const click = this.pending.at(-1)
+    const marked = click ? [click.x, click.y] : selected
+    this.marks.replaceChildren()
+    if (marked) {
+      const path = grid ? rectangle(this.patch(this.cell(marked))) : `M${marked[0] + 0.5} ${marked[1] + 0.5}h0`
+      this.marks.append(...line(path, grid ? 3 : 9, { strokeDasharray: grid && click ? "2 5" : "" }))
+    }
+    if (this.pointer) {
+      const [x, y] = this.pointer
+      const cross = `M0 ${y + 0.5}H${size[0]}M${x + 0.5} 0V${size[1]}`
+      this.marks.append(...line(grid ? rectangle(this.patch(this.cell(this.pointer))) : cross, 1.5))
+    }
+  }
+
+  // Above the box's left corner, or inside the box where there is no room above; at its right corner near the right.
+  label([left, top, right], colour, text, shownHeight) {
+    const [width, height] = this.data.size
+    const element = document.createElement("span")
+    element.textContent = text
+    if (colour) element.style.borderColor = colour
+    if ((top / height) * shownHeight >= 20) element.style.bottom = `${100 * (1 - top / height)}%`
+    else element.style.top = `${(100 * Math.max(top, 0)) / height}%`
+    if (left < 0.6 * width) element.style.left = `${(100 * Math.max(left, 0)) / width}%`
+    else element.style.right = `${100 * Math.max(1 - right / width, 0)}%`
+    return element
+  }
+}
+
+function clamp(value, count) {
+  return Math.min(Math.max(value, 0), count - 1)
+}
+
+function rectangle([left, top, right, bottom]) {
+  return `M${left} ${top}H${right}V${bottom}H${left}Z`
+}
+
+// A line over a wider one in the page's colour: it stands out on any photo.
+function line(path, width, style = {}) {
+  return ["halo", "line"].map(layer => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", "path")
+    element.setAttribute("d", path)
+    element.setAttribute("class", layer)
+    if (layer === "line") Object.assign(element.style, style)
+    element.style.strokeWidth = `${layer === "line" ? width : width + 2}px`
+    return element
+  })
+}

@@ -1,0 +1,216 @@
+"""Results drawn: arrays in, pictures and charts out. Knows no streamlit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image, ImageDraw, ImageFont
+
+from corrcore.averaging import Agreement, Averages, expand_contrast
+from corrcore.geometry import Box
+from corrcore.reconstruction import Localisation
+
+YELLOW = "#ffd500"
+BLACK = "#000000"
+# Okabe and Ito's palette, told apart by colour-blind eyes; one colour a layer, the same on every page.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#f0e442")
+GREY = "#8a8a8a"
+TRANSPARENT = "rgba(0,0,0,0)"
+
+
+def colour_of(layer: str, layers: Sequence[str]) -> str:
+    return PALETTE[list(layers).index(layer) % len(PALETTE)]
+
+
+def crop(image: np.ndarray, box: Box) -> np.ndarray:
+    return np.ascontiguousarray(image[box.top : box.bottom, box.left : box.right])
+
+
+def outlined(image: np.ndarray, boxes: Sequence[tuple[Box, str]]) -> np.ndarray:
+    """A copy with boxes drawn on it, each over a thin halo so that it stands out on any photo."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    for box, colour in boxes:
+        inner = (box.left, box.top, box.right - 1, box.bottom - 1)
+        halo = (inner[0] - 1, inner[1] - 1, inner[2] + 1, inner[3] + 1)
+        draw.rectangle(halo, outline="white" if colour == BLACK else "black")
+        draw.rectangle(inner, outline=colour, width=2)
+    return np.asarray(picture)
+
+
+def neighbour_view(picture: np.ndarray, field: Box, patch: Box, *, margin: int = 24) -> np.ndarray:
+    """A patch (yellow) inside its receptive field (black) inside a square part of its source picture.
+
+    The part is the receptive field and a margin around it, moved inside the picture as far as that goes; beyond the
+    picture it is grey. All views of one layer have one size.
+    """
+    side = field.width + 2 * margin
+    height, width = picture.shape[:2]
+    left = int(np.clip(field.left - margin, min(0, width - side), max(0, width - side)))
+    top = int(np.clip(field.top - margin, min(0, height - side), max(0, height - side)))
+    view = np.full((side, side, 3), 128, np.uint8)
+    inside = Box(left, top, left + side, top + side).clip((width, height))
+    view[inside.top - top : inside.bottom - top, inside.left - left : inside.right - left] = crop(picture, inside)
+    moved = [Box(box.left - left, box.top - top, box.right - left, box.bottom - top) for box in (field, patch)]
+    return outlined(view, [(moved[0], BLACK), (moved[1], YELLOW)])
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of Figure 1: a title and a picture a row (None leaves the place empty)."""
+
+    title: str
+    pictures: Sequence[np.ndarray | None]
+
+
+def sheet(columns: Sequence[Column], row_titles: Sequence[str], *, gap: int = 8) -> np.ndarray:
+    """Pictures in rows and columns with titles, on white: the figure to download. Cells fit the largest picture."""
+    font = ImageFont.load_default(size=15)
+    pictures = [picture for column in columns for picture in column.pictures if picture is not None]
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    left = max((int(measure.textlength(title, font)) for title in row_titles), default=0) + 2 * gap
+    top = 24 + gap
+    size = (left + len(columns) * (width + gap), top + len(row_titles) * (height + gap))
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    for row, title in enumerate(row_titles):
+        draw.text((gap, top + row * (height + gap) + height // 2), title, "black", font, anchor="lm")
+    for number, column in enumerate(columns):
+        x = left + number * (width + gap)
+        draw.text((x + width // 2, top - gap // 2), column.title, "black", font, anchor="ms")
+        for row, picture in enumerate(column.pictures):
+            if picture is not None:
+                at = (
+                    x + (width - picture.shape[1]) // 2,
+                    top + row * (height + gap) + (height - picture.shape[0]) // 2,
+                )
+                canvas.paste(Image.fromarray(picture), at)
+    return np.asarray(canvas)
+
+
+def averages_sheet(averages: Sequence[Averages]) -> np.ndarray:
+    """Figure 2: a column a layer, a row a k, contrast expanded, at true relative sizes."""
+    columns = [
+        Column(result.layer, [expand_contrast(each.mean, each.count) for each in result.averages])
+        for result in averages
+    ]
+    return sheet(columns, [f"k = {each.k}" for each in averages[0].averages])
+
+
+def _styled(figure: go.Figure, *, height: int) -> go.Figure:
+    """No decoration, room for labels, colours of the page's theme."""
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        paper_bgcolor=TRANSPARENT,
+        plot_bgcolor=TRANSPARENT,
+        showlegend=False,
+        hoverlabel={"namelength": -1},
+    )
+
+
+def match_distances(results: Sequence[Localisation], layers: Sequence[str], *, height: int = 320) -> go.Figure:
+    """The share of best matches within a distance of their place, a layer a line; dashed: by chance."""
+    figure = go.Figure()
+    reach = max((result.reach_px for result in results), default=1)
+    distances = np.arange(0, reach + 1, 2)
+    for result in results:
+        if not len(result.offsets) or not len(result.chance_offsets):
+            continue
+        colour = colour_of(result.layer, layers)
+        shares = np.array([result.share_within(distance) for distance in distances]) * 100
+        for name, values, dash in (
+            (result.layer, shares[:, 0], "solid"),
+            (f"{result.layer} by chance", shares[:, 1], "dot"),
+        ):
+            figure.add_scatter(
+                x=distances,
+                y=values,
+                name=name,
+                mode="lines",
+                line={"color": colour, "dash": dash, "width": 2.5 if dash == "solid" else 1.5},
+                hovertemplate="%{y:.0f} % within %{x} px",
+            )
+        figure.add_annotation(
+            x=distances[len(distances) // 3],
+            y=shares[len(distances) // 3, 0],
+            text=result.layer,
+            font={"color": colour},
+            showarrow=False,
+            yshift=12,
+        )
+    figure.update_xaxes(title="distance from the right place (px)", rangemode="tozero")
+    figure.update_yaxes(title="share of matches", ticksuffix=" %", range=[0, 102])
+    return _styled(figure, height=height)
+
+
+def offset_map(offsets: np.ndarray, reach: int, *, highest: float, title: str, height: int = 240) -> go.Figure:
+    """Where matches lie around their place: share of matches a square of 8 px, one colour range for all maps."""
+    edges = np.arange(-reach // 8 * 8 - 4, reach + 12, 8)
+    counts, _, _ = np.histogram2d(offsets[:, 1], offsets[:, 0], bins=(edges, edges))
+    centres = (edges[:-1] + edges[1:]) / 2
+    figure = go.Figure(
+        go.Heatmap(
+            x=centres,
+            y=centres,
+            z=100 * counts / max(len(offsets), 1),
+            zmin=0,
+            zmax=100 * highest,
+            colorscale="Viridis",
+            showscale=False,
+            hovertemplate="%{z:.1f} % of matches<br>%{x:+.0f} px right, %{y:+.0f} px down<extra></extra>",
+        )
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x")
+    return _styled(figure, height=height).update_layout(title={"text": title, "font": {"size": 14}, "x": 0.5})
+
+
+def highest_share(results: Sequence[Localisation]) -> float:
+    """The fullest 8 px square of any result: the shared end of the maps' colour range."""
+    shares = [0.02]
+    for result in results:
+        for offsets in (result.offsets, result.chance_offsets):
+            if len(offsets):
+                _, counts = np.unique(np.floor((offsets + 4) / 8), axis=0, return_counts=True)
+                shares.append(counts.max() / len(offsets))
+    return float(max(shares))
+
+
+def agreement_profile(profiles: Mapping[str, Agreement], layers: Sequence[str], *, height: int = 340) -> go.Figure:
+    """Agreement of aligned receptive fields against distance from the centre; dots mark effective radii."""
+    figure = go.Figure()
+    for layer, profile in profiles.items():
+        colour = colour_of(layer, layers)
+        figure.add_scatter(
+            x=profile.radii_px,
+            y=profile.agreement,
+            name=layer,
+            mode="lines",
+            line={"color": colour, "width": 2.5},
+            hovertemplate="%{y:.2f} at %{x:.0f} px",
+        )
+        figure.add_annotation(
+            x=profile.radii_px[-1],
+            y=profile.agreement[-1],
+            text=layer,
+            font={"color": colour},
+            showarrow=False,
+            xshift=24,
+        )
+        radius = profile.effective_radius_px
+        if np.isfinite(radius):
+            figure.add_scatter(
+                x=[radius],
+                y=[profile.agreement[0] / 2],
+                name=f"{layer}: effective radius",
+                mode="markers",
+                marker={"color": colour, "size": 11, "line": {"color": "white", "width": 1.5}},
+                hovertemplate="effective radius %{x:.0f} px",
+            )
+    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.update_xaxes(title="distance from the receptive-field centre (px)", rangemode="tozero")
+    figure.update_yaxes(title="agreement")
+    return _styled(figure, height=height)

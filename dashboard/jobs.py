@@ -1,0 +1,256 @@
+"""The one bounded queue for long work: first in, first out, with progress, an estimate, and cancelling.
+
+A job is an ordinary function that takes ``progress`` as a keyword and calls it now and then. It runs in a worker
+thread; whoever submitted it looks at its `Job` from time to time. Nothing here knows who shows it.
+"""
+
+import functools
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, Literal, TypeVar
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+_job_ids = itertools.count(1)
+
+
+class Cancelled(Exception):  # noqa: N818 - it carries a wish, not an error
+    """Raised by ``progress`` inside a job that is to stop. Let it through."""
+
+
+class QueueFull(RuntimeError):  # noqa: N818
+    """The queue takes no more work for now; the text says how much it has."""
+
+
+class Job(Generic[T]):
+    """One piece of work, made by `Queue.submit`: read its attributes from any thread, at any time.
+
+    `progress` is the share done, 0 to 1, and `text` what is being done; `result` is None unless `state` is
+    ``done``; `error` is one sentence when it is ``failed``.
+    """
+
+    def __init__(self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str) -> None:
+        self.id = next(_job_ids)
+        self.label = label
+        self.owner = owner
+        self.state: State = "waiting"
+        self.progress = 0.0
+        self.text = ""
+        self.result: T | None = None
+        self.error = ""
+        self._queue = queue
+        self._work: Callable[..., T] | None = work
+        self._stop = threading.Event()
+        self._over = threading.Event()
+        self._started = self._ended = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is done, failed or cancelled: nothing about it will change any more."""
+        return self._over.is_set()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was asked to stop and has not stopped yet."""
+        return self._stop.is_set() and not self.finished
+
+    @property
+    def place(self) -> int | None:
+        """How many jobs wait before this one; None once it does not wait any more."""
+        return self._queue.place(self)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds it has been running, or ran; 0 while it waits."""
+        return (self._ended or time.monotonic()) - self._started if self._started else 0.0
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds it still takes if it goes on at its mean pace; None while there is no pace to go by."""
+        done, elapsed = self.progress, self.elapsed
+        return elapsed * (1 - done) / done if self.state == "running" and done > 0 and elapsed >= 1 else None
+
+    def cancel(self) -> None:
+        """Ask it to stop: a waiting job never starts, a running one stops where it next reports progress.
+
+        What it still computes is dropped. A finished job stays as it is.
+        """
+        self._queue.cancel(self)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is finished, at most `timeout` seconds; whether it is."""
+        return self._over.wait(timeout)
+
+    def _report(self, done: float, text: str = "") -> None:
+        """What the work is given as ``progress``."""
+        if self._stop.is_set():
+            raise Cancelled
+        self.progress, self.text = min(max(float(done), 0.0), 1.0), text
+
+    def _run(self) -> tuple[State, T | None, str]:
+        """Do the work; the state it ends in, its result, and the sentence that says what went wrong."""
+        work, self._work = self._work, None  # its arguments may be large: they go when the work is over
+        if work is None:
+            msg = f"{self.label} was started twice."
+            raise RuntimeError(msg)
+        try:
+            return "done", work(progress=self._report), ""
+        except Cancelled:
+            return "cancelled", None, ""
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            _log.info("%s failed", self.label, exc_info=True)
+            lines = str(error).split("\n")
+            return "failed", None, lines[0] or f"{self.label} failed: {_plain(error)}."
+        except BaseException as error:  # a slot outlives whatever its jobs raise
+            _log.exception("%s failed", self.label)
+            return "failed", None, f"{self.label} failed: {_plain(error)}. The server's log has the details."
+
+
+class Queue:
+    """Runs at most `slots` jobs at a time, and holds at most `capacity` jobs, waiting and running.
+
+    A job with a ``key`` runs once for its owner: submitting the key again returns the job that waits, runs, or is
+    done (the last `kept` finished jobs are remembered). One that failed or was cancelled runs anew.
+
+    >>> def double(n, *, progress):
+    ...     progress(0.5, "doubling")
+    ...     return 2 * n
+    >>> queue = Queue()
+    >>> job = queue.submit(double, 21, label="Double", owner="me")
+    >>> job.wait()
+    True
+    >>> job.state, job.result
+    ('done', 42)
+    >>> queue.close()
+    True
+    """
+
+    def __init__(self, *, slots: int = 1, capacity: int = 20, kept: int = 20) -> None:
+        for name, value in (("slots", slots), ("capacity", capacity)):
+            if value < 1:
+                msg = f"{name} of a queue must be at least 1; got {value}."
+                raise ValueError(msg)
+        self._capacity = capacity
+        self._kept = kept
+        self._lock = threading.Condition()
+        self._waiting: deque[Job[Any]] = deque()
+        self._running: set[Job[Any]] = set()
+        self._known: dict[tuple[str, Hashable], Job[Any]] = {}  # those with a key; finished ones in order of ending
+        self._closed = False
+        self._workers = [
+            threading.Thread(target=self._serve, name=f"corrcore-job-{slot}", daemon=True) for slot in range(slots)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def submit(
+        self, function: Callable[..., T], *args: object, label: str, owner: str, key: Hashable = None, **kwargs: object
+    ) -> Job[T]:
+        """Line up ``function(*args, progress=..., **kwargs)`` and return its job at once.
+
+        `function` calls ``progress(done, text)`` with the share done, 0 to 1, and what is being done; the call raises
+        `Cancelled` when the job is to stop. `label` names the work in a few words, `owner` whose work it is.
+        Raises `QueueFull`, or RuntimeError once the queue is closed.
+        """
+        with self._lock:
+            known = self.find(owner, key)
+            if known is not None and not known.cancelling and known.state not in ("failed", "cancelled"):
+                return known
+            if self._closed:
+                msg = "The server is stopping and takes no more work."
+                raise RuntimeError(msg)
+            waiting, running = len(self._waiting), len(self._running)
+            if waiting + running >= self._capacity:
+                msg = (
+                    f"The server is busy: {waiting} waiting and {running} running, and it takes no more than"
+                    f" {self._capacity}. Try again in a few minutes."
+                )
+                raise QueueFull(msg)
+            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner)
+            self._waiting.append(job)
+            if key is not None:
+                self._known[owner, key] = job
+            self._lock.notify()
+            return job
+
+    def find(self, owner: str, key: Hashable) -> Job[Any] | None:
+        """The owner's latest job under a key, in whatever state, while it is remembered."""
+        with self._lock:
+            return self._known.get((owner, key))
+
+    def place(self, job: Job[Any]) -> int | None:
+        """How many jobs wait before this one; None if it does not wait."""
+        with self._lock:
+            return self._waiting.index(job) if job in self._waiting else None
+
+    def cancel(self, job: Job[Any]) -> None:
+        """Ask a job to stop; see `Job.cancel`."""
+        with self._lock:
+            job._stop.set()
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._end(job, "cancelled")
+
+    def close(self, timeout: float = 9.0) -> bool:
+        """Take no more work, drop what waits, ask what runs to stop, and wait for it at most `timeout` seconds.
+
+        Whether all of it stopped. What did not ends with the process: the workers are daemons.
+        """
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self._closed = True
+            for job in [*self._waiting, *self._running]:
+                self.cancel(job)
+            self._lock.notify_all()
+        for worker in self._workers:
+            worker.join(max(deadline - time.monotonic(), 0.0))
+        return not any(worker.is_alive() for worker in self._workers)
+
+    def _serve(self) -> None:
+        while self._serve_one():
+            pass
+
+    def _serve_one(self) -> bool:
+        """Run the next job, when there is one; False once the queue is closed.
+
+        A function of its own so that no worker holds the last job's result while it waits for the next.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return False
+            job = self._waiting.popleft()
+            self._running.add(job)
+            job._started = time.monotonic()
+            job.state = "running"
+        state, result, error = job._run()
+        with self._lock:
+            self._running.remove(job)
+            if job._stop.is_set():
+                state, result, error = "cancelled", None, ""
+            job.result, job.error = result, error
+            job.progress = 1.0 if state == "done" else job.progress
+            self._end(job, state)
+        return True
+
+    def _end(self, job: Job[Any], state: State) -> None:
+        job._ended = time.monotonic()
+        job.state = state
+        job._work = None
+        job._over.set()
+        for name in [name for name, known in self._known.items() if known is job]:
+            self._known[name] = self._known.pop(name)  # to the end: the last to finish is the last to be forgotten
+        finished = [name for name, known in self._known.items() if known.finished]
+        for name in finished[: max(len(finished) - self._kept, 0)]:
+            del self._known[name]
+
+
+def _plain(error: BaseException) -> str:
+    """An error without words of its own, in words."""
+    return "not enough memory" if isinstance(error, MemoryError) else f"an unexpected {type(error).__name__}"

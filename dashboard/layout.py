@@ -1,0 +1,118 @@
+"""What every page has in common, from its first sentence to the quiet row at its end."""
+
+import mimetypes
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import streamlit as st
+
+from dashboard.jobs import Job
+
+
+def header(sentence: str, look_for: str = "") -> None:
+    """The page's one sentence: what is shown. `look_for` adds, smaller, what to look for."""
+    st.title(sentence, anchor=False)
+    if look_for:
+        st.markdown(look_for)
+
+
+def how_computed(text: str, parameters: Mapping[str, object]) -> None:
+    """Folded: how the result comes about, in three sentences and a formula, and the parameters in force."""
+    with st.expander("How this is computed", icon=":material/function:"):
+        st.markdown(text)
+        names, values = list(parameters), [str(value) for value in parameters.values()]
+        st.table({"parameter": names, "value": values}, border="horizontal", hide_header=True, hide_index=True)
+
+
+def share_link() -> str:
+    """The address that shows this view to somebody else: the page's, with the state of all widgets bound to it.
+
+    Call it below those widgets. A widget that changes in a fragment reaches the link of that fragment only.
+    """
+    query = urlencode({name: st.query_params.get_all(name) for name in st.query_params}, doseq=True)
+    url = urlsplit(st.context.url or "")
+    return url._replace(path=url.path or "/", query=query).geturl()
+
+
+def quiet_row(*, downloads: Mapping[str, Callable[[], bytes]], python: str) -> None:
+    """The end of a page: the link to this view, files to take along, and the lines of Python that make the same.
+
+    `downloads` maps a file name to what makes its content; that is called when somebody asks for the file.
+    """
+    with st.container(horizontal=True, gap="small", key="quiet-row"):
+        with st.popover("Link", icon=":material/link:"):
+            st.code(share_link(), language=None, wrap_lines=True)
+        for name, make in downloads.items():
+            st.download_button(
+                PurePath(name).suffix[1:].upper(),
+                make,
+                file_name=name,
+                mime=mimetypes.guess_type(name)[0],
+                key=f"download {name}",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+        with st.popover("Python", icon=":material/code:"):
+            st.code(python, language="python")
+
+
+def job_panel(job: Job[Any]) -> None:
+    """What a job is doing, how far it is and how long it takes, with a button that cancels it.
+
+    The whole page runs again once, when the job ends; the page then shows `Job.result`, and this panel, for a job
+    that has none, why.
+    """
+    if not job.finished:
+        _watch(job)
+    elif job.state == "failed":
+        st.error(job.error, icon=":material/error:")
+    elif job.state == "cancelled":
+        st.caption(f"{job.label} was cancelled.")
+
+
+@st.fragment(run_every=0.5)
+def _watch(job: Job[Any]) -> None:
+    if job.finished:
+        st.rerun()
+    with st.container(border=True, key=f"job-{job.id}"):
+        st.progress(job.progress, text=f"{job.label}: {job.text}" if job.text else job.label)
+        st.caption(_standing(job))
+        st.button(
+            "Cancelling" if job.cancelling else "Cancel",
+            key=f"cancel-{job.id}",
+            on_click=job.cancel,
+            disabled=job.cancelling,
+            icon=":material/close:",
+        )
+
+
+def _standing(job: Job[Any]) -> str:
+    """How long a job takes, or how long its queue is."""
+    place, remaining = job.place, job.remaining
+    if place is not None:
+        return {0: "Next in line", 1: "Waiting, 1 job before it"}.get(place, f"Waiting, {place} jobs before it")
+    left = f" · about {duration(remaining)} left" if remaining is not None else ""
+    return f"{job.progress:.0%} · {duration(job.elapsed)} so far{left}"
+
+
+def empty_state(title: str, text: str, *, button: str = "", on_click: Callable[[], None] | None = None) -> bool:
+    """Where there is nothing to show yet: what is missing, why, and the button that mends it; whether it is pressed."""
+    with st.container(border=True):
+        st.subheader(title, anchor=False)
+        st.markdown(text)
+        return bool(button) and st.button(button, key=f"mend {title}", on_click=on_click, type="primary")
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it.
+
+    >>> [duration(seconds) for seconds in (0.2, 59.7, 61, 3600 + 125)]
+    ['0 s', '1 min 0 s', '1 min 1 s', '1 h 2 min']
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

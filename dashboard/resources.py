@@ -1,0 +1,104 @@
+"""What all sessions share: every ``st.cache_resource`` and ``st.cache_data``, and nothing else."""
+
+import atexit
+from uuid import uuid4
+
+import numpy as np
+import streamlit as st
+
+from corrcore import backbones, images, reconstruction
+from corrcore import index as indexes
+from corrcore.backbones import Backbone
+from corrcore.cache import Cache
+from corrcore.datasets.samples import samples
+from corrcore.index import PatchIndex
+from corrcore.reconstruction import Reconstruction
+from dashboard.jobs import Queue
+
+SAMPLES = "samples"  # the name under which the index of samples is offered
+THUMBNAIL_PX = 112
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def results() -> Cache:
+    """Results kept on disk, for all sessions."""
+    return Cache()
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def queue() -> Queue:
+    """The one queue for long work; it ends with the server."""
+    made = Queue()
+    atexit.register(made.close)
+    return made
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the network")
+def network(name: str) -> Backbone:
+    return backbones.load(name)
+
+
+@st.cache_resource(max_entries=1, show_spinner="First start: describing the sample photographs")
+def sample_index() -> PatchIndex:
+    return indexes.samples(network("alexnet"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _opened(name: str, _stamp: int) -> PatchIndex:
+    return PatchIndex(indexes.default_root() / name)
+
+
+def open_index(name: str) -> PatchIndex:
+    """An index by the name it is offered under; opened anew when it was built anew."""
+    if name == SAMPLES:
+        return sample_index()
+    manifest = indexes.default_root() / indexes.checked_name(name) / "manifest.json"
+    return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
+
+
+def index_names() -> list[str]:
+    """The indexes on offer: the samples', then those built on this machine."""
+    return [
+        SAMPLES,
+        *(name for name in indexes.list_indexes(indexes.default_root()) if not name.startswith("samples-")),
+    ]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def sample_photo(name: str) -> np.ndarray:
+    return samples()[name].load()
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def indexed_thumbnails(
+    digest: str,  # noqa: ARG001 - what the numbers count in
+    numbers: tuple[int, ...],
+    _index: PatchIndex,
+) -> list[np.ndarray]:
+    """Square thumbnails of an index's photos."""
+    return [thumbnail(_index.photo(number)) for number in numbers]
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def sample_thumbnails(names: tuple[str, ...]) -> list[np.ndarray]:
+    return [thumbnail(sample_photo(name)) for name in names]
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """The square middle of a picture, small."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
+    return images.resize_to(square, height=THUMBNAIL_PX, width=THUMBNAIL_PX)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def rebuilt(key: tuple, k: int, _result: Reconstruction, _index: PatchIndex) -> np.ndarray:  # noqa: ARG001
+    """A rebuilt picture; `key` names the reconstruction."""
+    return reconstruction.rebuild(_result.retrieval, _index, k=k)
+
+
+def owner() -> str:
+    """Whose work it is: a name for this session that no other knows."""
+    return st.session_state.setdefault("owner", uuid4().hex)
