@@ -131,7 +131,7 @@ class ReceptiveField:
         An even side around a whole pixel has no middle: it reaches one pixel further left and up, so that
         patches of neighbouring cells tile the image.
         """
-        return np.ceil(self.offset + self.stride * np.asarray(cell) - side / 2).astype(np.int64)
+        return np.asarray(np.ceil(self.offset + self.stride * np.asarray(cell) - side / 2), dtype=np.int64)
 
     def _box(self, row: int, column: int, side: int) -> Box:
         left, top = int(self.first_pixel(column, side)), int(self.first_pixel(row, side))
@@ -147,6 +147,49 @@ class ReceptiveField:
 
 
 @dataclass(frozen=True)
+class CellGrid:
+    """The cells of a layer over one image of ``(width, height)`` pixels; cell ``row * columns + column`` row by row."""
+
+    field: ReceptiveField
+    rows: int
+    columns: int
+    image_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def covered(self) -> Box:
+        """The part of the image that the cells' patches cover."""
+        first, last = self.field.patch_box(0, 0), self.field.patch_box(self.rows - 1, self.columns - 1)
+        return Box(first.left, first.top, last.right, last.bottom).clip(self.image_size)
+
+    def centres(self) -> Float[np.ndarray, "rows columns 2"]:
+        """Receptive-field centres, (x, y) in pixels."""
+        x = self.field.offset + self.field.stride * np.arange(self.columns)
+        y = self.field.offset + self.field.stride * np.arange(self.rows)
+        return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
+
+    def nearest(self, x: float, y: float) -> tuple[int, int]:
+        """The ``(row, column)`` whose receptive-field centre is nearest to a point; its patch holds the pixel."""
+        column, row = (math.floor(self.field.cell(pixel) + 0.5) for pixel in (x, y))
+        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+
+    def corners(self, side: int) -> Int[np.ndarray, "cells 2"]:
+        """The [left, top] pixel of a square of `side` pixels around every cell's centre."""
+        rows, columns = np.divmod(np.arange(len(self)), self.columns)
+        return np.stack([self.field.first_pixel(columns, side), self.field.first_pixel(rows, side)], axis=-1)
+
+    def inner(self) -> Int[np.ndarray, " inner_cells"]:
+        """The cells whose receptive field lies wholly inside the image.
+
+        The others see padding, which tells a network where the border is.
+        """
+        corners = self.corners(self.field.size)
+        return np.flatnonzero(((corners >= 0) & (corners + self.field.size <= self.image_size)).all(axis=1))
+
+
+@dataclass(frozen=True)
 class FeatureGrid:
     """Descriptors on a regular grid over an image: what every extractor makes and every task takes.
 
@@ -159,43 +202,10 @@ class FeatureGrid:
     layer: str
 
     @property
-    def rows(self) -> int:
-        return self.descriptors.shape[0]
-
-    @property
-    def columns(self) -> int:
-        return self.descriptors.shape[1]
-
-    @property
-    def channels(self) -> int:
-        return self.descriptors.shape[2]
-
-    @property
-    def n_cells(self) -> int:
-        return self.rows * self.columns
+    def cells(self) -> CellGrid:
+        rows, columns, _ = self.descriptors.shape
+        return CellGrid(self.field, rows, columns, self.image_size)
 
     def flat(self) -> Float[torch.Tensor, "cells channels"]:
-        """The descriptors row by row: cell ``row * columns + column``."""
-        return self.descriptors.reshape(-1, self.channels)
-
-    def centres(self) -> Float[np.ndarray, "rows columns 2"]:
-        """Receptive-field centres, (x, y) in pixels."""
-        x = self.field.centre(0) + self.field.stride * np.arange(self.columns, dtype=np.float64)
-        y = self.field.centre(0) + self.field.stride * np.arange(self.rows, dtype=np.float64)
-        return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
-
-    def nearest_cell(self, x: float, y: float) -> tuple[int, int]:
-        """The ``(row, column)`` whose receptive-field centre is nearest to a point; its patch holds the pixel."""
-        column, row = (math.floor(self.field.cell(pixel) + 0.5) for pixel in (x, y))
-        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
-
-    def inner_cells(self) -> Int[np.ndarray, " cells"]:
-        """Flat numbers of the cells whose receptive field lies wholly inside the image.
-
-        The others see padding, which tells a network where the border is.
-        """
-        row, column = (
-            np.array([self.field.field_box(i, i).inside((length, length)) for i in range(count)])
-            for count, length in ((self.rows, self.image_size[1]), (self.columns, self.image_size[0]))
-        )
-        return np.flatnonzero(row[:, None] & column[None, :])
+        """The descriptors row by row."""
+        return self.descriptors.flatten(0, 1)

@@ -231,24 +231,35 @@ class PatchIndex:
         self, layer: str, ids: Int[np.ndarray, " cells"], side: int
     ) -> tuple[UInt8[np.ndarray, "cells side side 3"], Bool[np.ndarray, "cells side side"]]:
         cells, field = self.locate(layer, ids), self.field(layer)
-        left = field.first_pixel(cells.columns, side)
-        top = field.first_pixel(cells.rows, side)
+        width, height = self.widths[cells.pictures, None], self.heights[cells.pictures, None]
+        x = field.first_pixel(cells.columns, side)[:, None] + np.arange(side)
+        y = field.first_pixel(cells.rows, side)[:, None] + np.arange(side)
+        valid = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+        # A row of a crop is one run of the file, copied whole. Runs that leave their picture bring neighbouring
+        # pixels along, which are not valid. Mirrored pictures are cut at the mirrored place and turned round.
+        mirrored = self.mirrored[cells.pictures]
+        left = np.where(mirrored, width[:, 0] - x[:, -1] - 1, x[:, 0])
+        starts = (self._first_pixel[cells.pictures] + left)[:, None] + np.clip(y, 0, height - 1) * width
         crops = np.empty((len(ids), side, side, 3), np.uint8)
-        valid = np.empty((len(ids), side, side), bool)
-        across = np.arange(side)
         step = max(1, CROP_PIXELS // side**2)
-        for start in range(0, len(ids), step):
-            part = slice(start, start + step)
-            picture = cells.pictures[part]
-            width, height = self.widths[picture, None], self.heights[picture, None]
-            x, y = left[part, None] + across, top[part, None] + across
-            inside_x, inside_y = (x >= 0) & (x < width), (y >= 0) & (y < height)
-            x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-            x = np.where(self.mirrored[picture, None], width - 1 - x, x)
-            flat = (self._first_pixel[picture, None] + y * width)[:, :, None] + x[:, None, :]
-            valid[part] = inside_y[:, :, None] & inside_x[:, None, :]
-            crops[part] = np.where(valid[part][..., None], self._pixels[flat], 0)
+        for begin in range(0, len(ids), step):
+            part = slice(begin, begin + step)
+            crops[part] = self._runs(starts[part], side)
+            crops[part][mirrored[part]] = crops[part][mirrored[part], :, ::-1]
+            crops[part] *= valid[part, ..., None]
         return crops, valid
+
+    def _runs(self, starts: Int[np.ndarray, "n rows"], length: int) -> UInt8[np.ndarray, "n rows length 3"]:
+        """Runs of pixels of the file; what lies before its first or after its last pixel is anything."""
+        if length > self._n_pixels:
+            flat = np.clip(starts[..., None] + np.arange(length), 0, self._n_pixels - 1)
+            return self._pixels[flat]
+        within = np.clip(starts, 0, self._n_pixels - length)
+        windows = np.lib.stride_tricks.sliding_window_view(self._pixels.reshape(-1), 3 * length)
+        runs = windows[3 * within].reshape(*starts.shape, length, 3)
+        for place in zip(*np.nonzero(within != starts), strict=True):
+            runs[place] = np.roll(runs[place], within[place] - starts[place], axis=0)
+        return runs
 
     @cached_property
     def _pixels(self) -> Shaped[np.ndarray, "pixels 3"]:

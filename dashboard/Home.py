@@ -1,8 +1,11 @@
 """The app: `streamlit run dashboard/Home.py`."""
 
+from pathlib import Path
+
 import streamlit as st
 
-st.set_page_config(page_title="corrcore", page_icon=":material/blur_on:", layout="wide")
+# A file of ours: icons by name are fetched from the network.
+st.set_page_config(page_title="corrcore", page_icon=Path(__file__).with_name("icon.png"), layout="wide")
 
 page = st.navigation(
     [

@@ -5,12 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from corrcore.geometry import Box, FeatureGrid, ReceptiveField, Window
-
-
-def grid_of(rows: int, columns: int, field: ReceptiveField, image_size: tuple[int, int]) -> FeatureGrid:
-    return FeatureGrid(torch.zeros(rows, columns, 2), field, image_size, "test")
-
+from corrcore.geometry import Box, CellGrid, ReceptiveField, Window
 
 CHAINS = [
     [Window(11, 4, 2)],
@@ -52,7 +47,7 @@ def test_cell_inverts_centre(stride, offset):
 @pytest.mark.parametrize("offset", [0.0, 0.5, 15.0, 7.5])
 def test_patches_tile_the_image_and_own_their_nearest_centre(stride, offset):
     field = ReceptiveField(size=5, stride=stride, offset=offset)
-    grid = grid_of(4, 6, field, (200, 200))
+    grid = CellGrid(field, 4, 6, (200, 200))
     owner = {}
     for row, column in itertools.product(range(4), range(6)):
         box = field.patch_box(row, column)
@@ -62,18 +57,18 @@ def test_patches_tile_the_image_and_own_their_nearest_centre(stride, offset):
             owner[y, x] = (row, column)
     assert len(owner) == 24 * stride**2
     for (y, x), cell in owner.items():
-        assert grid.nearest_cell(x, y) == cell
+        assert grid.nearest(x, y) == cell
 
 
-def test_nearest_cell_outside_the_grid_is_the_closest_one():
-    grid = grid_of(3, 4, ReceptiveField(9, 4, 4.0), (20, 16))
-    assert grid.nearest_cell(-50, 7) == (1, 0)
-    assert grid.nearest_cell(500, 500) == (2, 3)
+def test_nearest_outside_the_grid_is_the_closest_one():
+    grid = CellGrid(ReceptiveField(9, 4, 4.0), 3, 4, (20, 16))
+    assert grid.nearest(-50, 7) == (1, 0)
+    assert grid.nearest(500, 500) == (2, 3)
 
 
 def test_centres_lie_in_the_middle_of_field_boxes():
     field = ReceptiveField(size=11, stride=4, offset=3.0)
-    centres = grid_of(2, 3, field, (20, 16)).centres()
+    centres = CellGrid(field, 2, 3, (20, 16)).centres()
     for row, column in itertools.product(range(2), range(3)):
         box = field.field_box(row, column)
         assert tuple(centres[row, column]) == ((box.left + box.right - 1) / 2, (box.top + box.bottom - 1) / 2)
@@ -81,14 +76,14 @@ def test_centres_lie_in_the_middle_of_field_boxes():
 
 def test_inner_cells_are_those_whose_field_box_is_inside():
     field = ReceptiveField(size=9, stride=4, offset=1.0)
-    grid = grid_of(6, 7, field, (27, 23))
+    grid = CellGrid(field, 6, 7, (27, 23))
     expected = [
         row * 7 + column
         for row, column in itertools.product(range(6), range(7))
         if field.field_box(row, column).inside((27, 23))
     ]
     assert expected
-    np.testing.assert_array_equal(grid.inner_cells(), expected)
+    np.testing.assert_array_equal(grid.inner(), expected)
 
 
 def test_union_covers_both_branches():

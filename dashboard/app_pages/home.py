@@ -12,7 +12,7 @@ AT = (188, 96)  # an eye
 
 
 @st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
-def pictures() -> tuple[list[bytes], list[bytes]]:
+def pictures() -> tuple[list[bytes], list[tuple[str, bytes, int]]]:
     """One row of Figure 1, and the averages of one descriptor: computed here, kept on disk."""
     index, backbone = resources.sample_index(), resources.network("alexnet")
     image = resources.sample_photo(SAMPLE)
@@ -28,7 +28,10 @@ def pictures() -> tuple[list[bytes], list[bytes]]:
         descriptor = torch.clone(grid.descriptors[grid.cells.nearest(*AT)]).cpu()
         study = averaging.study(descriptor, layer, index=index, ks=(5, 50, 500), results=resources.results())
         chosen = study.averages.averages[1]
-        averages.append(images.encode(expand_contrast(chosen.mean, chosen.count), format="PNG"))
+        picture = images.encode(expand_contrast(chosen.mean, chosen.count), format="PNG")
+        averages.append((f"{layer}, average of {chosen.k}", picture, grid.field.size))
+    box = grid.field.field_box(*grid.cells.nearest(*AT))
+    averages.insert(0, ("the seed's field", images.encode(figures.crop(image, box), format="JPEG"), box.width))
     covered = found.retrieval.cells.covered
     return [images.encode(figures.crop(image, covered), format="JPEG"), *rebuilt], averages
 
@@ -53,9 +56,8 @@ with st.container(border=True):
 
 with st.container(border=True):
     st.subheader("See what one descriptor responds to", anchor=False)
-    for place, picture, layer in zip(st.columns(4, gap="small"), averages, layers, strict=False):
-        size = resources.sample_index().field(layer).size
-        place.image(picture, caption=f"{layer}, {size} px", width=round(size * 1.2))
+    for place, (title, picture, size) in zip(st.columns(4, gap="small"), averages, strict=True):
+        place.image(picture, caption=f"{title}, {size} px", width=round(size * 1.3))
     st.markdown("The average receptive field of its nearest neighbours: sharp in the middle, blurred outwards.")
     st.page_link(
         "app_pages/receptive_fields.py", label="Average receptive fields", icon=":material/center_focus_strong:"

@@ -108,12 +108,12 @@ def show_grid(
     first = next(iter(grids.values()))
     cell = {layer: cells.nearest(x, y) for layer, cells in grids.items()}
     outlines = [
-        Outline(moved(cells.field.field_box(*cell[layer]), covered), figures.BLACK, width=1.5, label=layer)
+        Outline(moved(cells.field.field_box(*cell[layer]), covered), figures.BLACK, width=1.5)
         for layer, cells in grids.items()
     ]
     outlines.append(Outline(moved(first.field.patch_box(*cell[next(iter(grids))]), covered), figures.YELLOW, width=2.5))
     with places[0]:
-        st.markdown("**Input**", help="Yellow: the patch. Black: the receptive field of each layer around it.")
+        st.markdown("**input**", help="Click any picture to choose a patch.")
         image_click(
             images.encode(figures.crop(chosen.image, covered), format="JPEG"),
             alt=f"{chosen.title}, with one patch and its receptive fields",
@@ -122,7 +122,8 @@ def show_grid(
             grid=click_grid(first, covered),
             on_click=click,
         )
-        st.caption(f"patch at ({x}, {y}) px. Click any picture to choose another.")
+        fields = ", ".join(f"{layer} {cells.field.size} px" for layer, cells in grids.items())
+        st.caption(f"Yellow: the patch at ({x}, {y}). Black: its receptive fields, {fields}. Click any picture.")
     for place, column in zip(places[1:], columns, strict=True):
         with place:
             help_text = (

@@ -1,0 +1,27 @@
+"""Every check in one command: ``python -m tests``. Further arguments go to pytest."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PYTHON = [sys.executable, "-m"]
+CHECKS = (
+    [*PYTHON, "ruff", "check", "."],
+    [*PYTHON, "ruff", "format", "--check", "."],
+    [*PYTHON, "pyright"],
+    [str(Path(sys.executable).with_name("lint-imports"))],
+    [*PYTHON, "pytest", *sys.argv[1:]],
+)
+
+
+def main() -> int:
+    """Runs all of them, whatever fails; the exit code is the number that failed."""
+    failed = 0
+    for check in CHECKS:
+        print(f"--- {' '.join(check)}", flush=True)
+        failed += subprocess.run(check, check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

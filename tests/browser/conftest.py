@@ -1,0 +1,204 @@
+"""A Streamlit server and a real Chromium. Whatever goes wrong in either, at any time, fails the test.
+
+``app = serve("dashboard/Home.py")`` starts a server, ``page = app.open("reconstruction?at=30,40")`` shows a page of it
+in a browser context of its own, as another visitor would see it. The test fails at its end if there was an error in a
+console or in the server's log, a request that failed or left the machine, or an exception on a page.
+
+Tests of one module that serve the same script with the same environment share a server, as visitors do.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+PROBE = re.compile(
+    r"/[^/]+/_stcore/(health|host-config)$"
+)  # Streamlit tries these when it is opened at a page's address
+SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
+
+
+class App:
+    """A running server, the pages a test has opened from it, and everything that went wrong in either."""
+
+    def __init__(self, browser: Browser, script: Path, folder: Path, environment: dict[str, str]) -> None:
+        self.problems: list[str] = []
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._tolerated: list[str] = []
+        self._log_file = folder / "server.log"
+        self._log_read = 0
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
+        options = ["--server.address=127.0.0.1", "--server.headless=true", "--server.fileWatcherType=none"]
+        cache = {"CORRCORE_CACHE": str(folder / "cache")}
+        with self._log_file.open("wb") as log:
+            self._server = subprocess.Popen(
+                [*command, *options],
+                cwd=ROOT,
+                env={**os.environ, **cache, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Wait until the server answers."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and not self.ended:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.1)
+        pytest.fail(f"the server did not answer within {timeout:.0f} s; its log:\n{self.log()}")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server is gone, which nothing should make it."""
+        return self._server.poll() is not None
+
+    def log(self) -> str:
+        """What the server has printed since the last test."""
+        return self._log_file.read_bytes()[self._log_read :].decode("utf-8", errors="replace")
+
+    def open(self, path: str = "", *, width: int = 1280, height: int = 900, **context: Any) -> Page:
+        """A page in a new browser context, once its script has run.
+
+        `context` goes to Playwright: ``device_scale_factor=2``, ``color_scheme="dark"``, ``has_touch=True`` ...
+        """
+        visitor = self._browser.new_context(viewport={"width": width, "height": height}, **context)
+        self._contexts.append(visitor)
+        visitor.on("console", self._on_console)
+        visitor.on("weberror", lambda error: self.problems.append(f"page error: {error.error}"))
+        visitor.on("request", self._on_request)
+        visitor.on("requestfailed", self._on_requestfailed)
+        visitor.on("response", self._on_response)
+        page = visitor.new_page()
+        page.goto(f"{self.url}/{path.lstrip('/')}")
+        self.settle(page)
+        return page
+
+    def settle(self, page: Page) -> None:
+        """Wait until the page is connected and no script runs. Better: expect what its visitor waits for."""
+        page.wait_for_selector(SETTLED, timeout=60_000)
+
+    def tolerate(self, pattern: str) -> None:
+        """Let problems that match a regular expression pass in this test: those it provokes."""
+        self._tolerated.append(pattern)
+
+    def check(self) -> None:
+        """End the visits; fail if anything went wrong since the last check."""
+        for visitor in self._contexts:
+            for page in visitor.pages:
+                for exception in page.get_by_test_id("stException").all():
+                    self.problems.append(f"exception on the page: {exception.inner_text()}")
+            visitor.close()
+        log = self.log()
+        if "Traceback" in log:
+            self.problems.append(f"traceback in the server's log:\n{log}")
+        if self.ended:
+            self.problems.append(f"the server ended with {self._server.returncode}; its log:\n{log}")
+        problems = [text for text in self.problems if not any(re.search(p, text) for p in self._tolerated)]
+        self._log_read += len(log.encode("utf-8"))
+        self._contexts.clear()
+        self._tolerated.clear()
+        self.problems.clear()
+        if problems:
+            pytest.fail("\n".join(problems))
+
+    def stop(self) -> None:
+        """End the server, as a host does."""
+        self._server.terminate()
+        try:
+            self._server.wait(timeout=12)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+            pytest.fail(f"the server did not end within 12 s of SIGTERM; its log:\n{self.log()}")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not self._probe(message.location.get("url", "")):
+            self.problems.append(f"console error: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.url}/", "data:", f"blob:{self.url}/")):
+            self.problems.append(f"request that leaves the machine: {request.url}")
+
+    def _on_requestfailed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # given up because the page went on
+            self.problems.append(f"request failed: {request.url}: {request.failure}")
+
+    def _on_response(self, response: Response) -> None:
+        if response.status >= 400 and not self._probe(response.url):
+            self.problems.append(f"request answered with {response.status}: {response.url}")
+
+    def _probe(self, url: str) -> bool:
+        return PROBE.search(url.removeprefix(self.url)) is not None
+
+
+def chromium_path() -> str | None:
+    """The browser to drive: the one named by CORRCORE_CHROMIUM, else one that is installed."""
+    mac = MAC if Path(MAC).exists() else None
+    return os.environ.get("CORRCORE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), mac)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = chromium_path()
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on the path; set CORRCORE_CHROMIUM to a Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[tuple[object, ...], App]]:
+    """The servers of a test module, by script and environment."""
+    servers: dict[tuple[object, ...], App] = {}
+    yield servers
+    for app in servers.values():
+        app.stop()
+
+
+@pytest.fixture
+def serve(
+    chromium: Browser, running: dict[tuple[object, ...], App], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., App]]:
+    """``serve(script, NAME="value", ...)``: the app of a script, with a cache and environment of its own."""
+
+    def start(script: str | Path, **environment: str) -> App:
+        key = (str(script), *sorted(environment.items()))
+        if key not in running or running[key].ended:
+            running[key] = App(chromium, ROOT / script, tmp_path_factory.mktemp("server"), environment)
+            running[key].wait()
+        return running[key]
+
+    yield start
+    for app in running.values():
+        app.check()
