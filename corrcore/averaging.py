@@ -17,7 +17,7 @@ from corrcore.index import PatchIndex, Progress
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 PROFILE_K = 50  # neighbours whose agreement is measured
-N_RANDOM = 500  # receptive fields that say what no agreement is
+N_RANDOM = 200  # receptive fields that say what no agreement is
 RING_PX = 4  # width of the rings over which agreement is averaged
 
 

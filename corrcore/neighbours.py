@@ -419,6 +419,7 @@ def _run(work: Callable[[int], None], items: range, n_threads: int, report: Prog
     entered = threading.Barrier(n_threads)
 
     def enter() -> None:
+        torch.get_num_threads()  # or else the thread's first computation would set the number anew
         torch.set_num_threads(1)
         entered.wait(timeout=60)  # none is done before all have begun, so each has a thread of its own
 

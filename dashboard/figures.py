@@ -115,7 +115,7 @@ def match_distances(results: Sequence[Localisation], layers: Sequence[str], *, h
     """The share of best matches within a distance of their place, a layer a line; dashed: by chance."""
     figure = go.Figure()
     reach = max((result.reach_px for result in results), default=1)
-    distances = np.arange(0, reach + 1, 2)
+    distances = list(range(0, reach + 1, 2))
     for result in results:
         if not len(result.offsets) or not len(result.chance_offsets):
             continue

@@ -127,7 +127,15 @@ def test_key_tells_different_parts_apart():
     parts = [None, False, 0, 0.0, "0", "", "None", b"", b"0", [], [0], [[0]], {}, {"0": 0}, {"0": None}, float("nan")]
     parts += [zeros, zeros.reshape(2, 2), zeros.astype(np.int32), zeros.astype(np.float64), zeros[:3], zeros + 1]
     parts += [zeros.tobytes(), np.float32(0), np.int64(0), np.array("0"), np.array(0, "M8[s]"), np.array(0, "M8[D]")]
-    parts += [{"array": [0]}, {"array": 0}, {"bytes": "0"}, {"mapping": {"0": 0}}, [{"0": 0}], ["array", 0]]
+    parts += [
+        hashlib.sha256(b"0").hexdigest(),
+        {"array": [0]},
+        {"array": 0},
+        {"bytes": "0"},
+        {"mapping": {"0": 0}},
+        [{"0": 0}],
+        ["array", 0],
+    ]
     assert len({key(part=part) for part in parts} | {key(other=0), key()}) == len(parts) + 2
 
 
@@ -536,6 +544,7 @@ def test_start_forgets_results_whose_file_is_gone(tmp_path):
 def test_start_leaves_alone_what_another_process_is_writing(tmp_path):
     def write():
         cache = open_cache(tmp_path)
+        cache_module.os.fsync = lambda descriptor: time.sleep(0.005)  # a disk that takes its time
         for value in range(40):
             assert cache.put(str(value), *result(value))
             assert value_of(cache.get(str(value))) == value
@@ -715,17 +724,19 @@ def test_folder_that_cannot_be_made_serves_uncached_and_says_so(tmp_path):
 
 
 def test_held_lock_costs_a_write_not_a_read(tmp_path, monkeypatch):
-    connect = Cache._connect
-    monkeypatch.setattr(Cache, "_connect", lambda self, timeout=10.0: connect(self, timeout / 100))
     cache = open_cache(tmp_path)
     cache.put("k", *result(1))
     cache.put("damaged", *result(1))
     file_of(cache, "damaged").unlink()
     holder = sqlite3.connect(cache.folder / "cache.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
     assert value_of(cache.get("k")) == 1
     assert cache.get("damaged") is None
+    assert time.monotonic() - begun < 5  # a write waits for ten seconds
     assert cache.statistics().status == KEPT
+    connect = Cache._connect
+    monkeypatch.setattr(Cache, "_connect", lambda self, timeout=10.0: connect(self, timeout / 100))
     assert value_of(cache.get_or_compute("x", lambda: result(2))) == 2
     assert "locked" in cache.statistics().status
     holder.close()
@@ -793,13 +804,17 @@ def test_disk_full_at_start(small_disk, floor, used_before):
     assert cache.statistics().status == KEPT
 
 
-def test_cache_that_fills_a_small_disk_keeps_the_newest_and_the_floor(small_disk):
-    cache = Cache(small_disk, min_free_bytes=2 * MEGABYTE)
-    for value in range(60):
-        assert cache.put(str(value), *result(value, 50_000))  # 1 MB each
-        assert shutil.disk_usage(small_disk).free >= 2 * MEGABYTE
+@pytest.mark.parametrize(
+    ("n_items", "floor", "n_kept"), [(50_000, 2 * MEGABYTE, (10, 14)), (10, 31 * MEGABYTE // 2, (20, 128))]
+)
+def test_cache_that_fills_a_small_disk_keeps_the_newest_and_the_floor(small_disk, n_items, floor, n_kept):
+    """With results of 1 MB, and with ones that leave most of their block on the disk empty."""
+    cache = open_cache(small_disk, min_free_bytes=floor)
+    for value in range(2 * n_kept[1]):
+        assert cache.put(str(value), *result(value, n_items))
+        assert shutil.disk_usage(small_disk).free >= floor
         assert value_of(cache.get(str(value))) == value
-    assert 10 <= cache.statistics().entries <= 14
+    assert n_kept[0] <= cache.statistics().entries <= n_kept[1]
     assert cache.statistics().status == KEPT
 
 
@@ -1018,15 +1033,21 @@ def test_planted_link_in_place_of_a_result(tmp_path, plant, restart):
     assert secret.exists()
 
 
-def test_planted_fifo_or_folder_in_place_of_a_result_is_a_miss(tmp_path):
-    for plant in (os.mkfifo, os.mkdir):
-        cache = open_cache(tmp_path / plant.__name__)
-        cache.put("k", *result(1))
-        path = file_of(cache, "k")
-        path.unlink()
-        plant(path)
-        assert value_of(cache.get_or_compute("k", lambda: result(2))) == 2
-        assert value_of(cache.get("k")) == 2
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("claimed", ["as it was", "empty"])
+def test_planted_fifo_or_folder_in_place_of_a_result_is_a_miss(tmp_path, plant, claimed):
+    cache = open_cache(tmp_path)
+    cache.put("k", *result(1))
+    path = file_of(cache, "k")
+    path.unlink()
+    plant(path)
+    if claimed == "empty":
+        execute(cache, "UPDATE entry SET bytes = 0, checksum = 0")
+    writer = os.open(path, os.O_RDWR) if claimed == "empty" and plant is os.mkfifo else None
+    assert value_of(cache.get_or_compute("k", lambda: result(2))) == 2
+    assert value_of(cache.get("k")) == 2
+    if writer is not None:
+        os.close(writer)
 
 
 def test_planted_link_in_place_of_the_database_is_set_aside(tmp_path):
@@ -1042,18 +1063,30 @@ def test_planted_link_in_place_of_the_database_is_set_aside(tmp_path):
     assert value_of(theirs.get("k")) == 1
 
 
-def test_planted_link_in_place_of_the_folder_is_not_used(tmp_path):
-    theirs = open_cache(tmp_path / "theirs")
-    theirs.put("k", *result(1))
-    theirs.folder.chmod(0o755)
+@pytest.mark.parametrize("theirs_is_a_cache", [False, True])
+def test_planted_link_in_place_of_the_folder_is_not_used(tmp_path, theirs_is_a_cache):
+    theirs = tmp_path / "theirs" / "results"
+    theirs.mkdir(parents=True)
+    if theirs_is_a_cache:
+        open_cache(tmp_path / "theirs").put("k", *result(1))
+    theirs.chmod(0o755)
+    before = sorted(theirs.iterdir())
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "results").symlink_to(theirs.folder)
+    (tmp_path / "mine" / "results").symlink_to(theirs)
     cache = open_cache(tmp_path / "mine")
     assert value_of(cache.get_or_compute("k", lambda: result(2))) == 2
     assert "no link" in cache.statistics().status
     cache.clear()
-    assert theirs.folder.stat().st_mode & 0o777 == 0o755
-    assert value_of(theirs.get("k")) == 1
+    assert theirs.stat().st_mode & 0o777 == 0o755
+    assert sorted(theirs.iterdir()) == before
+
+
+def test_planted_link_in_place_of_the_lock_is_not_followed(tmp_path):
+    cache = open_cache(tmp_path)
+    (cache.folder / "start.lock").unlink()
+    (cache.folder / "start.lock").symlink_to(tmp_path / "target")
+    assert value_of(open_cache(tmp_path).get_or_compute("k", lambda: result(1))) == 1
+    assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

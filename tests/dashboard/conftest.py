@@ -1,11 +1,16 @@
 """What AppTest lacks: clicks on a picture."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -27,3 +32,38 @@ def send(at: AppTest, key: str, payload: object) -> AppTest:
     states = at._tree.get_widget_states()
     states.widgets.append(trigger)
     return at._run(states)
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of its own for all pages' tests, the samples' index in it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORRCORE_CACHE", str(folder))
+        patch.delenv("CORRCORE_DATA", raising=False)
+        st.cache_resource.clear()
+        yield folder
+        st.cache_resource.clear()
+
+
+@pytest.fixture
+def open_page(cache_folder: Path) -> Callable[..., AppTest]:
+    """``open_page("data", index="voc")``: a page opened with a query, its long work done."""
+
+    def open_page(name: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "dashboard" / "app_pages" / f"{name}.py"), default_timeout=60)
+        for key, value in query.items():
+            at.query_params[key] = value
+        return settled(at.run())
+
+    return open_page
+
+
+def settled(at: AppTest, timeout_s: float = 60) -> AppTest:
+    """The page once no job of its runs any more; without an exception on it."""
+    deadline = time.monotonic() + timeout_s
+    while any(button.label == "Cancel" for button in at.button) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        at.run()
+    assert not at.exception, at.exception
+    return at

@@ -275,6 +275,21 @@ def test_worker_lets_go_of_arguments_and_results_of_a_finished_job(queue):
     assert [reference() for reference in gone] == [None, None]
 
 
+def test_cancelled_job_lets_go_of_its_arguments(queue):
+    class Large:
+        pass
+
+    gate, argument = Gate(), Large()
+    gone = weakref.ref(argument)
+    queue.submit(gate, label="Gate", owner="me")
+    job = queue.submit(_value, argument, label="Large", owner="me", key="kept")
+    assert gate.begun.wait(5)
+    job.cancel()
+    del argument
+    gc.collect()
+    assert gone() is None
+
+
 def test_close_in_the_middle_cancels_what_runs_and_waits_and_refuses_more():
     queue, gate = Queue(), Gate()
     jobs = [queue.submit(gate, label="Gate", owner="me") for _ in range(5)]

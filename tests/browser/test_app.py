@@ -1,0 +1,140 @@
+"""What a visitor does, in a real browser: a photo of their own, a patch, its neighbours, a link for a colleague."""
+
+import io
+import re
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from corrcore import images
+from corrcore.datasets.samples import samples
+
+pytestmark = pytest.mark.browser
+
+PAGES = ("", "reconstruction", "receptive_fields", "data")
+PATIENCE_MS = 90_000
+
+
+@pytest.fixture
+def app(serve):
+    return serve("dashboard/Home.py", CORRCORE_DATA="")
+
+
+def picture(page: Page, alt: str):
+    return page.get_by_role("img", name=re.compile(alt))
+
+
+def rebuilt(page: Page) -> None:
+    """Wait for the last picture of the figure."""
+    expect(page.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("this patch").first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def patch_caption(page: Page):
+    return page.get_by_text(re.compile(r"Yellow: the patch at \(\d+, \d+\)"))
+
+
+def link(page: Page) -> str:
+    page.get_by_role("button", name="Link").click()
+    code = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode")
+    expect(code).to_be_visible()
+    text = code.inner_text().strip()
+    page.keyboard.press("Escape")
+    return text
+
+
+def jpeg_of(name: str) -> bytes:
+    """A photo the index does not have: a sample, mirrored and darkened."""
+    changed = (images.mirror(samples()[name].load()) * 0.8).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(changed).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def test_the_first_picture_is_there_soon_after_a_cold_start(serve):
+    begun = time.monotonic()
+    app = serve("dashboard/Home.py", CORRCORE_DATA="", COLD="1")
+    page = app.open()
+    expect(page.get_by_text("conv5", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+    print(f"first picture after {time.monotonic() - begun:.1f} s")
+
+
+def test_an_uploaded_photo_is_rebuilt_and_a_clicked_patch_shows_its_neighbours(app):
+    page = app.open("reconstruction")
+    rebuilt(page)
+    page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload", exact=True)).first.click()
+    page.locator('input[type="file"]').set_input_files(
+        {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": jpeg_of("coffee")}
+    )
+    expect(page.get_by_role("img", name=re.compile(r"^mine\.jpg, with one patch")).first).to_be_visible(
+        timeout=PATIENCE_MS
+    )
+    rebuilt(page)
+    before = patch_caption(page).inner_text()
+    page.get_by_role("img", name=re.compile(r"mine\.jpg rebuilt: conv5, k = 5")).first.click(
+        position={"x": 40, "y": 40}
+    )
+    expect(patch_caption(page)).not_to_have_text(before, timeout=PATIENCE_MS)
+    rebuilt(page)
+    assert page.get_by_text(re.compile(r"^0\.\d\d · ")).count() >= 15
+    assert "upload%3A" in link(page)
+
+
+def test_a_copied_link_shows_the_same_to_somebody_else(app):
+    page = app.open("reconstruction?photo=sample:flower&k=9")
+    rebuilt(page)
+    page.get_by_role("img", name=re.compile("rebuilt: conv4, k = 9")).first.click(position={"x": 60, "y": 50})
+    expect(page).to_have_url(re.compile("at="), timeout=PATIENCE_MS)
+    rebuilt(page)
+    caption = patch_caption(page).inner_text()
+    sources = page.get_by_text(re.compile(r"^0\.\d\d · ")).all_inner_texts()
+    address = link(page)
+    colleague = app.open(address.removeprefix(app.url))
+    rebuilt(colleague)
+    expect(patch_caption(colleague)).to_have_text(caption)
+    expect(colleague.get_by_role("img", name=re.compile("rebuilt: conv4, k = 9")).first).to_be_visible()
+    assert colleague.get_by_text(re.compile(r"^0\.\d\d · ")).all_inner_texts() == sources
+
+
+def test_a_link_to_an_upload_says_that_it_needs_the_file(app):
+    page = app.open("reconstruction?photo=upload:0123456789")
+    expect(page.get_by_text("stays with whoever uploaded it")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_choices_survive_a_change_of_page(app):
+    page = app.open("reconstruction?photo=sample:china")
+    rebuilt(page)
+    page.get_by_role("link", name="Receptive fields").click()
+    expect(page.get_by_text("The dot is the effective radius")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page).to_have_url(re.compile(r"receptive_fields.*photo=sample%3Achina"))
+    page.get_by_role("link", name="Reconstruction").click()
+    rebuilt(page)
+    expect(page).to_have_url(re.compile(r"reconstruction.*photo=sample%3Achina"))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_fit_their_width(app, path, width, scheme):
+    page = app.open(path, width=width, color_scheme=scheme)
+    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE_MS)
+    app.settle(page)
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0
+
+
+def test_downloads_hold_what_is_shown(app):
+    page = app.open("reconstruction?photo=sample:coffee")
+    rebuilt(page)
+    with page.expect_download(timeout=PATIENCE_MS) as download:
+        page.get_by_role("button", name="NPZ").click()
+    arrays = np.load(download.value.path())
+    assert arrays["conv3_k1"].shape == arrays["conv5_k5"].shape
+    assert arrays["conv4_neighbour_ids"].shape[1] == 50
+    with page.expect_download(timeout=PATIENCE_MS) as download:
+        page.get_by_role("button", name="PNG").click()
+    figure = Image.open(download.value.path())
+    assert figure.format == "PNG"
+    figure.close()

@@ -1,0 +1,82 @@
+"""The Data page: building an index, and what is said when it cannot be built."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from corrcore import index as indexes
+
+from .conftest import settled
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    return tmp_path
+
+
+@pytest.fixture
+def at(open_page):
+    yield open_page("data")
+    for name in indexes.list_indexes(indexes.default_root()):
+        if name == "mine":
+            shutil.rmtree(indexes.default_root() / name)
+
+
+def build(at, folder, name, *, mirror=False, hold_out=0):
+    at.text_input(key="build_folder").set_value(str(folder))
+    at.text_input(key="build_name").set_value(name)
+    at.toggle(key="build_mirror").set_value(mirror)
+    at.number_input(key="build_hold_out").set_value(hold_out)
+    at.button(key="build").click()
+    return settled(at.run())
+
+
+def test_the_samples_are_listed(at):
+    assert list(at.dataframe[0].value["name"]) == ["samples"]
+
+
+def test_a_folder_becomes_an_index_on_offer(at, photos, open_page):
+    build(at, photos, "mine", mirror=True, hold_out=1)
+    at.run()
+    assert at.success[0].value.startswith("mine is ready")
+    index = indexes.PatchIndex(indexes.default_root() / "mine")
+    assert len(index.photos) + len(index.held_out) + len(index.skipped) == 7
+    assert index.mirrored.any()
+    table = at.run().dataframe[0].value
+    assert list(table["name"]) == ["samples", "mine"]
+    page = open_page("reconstruction", index="mine")
+    assert page.selectbox(key="index").value == "mine"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "sentence"),
+    [
+        ("", "mine", "Name the folder"),
+        ("/nowhere/at/all", "mine", "is no folder; give one that holds photos"),
+        (None, "../up", "must be 1 to 64 letters"),
+        (None, "", "must be 1 to 64 letters"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_built_is_said_in_a_sentence(at, photos, folder, name, sentence):
+    build(at, photos if folder is None else folder, name)
+    assert len(at.error) == 1
+    assert sentence in at.error[0].value
+
+
+def test_holding_out_every_photo_is_refused(at, photos):
+    build(at, photos, "mine", hold_out=7)
+    assert "photos to hold out must be between 0 and 6" in at.error[0].value
+
+
+def test_a_shared_server_offers_no_building(open_page, monkeypatch):
+    monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
+    at = open_page("data")
+    assert not [button for button in at.button if button.key == "build"]
+    assert "shared" in at.info[0].value

@@ -1,0 +1,185 @@
+"""The Reconstruction page: what every widget and every click changes."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from corrcore import backbones, images, reconstruction
+from corrcore import index as indexes
+from corrcore.datasets.samples import samples
+
+from .conftest import settled
+
+PICTURES = ("uniform rf", "conv3", "conv4", "conv5")
+
+
+def component(at, key):
+    [element] = [element for element in at.get("bidi_component") if element.proto.id.endswith(f"-{key}")]
+    return json.loads(element.proto.json)
+
+
+def picture(at, key):
+    return images.decode(base64.b64decode(component(at, key)["image"].split(",")[1]))
+
+
+def keys(at):
+    return {element.proto.id.rsplit("-", 1)[-1] for element in at.get("bidi_component")}
+
+
+@pytest.fixture
+def at(open_page):
+    return open_page("reconstruction")
+
+
+def test_pictures_are_those_of_the_package(at, cache_folder):
+    backbone = backbones.load("alexnet")
+    index = indexes.samples(backbone)
+    image = samples()["chelsea"].load()
+    same = [index.photos.index("chelsea")]
+    for layer in ("conv3", "conv5"):
+        found = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=5, exclude=same)
+        covered = found.cells.covered
+        for k in (1, 5):
+            expected = reconstruction.rebuild(found, index, k=k)
+            expected = expected[covered.top : covered.bottom, covered.left : covered.right]
+            shown = picture(at, f"picture {layer} {k}")
+            assert shown.shape == expected.shape
+            assert abs(shown.astype(int) - expected).mean() < 8  # JPEG
+
+
+def test_a_column_a_layer_and_a_row_a_k(at):
+    assert {f"picture {title} {k}" for title in PICTURES for k in (1, 5)} <= keys(at)
+
+
+def test_k_changes_the_second_row_only(at):
+    before = picture(at, "picture conv4 1")
+    at.slider(key="k").set_value(20)
+    settled(at.run())
+    assert {f"picture {title} {k}" for title in PICTURES for k in (1, 20)} <= keys(at)
+    np.testing.assert_array_equal(picture(at, "picture conv4 1"), before)
+
+
+def test_layers_can_be_left_out(at):
+    at.pills(key="layers").set_value(["conv4"])
+    settled(at.run())
+    assert "picture conv4 1" in keys(at)
+    assert "picture conv3 1" not in keys(at)
+
+
+def test_without_a_layer_the_page_asks_for_one(at):
+    at.pills(key="layers").set_value([])
+    settled(at.run())
+    assert [info.value for info in at.info] == ["Choose at least one layer."]
+
+
+def test_a_click_in_any_picture_selects_the_patch_under_it(at, click):
+    captions = [caption.value for caption in at.caption]
+    click(at, "picture conv5 5", 33, 40)
+    settled(at)
+    assert at.query_params["at"] in ("40,47", ["40,47"])
+    assert any("(40, 47)" in caption.value for caption in at.caption)
+    assert [caption.value for caption in at.caption] != captions
+    left, top, right, bottom = component(at, "input")["boxes"][-1]["box"]
+    assert left <= 33 < right
+    assert top <= 40 < bottom
+    assert (right - left, bottom - top) == (16, 16)
+    assert left % 16 == 0
+
+
+def test_neighbours_are_shown_with_similarity_and_source(at):
+    texts = json.dumps([str(element.proto) for element in at.get("image")])
+    assert texts.count("this patch") == 3
+    assert "chelsea" not in texts.replace("this patch", "")
+
+
+def test_choosing_another_sample_rebuilds_it(at, click):
+    before = picture(at, "picture conv3 1")
+    click(at, "gallery", 118 * 3 + 50, 40)
+    settled(at)
+    assert picture(at, "picture conv3 1").shape != before.shape
+    assert at.query_params["photo"] in ("sample:coffee", ["sample:coffee"])
+
+
+def test_a_link_restores_photo_patch_layers_and_k(open_page):
+    at = open_page("reconstruction", photo="sample:flower", at="100,90", k="9", layers="conv5")
+    assert {"picture conv5 1", "picture conv5 9"} <= keys(at)
+    assert "picture conv3 1" not in keys(at)
+    assert any("(100, 90)" in caption.value for caption in at.caption)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"photo": "sample:../../etc/passwd"},
+        {"photo": "indexed:nothing"},
+        {"at": "9999,-3"},
+        {"at": "x,y"},
+        {"k": "abc"},
+        {"layers": "conv99"},
+        {"index": "../x"},
+    ],
+    ids=str,
+)
+def test_a_broken_link_still_shows_a_picture(open_page, query):
+    at = open_page("reconstruction", **query)
+    assert "input" in keys(at)
+
+
+def test_a_link_to_an_upload_says_that_it_needs_the_file(open_page):
+    at = open_page("reconstruction", photo="upload:0123456789abcdef")
+    assert "stays with whoever uploaded it" in at.info[0].value
+    assert "input" not in keys(at)
+
+
+def upload(at, name, data):
+    at.segmented_control(key="photo_from").set_value("Upload")
+    at.run()
+    at.file_uploader(key="photo_upload").set_value((name, data, "image/png"))
+    return settled(at.run())
+
+
+def test_an_uploaded_photo_is_rebuilt(at):
+    image = np.random.default_rng(0).integers(0, 256, (160, 200, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    upload(at, "mine.png", file.getvalue())
+    assert picture(at, "picture conv3 1").shape == (144, 176, 3)
+
+
+def test_an_uploaded_copy_of_an_indexed_photo_is_not_rebuilt_from_itself(at):
+    upload(at, "copy.png", samples()["chelsea"].path.read_bytes())
+    texts = json.dumps([str(element.proto) for element in at.get("image")])
+    assert "astronaut" in texts
+    assert "chelsea" not in texts
+
+
+def test_a_broken_upload_gets_one_sentence(at):
+    upload(at, "broken.png", b"<html>no picture</html>")
+    assert len(at.error) == 1
+    assert "broken.png" in at.error[0].value
+
+
+def test_an_upload_smaller_than_one_cell_gets_one_sentence(at):
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(file, "PNG")
+    upload(at, "tiny.png", file.getvalue())
+    assert any("at least 31 x 31 px" in error.value for error in at.error)
+
+
+def test_comparison_shows_the_chosen_picture(at):
+    at.segmented_control(key="compare_layer").set_value("conv3")
+    at.segmented_control(key="compare_k").set_value(1)
+    settled(at.run())
+    after = component(at, "compare")["images"][1]
+    assert after == component(at, "picture conv3 1")["image"]
+
+
+def test_numbers_stand_for_every_picture(at):
+    table = at.dataframe[0].value
+    assert list(table.iloc[:, 0]) == list(PICTURES)
+    scores = [float(value) for value in table["localisation"][1:]]
+    assert all(0 <= score <= 1 for score in scores)

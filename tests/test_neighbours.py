@@ -1,0 +1,388 @@
+import mmap
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numba.core.caching
+import numpy as np
+import pytest
+import torch
+
+from corrcore import neighbours
+from corrcore.neighbours import DescriptorTable, Neighbours, quantise
+
+
+def table_of(descriptors: np.ndarray) -> DescriptorTable:
+    halves = np.ascontiguousarray(descriptors, dtype=np.float16)
+    return DescriptorTable(halves, *quantise(torch.from_numpy(halves)))
+
+
+def unit_rows(n: int, channels: int, seed: int, *, kind: str = "dense") -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, channels))
+    if kind == "sparse":  # as after a ReLU, with the odd row of zeros
+        rows = np.maximum(rows + rng.standard_normal((n, 1)) - 1, 0)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
+
+
+def similarities_by_brute_force(table: DescriptorTable, queries: np.ndarray) -> np.ndarray:
+    """In double precision, from the rows as they are stored."""
+    queries = queries.astype(np.float64)
+    lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+    return queries / np.where(lengths > 0, lengths, 1) @ np.asarray(table.descriptors, dtype=np.float64).T
+
+
+def assert_nearest(found: Neighbours, truth: np.ndarray, k: int) -> None:
+    """The right similarities in order, each that of its row, and no row twice."""
+    best = -np.sort(-truth, axis=1)[:, :k]
+    np.testing.assert_allclose(found.similarities, best, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(np.take_along_axis(truth, found.ids, axis=1), found.similarities, rtol=0, atol=2e-7)
+    assert all(len(set(ids)) == k for ids in found.ids.tolist())
+    ties = np.diff(found.similarities) == 0
+    assert (np.diff(found.similarities) <= 0).all()
+    assert (np.diff(found.ids)[ties] > 0).all()
+
+
+def assert_same(found: Neighbours, expected: Neighbours) -> None:
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.similarities, expected.similarities)
+
+
+@pytest.fixture
+def scanned(monkeypatch):
+    """What a search did: for each shortlist and each full pass, how many queries it was for."""
+    log = []
+    for name in ("search_shortlist", "search_all"):
+
+        def logged(self, unit, *arguments, name=name, original=getattr(neighbours._Host, name)):
+            log.append((name, len(unit)))
+            return original(self, unit, *arguments)
+
+        monkeypatch.setattr(neighbours._Host, name, logged)
+    return log
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("n_queries", [1, 3, 5, 33])
+@pytest.mark.parametrize(
+    ("n", "channels", "k"),
+    [(1, 3, 1), (63, 5, 63), (64, 16, 1), (65, 7, 64), (1000, 256, 50), (5000, 384, 500), (3001, 512, 7), (2500, 3, 9)],
+)
+def test_search_equals_brute_force(kind, n, channels, k, n_queries):
+    table = table_of(unit_rows(n, channels, seed=n, kind=kind))
+    queries = unit_rows(n_queries, channels, seed=n + 1, kind=kind) * np.linspace(0.01, 100, n_queries)[:, None]
+    found = table.search(torch.from_numpy(queries).float(), k)
+    assert found.ids.shape == found.similarities.shape == (n_queries, k)
+    assert_nearest(found, similarities_by_brute_force(table, queries.astype(np.float32)), k)
+
+
+@pytest.mark.parametrize("n_queries", [2, 40])
+def test_search_over_many_blocks_equals_brute_force(n_queries):
+    table = table_of(unit_rows(70_001, 24, seed=5))
+    queries = unit_rows(n_queries, 24, seed=6).astype(np.float32)
+    found = table.search(torch.from_numpy(queries), 30)
+    assert_nearest(found, similarities_by_brute_force(table, queries), 30)
+
+
+def test_search_agrees_with_faiss():
+    faiss = pytest.importorskip("faiss")
+    table = table_of(unit_rows(20_000, 256, seed=7))
+    queries = unit_rows(50, 256, seed=8).astype(np.float32)
+    flat = faiss.IndexFlatIP(256)
+    flat.add(table.descriptors.astype(np.float32))
+    similarities, ids = flat.search(queries, 20)
+    found = table.search(torch.from_numpy(queries), 20)
+    np.testing.assert_allclose(found.similarities, similarities, atol=1e-6)
+    assert np.mean(found.ids == ids) > 0.999
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_results_do_not_depend_on_how_rows_are_scanned(monkeypatch, kind):
+    rows = unit_rows(4000, 96, seed=9, kind=kind)
+    table = table_of(np.concatenate([rows, rows[::-2], np.zeros((3, 96))]))  # many exact ties
+    queries = torch.from_numpy(unit_rows(20, 96, seed=10, kind=kind)).float()
+    expected = table.search(queries, 40)
+    for part in (slice(0, 1), slice(1, 4)):  # few queries go another way
+        found = table.search(queries[part], 40)
+        assert_same(found, Neighbours(expected.ids[part], expected.similarities[part]))
+    assert_same(table._resident_on(torch.device("cpu")).search(queries, 40), expected)
+    monkeypatch.setattr(neighbours, "_has_fast_int8", lambda: False)
+    assert_same(table.search(queries, 40), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_finds_the_same():
+    table = table_of(unit_rows(30_000, 256, seed=11, kind="sparse"))
+    queries = torch.from_numpy(unit_rows(100, 256, seed=12, kind="sparse")).float()
+    assert_same(table.to("cuda").search(queries, 50), table.search(queries, 50))
+    assert_same(
+        table.to("cuda").search(queries.cuda(), 50, exclude=[(0, 999)]), table.search(queries, 50, exclude=[(0, 999)])
+    )
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("n_queries", [1, 12])
+def test_near_duplicates_within_quantisation_error_are_told_apart(scanned, resident, n_queries):
+    rng = np.random.default_rng(13)
+    centre = unit_rows(1, 64, seed=14)
+    rows = centre + 3e-4 * rng.standard_normal((20_000, 64))
+    table = table_of(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    queries = (centre + 3e-2 * rng.standard_normal((n_queries, 64))).astype(np.float32)
+    searched = table._resident_on(torch.device("cpu")) if resident else table
+    found = searched.search(torch.from_numpy(queries), 10)
+    assert_nearest(found, similarities_by_brute_force(table, queries), 10)
+    assert resident or scanned == [("search_shortlist", n_queries)] * 2 + [("search_all", n_queries)]
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("n_queries", [1, 12])
+def test_equal_rows_come_by_ascending_id(resident, n_queries):
+    table = table_of(np.repeat(unit_rows(1, 32, seed=15), 40_000, axis=0))
+    searched = table._resident_on(torch.device("cpu")) if resident else table
+    queries = torch.from_numpy(unit_rows(n_queries, 32, seed=16)).float()
+    found = searched.search(queries, 5, exclude=[(0, 2), (3, 4)])
+    np.testing.assert_array_equal(found.ids, np.tile([2, 4, 5, 6, 7], (n_queries, 1)))
+    assert (found.similarities == found.similarities[:, :1]).all()
+
+
+def test_ties_come_by_ascending_id_where_similarities_are_exact():
+    """Components are multiples of 1/4 and 16 of a query's are ±1/4: every similarity is a multiple of 1/16."""
+    rng = np.random.default_rng(17)
+    rows = rng.integers(-1, 2, (9000, 24)) / 4
+    queries = np.zeros((30, 24), np.float32)
+    for query in queries:
+        query[rng.choice(24, 16, replace=False)] = rng.choice([-0.25, 0.25], 16)
+    truth = queries.astype(np.float64) @ rows.T
+    expected = np.argsort(-truth, axis=1, kind="stable")[:, :200]
+    found = table_of(rows).search(torch.from_numpy(queries), 200)
+    np.testing.assert_array_equal(found.ids, expected)
+    np.testing.assert_array_equal(found.similarities, np.take_along_axis(truth, expected, axis=1))
+
+
+def test_rounding_errors_that_all_point_one_way_are_noticed():
+    """Rows of a few far larger values, and many just below half a step: their codes err by far more than they should."""
+    rng = np.random.default_rng(18)
+    rows = np.full((30_000, 512), 0.49 / 127)
+    rows[rng.random(30_000) < 0.5, :] *= 1.04  # these are just above half a step and err the other way
+    rows[:, 0] = 1
+    rows[:, 1:] *= 1 + 0.001 * rng.standard_normal((30_000, 1))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    table = table_of(rows)
+    queries = rows[:6].astype(np.float32)
+    found = table.search(torch.from_numpy(queries), 100)
+    assert_nearest(found, similarities_by_brute_force(table, queries), 100)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_zero_query_is_equally_similar_to_all(resident):
+    table = table_of(unit_rows(3000, 8, seed=19))
+    searched = table._resident_on(torch.device("cpu")) if resident else table
+    queries = torch.zeros(2, 8)
+    queries[1, 3] = 5
+    found = searched.search(queries, 4)
+    np.testing.assert_array_equal(found.ids[0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(found.similarities[0], 0)
+    assert found.similarities[1, 0] > 0.8
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize(
+    "exclude", [[(0, 500)], [(100, 101), (90, 300), (777, 777)], np.array([[64, 128], [900, 1000]])]
+)
+def test_excluded_rows_are_not_found(resident, exclude):
+    table = table_of(unit_rows(1000, 16, seed=20))
+    searched = table._resident_on(torch.device("cpu")) if resident else table
+    queries = np.asarray(table.descriptors[::50], dtype=np.float32)
+    truth = similarities_by_brute_force(table, queries)
+    allowed = np.ones(1000, bool)
+    for start, stop in exclude:
+        allowed[start:stop] = False
+    for k in (1, 60, int(allowed.sum())):
+        found = searched.search(torch.from_numpy(queries), k, exclude=exclude)
+        assert allowed[found.ids].all()
+        assert_nearest(found, np.where(allowed, truth, -2), k)
+
+
+def test_no_queries_give_no_neighbours():
+    found = table_of(unit_rows(10, 4, seed=21)).search(torch.empty(0, 4), 3)
+    assert found.ids.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.ones(1, 4), 0), "k must be between 1 and 10 (admissible descriptors); got 0."),
+        ((torch.ones(1, 4), 11), "k must be between 1 and 10 (admissible descriptors); got 11."),
+        ((torch.ones(1, 5), 1), "queries must have shape (queries, 4) as the table's rows; got (1, 5)."),
+        ((torch.full((1, 4), torch.nan), 1), "queries must be finite; got NaN or infinity."),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        table_of(unit_rows(10, 4, seed=22)).search(*arguments)
+
+
+def test_bad_ranges_are_named():
+    table = table_of(unit_rows(10, 4, seed=23))
+    with pytest.raises(ValueError, match=re.escape("ranges of rows between 0 and 10; got (5, 11).")):
+        table.search(torch.ones(1, 4), 1, exclude=[(0, 1), (5, 11)])
+    with pytest.raises(ValueError, match=re.escape("k must be between 1 and 2 (admissible descriptors); got 3.")):
+        table.search(torch.ones(1, 4), 3, exclude=[(1, 9)])
+
+
+def test_arrays_that_do_not_fit_one_another_are_named():
+    rows, codes, scales = np.zeros((3, 4), np.float16), np.zeros((3, 4), np.int8), np.zeros(3, np.float32)
+    for arrays, message in [
+        ((rows.astype(np.float32), codes, scales), "descriptors must be a contiguous float16 array of shape (3, 4)"),
+        ((rows[0], codes, scales), "got float16 (4,)."),
+        ((rows, codes[:2], scales), "codes must be a contiguous int8 array of shape (3, 4); got int8 (2, 4)."),
+        ((rows, codes, scales[:, None]), "scales must be a contiguous float32 array of shape (3,)"),
+        ((rows[:, ::2], codes[:, ::2], scales), "got float16 (3, 2), not contiguous."),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            DescriptorTable(*arrays)
+
+
+def test_a_device_without_double_precision_is_refused():
+    with pytest.raises(ValueError, match="device must be cpu or a CUDA device; got mps."):
+        table_of(unit_rows(10, 4, seed=24)).to("mps")
+
+
+@pytest.mark.parametrize("source", [np.float16, np.float32, torch.float16, torch.float32], ids=str)
+def test_codes_are_within_half_a_step(source):
+    rows = unit_rows(700, 384, seed=25, kind="sparse")
+    rows[3] = 0
+    rows = torch.from_numpy(rows).to(source) if isinstance(source, torch.dtype) else rows.astype(source)
+    codes, scales = quantise(rows)
+    assert (codes.dtype, scales.dtype, codes.shape, scales.shape) == (np.int8, np.float32, (700, 384), (700,))
+    error = np.abs(codes * scales[:, None].astype(np.float64) - np.asarray(rows, dtype=np.float64))
+    assert (error <= scales[:, None] * (0.5 + 1e-5)).all()
+    assert scales[3] == 0
+    np.testing.assert_array_equal(np.abs(codes).max(axis=1), np.where(scales > 0, 127, 0))
+
+
+def test_quantising_what_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="descriptors must be finite"):
+        quantise(torch.tensor([[1.0, torch.inf]]))
+
+
+def test_progress_rises_to_one_in_the_calling_thread(monkeypatch):
+    monkeypatch.setattr(neighbours, "SHORTLIST_BYTES", 1 << 14)  # so that the queries are searched in several parts
+    table = table_of(unit_rows(50_000, 8, seed=26))
+    shares = []
+
+    def progress(share: float) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        shares.append(share)
+
+    table.search(torch.from_numpy(unit_rows(20, 8, seed=27)).float(), 3, progress=progress)
+    assert len(shares) > 10
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] == 1
+
+
+class Stop(Exception):
+    pass
+
+
+def test_an_exception_in_progress_ends_the_search_at_once():
+    table = table_of(unit_rows(100_000, 8, seed=28))
+    queries = torch.from_numpy(unit_rows(2000, 8, seed=29)).float()
+    expected = table.search(queries[:7], 3)
+    n_threads, calls = threading.active_count(), []
+
+    def stop(share: float) -> None:
+        calls.append(share)
+        raise Stop
+
+    with pytest.raises(Stop):
+        table.search(queries, 3, progress=stop)
+    assert len(calls) == 1
+    assert threading.active_count() == n_threads
+    assert_same(table.search(queries[:7], 3), expected)
+
+
+def test_torch_thread_counts_are_respected_and_left_alone(monkeypatch):
+    table = table_of(unit_rows(60_000, 16, seed=30))
+    queries = torch.from_numpy(unit_rows(9, 16, seed=31)).float()
+    before, used = torch.get_num_threads(), set()
+    original = neighbours._shortlist
+    monkeypatch.setattr(
+        neighbours,
+        "_shortlist",
+        lambda *a: (used.add((threading.get_ident(), torch.get_num_threads())), original(*a)),
+    )
+    results = []
+    try:
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            used.clear()
+            results.append(table.search(queries, 5))
+            assert len(used) <= n_threads
+            assert {count for _, count in used} == {1}
+            assert torch.get_num_threads() == n_threads
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(torch.get_num_threads).result() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert_same(results[1], results[0])
+    assert_same(results[2], results[0])
+
+
+def test_searches_may_run_side_by_side():
+    table = table_of(unit_rows(40_000, 16, seed=32))
+    queries = [torch.from_numpy(unit_rows(n, 16, seed=n)).float() for n in (1, 6, 30, 2)]
+    expected = [table.search(some, 8) for some in queries]
+    with ThreadPoolExecutor(4) as pool:
+        for found, right in zip(pool.map(lambda some: table.search(some, 8), queries * 3), expected * 3, strict=True):
+            assert_same(found, right)
+
+
+def resident_kilobytes(path: Path) -> int:
+    """How much of a file is mapped into this process's memory."""
+    of_file, total = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            of_file = line.endswith(str(path))
+        elif of_file and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells which pages are in memory")
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system keeps pages as it likes")
+def test_mapped_files_give_the_same_and_their_pages_are_let_go(tmp_path):
+    in_memory = table_of(unit_rows(100_000, 64, seed=33))
+    paths = [tmp_path / name for name in ("rows", "codes", "scales")]
+    arrays = []
+    for path, array in zip(paths, (in_memory.descriptors, in_memory.codes, in_memory.scales), strict=True):
+        array.tofile(path)
+        arrays.append(np.memmap(path, array.dtype, "r", shape=array.shape))
+    table = DescriptorTable(*arrays)
+    queries = torch.from_numpy(unit_rows(50, 64, seed=34)).float()
+    expected = in_memory.search(queries, 100)
+    assert_same(table.search(queries, 100), expected)
+    assert resident_kilobytes(paths[0]) < 200  # of 12.8 MB, all of which was looked at
+    assert resident_kilobytes(paths[1]) > 6000
+    table.release()
+    assert resident_kilobytes(paths[1]) < 200
+    assert_same(table.search(queries, 100), expected)
+
+
+def test_memory_that_may_be_written_to_is_not_dropped(tmp_path):
+    """Pages of a private copy of a file would come back as they are in the file."""
+    np.zeros((4, 2), np.float16).tofile(tmp_path / "rows")
+    rows = np.memmap(tmp_path / "rows", np.float16, "c", shape=(4, 2))
+    rows[:] = np.eye(4, 2)
+    table = DescriptorTable(rows, *quantise(torch.from_numpy(rows)))
+    table.release()
+    np.testing.assert_array_equal(table.search(torch.tensor([[1.0, 0]]), 1).ids, [[0]])
+
+
+def test_kernels_compile_where_no_folder_may_be_written_to(monkeypatch):
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
+    select = neighbours._kernel()(neighbours._select.py_func)
+    assert select(np.array([5, 3, 4, 1]), 1) == 3
