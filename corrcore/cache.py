@@ -57,8 +57,9 @@ _DTYPES = {  # safetensors' names of the types it can hold, and NumPy's
 _LOCK_TIMEOUT_S = 10.0
 _SLACK_BYTES = 1 << 16  # for the database's own growth and a file's last, partly filled block
 _FULL = "disk is full: results are not kept"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
-_NO_TABLE = sqlite3.SQLITE_ERROR
+_NO_TABLE = sqlite3.SQLITE_ERROR  # what an empty database is met with
 
 
 @dataclass(frozen=True)
@@ -224,16 +225,12 @@ class Cache:
             try:
                 return action()
             except (FileNotFoundError, sqlite3.Error) as error:
-                if isinstance(error, sqlite3.Error) and _code(error) not in {_NO_TABLE, *_DAMAGED}:
+                if not isinstance(error, FileNotFoundError) and _code(error) not in {_NO_TABLE, *_DAMAGED}:
                     raise
                 self._start()
                 return action()
         except (OSError, sqlite3.Error) as error:
-            full = self._is_full() or (
-                error.errno in {errno.ENOSPC, errno.EDQUOT}
-                if isinstance(error, OSError)
-                else _code(error) == sqlite3.SQLITE_FULL
-            )
+            full = self._is_full() or getattr(error, "errno", None) in _NO_ROOM or _code(error) == sqlite3.SQLITE_FULL
             self._trouble = _FULL if full else f"{self.folder} cannot be used: results are not kept ({error})"
             return None
 
@@ -421,8 +418,8 @@ class _DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 for an error that Python's module found by itself."""
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for an error that SQLite did not raise."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 

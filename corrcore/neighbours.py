@@ -11,9 +11,10 @@ A table holds unit descriptors twice: in half precision, and as 8-bit codes with
 
 The bound: a code's rounding error is uniform within ±scale / 2, so its variance is scale² / 12. Between a unit query
 and a unit row these errors add up to a standard deviation of sqrt((s_row² + s_query²) / 12), which is less than
-(s_row + s_query) / sqrt(12). The bound allows for six times the latter. The result is thus exact but for one event:
-that the errors of a row left out exceed that, while none on the shortlist comes to half of it (if one does, the result
-is not accepted). Were errors normal, this would befall one row in 10⁹. Where the scan uses floating point, on a GPU or
+(s_row + s_query) / sqrt(12), to which it rises where row and query are alike. The bound allows for six times that. The
+result is thus exact but for one event: that the errors of a row left out exceed the allowance, while none on the
+shortlist exceeds two thirds of it (if one does, the result is not accepted). Were errors normal, this would befall one
+row in 10⁹. Where the scan uses floating point, on a GPU or
 a processor without fast 8-bit products, its bound holds for every rounding, and the result is exact.
 """
 
@@ -66,6 +67,12 @@ def quantise(
         raise ValueError(msg)
     codes = (values / torch.where(scales > 0, scales, 1)[:, None]).round_().clamp_(-127, 127).to(torch.int8)
     return codes.cpu().numpy(), scales.cpu().numpy()
+
+
+def warm_up() -> None:
+    """Compiles what a search needs, which takes seconds where it has never been done; later ones load it from disk."""
+    rows = np.zeros((2 * LONGER, 1), np.float16)
+    DescriptorTable(rows, *quantise(rows)).search(torch.zeros(1, 1), 1)
 
 
 class DescriptorTable:
@@ -140,7 +147,8 @@ class DescriptorTable:
         if queries.shape[1:] != (channels,):
             msg = f"queries must have shape (queries, {channels}) as the table's rows; got {tuple(queries.shape)}."
             raise ValueError(msg)
-        admissible = np.ones(n, bool)
+        admissible = np.ones(n + -n % GROUP, bool)
+        admissible[n:] = False
         for start, stop in exclude:
             if not 0 <= start <= stop <= n:
                 msg = f"exclude must hold ranges of rows between 0 and {n}; got ({start}, {stop})."
@@ -160,7 +168,6 @@ class DescriptorTable:
             if progress is not None:
                 progress(min(1.0, (done + share * len(part)) / len(unit)))
 
-        admissible = np.pad(admissible, (0, -n % GROUP))
         if self._resident is None:
             searcher = _Host(self, admissible, report)
         else:
@@ -214,7 +221,7 @@ class _Host:
         similarities = self._similarities(unit, rows)
         allowance = estimate.margin * estimate.weights.reshape(-1)[rows]
         errors = np.abs(similarities - (bounds - allowance))
-        as_modelled = (errors <= (allowance + estimate.slack[:, None]) / 2).all(axis=1)
+        as_modelled = (errors <= (allowance + estimate.slack[:, None]) * 2 / 3).all(axis=1)
         ids, similarities = _unpack(np.sort(np.partition(_pack(similarities, rows), k - 1)[:, :k]))
         certain = as_modelled & (similarities[:, -1] > floors + estimate.slack)
         return ids, similarities, certain | np.isneginf(floors)
@@ -253,9 +260,8 @@ class _Host:
 
     def _weights(self, scales: np.ndarray | int) -> Float32[np.ndarray, "groups lanes"]:
         """Rows that are not admissible weigh NaN, which is above no floor."""
-        weights = np.zeros(len(self.admissible), np.float32)
-        weights[: len(self.rows)] = scales
-        weights[~self.admissible] = np.nan
+        n, weights = len(self.rows), np.full(len(self.admissible), np.nan, np.float32)
+        np.copyto(weights[:n], scales, where=self.admissible[:n])
         return weights.reshape(-1, GROUP)
 
     def _scan(
@@ -381,7 +387,7 @@ def _unit(queries: Float[torch.Tensor, "queries channels"]) -> Float64[np.ndarra
     Half-precision numbers are multiples of 2⁻²⁴. All products are then multiples of 2⁻⁵², and sums of them below 2 are
     exact in double precision: the order of summation is of no consequence.
     """
-    values = queries.detach().to("cpu", torch.float64)
+    values = queries.detach().to("cpu", torch.float64).contiguous()
     lengths = values.norm(dim=1, keepdim=True)
     if not torch.isfinite(lengths).all():
         msg = "queries must be finite; got NaN or infinity."

@@ -21,7 +21,7 @@ from corrcore.cache import Cache
 from corrcore.geometry import Box, CellGrid
 from corrcore.index import PatchIndex, Progress
 
-VERSION = 1  # of what this module computes: results kept by another are not used
+VERSION = 2  # of what this module computes: results kept by another are not used
 UNCOVERED = 255  # grey level of a picture's rim that no cell's patch reaches
 FLAT = 2.0  # grey levels of standard deviation under which a patch can be matched anywhere
 MATCHES_AT_ONCE = 32
@@ -169,30 +169,36 @@ def localise(
     index: PatchIndex,
     *,
     rng: np.random.Generator,
+    side: int | None = None,
     max_cells: int = 256,
 ) -> Localisation:
     """Measures whether retrieved patches are *placed* right within the receptive field, not only alike.
 
-    For each cell, the patch its nearest neighbour owns is looked for in the cell's own receptive field, at every
-    whole-pixel place, by normalised cross-correlation of grey levels (brightness and contrast do not count); the
-    offset of the best place from the cell's own patch is recorded. The same is done with a patch drawn uniformly from
-    the neighbour's whole receptive field. A descriptor that knew what is in its receptive field but not where could
-    not prefer the middle: it would retrieve the neighbour's content at any shift as readily, so middle and random
-    patch would be exchangeable and both sets of offsets have one distribution, whatever the photos look like. The
-    comparison (`Localisation.score`) is therefore at chance by construction where position is lost.
+    For each cell, the square of `side` pixels around its nearest neighbour's patch is looked for in the cell's own
+    receptive field, at every whole-pixel place, by normalised cross-correlation of grey levels (brightness and contrast
+    do not count); the offset of the best place from the cell's own patch is recorded. The same is done with a square
+    drawn uniformly from the neighbour's whole receptive field. By default the square is three strides wide, the patch
+    with its surroundings, since a patch alone matches in many places.
+
+    A descriptor that knew what is in its receptive field but not where could not prefer the middle: it would retrieve
+    the neighbour's content at any shift as readily, so middle and random square would be exchangeable and both sets of
+    offsets have one distribution, whatever the photos look like. The comparison (`Localisation.score`) is therefore at
+    chance by construction where position is lost. It sees only what shows in grey levels: a layer whose neighbours
+    have the same part in the same place but look different scores lower than it localises.
 
     Only cells and neighbours whose receptive field lies inside their pictures count, for padding betrays position;
-    patches of nearly one grey level, which match anywhere, are left out on either side. At most `max_cells` cells,
+    squares of nearly one grey level, which match anywhere, are left out on either side. At most `max_cells` cells,
     drawn by `rng`, are measured.
     """
     field = retrieval.cells.field
+    side = side or min(3 * field.stride, field.size // 2)
     top_left = retrieval.cells.corners(field.size)
     cells = retrieval.cells.inner()
     if len(cells) > max_cells:
         cells = np.sort(rng.choice(cells, max_cells, replace=False))
     offsets, chance_offsets = [], []
-    reach = field.size - field.stride
-    middle = int(field.first_pixel(0, field.stride) - field.first_pixel(0, field.size))
+    reach = field.size - side
+    middle = int(field.first_pixel(0, side) - field.first_pixel(0, field.size))
     for start in range(0, len(cells), MATCHES_AT_ONCE):
         part = cells[start : start + MATCHES_AT_ONCE]
         neighbours, valid = index.cut_fields(retrieval.layer, retrieval.ids[part, 0])
@@ -202,9 +208,8 @@ def localise(
             continue
         windows = _grey(images.gather(image, top_left[part], height=field.size, width=field.size)[0])
         random = rng.integers(0, reach + 1, size=(len(part), 2))
-        patches = np.stack(
-            [_cut(neighbours, chosen, field.stride) for chosen in (np.full_like(random, middle), random)]
-        )
+        centred = np.full_like(random, middle)
+        patches = np.stack([_cut(neighbours, corners, side) for corners in (centred, random)])
         best, matchable = _best_match(windows, patches)
         offsets.append(best[0][matchable[0]] - middle)
         chance_offsets.append(best[1][matchable[1]] - middle)

@@ -54,13 +54,16 @@ def assert_same(found: Neighbours, expected: Neighbours) -> None:
 def scanned(monkeypatch):
     """What a search did: for each shortlist and each full pass, how many queries it was for."""
     log = []
-    for name in ("search_shortlist", "search_all"):
 
-        def logged(self, unit, *arguments, name=name, original=getattr(neighbours._Host, name)):
-            log.append((name, len(unit)))
-            return original(self, unit, *arguments)
+    def logged(method):
+        def call(self, unit, *arguments):
+            log.append((method.__name__, len(unit)))
+            return method(self, unit, *arguments)
 
-        monkeypatch.setattr(neighbours._Host, name, logged)
+        return call
+
+    for method in (neighbours._Host.search_shortlist, neighbours._Host.search_all):
+        monkeypatch.setattr(neighbours._Host, method.__name__, logged(method))
     return log
 
 
@@ -79,11 +82,12 @@ def test_search_equals_brute_force(kind, n, channels, k, n_queries):
 
 
 @pytest.mark.parametrize("n_queries", [2, 40])
-def test_search_over_many_blocks_equals_brute_force(n_queries):
-    table = table_of(unit_rows(70_001, 24, seed=5))
-    queries = unit_rows(n_queries, 24, seed=6).astype(np.float32)
+def test_search_over_many_blocks_equals_brute_force_and_needs_one_scan(scanned, n_queries):
+    table = table_of(unit_rows(70_001, 48, seed=5))
+    queries = unit_rows(n_queries, 48, seed=6).astype(np.float32)
     found = table.search(torch.from_numpy(queries), 30)
     assert_nearest(found, similarities_by_brute_force(table, queries), 30)
+    assert scanned == [("search_shortlist", n_queries)]
 
 
 def test_search_agrees_with_faiss():
@@ -162,18 +166,24 @@ def test_ties_come_by_ascending_id_where_similarities_are_exact():
     np.testing.assert_array_equal(found.similarities, np.take_along_axis(truth, expected, axis=1))
 
 
-def test_rounding_errors_that_all_point_one_way_are_noticed():
-    """Rows of a few far larger values, and many just below half a step: their codes err by far more than they should."""
+def test_rounding_errors_that_all_point_one_way_are_noticed(scanned):
+    """Against the model, all values of a row are a like part of a step above their codes; the best rows' the most."""
     rng = np.random.default_rng(18)
-    rows = np.full((30_000, 512), 0.49 / 127)
-    rows[rng.random(30_000) < 0.5, :] *= 1.04  # these are just above half a step and err the other way
-    rows[:, 0] = 1
-    rows[:, 1:] *= 1 + 0.001 * rng.standard_normal((30_000, 1))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    table = table_of(rows)
-    queries = rows[:6].astype(np.float32)
-    found = table.search(torch.from_numpy(queries), 100)
-    assert_nearest(found, similarities_by_brute_force(table, queries), 100)
+
+    def rows_of(n, similarity, part_of_a_step):
+        rows = np.full((n, 513), (17 + part_of_a_step) / 127)
+        rows[:, 0] = 1
+        off = np.sqrt(1 / similarity**2 - 1) * np.linalg.norm(rows[:, :512], axis=1)
+        rows[:, 512] = off  # where the query has nothing
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    good, best = rows_of(3000, rng.uniform(0.981, 0.986, 3000), 0.3), rows_of(20, np.full(20, 0.99), 0.48)
+    table = table_of(np.concatenate([good, best, unit_rows(5000, 513, seed=19)]))
+    query = np.full((1, 513), 18 / 127, np.float32)
+    query[0, [0, 512]] = 1, 0
+    found = table.search(torch.from_numpy(query), 5)
+    assert_nearest(found, similarities_by_brute_force(table, query), 5)
+    assert scanned == [("search_shortlist", 1)] * 2  # the second holds all rows
 
 
 @pytest.mark.parametrize("resident", [False, True])

@@ -26,9 +26,9 @@ the photo itself, its copies and its mirror images are left out). *Uniform rf* r
 from the 99 x 99 pixels around it in the same photo: what a descriptor without position could at best be expected to do.
 Long, Zhang and Darrell (2014), Section 3, Figure 1.
 
-**Localisation.** The patch that the nearest neighbour owns is looked for at every place of the cell's own receptive
-field by normalised cross-correlation; so is a patch from a random place of the neighbour's receptive field. The score
-is the probability that the first matches closer to where it should be than the second:
+**Localisation.** The nearest neighbour's patch, with its surroundings (three strides wide), is looked for at every place
+of the cell's own receptive field by normalised cross-correlation; so is a square from a random place of the neighbour's
+receptive field. The score is the probability that the first matches closer to where it should be than the second:
 
 $$ P(|\\text{offset}| < |\\text{offset by chance}|) + \\tfrac12 P(\\text{tie}) $$
 
@@ -232,7 +232,7 @@ def show_numbers(
         return
     st.markdown(
         "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best: "
-        "0.5 is chance, 1 is perfect. Dotted: a patch from a random place of the neighbour's receptive field."
+        "0.5 is chance, 1 is perfect. Dotted: a square from a random place of the neighbour's receptive field."
     )
     chart, maps = st.columns([1, 1])
     chart.plotly_chart(figures.match_distances(localised, list(found)), key="distances", config=PLAIN)

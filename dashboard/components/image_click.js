@@ -23,7 +23,7 @@ class Picture {
     this.marks = frame.querySelector(".marks")
     this.labels = frame.querySelector(".labels")
     this.spoken = frame.querySelector(".spoken")
-    frame.onpointermove = event => event.pointerType !== "touch" && this.point(this.pixel(event))
+    frame.onpointermove = event => this.point(this.pixel(event))
     frame.onpointerleave = frame.onblur = () => this.point(null)
     frame.onpointerup = event => (this.released = this.pixel(event))
     frame.onclick = event => this.click(this.released ?? this.pixel(event))
@@ -165,7 +165,7 @@ function rectangle([left, top, right, bottom]) {
   return `M${left} ${top}H${right}V${bottom}H${left}Z`
 }
 
-// A line over a wider one in the page's colour: it stands out on any photo.
+// A line over a wider white one: it stands out on any photo.
 function line(path, width, style = {}) {
   return ["halo", "line"].map(layer => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", "path")
