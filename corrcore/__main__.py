@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from corrcore import backbones, cache, experiments
 from corrcore import index as indexes
@@ -40,8 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--layers", type=_words, default=None, help="such as conv3,conv4,conv5")
     build.add_argument("--scales", type=_numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
     build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")
+    build.add_argument(
+        "--longer-side", type=int, default=indexes.LONGER_SIDE_PX, metavar="PX", help="shrink larger photos to this"
+    )
     build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
-    build.add_argument("--limit", type=int, default=None, metavar="N", help="take the first N photos only")
+    build.add_argument("--limit", type=_count, default=None, metavar="N", help="take the first N photos only")
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
     for name, run, text in (
@@ -61,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     radius.add_argument("--k", type=int, default=50, help="neighbours a seed")
     for command, run in ((localise, _localise), (radius, _radius)):
         command.add_argument("--index", required=True, help="an index's name")
-        command.add_argument("--limit", type=int, default=50, help="photos or seeds at most (default 50)")
+        command.add_argument("--limit", type=_count, default=50, help="photos or seeds at most (default 50)")
         command.add_argument("--layers", type=_words, default=None, help="such as conv3,conv5 (default: all)")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
@@ -79,6 +82,13 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(word) for word in _words(text))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"must be a whole number from 1; got {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 class _Bar:
@@ -113,6 +123,7 @@ def _build(options: argparse.Namespace) -> None:
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,
+        longer_side=options.longer_side,
         held_out=[photo.name for photo in held_out],
         progress=_Bar(),
     )
@@ -123,6 +134,8 @@ def _build(options: argparse.Namespace) -> None:
 def _list(options: argparse.Namespace) -> None:
     for name in indexes.list_indexes(_root(options)):
         _describe(_open(options, name))
+    for name in indexes.list_unfinished(_root(options)):
+        print(f"{name}: not finished; the command that began it goes on, `corrcore index delete {name}` forgets it")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -145,9 +158,8 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _delete(options: argparse.Namespace) -> None:
-    target = _open(options, options.name).folder
-    shutil.rmtree(target)
-    print(f"deleted {target}.")
+    indexes.delete(_root(options) / indexes.checked_name(options.name))
+    print(f"deleted {options.name}.")
 
 
 def _localise(options: argparse.Namespace) -> None:
@@ -184,12 +196,15 @@ def _radius(options: argparse.Namespace) -> None:
     _print_summary(result["summary"])
 
 
-def _print_summary(summary: dict[str, dict[str, dict[str, float]]]) -> None:
+def _print_summary(summary: dict[str, dict[str, dict[str, Any]]]) -> None:
     for layer, numbers in summary.items():
         print(layer)
         for name, value in numbers.items():
-            interval = f"[{value['low']:.3f}, {value['high']:.3f}]"
-            print(f"  {name:22} {value['mean']:10.3f}  {interval}  n = {value['samples']}")
+            statistic = next(iter(value))
+            middle, low, high = (
+                f"{float(value[key]):.3f}" if value[key] is not None else "-" for key in (statistic, "low", "high")
+            )
+            print(f"  {name:22} {statistic} {middle:>8}  [{low}, {high}]  n = {value['samples']}")
 
 
 def _show_cache(options: argparse.Namespace) -> None:

@@ -15,9 +15,10 @@ from corrcore import cache
 from corrcore.cache import Cache
 from corrcore.index import PatchIndex, Progress
 
-VERSION = 1  # of what this module computes: results kept by another are not used
+VERSION = 2  # of what this module computes: results kept by another are not used
 PROFILE_K = 50  # neighbours whose agreement is measured
 N_RANDOM = 200  # receptive fields that say what no agreement is
+LEAST_AGREEMENT = 0.1  # at the centre, under which there is none to speak of
 RING_PX = 4  # width of the rings over which agreement is averaged
 
 
@@ -96,7 +97,12 @@ class Agreement:
 
     @property
     def effective_radius_px(self) -> float:
-        """Where agreement has fallen to half its value at the centre; NaN if it never does within the field."""
+        """Where agreement has fallen to half its value at the centre.
+
+        Infinite if it does not within the receptive field; NaN if neighbours do not even agree at the centre.
+        """
+        if not self.agreement[0] >= LEAST_AGREEMENT:
+            return float("nan")
         return half_radius(self.radii_px, self.agreement)
 
 
@@ -104,8 +110,8 @@ def half_radius(radii: Float[np.ndarray, " rings"], values: Float[np.ndarray, " 
     """The first radius at which a profile falls to half its first value, between rings by interpolation."""
     half = values[0] / 2
     below = np.flatnonzero(values <= half)
-    if values[0] <= 0 or not len(below):
-        return float("nan")
+    if not len(below):
+        return float("inf")
     outer = below[0]
     inner = outer - 1
     share = (values[inner] - half) / (values[inner] - values[outer])

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import operator
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 from corrcore.geometry import FeatureGrid, ReceptiveField, Window
 
 Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
+
+# Tracing patches torch's modules for the whole process: while one thread traces, none may run a network.
+_RUNNING = threading.RLock()
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 
@@ -107,7 +111,8 @@ def default_device() -> torch.device:
 class Backbone:
     """A network with its weights, on a device. Made by `load`.
 
-    `digest` names the weights in use: results are cached under it.
+    `digest` names what makes the layers' descriptors: weights, up to the last grid, and preprocessing. Results are
+    cached under it. Safe to use from several threads, which take turns.
     """
 
     def __init__(
@@ -122,13 +127,15 @@ class Backbone:
         self.name = architecture.name
         self.device = torch.device(device) if device is not None else default_device()
         self.dtype = dtype
-        self.digest = _digest(weights)
         with torch.device("meta"):
             model = architecture.build()
         self._model = model.eval().requires_grad_(False)
         self._weights = weights
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
-        chains = _chains(model, weights)
+        with _RUNNING:
+            chains = _chains(model, weights)
+        feeding = [name for name in weights if chains.get(name.rpartition(".")[0]) is not None]
+        self.digest = _digest(architecture, {name: weights[name] for name in feeding})
         self.layers = tuple(name for name, node in architecture.layers.items() if node in chains)
         self.vectors = tuple(name for name, node in architecture.vectors.items() if node in chains)
         self._chains = {name: chain for name in self.layers if (chain := chains[architecture.layers[name]]) is not None}
@@ -207,6 +214,10 @@ class Backbone:
         return torch.addcmul(self._shift, pixels, self._scale)
 
     def _run(self, pixels: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        with _RUNNING, torch.inference_mode():
+            return self._extractor(layers)(pixels)
+
+    def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
         extractor = self._extractors.get(layers)
         if extractor is None:
             nodes = {**self.architecture.layers, **self.architecture.vectors}
@@ -215,9 +226,8 @@ class Backbone:
             weights = {name: self._weights[name] for name in names if name in self._weights}
             extractor.load_state_dict(weights, assign=True)
             extractor = extractor.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-            self._extractors[layers] = extractor.eval().requires_grad_(False)
-        with torch.inference_mode():
-            return extractor(pixels)
+            self._extractors[layers] = extractor = extractor.eval().requires_grad_(False)
+        return extractor
 
 
 def load(
@@ -272,8 +282,8 @@ def _how_to_get(architecture: Architecture, what: str) -> str:
     )
 
 
-def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    state = hashlib.blake2b(digest_size=16)
+def _digest(architecture: Architecture, weights: Mapping[str, torch.Tensor]) -> str:
+    state = hashlib.blake2b(f"{architecture.name} {architecture.mean} {architecture.std}".encode(), digest_size=16)
     for name in sorted(weights):
         state.update(f"{name} {tuple(weights[name].shape)} {weights[name].dtype}".encode())
         state.update(weights[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from corrcore import averaging, reconstruction
+from corrcore import averaging, images, reconstruction
 from corrcore.backbones import Backbone
-from corrcore.index import PatchIndex, Photo, Progress
+from corrcore.index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
 from corrcore.metrics import bootstrap_interval
 
 WITHIN_PX = (4, 8, 16)
@@ -34,15 +34,17 @@ def localisation(
     """How well each layer localises within its receptive fields (`reconstruction.localise`), over photos.
 
     The summary has, a layer, the mean over photos with its 95 % bootstrap interval of: the score (chance 0.5), and the
-    share of best matches within 4, 8 and 16 px, for retrieved patches and by chance; also PSNR and SSIM at k = 1.
+    share of best matches within 4, 8 and 16 px, with the share by chance; also PSNR and SSIM at k = 1. Photos that
+    cannot be used are recorded with the reason and left out of the summary.
     """
     layers = tuple(layers or index.layers)
     settings = {
         "experiment": "localisation",
-        "index": index.name,
+        "version": reconstruction.VERSION,
         "index_digest": index.digest,
         "backbone": backbone.name,
         "backbone_digest": backbone.digest,
+        "precision": str(backbone.dtype),
         "layers": list(layers),
         "max_cells": max_cells,
         "seed": seed,
@@ -50,10 +52,12 @@ def localisation(
 
     def measure(photo: Photo) -> dict[str, Any]:
         image = photo.load()
+        if max(image.shape[:2]) > LONGER_SIDE_PX:
+            image = images.resize(image, longer_side=LONGER_SIDE_PX)
         record: dict[str, Any] = {}
         for layer in layers:
             retrieval = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=1)
-            rng = np.random.default_rng(seed)
+            rng = np.random.default_rng([seed, *photo.name.encode()])
             found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=max_cells)
             rebuilt = reconstruction.rebuild(retrieval, index, k=1)
             close = reconstruction.fidelity(image, rebuilt, retrieval.cells.covered)
@@ -64,7 +68,7 @@ def localisation(
             record[layer] |= {"psnr_db": close.psnr_db, "ssim": close.ssim}
         return record
 
-    return _run({photo.name: photo for photo in photos}, measure, settings, out, progress)
+    return _run({photo.name: photo for photo in photos}, measure, settings, np.mean, out, progress)
 
 
 def effective_radius(
@@ -72,19 +76,21 @@ def effective_radius(
     *,
     index: PatchIndex,
     layers: Sequence[str] | None = None,
-    k: int = 50,
+    k: int = averaging.PROFILE_K,
     seed: int = 0,
     out: str | os.PathLike | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The effective radius of each layer (`averaging.agreement`), over random seed descriptors of the index.
 
-    A seed's own photo is left out of its neighbours, whose agreement would else be that of copies.
+    A seed's own photo is left out of its neighbours, whose agreement would else be that of copies. The summary has
+    medians with 95 % bootstrap intervals: a radius beyond the receptive field counts as infinite, and seeds whose
+    neighbours do not agree at the centre have none (`samples` counts the others).
     """
     layers = tuple(layers or index.layers)
     settings = {
         "experiment": "effective_radius",
-        "index": index.name,
+        "version": averaging.VERSION,
         "index_digest": index.digest,
         "layers": list(layers),
         "k": k,
@@ -97,9 +103,8 @@ def effective_radius(
             rng = np.random.default_rng([seed, number])
             chosen = rng.integers(0, index.n_patches(layer), size=1)
             photo = int(index.photo_of[index.locate(layer, chosen).pictures[0]])
-            averages = averaging.average(
-                index.descriptors(layer, chosen)[0], layer, index=index, ks=(k,), exclude=(photo,)
-            )
+            descriptor = index.descriptors(layer, chosen)[0]
+            averages = averaging.average(descriptor, layer, index=index, ks=(k,), exclude=(photo,))
             profile = averaging.agreement(averages.ids, layer, index=index, rng=rng)
             record[layer] = {
                 "id": int(chosen[0]),
@@ -109,17 +114,21 @@ def effective_radius(
             }
         return record
 
-    return _run({str(number): number for number in range(n_seeds)}, measure, settings, out, progress)
+    return _run({str(number): number for number in range(n_seeds)}, measure, settings, np.median, out, progress)
 
 
 def _run(
     samples: dict[str, Any],
     measure: Callable[[Any], dict[str, Any]],
     settings: dict[str, Any],
+    statistic: Callable[..., np.ndarray],
     out: str | os.PathLike | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Measures every sample that `out` does not have yet, and sums up those asked for."""
+    if not samples:
+        msg = "there is nothing to measure; give at least one photo or seed."
+        raise ValueError(msg)
     path = None if out is None else Path(out)
     records: dict[str, Any] = {}
     if path is not None and path.exists():
@@ -129,35 +138,61 @@ def _run(
             raise ValueError(msg)
         records = kept["records"]
     for done, (name, sample) in enumerate(samples.items()):
-        if name not in records:
-            records[name] = measure(sample)
+        stamp = str(getattr(sample, "stamp", ""))
+        if records.get(name, {}).get("stamp") != stamp:
+            try:
+                measured = measure(sample)
+            except (images.ImageError, ValueError, OSError) as error:
+                records[name] = {"stamp": stamp, "skipped": str(error)}
+            else:
+                records[name] = {"stamp": stamp, "layers": _plain(measured)}
             if path is not None:
                 _write(path, {"settings": settings, "records": records})
         if progress is not None:
             progress((done + 1) / len(samples), f"{done + 1} of {len(samples)}: {name}")
-    result = {"settings": settings, "summary": _summary([records[name] for name in samples]), "records": records}
+    measured = [records[name]["layers"] for name in samples if "layers" in records[name]]
+    if not measured:
+        reason = records[next(iter(samples))]["skipped"]
+        msg = f"none of {len(samples)} samples could be measured; the first: {reason}"
+        raise ValueError(msg)
+    result = {"settings": settings, "summary": _summary(measured, statistic), "records": records}
     if path is not None:
         _write(path, result)
     return result
 
 
-def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """A layer's means over samples that have the number, with their bootstrap intervals."""
+def _summary(records: list[dict[str, Any]], statistic: Callable[..., np.ndarray]) -> dict[str, Any]:
+    """A layer's statistics over the samples that have the number, with their bootstrap intervals."""
     summary: dict[str, Any] = {}
     for layer in records[0]:
         summary[layer] = {}
         for name in records[0][layer]:
-            values = np.array([record[layer][name] for record in records], dtype=float)
-            values = values[np.isfinite(values)]
-            low, high = (
-                bootstrap_interval(values, rng=np.random.default_rng(0)) if len(values) > 1 else (np.nan, np.nan)
+            values = np.array([_number(record[layer][name]) for record in records])
+            values = values[~np.isnan(values)]
+            middle = float(statistic(values)) if len(values) else float("nan")
+            low = high = float("nan")
+            if len(values) > 1:
+                low, high = bootstrap_interval(values, rng=np.random.default_rng(0), statistic=statistic)
+            summary[layer][name] = _plain(
+                {statistic.__name__: middle, "low": low, "high": high, "samples": len(values)}
             )
-            mean = float(values.mean()) if len(values) else float("nan")
-            summary[layer][name] = {"mean": mean, "low": low, "high": high, "samples": len(values)}
     return summary
 
 
+def _plain(value: Any) -> Any:
+    """Numbers as JSON has them: NaN as null, infinities in words."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else str(value)
+    return value
+
+
+def _number(value: float | str | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def _write(path: Path, result: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".writing")
-    temporary.write_text(json.dumps(result, indent=1))
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    temporary.write_text(json.dumps(result, indent=1, allow_nan=False))
     temporary.replace(path)

@@ -38,6 +38,7 @@ from corrcore.geometry import CellGrid, ReceptiveField
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
 
 FORMAT = 1
+LONGER_SIDE_PX = 500  # PASCAL VOC's
 CHECKPOINT_EVERY = 32  # photos between two points to which a killed build returns
 SAMPLE_SCALES = (1.0, 0.7, 0.5)
 CROP_PIXELS = 1 << 22  # pixels gathered at once when crops are cut
@@ -59,6 +60,8 @@ class Photo(Protocol):
     def name(self) -> str: ...
 
     def load(self) -> Image: ...
+
+    # A `stamp`, where a photo has one, changes with its content: a build is not continued with other photos.
 
 
 Progress = Callable[[float, str], None]
@@ -223,6 +226,10 @@ class PatchIndex:
                     raise IndexDamagedError(msg)
                 if progress is not None:
                     progress((number + 1) / len(self._entries), "verifying")
+            longer = [name for name, file in files.items() if file.read(1)]
+            if longer or self.digest != _content(self.manifest["settings"], self._entries):
+                msg = f"{self.folder} does not hold what its manifest says; delete the folder and build it again."
+                raise IndexDamagedError(msg)
         finally:
             for file in files.values():
                 file.close()
@@ -305,13 +312,15 @@ def build(
     layers: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    longer_side: int | None = LONGER_SIDE_PX,
     held_out: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> PatchIndex:
     """Describes photos and writes an index of their patches into `folder`.
 
-    Each photo enters at every one of `scales` and, with `mirror`, mirrored as well. Memory stays that of a few
-    photos. Photos that cannot be decoded or are too small are left out and named in the result's `skipped`.
+    Photos larger than `longer_side` pixels are shrunk to it first (None: never), so that things come at the size the
+    network knows. Each then enters at every one of `scales` and, with `mirror`, mirrored as well. Memory stays that of
+    a few photos. Photos that cannot be decoded or are too small are left out and named in the result's `skipped`.
     `progress(share, text)` is called after every photo; an exception raised in it stops the build, and the next
     call with the same arguments goes on from the last checkpoint, as it does after a kill.
 
@@ -337,14 +346,16 @@ def build(
         "layers": list(layers),
         "scales": list(scales),
         "mirror": mirror,
+        "longer_side": longer_side,
     }
-    identity = _digest(json.dumps([FORMAT, settings, names, list(held_out)]))
+    stamps = [getattr(photo, "stamp", "") for photo in photos]
+    identity = _digest(json.dumps([FORMAT, settings, names, stamps, list(held_out)]))
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
-    with _locked(partial), _Writer(partial, identity, layers) as writer:
+    with _locked(partial, folder), _Writer(partial, identity, names, layers) as writer:
         begun, before = time.monotonic(), len(writer.entries)
         remaining = photos[before:]
-        for photo, prepared in _prepared(remaining, scales):
+        for photo, prepared in _prepared(remaining, scales, longer_side):
             writer.add(_describe(photo.name, prepared, backbone, layers, mirror))
             if progress is not None:
                 done = len(writer.entries)
@@ -360,7 +371,7 @@ def build(
             raise ValueError(msg)
         manifest = {
             "format": FORMAT,
-            "digest": _digest(json.dumps([FORMAT, settings, [(entry["digest"], entry["check"]) for entry in used]])),
+            "digest": _content(settings, used),
             "settings": settings,
             "fields": {layer: asdict(backbone.receptive_field(layer)) for layer in layers},
             "channels": used[0]["channels"],
@@ -368,7 +379,8 @@ def build(
             "held_out": list(held_out),
         }
         writer.finish(manifest)
-    partial.rename(folder)
+        partial.rename(folder)  # while the lock is held: nobody else begins in between
+        _sync_folder(folder.parent)
     return PatchIndex(folder)
 
 
@@ -379,7 +391,8 @@ def samples(
 
     Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures.
     """
-    folder = Path(root or default_root()) / f"samples-{backbone.name}-{backbone.digest[:8]}"
+    content = _digest(json.dumps([FORMAT, backbone.digest, SAMPLE_SCALES, LONGER_SIDE_PX]))[:12]
+    folder = Path(root or default_root()) / f"samples-{backbone.name}-{content}"
     if not folder.exists():
         try:
             photos = list(one_of_each_scene().values())
@@ -396,15 +409,28 @@ def default_root() -> Path:
     return default_folder() / "indexes"
 
 
-def discard_partial(folder: str | os.PathLike) -> None:
-    """Forgets a build that was cancelled or killed."""
+def delete(folder: str | os.PathLike) -> None:
+    """Removes an index, or what there is of it if its build was stopped. Raises IndexNotFoundError if there is none."""
     folder = Path(folder)
-    shutil.rmtree(folder.with_name(folder.name + ".partial"), ignore_errors=True)
+    found = [path for path in (folder, folder.with_name(folder.name + ".partial")) if path.exists()]
+    if not found:
+        msg = f"there is no patch index in {folder}, finished or begun; `corrcore index list` shows those there are."
+        raise IndexNotFoundError(msg)
+    for path in found:
+        # Renamed first: half a deletion never looks like an index.
+        gone = path.with_name(path.name + ".deleting")
+        path.rename(gone)
+        shutil.rmtree(gone)
 
 
 def list_indexes(root: str | os.PathLike) -> list[str]:
     """The names of the finished indexes in a folder."""
-    return sorted(file.parent.name for file in Path(root).glob("*/manifest.json") if file.parent.suffix != ".partial")
+    return sorted(file.parent.name for file in Path(root).glob("*/manifest.json") if not file.parent.suffix)
+
+
+def list_unfinished(root: str | os.PathLike) -> list[str]:
+    """The names of the indexes whose build was stopped, or is running."""
+    return sorted(folder.stem for folder in Path(root).glob("*.partial"))
 
 
 def checked_name(name: str) -> str:
@@ -424,27 +450,32 @@ class _Prepared:
     reason: str = ""
 
 
-def _prepare(photo: Photo, scales: Sequence[float]) -> _Prepared:
+def _prepare(photo: Photo, scales: Sequence[float], longer_side: int | None) -> _Prepared:
     try:
         image = photo.load()
     except (images.ImageError, OSError) as error:
         return _Prepared(reason=str(error))
+    digest = images.digest(image)
+    if longer_side is not None and max(image.shape[:2]) > longer_side:
+        image = images.resize(image, longer_side=longer_side)
     height, width = image.shape[:2]
     pictures = []
     for scale in scales:
         size = {"height": max(1, round(height * scale)), "width": max(1, round(width * scale))}
         pictures.append((scale, image if scale == 1 else images.resize_to(image, **size)))
-    return _Prepared(images.digest(image), tuple(pictures))
+    return _Prepared(digest, tuple(pictures))
 
 
-def _prepared(photos: Sequence[Photo], scales: Sequence[float]) -> Iterator[tuple[Photo, _Prepared]]:
+def _prepared(
+    photos: Sequence[Photo], scales: Sequence[float], longer_side: int | None
+) -> Iterator[tuple[Photo, _Prepared]]:
     """Photos decoded and rescaled a few ahead, in a thread: the network need not wait for the disk."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        ahead = [(photo, pool.submit(_prepare, photo, scales)) for photo in photos[:4]]
+        ahead = [(photo, pool.submit(_prepare, photo, scales, longer_side)) for photo in photos[:4]]
         coming = iter(photos[4:])
         while ahead:
             photo, future = ahead.pop(0)
-            ahead.extend((other, pool.submit(_prepare, other, scales)) for other in islice(coming, 1))
+            ahead.extend((other, pool.submit(_prepare, other, scales, longer_side)) for other in islice(coming, 1))
             yield photo, future.result()
 
 
@@ -494,20 +525,42 @@ def _entry_bytes(entry: dict[str, Any], channels: dict[str, int]) -> dict[str, i
     return sizes
 
 
+def _content(settings: dict[str, Any], entries: list[dict[str, Any]]) -> str:
+    """The name of an index's content."""
+    return _digest(json.dumps([FORMAT, settings, [(entry["digest"], entry["check"]) for entry in entries]]))
+
+
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @contextmanager
-def _locked(partial: Path) -> Iterator[None]:
+def _locked(partial: Path, folder: Path) -> Iterator[None]:
     """One builder a folder; the lock goes with the process, however it ends."""
-    with (partial / "lock").open("w") as lock:
+    path = partial / "lock"
+    meanwhile = f"{folder} was built by another process meanwhile; use it or choose another name."
+    try:
+        opened = path.open("w")
+    except FileNotFoundError:
+        raise FileExistsError(meanwhile) from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            msg = f"another process is building {partial.with_suffix('')} now; wait for it or choose another name."
+            msg = f"another process is building {folder} now; wait for it or choose another name."
             raise FileExistsError(msg) from None
+        # Another builder may have finished between our first look and the lock.
+        if folder.exists() or not path.exists() or os.fstat(lock.fileno()).st_ino != path.stat().st_ino:
+            raise FileExistsError(meanwhile)
         yield
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Writer:
@@ -517,11 +570,11 @@ class _Writer:
     checkpoint is cut off when a build goes on.
     """
 
-    def __init__(self, partial: Path, identity: str, layers: Sequence[str]) -> None:
+    def __init__(self, partial: Path, identity: str, names: Sequence[str], layers: Sequence[str]) -> None:
         self._partial = partial
         self._journal_path = partial / "photos.jsonl"
         self._pending: list[dict[str, Any]] = []
-        self.entries = self._resume(identity, layers)
+        self.entries = self._resume(identity, names, layers)
         self._data: dict[str, BinaryIO] = {name: (partial / name).open("ab") for name in _data_files(layers)}
         self._journal = self._journal_path.open("ab")
         if not self.entries:
@@ -537,7 +590,7 @@ class _Writer:
         for file in (*self._data.values(), self._journal):
             file.close()
 
-    def _resume(self, identity: str, layers: Sequence[str]) -> list[dict[str, Any]]:
+    def _resume(self, identity: str, names: Sequence[str], layers: Sequence[str]) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
         lengths = dict.fromkeys(_data_files(layers), 0)
         journal_length = 0
@@ -545,10 +598,12 @@ class _Writer:
         lines = self._journal_path.read_bytes().splitlines(keepends=True) if self._journal_path.exists() else []
         if lines and lines[0] == _line({"identity": identity}):
             journal_length = len(lines[0])
-            for line in lines[1:]:
+            for name, line in zip(names, lines[1:], strict=False):
                 if not line.endswith(b"\n"):
                     break  # torn by a kill
                 entry = json.loads(line)
+                if entry["photo"] != name:
+                    break
                 sizes = _entry_bytes(entry, entry["channels"]) if "copies" in entry else {}
                 if any(lengths[name] + size > on_disk[name] for name, size in sizes.items()):
                     break
@@ -584,9 +639,8 @@ class _Writer:
         for file in self._data.values():
             file.flush()
             os.fsync(file.fileno())
-        for entry in self._pending:
-            self._write_line(entry)
-        self._pending.clear()
+        pending, self._pending = self._pending, []
+        self._journal.write(b"".join(map(_line, pending)))
         self._sync()
 
     def finish(self, manifest: dict[str, Any]) -> None:

@@ -21,9 +21,10 @@ from corrcore.cache import Cache
 from corrcore.geometry import Box, CellGrid
 from corrcore.index import PatchIndex, Progress
 
-VERSION = 2  # of what this module computes: results kept by another are not used
+VERSION = 3  # of what this module computes: results kept by another are not used
 UNCOVERED = 255  # grey level of a picture's rim that no cell's patch reaches
 FLAT = 2.0  # grey levels of standard deviation under which a patch can be matched anywhere
+RIM_PX = 8  # searched beyond the receptive field, so that its own rim is no end of the search
 MATCHES_AT_ONCE = 32
 
 
@@ -130,37 +131,40 @@ def fidelity(image: Image, rebuilt: Image, covered: Box) -> Fidelity:
 class Localisation:
     """Where retrieved patches match best within the receptive field they were retrieved for.
 
-    `offsets` are (x, y) pixels from where the original patch is to where the retrieved patch matches best;
-    `chance_offsets` the same for patches taken from a random place of the same neighbours' receptive fields.
+    `offsets` are (x, y) pixels from where the original patch is to where the retrieved patch matches best; each was
+    chosen among all whole offsets from `lowest` to `highest` in both directions.
     """
 
     layer: str
     offsets: Int[np.ndarray, "matches 2"]
-    chance_offsets: Int[np.ndarray, "chance_matches 2"]
-    reach_px: int
+    lowest: int
+    highest: int
+
+    def _distances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the matches, and of all places there are."""
+        across = np.arange(self.lowest, self.highest + 1)
+        return np.hypot(*self.offsets.T), np.hypot(*np.meshgrid(across, across)).ravel()
 
     @property
     def score(self) -> float:
-        """The probability that a retrieved patch matches closer to its place than one from a random place does.
+        """The probability that a patch matches closer to its place than a place drawn uniformly lies.
 
-        One half by construction for descriptors that keep no position within their receptive field, 1 for perfect
-        localisation; NaN without matches.
+        One half where all places of the receptive field are equally likely, 1 for perfect localisation, 0 for matches
+        at its rim; NaN without matches. Ties count half.
         """
-        near, far = (np.hypot(*offsets.T) for offsets in (self.offsets, self.chance_offsets))
-        if not len(near) or not len(far):
+        near, places = self._distances()
+        if not len(near):
             return float("nan")
-        far = np.sort(far)
-        closer = len(far) - np.searchsorted(far, near, side="right")
-        ties = np.searchsorted(far, near, side="right") - np.searchsorted(far, near, side="left")
-        return float((closer + ties / 2).mean() / len(far))
+        places = np.sort(places)
+        closer = len(places) - np.searchsorted(places, near, side="right")
+        ties = np.searchsorted(places, near, side="right") - np.searchsorted(places, near, side="left")
+        return float((closer + ties / 2).mean() / len(places))
 
     def share_within(self, distance_px: float) -> tuple[float, float]:
-        """The share of matches at most that far from their place: of retrieved patches, and by chance."""
-        near, chance = (
-            float((np.hypot(*offsets.T) <= distance_px).mean()) if len(offsets) else float("nan")
-            for offsets in (self.offsets, self.chance_offsets)
-        )
-        return near, chance
+        """The share of matches at most that far from their place (NaN without any), and of all places."""
+        near, places = self._distances()
+        share = float((near <= distance_px).mean()) if len(near) else float("nan")
+        return share, float((places <= distance_px).mean())
 
 
 def localise(
@@ -176,47 +180,43 @@ def localise(
 
     For each cell, the square of `side` pixels around its nearest neighbour's patch is looked for in the cell's own
     receptive field, at every whole-pixel place, by normalised cross-correlation of grey levels (brightness and contrast
-    do not count); the offset of the best place from the cell's own patch is recorded. The same is done with a square
-    drawn uniformly from the neighbour's whole receptive field. By default the square is three strides wide, the patch
-    with its surroundings, since a patch alone matches in many places.
+    do not count); the offset of the best place from the cell's own patch is recorded. By default the square is three
+    strides wide, the patch with its surroundings, since a patch alone matches in many places.
 
-    A descriptor that knew what is in its receptive field but not where could not prefer the middle: it would retrieve
-    the neighbour's content at any shift as readily, so middle and random square would be exchangeable and both sets of
-    offsets have one distribution, whatever the photos look like. The comparison (`Localisation.score`) is therefore at
-    chance by construction where position is lost. It sees only what shows in grey levels: a layer whose neighbours
-    have the same part in the same place but look different scores lower than it localises.
+    To a descriptor that knows what is in its receptive field but not where, all shifts of the content that keep the
+    square inside are alike. The best place is then uniform over the receptive field, and every number is compared with
+    exactly that (`Localisation.score` is 0.5). Real photos put what they show in the middle more often than at the rim,
+    which lifts even descriptors without any order a little: a few hundredths above 0.5 say nothing. The measure sees
+    only what shows in grey levels: a layer whose neighbours have the same part in the same place but look different
+    scores lower than it localises.
 
-    Only cells and neighbours whose receptive field lies inside their pictures count, for padding betrays position;
-    squares of nearly one grey level, which match anywhere, are left out on either side. At most `max_cells` cells,
-    drawn by `rng`, are measured.
+    Smooth pictures match best at the rim of whatever is searched; so 8 px more are searched on every side, and matches
+    outside the receptive field dropped. Only cells and neighbours whose receptive field lies inside their pictures count, for padding betrays position;
+    squares of nearly one grey level, which match anywhere, are left out. At most `max_cells` cells, drawn by `rng`, are
+    measured.
     """
     field = retrieval.cells.field
     side = side or min(3 * field.stride, field.size // 2)
-    top_left = retrieval.cells.corners(field.size)
-    cells = retrieval.cells.inner()
+    middle = int(field.first_pixel(0, side) - field.first_pixel(0, field.size))
+    lowest, highest = -middle, field.size - side - middle
+    searched = field.size + 2 * RIM_PX
+    corners = retrieval.cells.corners(field.size) - RIM_PX
+    cells = np.flatnonzero(((corners >= 0) & (corners + searched <= retrieval.cells.image_size)).all(axis=1))
     if len(cells) > max_cells:
         cells = np.sort(rng.choice(cells, max_cells, replace=False))
-    offsets, chance_offsets = [], []
-    reach = field.size - side
-    middle = int(field.first_pixel(0, side) - field.first_pixel(0, field.size))
+    offsets = [np.empty((0, 2), np.int64)]
     for start in range(0, len(cells), MATCHES_AT_ONCE):
         part = cells[start : start + MATCHES_AT_ONCE]
         neighbours, valid = index.cut_fields(retrieval.layer, retrieval.ids[part, 0])
         whole = valid.all(axis=(1, 2))
-        part, neighbours = part[whole], _grey(neighbours[whole])
-        if not len(part):
-            continue
-        windows = _grey(images.gather(image, top_left[part], height=field.size, width=field.size)[0])
-        random = rng.integers(0, reach + 1, size=(len(part), 2))
-        centred = np.full_like(random, middle)
-        patches = np.stack([_cut(neighbours, corners, side) for corners in (centred, random)])
-        best, matchable = _best_match(windows, patches)
-        offsets.append(best[0][matchable[0]] - middle)
-        chance_offsets.append(best[1][matchable[1]] - middle)
-    empty = np.empty((0, 2), np.int64)
-    return Localisation(
-        retrieval.layer, np.concatenate([empty, *offsets]), np.concatenate([empty, *chance_offsets]), reach - middle
-    )
+        part, neighbours = part[whole], neighbours[whole]
+        if len(part):
+            windows, _ = images.gather(image, corners[part], height=searched, width=searched)
+            squares = _grey(neighbours[:, middle : middle + side, middle : middle + side])
+            best, matchable = _best_match(_grey(windows), squares)
+            found = best[matchable] - RIM_PX - middle
+            offsets.append(found[((found >= lowest) & (found <= highest)).all(axis=1)])
+    return Localisation(retrieval.layer, np.concatenate(offsets), lowest, highest)
 
 
 @dataclass(frozen=True)
@@ -262,16 +262,15 @@ def reconstruct(
                 "ids": retrieval.ids,
                 "similarities": retrieval.similarities,
                 "offsets": localisation.offsets,
-                "chance_offsets": localisation.chance_offsets,
             }
-            grid = {"rows": retrieval.cells.rows, "columns": retrieval.cells.columns, "reach": localisation.reach_px}
-            results.put(key, arrays, grid)
+            numbers = {"rows": retrieval.cells.rows, "columns": retrieval.cells.columns}
+            results.put(key, arrays, numbers | {"lowest": localisation.lowest, "highest": localisation.highest})
         return Reconstruction(retrieval, localisation)
     size = (image.shape[1], image.shape[0])
     cells = CellGrid(index.field(layer), kept.metadata["rows"], kept.metadata["columns"], size)
     return Reconstruction(
         Retrieval(layer, cells, kept.arrays["ids"], kept.arrays["similarities"]),
-        Localisation(layer, kept.arrays["offsets"], kept.arrays["chance_offsets"], kept.metadata["reach"]),
+        Localisation(layer, kept.arrays["offsets"], kept.metadata["lowest"], kept.metadata["highest"]),
     )
 
 
@@ -279,15 +278,9 @@ def _grey(crops: UInt8[np.ndarray, "n side side 3"]) -> Float[np.ndarray, "n sid
     return crops.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def _cut(
-    crops: Float[np.ndarray, "n size size"], corners: Int[np.ndarray, "n 2"], side: int
-) -> Float[np.ndarray, "n side side"]:
-    return np.stack([crop[y : y + side, x : x + side] for crop, (x, y) in zip(crops, corners, strict=True)])
-
-
 def _best_match(
-    windows: Float[np.ndarray, "n window window"], patches: Float[np.ndarray, "sets n side side"]
-) -> tuple[Int[np.ndarray, "sets n 2"], Bool[np.ndarray, "sets n"]]:
+    windows: Float[np.ndarray, "n window window"], patches: Float[np.ndarray, "n side side"]
+) -> tuple[Int[np.ndarray, "n 2"], Bool[np.ndarray, " n"]]:
     """The (x, y) place of best normalised cross-correlation of each patch in its window; whether there is one.
 
     Numerators by the Fourier transform, means and variances of every place by running sums.
@@ -296,14 +289,14 @@ def _best_match(
     places = windows.shape[-1] - side + 1
     size = [next_fast_len(windows.shape[-1], real=True)] * 2  # wraps around beyond the places that count
     window, patch = torch.from_numpy(windows - windows.mean()), torch.from_numpy(patches)
-    centred = patch - patch.mean(dim=(2, 3), keepdim=True)
+    centred = patch - patch.mean(dim=(1, 2), keepdim=True)
     spectrum = torch.fft.rfft2(window, s=size) * torch.fft.rfft2(centred, s=size).conj()
     products = torch.fft.irfft2(spectrum, s=size)[..., :places, :places]
     means, squares = _box_means(window, side), _box_means(window**2, side)
     variance = squares - means**2
     scale = torch.where(variance > FLAT**2, variance.clamp_min(FLAT**2).rsqrt(), torch.nan)
-    best, where = (products * scale).nan_to_num(-torch.inf).flatten(2).max(dim=2)
-    matchable = torch.isfinite(best) & (centred.square().mean(dim=(2, 3)) > FLAT**2)
+    best, where = (products * scale).nan_to_num(-torch.inf).flatten(1).max(dim=1)
+    matchable = torch.isfinite(best) & (centred.square().mean(dim=(1, 2)) > FLAT**2)
     place = torch.stack([where % places, torch.div(where, places, rounding_mode="floor")], dim=-1)
     return place.numpy(), matchable.numpy()
 

@@ -1,4 +1,6 @@
+import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import numpy as np
@@ -240,6 +242,25 @@ def test_partial_weights_offer_only_the_layers_they_feed():
         "conv2",
         "pool2",
     )
+
+
+def test_a_downloaded_checkpoint_keeps_the_digest(alexnet):
+    """Fully connected layers say nothing about the grids: indexes stay usable when they arrive."""
+    weights = torchvision.models.alexnet().state_dict() | load_file(
+        backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors"
+    )
+    assert Backbone(ARCHITECTURES["alexnet"], weights, device="cpu").digest == alexnet.digest
+
+
+def test_threads_may_ask_for_different_layers_at_once():
+    backbone = backbones.load("alexnet", device="cpu")
+    image = photo(64, 64)
+    asked = [tuple(layers) for n in (1, 2) for layers in itertools.combinations(backbone.layers, n)]
+    expected = backbone.extract(image, backbone.layers)
+    with ThreadPoolExecutor(4) as pool:
+        for grids in pool.map(lambda layers: backbone.extract(image, layers), asked):
+            for layer, grid in grids.items():
+                torch.testing.assert_close(grid.descriptors, expected[layer].descriptors)
 
 
 def test_embedded_weights_match_their_recorded_digest():

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -224,6 +225,64 @@ def test_a_build_killed_at_any_moment_is_never_half_an_index_and_goes_on(alexnet
     assert index.digest == indexes.build(photos, tmp_path / "other", backbone=alexnet, layers=("conv3",)).digest
 
 
+def test_a_build_does_not_go_on_with_other_photos_of_the_same_names(small_photos, alexnet, tmp_path):
+    @dataclass(frozen=True)
+    class Stamped(ArrayPhoto):
+        stamp: int = 0
+
+    def stop(done, text):
+        if done > 0.5:
+            raise Stop
+
+    first = [Stamped(photo.name, photo.pixels, 1) for photo in small_photos]
+    second = [Stamped(photo.name, photo.pixels[:, ::-1].copy(), 2) for photo in small_photos]
+    with pytest.raises(Stop):
+        indexes.build(first, tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=stop)
+    index = indexes.build(second, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    for number, photo in enumerate(second):
+        np.testing.assert_array_equal(index.picture(number), photo.pixels)
+
+
+def test_a_builder_that_comes_late_leaves_the_finished_index_alone(small_photos, alexnet, tmp_path, monkeypatch):
+    """The second looks before the first has finished, and gets the lock after."""
+    finished = []
+
+    def slow_lock(*arguments):
+        monkeypatch.undo()
+        finished.append(indexes.build(small_photos[:2], tmp_path / "it", backbone=alexnet, layers=("conv3",)))
+        return locked(*arguments)
+
+    locked = indexes._locked
+    monkeypatch.setattr(indexes, "_locked", slow_lock)
+    with pytest.raises(FileExistsError, match="was built by another process"):
+        indexes.build(small_photos[2:], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    PatchIndex(tmp_path / "it").verify()
+    assert PatchIndex(tmp_path / "it").digest == finished[0].digest
+
+
+def test_large_photos_are_shrunk_to_the_longer_side(alexnet, tmp_path):
+    photo = ArrayPhoto("large.png", smooth_noise(800, 400, 0))
+    index = indexes.build([photo], tmp_path / "it", backbone=alexnet, layers=("conv3",), longer_side=200)
+    assert (index.widths[0], index.heights[0]) == (200, 100)
+    np.testing.assert_array_equal(index.photo(0), images.resize(photo.pixels, longer_side=200))
+    assert index.photos_like(photo.pixels) == [0]
+
+
+def test_deleting_takes_finished_and_unfinished_alike(small_photos, alexnet, tmp_path):
+    def stop(done, text):
+        raise Stop
+
+    with pytest.raises(Stop):
+        indexes.build(small_photos, tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=stop)
+    assert indexes.list_unfinished(tmp_path) == ["it"]
+    indexes.delete(tmp_path / "it")
+    indexes.build(small_photos[:1], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    indexes.delete(tmp_path / "it")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(IndexNotFoundError, match="finished or begun"):
+        indexes.delete(tmp_path / "it")
+
+
 def test_two_builders_of_one_name_do_not_meet(small_photos, alexnet, tmp_path):
     def build_again(done, text):
         indexes.build(small_photos, tmp_path / "it", backbone=alexnet, layers=("conv3",))
@@ -274,7 +333,7 @@ def test_an_unknown_layer_is_named_with_the_known_ones(small_index):
         small_index.n_patches("conv4")
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+@pytest.mark.parametrize("damage", ["flip", "lose a photo", "append", "truncate", "delete"])
 def test_damaged_files_are_found(small_photos, alexnet, tmp_path, damage):
     index = indexes.build(small_photos[:2], tmp_path / "it", backbone=alexnet, layers=("conv3",))
     path = tmp_path / "it" / "conv3.f16"
@@ -284,6 +343,16 @@ def test_damaged_files_are_found(small_photos, alexnet, tmp_path, damage):
         path.write_bytes(data)
         with pytest.raises(IndexDamagedError, match="is damaged at photo 'photo[01].png'"):
             index.verify()
+        return
+    if damage in ("lose a photo", "append"):
+        if damage == "append":
+            with path.open("ab") as file:
+                file.write(b"x")
+        else:
+            journal = tmp_path / "it" / "photos.jsonl"
+            journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+        with pytest.raises(IndexDamagedError, match="does not hold what its manifest says"):
+            PatchIndex(tmp_path / "it").verify()
         return
     if damage == "truncate":
         os.truncate(path, 100)

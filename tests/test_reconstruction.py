@@ -147,30 +147,32 @@ def test_localisation_is_perfect_when_the_right_patch_is_retrieved(twin):
     assert found.share_within(4)[0] == 1
 
 
-def test_chance_patches_come_from_the_whole_field_evenly(twin):
-    image, cells, index = twin
-    retrieval = retrieval_of(cells, np.arange(len(cells)))
-    found = reconstruction.localise(image, retrieval, index, rng=np.random.default_rng(0), max_cells=400)
-    # A patch from a random place of the very same field is found at that place: uniform over -41 ... 42.
-    assert found.chance_offsets.min() < -35
-    assert found.chance_offsets.max() > 36
-    assert abs(found.chance_offsets.mean(axis=0) - 0.5).max() < 5
-    assert found.chance_offsets.std(axis=0) == pytest.approx([24.2, 24.2], rel=0.12)
-
-
-def test_localisation_is_at_chance_when_position_within_the_field_is_lost(twin):
-    """The neighbour shows the query's content, shifted at random within the reach of its receptive field."""
+@pytest.mark.parametrize("cells_away", [0, 1])
+def test_score_is_that_of_the_shifts_the_neighbours_have(twin, cells_away):
+    """The neighbour shows the query's content, shifted at random: the score follows from the shifts alone."""
     image, cells, index = twin
     rng = np.random.default_rng(1)
-    scores = []
-    for _ in range(4):
-        rows, columns = np.divmod(np.arange(len(cells)), cells.columns)
-        shift = rng.integers(-2, 3, size=(2, len(cells)))
-        rows = np.clip(rows + shift[0], 0, cells.rows - 1)
-        columns = np.clip(columns + shift[1], 0, cells.columns - 1)
-        retrieval = retrieval_of(cells, rows * cells.columns + columns)
-        scores.append(reconstruction.localise(image, retrieval, index, rng=rng).score)
-    assert np.mean(scores) == pytest.approx(0.5, abs=0.06)
+    corners = cells.corners(99 + 16)
+    inner = np.flatnonzero(((corners >= 0) & (corners + 99 + 16 <= cells.image_size)).all(axis=1))
+    rows, columns = np.divmod(np.arange(len(cells)), cells.columns)
+    shifts = rng.integers(-cells_away, cells_away + 1, size=(2, len(cells)))
+    rows, columns = np.clip(rows + shifts[0], 0, cells.rows - 1), np.clip(columns + shifts[1], 0, cells.columns - 1)
+    ids = rows * cells.columns + columns
+    found = reconstruction.localise(image, retrieval_of(cells, ids), index, rng=rng, max_cells=1000)
+    used = inner[np.isin(ids[inner], cells.inner())]
+    expected = 16 * np.stack([shifts[1][used], shifts[0][used]], axis=1)
+    np.testing.assert_array_equal(found.offsets, expected)
+    places = np.hypot(*np.meshgrid(np.arange(-25, 27), np.arange(-25, 27))).ravel()
+    distances = np.hypot(*expected.T)[:, None]
+    assert found.score == pytest.approx(((places > distances) + (places == distances) / 2).mean())
+
+
+def test_score_is_one_half_for_places_drawn_uniformly():
+    offsets = np.random.default_rng(0).integers(-25, 27, size=(20_000, 2))
+    found = Localisation("conv3", offsets, -25, 26)
+    assert found.score == pytest.approx(0.5, abs=0.01)
+    near, chance = found.share_within(8)
+    assert near == pytest.approx(chance, abs=0.01)
 
 
 def test_localisation_is_at_chance_for_unrelated_neighbours(twin):
@@ -178,10 +180,10 @@ def test_localisation_is_at_chance_for_unrelated_neighbours(twin):
     rng = np.random.default_rng(2)
     other = index.n_patches("conv3") // 2
     retrieval = retrieval_of(cells, rng.integers(other, 2 * other, size=len(cells)))
-    found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=400)
+    found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=1000)
     assert found.score == pytest.approx(0.5, abs=0.06)
     near, chance = found.share_within(8)
-    assert abs(near - chance) < 0.06
+    assert near == pytest.approx(chance, abs=0.06)
 
 
 def test_localisation_knows_the_direction_of_an_offset(twin):
@@ -212,9 +214,7 @@ def test_an_image_smaller_than_the_field_has_no_inner_cells(alexnet, small_index
 
 
 def test_score_is_the_probability_of_being_closer_with_ties_halved():
-    near = np.array([[0, 0], [3, 4], [6, 8]])  # distances 0, 5, 10
-    chance = np.array([[5, 0], [0, 7]])  # distances 5, 7
-    found = Localisation("conv3", near, chance, 42)
-    # 0 beats both, 5 ties one and beats one, 10 beats none.
-    assert found.score == pytest.approx((2 + 1.5 + 0) / 6)
-    assert found.share_within(5) == (pytest.approx(2 / 3), pytest.approx(0.5))
+    # Nine places: one at distance 0, four at 1, four at the square root of 2.
+    found = Localisation("conv3", np.array([[0, 0], [1, 0], [1, 1]]), -1, 1)
+    assert found.score == pytest.approx(((8 + 0.5) + (4 + 2) + (0 + 2)) / 27)
+    assert found.share_within(1) == (pytest.approx(2 / 3), pytest.approx(5 / 9))

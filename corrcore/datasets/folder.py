@@ -25,6 +25,12 @@ class FolderPhoto:
     name: str
     path: Path
 
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Changes with the file."""
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
     def load(self) -> UInt8[np.ndarray, "height width 3"]:
         return images.decode(self.path)
 
@@ -59,8 +65,7 @@ def photos(folder: str | os.PathLike) -> list[FolderPhoto]:
 def hold_out(photos: Sequence[FolderPhoto], count: int) -> tuple[list[FolderPhoto], list[FolderPhoto]]:
     """The photos without `count` of them, and those.
 
-    They are chosen by the digests of their names: the same ones whatever else is in the folder, and no stretch of the
-    alphabet. Raises ValueError where that leaves none.
+    They are chosen by the digests of their names: the same ones each time, and no stretch of the alphabet. Raises ValueError where that leaves none.
     """
     if not 0 <= count < len(photos):
         msg = f"photos to hold out must be between 0 and {len(photos) - 1} (one less than there are); got {count}."

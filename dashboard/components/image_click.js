@@ -28,11 +28,11 @@ class Picture {
     frame.onpointerup = event => (this.released = this.pixel(event))
     frame.onclick = event => this.click(this.released ?? this.pixel(event))
     frame.onkeydown = event => this.key(event)
+    new ResizeObserver(() => this.drawBoxes()).observe(frame)
   }
 
   update(data, send) {
     const [width, height] = data.size
-    const resizes = !this.data && new ResizeObserver(() => this.drawBoxes())
     this.data = data
     this.send = send
     this.pending = this.pending.filter(click => click.id > data.answered)
@@ -44,7 +44,6 @@ class Picture {
     if (this.image.src !== data.image) this.image.src = data.image
     this.drawBoxes()
     this.drawMarks()
-    if (resizes) resizes.observe(this.frame)
   }
 
   pixel(event) {
