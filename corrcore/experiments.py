@@ -117,6 +117,14 @@ def effective_radius(
     return _run({str(number): number for number in range(n_seeds)}, measure, settings, np.median, out, progress)
 
 
+def is_complete(path: str | os.PathLike) -> bool:
+    """Whether an experiment's file is there with its summary, not only with a part of its records."""
+    try:
+        return "summary" in json.loads(Path(path).read_text())
+    except (OSError, ValueError):
+        return False
+
+
 def _run(
     samples: dict[str, Any],
     measure: Callable[[Any], dict[str, Any]],

@@ -1,5 +1,6 @@
 """What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import Box
 from corrcore.images import ImageError
 from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
-from dashboard import resources
+from dashboard import layout, resources
 from dashboard.components import image_click
 
 LONGER_SIDE_PX = 500
@@ -55,9 +56,8 @@ def set_url_state(name: str, value: str) -> None:
 def pixel_of(image: np.ndarray, within: Box | None = None) -> tuple[int, int]:
     """The pixel (x, y) that was clicked last, on any page; the middle where it is not in the picture."""
     box = within or Box(0, 0, image.shape[1], image.shape[0])
-    parts = url_state("at", "").split(",")
-    if len(parts) == 2 and all(part.isdecimal() for part in parts):
-        x, y = (int(part) for part in parts)
+    if re.fullmatch(r"[0-9]{1,5},[0-9]{1,5}", at := url_state("at", "")):
+        x, y = (int(part) for part in at.split(","))
         if box.left <= x < box.right and box.top <= y < box.bottom:
             return x, y
     return (box.left + box.right) // 2, (box.top + box.bottom) // 2
@@ -67,7 +67,7 @@ def python_index(index: PatchIndex) -> str:
     """How the chosen index is opened in Python."""
     if index.name.startswith("samples-"):
         return "indexes.samples(backbone)"
-    return f'indexes.PatchIndex("{index.folder}")'
+    return f"indexes.PatchIndex({str(index.folder)!r})"
 
 
 def choose_index() -> PatchIndex:
@@ -154,7 +154,7 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
     set_url_state("photo", f"indexed:{index.photos[chosen]}")
     image = index.photo(chosen)
     same = tuple(sorted({chosen, *index.photos_like(image)}))
-    python = f'number = index.photos.index("{index.photos[chosen]}")\nimage = index.photo(number)'
+    python = f"image = index.photo(index.photos.index({index.photos[chosen]!r}))"
     return Chosen(_working(image), index.photos[chosen], f"indexed:{index.photos[chosen]}", same, python)
 
 
@@ -167,7 +167,7 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
         try:
             image = images.decode(uploaded.getvalue(), name=uploaded.name)
         except ImageError as error:
-            st.error(str(error), icon=":material/broken_image:")
+            st.error(layout.plain(str(error)), icon=":material/broken_image:")
             st.stop()
         digest = images.digest(image)
         if digest not in kept:
@@ -184,7 +184,9 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
                 icon=":material/upload_file:",
             )
         else:
-            st.caption("JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session and is not stored.")
+            st.caption(
+                "JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session's memory and is not stored."
+            )
         st.stop()
     set_url_state("photo", reference)
     name, image = name_and_image

@@ -58,16 +58,16 @@ def neighbour_view(picture: np.ndarray, field: Box, patch: Box, *, margin: int =
 
 @dataclass(frozen=True)
 class Column:
-    """One column of Figure 1: a title and a picture a row (None leaves the place empty)."""
+    """One column of Figure 1: a title and a picture a row, from the top."""
 
     title: str
-    pictures: Sequence[np.ndarray | None]
+    pictures: Sequence[np.ndarray]
 
 
 def sheet(columns: Sequence[Column], row_titles: Sequence[str], *, gap: int = 8) -> np.ndarray:
     """Pictures in rows and columns with titles, on white: the figure to download. Cells fit the largest picture."""
     font = ImageFont.load_default(size=15)
-    pictures = [picture for column in columns for picture in column.pictures if picture is not None]
+    pictures = [picture for column in columns for picture in column.pictures]
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     left = max((int(measure.textlength(title, font)) for title in row_titles), default=0) + 2 * gap
@@ -112,18 +112,15 @@ def _styled(figure: go.Figure, *, height: int) -> go.Figure:
 
 
 def match_distances(results: Sequence[Localisation], layers: Sequence[str], *, height: int = 320) -> go.Figure:
-    """The share of best matches within a distance of their place, a layer a line; dashed: by chance."""
+    """The share of best matches within a distance of their place, a layer a line; dotted: of all places."""
     figure = go.Figure()
-    reach = max((result.reach_px for result in results), default=1)
-    distances = list(range(0, reach + 1, 2))
     for result in results:
-        if not len(result.offsets) or not len(result.chance_offsets):
-            continue
         colour = colour_of(result.layer, layers)
-        shares = np.array([result.share_within(distance) for distance in distances]) * 100
+        distances = list(range(0, result.highest + 1, 2))
+        shares = 100 * np.array([result.share_within(distance) for distance in distances])
         for name, values, dash in (
             (result.layer, shares[:, 0], "solid"),
-            (f"{result.layer} by chance", shares[:, 1], "dot"),
+            (f"{result.layer}, chance", shares[:, 1], "dot"),
         ):
             figure.add_scatter(
                 x=distances,
@@ -134,30 +131,23 @@ def match_distances(results: Sequence[Localisation], layers: Sequence[str], *, h
                 hovertemplate="%{y:.0f} % within %{x} px",
             )
         figure.add_annotation(
-            x=distances[len(distances) // 3],
-            y=shares[len(distances) // 3, 0],
-            text=result.layer,
-            font={"color": colour},
-            showarrow=False,
-            yshift=12,
+            x=distances[-1], y=shares[-1, 0], text=result.layer, font={"color": colour}, showarrow=False, yshift=12
         )
     figure.update_xaxes(title="distance from the right place (px)", rangemode="tozero")
-    figure.update_yaxes(title="share of matches", ticksuffix=" %", range=[0, 102])
+    figure.update_yaxes(title="share of matches", ticksuffix=" %", rangemode="tozero")
     return _styled(figure, height=height)
 
 
-def offset_map(offsets: np.ndarray, reach: int, *, highest: float, title: str, height: int = 240) -> go.Figure:
-    """Where matches lie around their place: share of matches a square of 8 px, one colour range for all maps."""
-    edges = np.arange(-reach // 8 * 8 - 4, reach + 12, 8)
-    counts, _, _ = np.histogram2d(offsets[:, 1], offsets[:, 0], bins=(edges, edges))
-    centres = (edges[:-1] + edges[1:]) / 2
+def offset_map(result: Localisation, *, highest_share: float, height: int = 240) -> go.Figure:
+    """Where matches lie around their place: the share a square of 8 px, one colour range for all maps."""
+    counts, centres = _offset_counts(result)
     figure = go.Figure(
         go.Heatmap(
             x=centres,
             y=centres,
-            z=100 * counts / max(len(offsets), 1),
+            z=100 * counts / max(counts.sum(), 1),
             zmin=0,
-            zmax=100 * highest,
+            zmax=100 * highest_share,
             colorscale="Viridis",
             showscale=False,
             hovertemplate="%{z:.1f} % of matches<br>%{x:+.0f} px right, %{y:+.0f} px down<extra></extra>",
@@ -165,18 +155,21 @@ def offset_map(offsets: np.ndarray, reach: int, *, highest: float, title: str, h
     )
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x")
-    return _styled(figure, height=height).update_layout(title={"text": title, "font": {"size": 14}, "x": 0.5})
+    title = {"text": result.layer, "font": {"size": 14}, "x": 0.5}
+    return _styled(figure, height=height).update_layout(title=title)
 
 
 def highest_share(results: Sequence[Localisation]) -> float:
     """The fullest 8 px square of any result: the shared end of the maps' colour range."""
-    shares = [0.02]
-    for result in results:
-        for offsets in (result.offsets, result.chance_offsets):
-            if len(offsets):
-                _, counts = np.unique(np.floor((offsets + 4) / 8), axis=0, return_counts=True)
-                shares.append(counts.max() / len(offsets))
-    return float(max(shares))
+    return max(float(counts.max() / max(counts.sum(), 1)) for counts, _ in map(_offset_counts, results))
+
+
+def _offset_counts(result: Localisation) -> tuple[np.ndarray, np.ndarray]:
+    """Matches in squares of 8 px, one centred on the right place."""
+    first = (result.lowest + 4) // 8 * 8 - 4
+    edges = np.arange(first, result.highest + 13, 8)
+    counts, _, _ = np.histogram2d(result.offsets[:, 1], result.offsets[:, 0], bins=(edges, edges))
+    return counts, (edges[:-1] + edges[1:]) / 2
 
 
 def agreement_profile(profiles: Mapping[str, Agreement], layers: Sequence[str], *, height: int = 340) -> go.Figure:

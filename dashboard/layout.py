@@ -1,6 +1,7 @@
 """What every page has in common, from its first sentence to the quiet row at its end."""
 
 import mimetypes
+import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +23,7 @@ def how_computed(text: str, parameters: Mapping[str, object]) -> None:
     """Folded: how the result comes about, in three sentences and a formula, and the parameters in force."""
     with st.expander("How this is computed", icon=":material/function:"):
         st.markdown(text)
-        names, values = list(parameters), [str(value) for value in parameters.values()]
+        names, values = list(parameters), [plain(str(value)) for value in parameters.values()]
         st.table({"parameter": names, "value": values}, border="horizontal", hide_header=True, hide_index=True)
 
 
@@ -58,18 +59,20 @@ def quiet_row(*, downloads: Mapping[str, Callable[[], bytes]], python: str) -> N
             st.code(python, language="python")
 
 
-def job_panel(job: Job[Any]) -> None:
+def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None:
     """What a job is doing, how far it is and how long it takes, with a button that cancels it.
 
     The whole page runs again once, when the job ends; the page then shows `Job.result`, and this panel, for a job
-    that has none, why.
+    that has none, why, with a button to try `again` where that is given.
     """
     if not job.finished:
         _watch(job)
     elif job.state == "failed":
-        st.error(job.error, icon=":material/error:")
+        st.error(plain(job.error), icon=":material/error:")
     elif job.state == "cancelled":
         st.caption(f"{job.label} was cancelled.")
+    if again is not None and job.state in ("failed", "cancelled"):
+        st.button("Try again", key=f"again-{job.id}", on_click=again, icon=":material/refresh:")
 
 
 @st.fragment(run_every=0.5)
@@ -95,6 +98,11 @@ def _standing(job: Job[Any]) -> str:
         return {0: "Next in line", 1: "Waiting, 1 job before it"}.get(place, f"Waiting, {place} jobs before it")
     left = f" · about {duration(remaining)} left" if remaining is not None else ""
     return f"{job.progress:.0%} · {duration(job.elapsed)} so far{left}"
+
+
+def plain(text: str) -> str:
+    """Text from outside, such as a file's name, with nothing in it that Markdown or HTML would act on."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:&])", r"\\\1", text)
 
 
 def empty_state(title: str, text: str, *, button: str = "", on_click: Callable[[], None] | None = None) -> bool:

@@ -1,6 +1,8 @@
 """What all sessions share: every ``st.cache_resource`` and ``st.cache_data``, and nothing else."""
 
 import atexit
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -13,8 +15,9 @@ from corrcore.cache import Cache
 from corrcore.datasets.samples import samples
 from corrcore.index import PatchIndex
 from corrcore.reconstruction import Reconstruction
-from dashboard.jobs import Queue
+from dashboard.jobs import Job, Queue
 
+T = TypeVar("T")
 SAMPLES = "samples"  # the name under which the index of samples is offered
 THUMBNAIL_PX = 112
 
@@ -25,12 +28,32 @@ def results() -> Cache:
     return Cache()
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
-def queue() -> Queue:
-    """The one queue for long work; it ends with the server."""
-    made = Queue()
+@st.cache_resource(max_entries=2, show_spinner=False)
+def queue(purpose: str = "views") -> Queue:
+    """The queue for pictures that somebody waits for, or that for "builds", which take minutes. They end with the server."""
+    made = Queue(capacity=20 if purpose == "views" else 5)
     atexit.register(made.close)
     return made
+
+
+def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
+    """Work for the picture this session looks at now; what it looked at before is cancelled.
+
+    A job that failed or was cancelled stays so, until `forget_view` is called or something else is looked at.
+    """
+    before, job_before = st.session_state.get("view", (None, None))
+    if job_before is not None and before == key:
+        return job_before
+    if job_before is not None:
+        job_before.cancel()
+    job = queue().submit(work, label=label, owner=owner(), key=key)
+    st.session_state["view"] = (key, job)
+    return job
+
+
+def forget_view() -> None:
+    """Let the next `submit_view` begin again."""
+    st.session_state.pop("view", None)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the network")
@@ -93,9 +116,13 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return images.resize_to(square, height=THUMBNAIL_PX, width=THUMBNAIL_PX)
 
 
+def rebuilt(key: tuple | None, k: int, result: Reconstruction, index: PatchIndex) -> np.ndarray:
+    """A rebuilt picture, remembered under `key`, which names the reconstruction; with none it is not remembered."""
+    return reconstruction.rebuild(result.retrieval, index, k=k) if key is None else _rebuilt(key, k, result, index)
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
-def rebuilt(key: tuple, k: int, _result: Reconstruction, _index: PatchIndex) -> np.ndarray:  # noqa: ARG001
-    """A rebuilt picture; `key` names the reconstruction."""
+def _rebuilt(key: tuple, k: int, _result: Reconstruction, _index: PatchIndex) -> np.ndarray:  # noqa: ARG001
     return reconstruction.rebuild(_result.retrieval, _index, k=k)
 
 

@@ -298,11 +298,13 @@ class Stop(Exception):
     pass
 
 
-def test_an_exception_in_progress_ends_the_search_at_once():
+def test_an_exception_in_progress_ends_the_search_at_once(monkeypatch):
     table = table_of(unit_rows(100_000, 8, seed=28))
     queries = torch.from_numpy(unit_rows(2000, 8, seed=29)).float()
     expected = table.search(queries[:7], 3)
-    n_threads, calls = threading.active_count(), []
+    n_threads, calls, blocks = threading.active_count(), [], []
+    original = neighbours._shortlist
+    monkeypatch.setattr(neighbours, "_shortlist", lambda *a: (blocks.append(1), original(*a)))
 
     def stop(share: float) -> None:
         calls.append(share)
@@ -311,6 +313,7 @@ def test_an_exception_in_progress_ends_the_search_at_once():
     with pytest.raises(Stop):
         table.search(queries, 3, progress=stop)
     assert len(calls) == 1
+    assert len(blocks) < 50  # of 98
     assert threading.active_count() == n_threads
     assert_same(table.search(queries[:7], 3), expected)
 
@@ -340,6 +343,17 @@ def test_torch_thread_counts_are_respected_and_left_alone(monkeypatch):
         torch.set_num_threads(before)
     assert_same(results[1], results[0])
     assert_same(results[2], results[0])
+
+
+def test_a_row_as_good_as_another_threads_floor_is_kept():
+    """The other thread's rows may have higher ids, and then this one is to win the tie."""
+    products = np.zeros((1, 1, 64), np.float32)
+    products[0, 0, 7] = 0.5
+    keys, counts = np.full((1, 66), neighbours.ABSENT), np.zeros(1, np.int64)
+    ones, floors, common = np.ones((1, 64), np.float32), np.zeros(1, np.float32), np.full(1, 0.5, np.float32)
+    neighbours._shortlist(products, ones, ones[0, :1], np.float32(0), 128, 1, keys, counts, floors, common)
+    rows, bounds = neighbours._unpack(keys[:, : counts[0]])
+    assert (rows.tolist(), bounds.tolist()) == ([[135]], [[0.5]])
 
 
 def test_searches_may_run_side_by_side():
@@ -389,7 +403,7 @@ def test_memory_that_may_be_written_to_is_not_dropped(tmp_path):
     rows[:] = np.eye(4, 2)
     table = DescriptorTable(rows, *quantise(torch.from_numpy(rows)))
     table.release()
-    np.testing.assert_array_equal(table.search(torch.tensor([[1.0, 0]]), 1).ids, [[0]])
+    np.testing.assert_array_equal(table.search(torch.tensor([[0, 1.0]]), 1).ids, [[1]])
 
 
 def test_kernels_compile_where_no_folder_may_be_written_to(monkeypatch):

@@ -72,7 +72,7 @@ def build_form() -> None:
     job = st.session_state.get("building")
     if job is not None:
         layout.job_panel(job)
-        if job.state == "done":
+        if job.result is not None:
             st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
         elif job.state in ("cancelled", "failed"):
             st.caption("What is done is kept: **Build** with the same settings goes on from there.")
@@ -103,12 +103,15 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
                 progress=progress,
             )
 
-        st.session_state["building"] = resources.queue().submit(
-            work, label=f"Building {name}", owner=resources.owner(), key=("build", str(target))
+        running = st.session_state.get("building")
+        if running is not None and not running.finished:
+            msg = f"{running.label} is not finished; wait for it or cancel it."
+            raise ValueError(msg)
+        st.session_state["building"] = resources.queue("builds").submit(
+            work, label=f"Building {name.strip()}", owner=resources.owner()
         )
     except (ValueError, OSError, QueueFull) as error:
-        st.session_state.pop("building", None)
-        st.error(str(error), icon=":material/error:")
+        st.error(layout.plain(str(error)), icon=":material/error:")
 
 
 def voc_root(path: Path) -> Path:

@@ -17,23 +17,23 @@ def pictures() -> tuple[list[bytes], list[tuple[str, bytes, int]]]:
     index, backbone = resources.sample_index(), resources.network("alexnet")
     image = resources.sample_photo(SAMPLE)
     same = (index.photos.index(SAMPLE),)
+    grids = backbone.extract(image, index.layers)
     rebuilt, averages = [], []
-    for layer in index.layers:
+    for layer, grid in grids.items():
         found = reconstruction.reconstruct(
             image, layer, backbone=backbone, index=index, k=50, exclude=same, results=resources.results()
         )
         picture = reconstruction.rebuild(found.retrieval, index, k=5)
-        rebuilt.append(images.encode(figures.crop(picture, found.retrieval.cells.covered), format="JPEG"))
-        grid = backbone.extract(image, (layer,))[layer]
+        rebuilt.append(images.encode(figures.crop(picture, grid.cells.covered), format="JPEG"))
         descriptor = torch.clone(grid.descriptors[grid.cells.nearest(*AT)]).cpu()
-        study = averaging.study(descriptor, layer, index=index, ks=(5, 50, 500), results=resources.results())
+        study = averaging.study(descriptor, layer, index=index, exclude=same, results=resources.results())
         chosen = study.averages.averages[1]
         picture = images.encode(expand_contrast(chosen.mean, chosen.count), format="PNG")
         averages.append((f"{layer}, average of {chosen.k}", picture, grid.field.size))
-    box = grid.field.field_box(*grid.cells.nearest(*AT))
+    last = grids[index.layers[-1]]
+    box = last.field.field_box(*last.cells.nearest(*AT))
     averages.insert(0, ("the seed's field", images.encode(figures.crop(image, box), format="JPEG"), box.width))
-    covered = found.retrieval.cells.covered
-    return [images.encode(figures.crop(image, covered), format="JPEG"), *rebuilt], averages
+    return [images.encode(figures.crop(image, last.cells.covered), format="JPEG"), *rebuilt], averages
 
 
 layout.header(

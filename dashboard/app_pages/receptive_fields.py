@@ -51,6 +51,7 @@ class Seed:
     descriptors: Mapping[str, torch.Tensor]
     same: tuple[int, ...]
     python: str
+    shareable: bool = True
 
 
 def random_seed(index: PatchIndex, layers: tuple[str, ...], number: int) -> Seed:
@@ -85,11 +86,11 @@ image = images.resize(image, longer_side={max(chosen.image.shape)})
 grid = backbone.extract(image, [layer])[layer]
 descriptor = grid.descriptors[grid.cells.nearest({x}, {y})]
 exclude = {list(chosen.same)}"""
-    return Seed(chosen.image, chosen.title, (x, y), grids, descriptors, chosen.same, python)
+    return Seed(chosen.image, chosen.title, (x, y), grids, descriptors, chosen.same, python, chosen.shareable)
 
 
 def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[str, Study]]:
-    results = resources.results()
+    results = resources.results() if seed.shareable else None  # nothing of an upload is kept
 
     def work(*, progress: Callable[[float, str], None]) -> dict[str, Study]:
         found = {}
@@ -112,7 +113,7 @@ def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[s
         return found
 
     key = (images.digest(seed.image), seed.pixel, index.digest, layers, seed.same)
-    return resources.queue().submit(work, label="Averaging receptive fields", owner=resources.owner(), key=key)
+    return resources.submit_view(work, "Averaging receptive fields", key)
 
 
 def ks_of(index: PatchIndex, layer: str) -> tuple[int, ...]:
@@ -126,10 +127,10 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
     for layer in layers:
         field = seed.grids[layer].field
         box = field.field_box(*seed.grids[layer].nearest(x, y))
-        outlines.append(Outline(tuple(map(float, box)), figures.colour_of(layer, layers), width=2, label=layer))
+        outlines.append(Outline(box, figures.colour_of(layer, layers), width=2, label=layer))
     grid = seed.grids[layers[0]]
     patch = grid.field.patch_box(*grid.nearest(x, y))
-    outlines.append(Outline(tuple(map(float, patch)), figures.YELLOW, width=2.5))
+    outlines.append(Outline(patch, figures.YELLOW, width=2.5))
 
     def click(x: int, y: int) -> None:
         choices.set_url_state("at", f"{x},{y}")
@@ -144,7 +145,7 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
         on_click=click,
     )
     note = "" if st.session_state.get("seed_from") == RANDOM else " Click the photo to choose another point."
-    st.caption(f"{seed.title}, at ({x}, {y}) px.{note}")
+    st.caption(f"{layout.plain(seed.title)}, at ({x}, {y}) px.{note}")
 
 
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
@@ -178,7 +179,7 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
                 "effective radius": [radius_text(study.agreement.effective_radius_px) for study in found.values()],
                 "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
                 "stride": [f"{index.field(layer).stride} px" for layer in found],
-                "similarity of the 5th": [f"{study.averages.similarities[4]:.2f}" for study in found.values()],
+                "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
             },
             hide_index=True,
             width="stretch",
@@ -187,20 +188,22 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
 
 
 def radius_text(radius: float) -> str:
+    if np.isnan(radius):
+        return "no agreement"
     return f"{radius:.0f} px" if np.isfinite(radius) else "beyond the field"
 
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     """The effective radius as a property of the layer: its mean over random seeds, computed when asked for."""
     folder = default_folder() / "experiments"
-    path = folder / f"radius-{index.digest[:16]}-{'-'.join(layers)}.json"
+    path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
     queue = resources.queue()
     job = queue.find(resources.owner(), key)
     asked = st.button(
         f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
     )
-    if asked or (job is None and path.exists()):
+    if asked or (job is None and experiments.is_complete(path)):
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
@@ -221,14 +224,21 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
         st.dataframe(
             {
                 "layer": list(rows),
-                "mean effective radius": [f"{row['mean']:.0f} px" for row in rows.values()],
-                "95 % interval": [f"{row['low']:.0f} to {row['high']:.0f} px" for row in rows.values()],
-                "seeds": [f"{row['samples']} of {N_SEEDS}" for row in rows.values()],
+                "median effective radius": [radius_text(number_of(row["median"])) for row in rows.values()],
+                "95 % interval": [
+                    " to ".join(radius_text(number_of(row[end])) for end in ("low", "high")) for row in rows.values()
+                ],
+                "seeds that agree": [f"{row['samples']} of {N_SEEDS}" for row in rows.values()],
             },
             hide_index=True,
             width="stretch",
         )
-        st.caption("Seeds whose agreement never falls to half within the field are not in the mean.")
+        st.caption("Seeds whose neighbours do not even agree at the centre are left out.")
+
+
+def number_of(value: float | str | None) -> float:
+    """A number as results have it: null for none, infinities in words."""
+    return float("nan") if value is None else float(value)
 
 
 def arrays(seed: Seed, found: dict[str, Study]) -> bytes:
@@ -308,7 +318,7 @@ def page() -> None:
     with left:
         show_seed(seed, layers)
     with right:
-        layout.job_panel(job)
+        layout.job_panel(job, again=resources.forget_view)
         if job.result is not None:
             show_averages(job.result, index)
     found = job.result

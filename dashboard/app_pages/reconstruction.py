@@ -27,13 +27,14 @@ from the 99 x 99 pixels around it in the same photo: what a descriptor without p
 Long, Zhang and Darrell (2014), Section 3, Figure 1.
 
 **Localisation.** The nearest neighbour's patch, with its surroundings (three strides wide), is looked for at every place
-of the cell's own receptive field by normalised cross-correlation; so is a square from a random place of the neighbour's
-receptive field. The score is the probability that the first matches closer to where it should be than the second:
+of the cell's own receptive field by normalised cross-correlation of grey levels. The score is the probability that it
+matches closer to where it should be than a place drawn uniformly from the receptive field:
 
-$$ P(|\\text{offset}| < |\\text{offset by chance}|) + \\tfrac12 P(\\text{tie}) $$
+$$ P(|\\text{offset}| < |\\text{uniform offset}|) + \\tfrac12 P(\\text{tie}) $$
 
-A descriptor that knew what is in its receptive field but not where would retrieve its content at any shift, so both
-would be alike: 0.5 by construction, whatever the photos show. PSNR and SSIM, in contrast, reward the right colours.
+To a descriptor that knows what is in its receptive field but not where, every shift of the content is as good, so places
+are uniform and the score is 0.5. A few hundredths above that say nothing: photos show things in the middle more often than
+at the rim. PSNR and SSIM, in contrast, reward the right colours.
 """
 
 
@@ -56,13 +57,13 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
                 k=min(RETRIEVED, index.n_patches(layer) // 2),
                 exclude=chosen.same,
                 seed=SEED,
-                results=results,
+                results=results if chosen.shareable else None,  # nothing of an upload is kept
                 progress=report,
             )
         return found
 
     key = (images.digest(chosen.image), index.digest, layers, chosen.same)
-    return resources.queue().submit(work, label=f"Rebuilding {chosen.title}", owner=resources.owner(), key=key)
+    return resources.submit_view(work, f"Rebuilding {layout.plain(chosen.title)}", key)
 
 
 def figure(
@@ -75,7 +76,7 @@ def figure(
     uniform = [reconstruction.uniform(chosen.image, cells, k=k, rng=rng) for k in ks]
     columns = [figures.Column("uniform rf", [figures.crop(picture, covered) for picture in uniform])]
     for layer, result in found.items():
-        key = (images.digest(chosen.image), index.digest, layer, chosen.same)
+        key = (images.digest(chosen.image), index.digest, layer, chosen.same) if chosen.shareable else None
         pictures = [figures.crop(resources.rebuilt(key, k, result, index), covered) for k in ks]
         columns.append(figures.Column(layer, pictures))
     return columns
@@ -87,7 +88,7 @@ def common(found: dict[str, Reconstruction]) -> Box:
     return Box(*(side([box[n] for box in boxes]) for n, side in enumerate((max, max, min, min))))
 
 
-def moved(box: Box, by: Box) -> tuple[float, float, float, float]:
+def moved(box: Box, by: Box) -> tuple[int, int, int, int]:
     """A box of the photo, seen from what is covered."""
     return (box.left - by.left, box.top - by.top, box.right - by.left, box.bottom - by.top)
 
@@ -134,8 +135,6 @@ def show_grid(
             st.markdown(f"**{column.title}**", help=help_text)
             cells = grids.get(column.title, first)
             for k, picture in zip(ks, column.pictures, strict=True):
-                if picture is None:
-                    continue
                 image_click(
                     images.encode(picture, format="JPEG"),
                     alt=f"{chosen.title} rebuilt: {column.title}, k = {k}",
@@ -177,7 +176,7 @@ def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstr
                 with st.container(width=150):
                     st.image(
                         images.encode(view, format="JPEG"),
-                        caption=f"{similarities[number]:.2f} · {name}{flipped}",
+                        caption=f"{similarities[number]:.2f} · {layout.plain(name)}{flipped}",
                         width=150,
                     )
     if k > shown:
@@ -231,22 +230,20 @@ def show_numbers(
         )
         return
     st.markdown(
-        "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best: "
-        "0.5 is chance, 1 is perfect. Dotted: a square from a random place of the neighbour's receptive field."
+        "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best. "
+        "Score: 0.5 is chance, 1 is perfect. Dotted: places drawn uniformly from the receptive field."
     )
-    chart, maps = st.columns([1, 1])
+    chart, maps = st.columns(2)
     chart.plotly_chart(figures.match_distances(localised, list(found)), key="distances", config=PLAIN)
     highest = figures.highest_share(localised)
     with maps:
-        top = st.columns(len(localised))
-        for place, each in zip(top, localised, strict=True):
-            for title, offsets in ((each.layer, each.offsets), ("by chance", each.chance_offsets)):
-                place.plotly_chart(
-                    figures.offset_map(offsets, each.reach_px, highest=highest, title=title, height=170),
-                    key=f"offsets {each.layer} {title}",
-                    config=PLAIN,
-                )
-        st.caption(f"Offset of the best match from its place; brightest: {highest:.0%} of matches in an 8 px square.")
+        for place, each in zip(st.columns(len(localised)), localised, strict=True):
+            chart = figures.offset_map(each, highest_share=highest, height=220)
+            place.plotly_chart(chart, key=f"offsets {each.layer}", config=PLAIN)
+        st.caption(
+            f"Offsets of the best matches; the right place is in the middle. Brightest: {highest:.0%} of a layer's "
+            "matches in a square of 8 px; darkest: none."
+        )
 
 
 PLAIN = {"displayModeBar": False}
@@ -273,8 +270,7 @@ def arrays(
     content: dict[str, np.ndarray] = {"image": chosen.image, "ks": np.array(ks)}
     for column in columns:
         for k, picture in zip(ks, column.pictures, strict=True):
-            if picture is not None:
-                content[f"{column.title.replace(' ', '_')}_k{k}"] = picture
+            content[f"{column.title.replace(' ', '_')}_k{k}"] = picture
     for layer, result in found.items():
         retrieval, localised = result.retrieval, result.localisation
         cells = index.locate(layer, retrieval.ids.reshape(-1))
@@ -284,7 +280,6 @@ def arrays(
         content[f"{layer}_neighbour_rows"] = cells.rows.reshape(retrieval.ids.shape)
         content[f"{layer}_neighbour_columns"] = cells.columns.reshape(retrieval.ids.shape)
         content[f"{layer}_offsets"] = localised.offsets
-        content[f"{layer}_chance_offsets"] = localised.chance_offsets
     content["photos"] = np.array(index.photos)
     np.savez_compressed(file, allow_pickle=False, **content)
     return file.getvalue()
@@ -297,14 +292,11 @@ def poster(
     covered = common(found)
     x, y = choices.pixel_of(chosen.image, covered)
     original = figures.crop(chosen.image, covered)
-    boxes = []
-    for result in found.values():
-        cells = result.retrieval.cells
-        cell = cells.nearest(x, y)
-        boxes.append((Box(*map(int, moved(cells.field.field_box(*cell), covered))), figures.BLACK))
-        patch = Box(*map(int, moved(cells.field.patch_box(*cell), covered)))
-    picture = figures.outlined(original, [*boxes, (patch, figures.YELLOW)])
-    first = figures.Column("input", [picture, *[None] * (len(ks) - 1)])
+    grids = [result.retrieval.cells for result in found.values()]
+    boxes = [(cells.field.field_box(*cells.nearest(x, y)), figures.BLACK) for cells in grids]
+    boxes.append((grids[0].field.patch_box(*grids[0].nearest(x, y)), figures.YELLOW))
+    picture = figures.outlined(original, [(Box(*moved(box, covered)), colour) for box, colour in boxes])
+    first = figures.Column("input", [picture])
     return images.encode(figures.sheet([first, *columns], [f"k = {k}" for k in ks]), format="PNG")
 
 
@@ -349,7 +341,7 @@ def page() -> None:
         st.warning(str(error), icon=":material/hourglass:")
         st.stop()
     job.wait(1.0)
-    layout.job_panel(job)
+    layout.job_panel(job, again=resources.forget_view)
     found = job.result
     if found is None:
         st.stop()

@@ -62,7 +62,9 @@ def test_effective_radii_stand_beside_field_and_stride(at):
     table = at.dataframe[0].value
     assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
     assert list(table["stride"]) == ["16 px"] * 3
-    assert all(value == "beyond the field" or value.endswith(" px") for value in table["effective radius"])
+    assert all(
+        value in ("beyond the field", "no agreement") or value.endswith(" px") for value in table["effective radius"]
+    )
 
 
 def test_measuring_over_seeds_gives_intervals(at):
@@ -70,4 +72,4 @@ def test_measuring_over_seeds_gives_intervals(at):
     settled(at.run(), timeout_s=240)
     table = at.dataframe[1].value
     assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
-    assert all(" to " in value or value == "nan to nan px" for value in table["95 % interval"])
+    assert all(" to " in value for value in table["95 % interval"])

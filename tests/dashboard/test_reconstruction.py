@@ -3,10 +3,12 @@
 import base64
 import io
 import json
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from corrcore import backbones, images, reconstruction
 from corrcore import index as indexes
@@ -118,6 +120,7 @@ def test_a_link_restores_photo_patch_layers_and_k(open_page):
         {"photo": "indexed:nothing"},
         {"at": "9999,-3"},
         {"at": "x,y"},
+        {"at": "9" * 5000 + ",1"},
         {"k": "abc"},
         {"layers": "conv99"},
         {"index": "../x"},
@@ -178,8 +181,35 @@ def test_comparison_shows_the_chosen_picture(at):
     assert after == component(at, "picture conv3 1")["image"]
 
 
-def test_numbers_stand_for_every_picture(at):
+def test_numbers_are_those_of_the_package(at):
     table = at.dataframe[0].value
     assert list(table.iloc[:, 0]) == list(PICTURES)
-    scores = [float(value) for value in table["localisation"][1:]]
-    assert all(0 <= score <= 1 for score in scores)
+    backbone = backbones.load("alexnet")
+    index = indexes.samples(backbone)
+    image = samples()["chelsea"].load()
+    same = (index.photos.index("chelsea"),)
+    for row, layer in enumerate(PICTURES[1:], start=1):
+        found = reconstruction.reconstruct(image, layer, backbone=backbone, index=index, k=50, exclude=same)
+        assert table["localisation"][row] == f"{found.localisation.score:.2f}"
+        assert table["similarity, k = 5"][row] == f"{found.retrieval.similarities[:, :5].mean():.3f}"
+
+
+def test_cancelled_work_stays_cancelled_until_it_is_asked_for_again(open_page, monkeypatch):
+    def slow(*arguments, progress, **options):
+        for step in range(600):
+            progress(step / 600, "searching")
+            time.sleep(0.05)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconstruction, "reconstruct", slow)
+        at = AppTest.from_file("dashboard/app_pages/reconstruction.py", default_timeout=60)
+        at.query_params["photo"] = "sample:rocket"
+        at.run()
+        [cancel] = [button for button in at.button if button.label == "Cancel"]
+        cancel.click()
+        settled(at.run())
+        assert any("was cancelled" in caption.value for caption in at.caption)
+    [again] = [button for button in at.button if button.label == "Try again"]
+    again.click()
+    settled(at.run())
+    assert "picture conv3 1" in keys(at)
