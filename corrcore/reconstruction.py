@@ -7,6 +7,7 @@ photos own, patches keep object parts in place although receptive fields are man
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ def fidelity(image: Image, rebuilt: Image, covered: Box) -> Fidelity:
     part = (slice(covered.top, covered.bottom), slice(covered.left, covered.right))
     first, second = image[part], rebuilt[part]
     window = min(7, min(first.shape[:2]) // 2 * 2 - 1)
-    ssim = structural_similarity(first, second, channel_axis=2, win_size=window) if window >= 3 else float("nan")
+    ssim: Any = structural_similarity(first, second, channel_axis=2, win_size=window) if window >= 3 else float("nan")
     if np.array_equal(first, second):
         return Fidelity(float("inf"), float(ssim))
     return Fidelity(float(peak_signal_noise_ratio(first, second)), float(ssim))

@@ -14,7 +14,7 @@ from corrcore import backbones, images, reconstruction
 from corrcore import index as indexes
 from corrcore.datasets.samples import samples
 
-from .conftest import settled
+from .conftest import ROOT, settled
 
 PICTURES = ("uniform rf", "conv3", "conv4", "conv5")
 
@@ -202,7 +202,7 @@ def test_cancelled_work_stays_cancelled_until_it_is_asked_for_again(open_page, m
 
     with monkeypatch.context() as patch:
         patch.setattr(reconstruction, "reconstruct", slow)
-        at = AppTest.from_file("dashboard/app_pages/reconstruction.py", default_timeout=60)
+        at = AppTest.from_file(str(ROOT / "dashboard/app_pages/reconstruction.py"), default_timeout=60)
         at.query_params["photo"] = "sample:rocket"
         at.run()
         [cancel] = [button for button in at.button if button.label == "Cancel"]
