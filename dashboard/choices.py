@@ -19,7 +19,7 @@ LONGER_SIDE_PX = 500
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 PER_SHEET = 16
 SHEET_COLUMNS = 8
-GAP_PX = 6
+GAP_PX = 0
 
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
 
@@ -222,7 +222,9 @@ def _gallery(thumbnails: Sequence[np.ndarray], selected: int | None, titles: Seq
         alt="Photos to choose from: " + ", ".join(titles),
         key="gallery",
         grid=(centre, centre, pitch, columns, rows),
-        selected=None if selected is None else (selected % columns * pitch + 60, selected // columns * pitch + 60),
+        selected=None
+        if selected is None
+        else (selected % columns * pitch + pitch // 2, selected // columns * pitch + pitch // 2),
         on_click=click,
         width=columns * 88,
     )

@@ -12,7 +12,7 @@ from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
 from dashboard import layout, resources
 from dashboard.jobs import QueueFull
 
-SCALES = {"as they are": (1.0,), "and at 60 %": (1.0, 0.6), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
+SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 
 HOW = """
@@ -126,7 +126,7 @@ def page() -> None:
     build_form()
     layout.how_computed(HOW, {"indexes are kept in": indexes.default_root(), "network": "alexnet"})
     with st.expander("On the command line", icon=":material/terminal:"):
-        st.code("corrcore index build PHOTOS --name my-photos --scales 1,0.6 --mirror\ncorrcore index list", "shell")
+        st.code("corrcore index build PHOTOS --name my-photos --scales 1,0.7 --mirror\ncorrcore index list", "shell")
 
 
 page()

@@ -100,7 +100,7 @@ def test_neighbours_are_shown_with_similarity_and_source(at):
 
 def test_choosing_another_sample_rebuilds_it(at, click):
     before = picture(at, "picture conv3 1")
-    click(at, "gallery", 118 * 3 + 50, 40)
+    click(at, "gallery", 112 * 3 + 50, 40)
     settled(at)
     assert picture(at, "picture conv3 1").shape != before.shape
     assert at.query_params["photo"] in ("sample:coffee", ["sample:coffee"])
