@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch.nn import functional as F
 
 from corrcore import images
-from corrcore.backbones import Backbone, Image
+from corrcore.backbones import Backbone, Image, default_device
 from corrcore.cache import default_folder
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import CellGrid, ReceptiveField
@@ -77,15 +77,16 @@ class Cells:
 
 
 class PatchIndex:
-    """A finished index, opened. Nothing but its manifest is read until it is searched.
+    """A finished index, opened. Nothing but its manifest is read until it is searched, on `device` (CUDA, else CPU).
 
     `digest` names the content: results are cached under it. `photos` are the names of the photos in it and
     `held_out` those that were deliberately left out. Row ``i`` of the picture arrays (`photo_of`, `scales`,
     `mirrored`, `widths`, `heights`) is one photo at one scale, perhaps mirrored.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(self, folder: str | os.PathLike, *, device: torch.device | str | None = None) -> None:
         self.folder = Path(folder)
+        self.device = torch.device(device) if device is not None else default_device()
         manifest = self.folder / "manifest.json"
         if not manifest.is_file():
             msg = (
@@ -275,11 +276,12 @@ class PatchIndex:
     def _table(self, layer: str) -> DescriptorTable:
         if layer not in self._tables:
             rows, channels = self.n_patches(layer), self.manifest["channels"][layer]
-            self._tables[layer] = DescriptorTable(
+            table = DescriptorTable(
                 self._map(f"{layer}.f16", np.float16, (rows, channels)),
                 self._map(f"{layer}.i8", np.int8, (rows, channels)),
                 self._map(f"{layer}.f32", np.float32, (rows,)),
             )
+            self._tables[layer] = table.to(self.device)
         return self._tables[layer]
 
     def _release(self, *, keep: str) -> None:
