@@ -35,7 +35,6 @@ from numba import njit
 
 MARGIN = np.float32(6 / 12**0.5)  # what rounding may add to a similarity, in units of the two scales
 GROUP = 64  # scores that are compared with a threshold at once
-FEW_QUERIES = 4  # up to here memory is the limit, and a loop over rows reads it faster than a matrix product
 BLOCK_SCORES = 1 << 21  # a thread's scores, 8 MB: they are read again while in cache
 BUCKET = 1 << 15  # rows of which pages are in memory at a time while shortlists are scored
 LONGER = 1 << 14  # rows by which a shortlist that was too short is extended
@@ -214,8 +213,7 @@ class _Host:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids and similarities of the best `k` of `keep` likely rows, and for which queries these are certain."""
         queries = torch.from_numpy(unit).float()
-        in_codes = len(unit) <= FEW_QUERIES or _has_fast_int8()
-        estimate = self._from_codes(queries) if in_codes else self._from_rows(queries)
+        estimate = self._from_codes(queries) if _has_fast_int8() else self._from_rows(queries)
         keys, floors = self._scan(estimate, keep)
         rows, bounds = _unpack(keys)
         similarities = self._similarities(unit, rows)
@@ -233,16 +231,13 @@ class _Host:
 
     def _from_codes(self, queries: torch.Tensor) -> _Estimate:
         codes, scales = quantise(queries)
-        narrow, wide = torch.from_numpy(codes), codes.astype(np.int16)
 
         def fill(first: int, stop: int, out: torch.Tensor) -> None:
-            rows = self.codes[first:stop]
-            if len(wide) <= FEW_QUERIES:
-                _inner_products(rows.numpy(), wide, out.numpy())
-            elif len(rows) == out.shape[1]:
-                torch.ops.aten._int_mm.out(narrow, rows.T, out=out)
-            else:
-                out[:, : len(rows)] = torch.ops.aten._int_mm(narrow, rows.T)
+            product, rows = torch.ops.aten._int_mm, self.codes[first:stop]
+            if len(rows) == out.shape[1]:
+                product.out(torch.from_numpy(codes), rows.T, out=out)
+            else:  # which takes only a whole block
+                out[:, : len(rows)] = product(torch.from_numpy(codes), rows.T)
 
         slack = MARGIN * scales + np.float32(1e-6)  # what single precision rounds is less
         return _Estimate(fill, torch.int32, BUCKET, self._weights(self.table.scales), scales, MARGIN, slack)
@@ -473,18 +468,6 @@ def _kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
             return njit(nogil=True, error_model="numpy", **options)(function)
 
     return compile_later
-
-
-@_kernel()
-@no_type_check
-def _inner_products(rows, queries, out):
-    """Of int8 rows and int16 queries, each row being read once: ``out[query, row]``."""
-    for row in range(rows.shape[0]):
-        for query in range(queries.shape[0]):
-            total = np.int32(0)
-            for channel in range(rows.shape[1]):
-                total = np.int32(total + np.int32(rows[row, channel]) * np.int32(queries[query, channel]))
-            out[query, row] = total
 
 
 # sums here are exact, so they may be taken in any order

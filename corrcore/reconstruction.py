@@ -58,7 +58,7 @@ def retrieve(
     if index.backbone_digest != backbone.digest:
         msg = (
             f"index {index.name} was made by {index.backbone} with weights {index.backbone_digest[:8]}; "
-            f"got {backbone.name} with {backbone.digest[:8]}. Choose that network, or build an index with this one."
+            f"got {backbone.name} with {backbone.digest[:8]}. Choose that network, or build the index again."
         )
         raise ValueError(msg)
     grid = backbone.extract(image, (layer,))[layer]
@@ -153,13 +153,22 @@ class Localisation:
         One half where all places of the receptive field are equally likely, 1 for perfect localisation, 0 for matches
         at its rim; NaN without matches. Ties count half.
         """
+        shares = self._closer()
+        return float(shares.mean()) if len(shares) else float("nan")
+
+    @property
+    def score_error(self) -> float:
+        """The standard error of the score, as if matches were independent; NaN with fewer than two."""
+        shares = self._closer()
+        return float(shares.std(ddof=1) / np.sqrt(len(shares))) if len(shares) > 1 else float("nan")
+
+    def _closer(self) -> Float[np.ndarray, " matches"]:
+        """The share of places that lie further off than each match."""
         near, places = self._distances()
-        if not len(near):
-            return float("nan")
         places = np.sort(places)
         closer = len(places) - np.searchsorted(places, near, side="right")
         ties = np.searchsorted(places, near, side="right") - np.searchsorted(places, near, side="left")
-        return float((closer + ties / 2).mean() / len(places))
+        return (closer + ties / 2) / len(places)
 
     def share_within(self, distance_px: float) -> tuple[float, float]:
         """The share of matches at most that far from their place (NaN without any), and of all places."""

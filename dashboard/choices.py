@@ -16,6 +16,7 @@ from dashboard import layout, resources
 from dashboard.components import image_click
 
 LONGER_SIDE_PX = 500
+SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 PER_SHEET = 16
 SHEET_COLUMNS = 8
@@ -33,6 +34,11 @@ class Chosen:
     reference: str
     same: tuple[int, ...]
     python: str
+
+    @property
+    def start(self) -> tuple[int, int] | None:
+        """A pixel worth looking at first: in the first sample, an eye."""
+        return (173, 115) if self.reference == "sample:chelsea" else None
 
     @property
     def shareable(self) -> bool:
@@ -53,14 +59,14 @@ def set_url_state(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
-def pixel_of(image: np.ndarray, within: Box | None = None) -> tuple[int, int]:
-    """The pixel (x, y) that was clicked last, on any page; the middle where it is not in the picture."""
+def pixel_of(image: np.ndarray, within: Box | None = None, *, start: tuple[int, int] | None = None) -> tuple[int, int]:
+    """The pixel (x, y) that was clicked last, on any page; where there is none in the picture, `start` or the middle."""
     box = within or Box(0, 0, image.shape[1], image.shape[0])
     if re.fullmatch(r"[0-9]{1,5},[0-9]{1,5}", at := url_state("at", "")):
         x, y = (int(part) for part in at.split(","))
         if box.left <= x < box.right and box.top <= y < box.bottom:
             return x, y
-    return (box.left + box.right) // 2, (box.top + box.bottom) // 2
+    return start or ((box.left + box.right) // 2, (box.top + box.bottom) // 2)
 
 
 def python_index(index: PatchIndex) -> str:
@@ -73,6 +79,13 @@ def python_index(index: PatchIndex) -> str:
 def choose_index() -> PatchIndex:
     """The index to search. Stops the page with a sentence where it cannot be opened."""
     names = resources.index_names()
+    asked = st.query_params.get("index")
+    if asked and asked not in names:
+        st.warning(
+            f"This link needs the index {layout.plain(asked[:64])}, which is not on this machine; these are the samples. "
+            "Indexes are built on the Data page.",
+            icon=":material/link_off:",
+        )
     name = st.selectbox(
         "Patches from",
         names,
@@ -131,6 +144,10 @@ def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
 def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
     name = reference.removeprefix("indexed:")
     chosen = index.photos.index(name) if name in index.photos else 0
+    if reference.startswith("indexed:") and name not in index.photos:
+        st.warning(
+            f"There is no photo {layout.plain(name[:64])} in this index; here is another.", icon=":material/link_off:"
+        )
     find = st.text_input("Find by name", key="photo_find", placeholder="part of a name", label_visibility="collapsed")
     numbers = [number for number, photo in enumerate(index.photos) if find.strip().lower() in photo.lower()]
     if not numbers:
@@ -195,8 +212,10 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
 
 
 def _working(image: np.ndarray) -> np.ndarray:
-    """Large photos at the size of PASCAL's; small ones as they are."""
-    return images.resize(image, longer_side=LONGER_SIDE_PX) if max(image.shape) > LONGER_SIDE_PX else image
+    """Large photos at the size of PASCAL's, but not so small that no receptive field fits; small ones as they are."""
+    shorter, longer = sorted(image.shape[:2])
+    scale = max(LONGER_SIDE_PX / longer, min(SHORTER_SIDE_PX / shorter, 4 * LONGER_SIDE_PX / longer))
+    return images.resize(image, longer_side=round(longer * scale)) if scale < 1 else image
 
 
 def _gallery(thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick) -> None:

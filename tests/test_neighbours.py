@@ -108,7 +108,7 @@ def test_results_do_not_depend_on_how_rows_are_scanned(monkeypatch, kind):
     table = table_of(np.concatenate([rows, rows[::-2], np.zeros((3, 96))]))  # many exact ties
     queries = torch.from_numpy(unit_rows(20, 96, seed=10, kind=kind)).float()
     expected = table.search(queries, 40)
-    for part in (slice(0, 1), slice(1, 4)):  # few queries go another way
+    for part in (slice(0, 1), slice(1, 4)):
         found = table.search(queries[part], 40)
         assert_same(found, Neighbours(expected.ids[part], expected.similarities[part]))
     assert_same(table._resident_on(torch.device("cpu")).search(queries, 40), expected)

@@ -40,7 +40,8 @@ def show_indexes() -> None:
                 "patches": " · ".join(f"{layer} {count}" for layer, count in patches.items()),
                 "on disk": f"{index.n_bytes / 1e9:.2f} GB",
                 "network": index.backbone,
-                "left out": f"{len(index.skipped):,}",
+                "held out": f"{len(index.held_out):,}",
+                "unreadable": f"{len(index.skipped):,}",
             }
         )
     st.dataframe(rows, hide_index=True, width="stretch")

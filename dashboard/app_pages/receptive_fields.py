@@ -78,7 +78,7 @@ def clicked_seed(index: PatchIndex, layers: tuple[str, ...]) -> Seed:
     """The descriptors of a chosen photo at a chosen pixel."""
     chosen = choices.choose_photo(index)
     features = resources.network(index.backbone).extract(chosen.image, layers)
-    x, y = choices.pixel_of(chosen.image)
+    x, y = choices.pixel_of(chosen.image, start=chosen.start)
     grids = {layer: grid.cells for layer, grid in features.items()}
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
     python = f"""{chosen.python}

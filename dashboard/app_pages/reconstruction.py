@@ -98,7 +98,7 @@ def show_grid(
 ) -> None:
     """Input and columns side by side, every picture answering clicks."""
     covered = common(found)
-    x, y = choices.pixel_of(chosen.image, covered)
+    x, y = choices.pixel_of(chosen.image, covered, start=chosen.start)
     selected = (x - covered.left, y - covered.top)
 
     def click(x: int, y: int) -> None:
@@ -153,7 +153,7 @@ def click_grid(cells, covered: Box) -> tuple[float, float, int, int, int]:
 
 def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstruction], k: int) -> None:
     """For each layer, the k neighbours of the chosen patch: patch in receptive field in source photo."""
-    x, y = choices.pixel_of(chosen.image, common(found))
+    x, y = choices.pixel_of(chosen.image, common(found), start=chosen.start)
     shown = min(k, SHOWN)
     for layer, result in found.items():
         retrieval = result.retrieval
@@ -211,7 +211,8 @@ def show_numbers(
     whole = Box(0, 0, original.shape[1], original.shape[0])
     table: dict[str, list[str]] = {"": [column.title for column in columns]}
     results = [found.get(column.title) for column in columns]
-    table["localisation"] = ["" if r is None else number(r.localisation.score, ".2f") for r in results]
+    table["localisation"] = ["" if r is None else score(r.localisation) for r in results]
+    table["matches"] = ["" if r is None else f"{len(r.localisation.offsets)}" for r in results]
     table["within 8 px"] = ["" if r is None else share(r.localisation) for r in results]
     for position, k in enumerate(ks):
         table[f"similarity, k = {k}"] = [
@@ -249,8 +250,10 @@ def show_numbers(
 PLAIN = {"displayModeBar": False}
 
 
-def number(value: float, form: str) -> str:
-    return format(value, form) if np.isfinite(value) else "too few cells"
+def score(localised: Localisation) -> str:
+    if not np.isfinite(localised.score_error):
+        return "too few cells"
+    return f"{localised.score:.2f} ± {localised.score_error:.2f}"
 
 
 def share(localised: Localisation) -> str:
@@ -290,7 +293,7 @@ def poster(
 ) -> bytes:
     """The page's figure as one PNG."""
     covered = common(found)
-    x, y = choices.pixel_of(chosen.image, covered)
+    x, y = choices.pixel_of(chosen.image, covered, start=chosen.start)
     original = figures.crop(chosen.image, covered)
     grids = [result.retrieval.cells for result in found.values()]
     boxes = [(cells.field.field_box(*cells.nearest(x, y)), figures.BLACK) for cells in grids]

@@ -132,6 +132,20 @@ def test_a_broken_link_still_shows_a_picture(open_page, query):
     assert "input" in keys(at)
 
 
+def test_a_link_to_an_index_that_is_not_here_says_so(open_page):
+    at = AppTest.from_file(str(ROOT / "dashboard/app_pages/reconstruction.py"), default_timeout=60)
+    at.query_params["index"] = "gone"
+    at.run()
+    assert "needs the index gone" in at.warning[0].value
+
+
+def test_a_very_wide_photo_is_rebuilt(at):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 1800, 3), dtype=np.uint8)).save(file, "PNG")
+    upload(at, "wide.png", file.getvalue())
+    assert "picture conv5 1" in keys(at)
+
+
 def test_a_link_to_an_upload_says_that_it_needs_the_file(open_page):
     at = open_page("reconstruction", photo="upload:0123456789abcdef")
     assert "stays with whoever uploaded it" in at.info[0].value
@@ -190,7 +204,7 @@ def test_numbers_are_those_of_the_package(at):
     same = (index.photos.index("chelsea"),)
     for row, layer in enumerate(PICTURES[1:], start=1):
         found = reconstruction.reconstruct(image, layer, backbone=backbone, index=index, k=50, exclude=same)
-        assert table["localisation"][row] == f"{found.localisation.score:.2f}"
+        assert table["localisation"][row] == f"{found.localisation.score:.2f} ± {found.localisation.score_error:.2f}"
         assert table["similarity, k = 5"][row] == f"{found.retrieval.similarities[:, :5].mean():.3f}"
 
 
