@@ -67,6 +67,6 @@ with st.container(border=True):
     st.subheader("Search your own photos", anchor=False)
     st.markdown(
         f"These pictures are made of {len(resources.sample_index().photos)} photographs only. Point the app at a folder of "
-        "some thousand photos and it makes an index of a million patches in a few minutes."
+        "some thousand photos and it makes an index of a million patches."
     )
     st.page_link("app_pages/data.py", label="Build an index", icon=":material/database:")
