@@ -40,15 +40,15 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CORRCORE_CACHE", str(folder))
-        patch.delenv("CORRCORE_DATA", raising=False)
         st.cache_resource.clear()
         yield folder
         st.cache_resource.clear()
 
 
 @pytest.fixture
-def open_page(cache_folder: Path) -> Callable[..., AppTest]:
+def open_page(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """``open_page("data", index="voc")``: a page opened with a query, its long work done."""
+    monkeypatch.delenv("CORRCORE_DATA", raising=False)  # which would fill a field of the Data page
 
     def open_page(name: str, **query: str) -> AppTest:
         at = AppTest.from_file(str(ROOT / "dashboard" / "app_pages" / f"{name}.py"), default_timeout=60)
