@@ -14,8 +14,8 @@ and a unit row these errors add up to a standard deviation of sqrt((s_row² + s_
 (s_row + s_query) / sqrt(12), to which it rises where row and query are alike. The bound allows for six times that. The
 result is thus exact but for one event: that the errors of a row left out exceed the allowance, while none on the
 shortlist exceeds two thirds of it (if one does, the result is not accepted). Were errors normal, this would befall one
-row in 10⁹. Where the scan uses floating point, on a GPU or
-a processor without fast 8-bit products, its bound holds for every rounding, and the result is exact.
+row in 10⁹. Where the scan uses floating point, on a GPU or a processor without fast 8-bit products, its bound holds
+for every rounding, and the result is exact.
 """
 
 import mmap
@@ -38,7 +38,9 @@ GROUP = 64  # scores that are compared with a threshold at once
 BLOCK_SCORES = 1 << 21  # a thread's scores, 8 MB: they are read again while in cache
 BUCKET = 1 << 15  # rows of which pages are in memory at a time while shortlists are scored
 LONGER = 1 << 14  # rows by which a shortlist that was too short is extended
-SHORTLIST_BYTES = 1 << 27  # more queries than fit are searched one part after another
+KEPT_BYTES = 1 << 28  # codes of up to this size stay in memory from one search of few queries to the next,
+MANY_QUERIES = 64  # for these would wait for pages to be mapped; more queries have so much to compute that none waits
+SHORTLIST_BYTES = 1 << 26  # more queries than fit are searched one part after another
 ABSENT = np.iinfo(np.int64).max  # key of no row
 
 Progress = Callable[[float], None]
@@ -238,6 +240,8 @@ class _Host:
                 product.out(torch.from_numpy(codes), rows.T, out=out)
             else:  # which takes only a whole block
                 out[:, : len(rows)] = product(torch.from_numpy(codes), rows.T)
+            if len(codes) >= MANY_QUERIES or self.codes.nbytes > KEPT_BYTES:
+                _drop_pages(self.table.codes)
 
         slack = MARGIN * scales + np.float32(1e-6)  # what single precision rounds is less
         return _Estimate(fill, torch.int32, BUCKET, self._weights(self.table.scales), scales, MARGIN, slack)
@@ -290,9 +294,12 @@ class _Host:
                 idle.put(own)
 
         _run(scan, starts, n_threads, self.report)
-        merged = np.partition(keys.transpose(1, 0, 2).reshape(n_queries, -1), keep - 1)[:, :keep]
-        floor = np.where(counts.sum(axis=0) > keep, _unpack(merged[:, -1])[1], -np.inf)
-        return merged, np.maximum(floor, floors.max(axis=0))
+        keys.partition(keep - 1, axis=2)  # those beyond a count were cut off before, or are `ABSENT`
+        merged = np.concatenate(list(keys[:, :, :keep]), axis=1)
+        merged.partition(keep - 1, axis=1)
+        best = merged[:, :keep].copy()
+        floor = np.where(counts.sum(axis=0) > keep, _unpack(best[:, -1])[1], -np.inf)
+        return best, np.maximum(floor, floors.max(axis=0))
 
     def _similarities(
         self, unit: Float64[np.ndarray, "queries channels"], rows: Int64[np.ndarray, "queries keep"]

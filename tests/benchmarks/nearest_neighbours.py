@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import faiss
 import numpy as np
 import psutil
 import torch
@@ -115,6 +114,8 @@ def main() -> None:
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
+    import faiss  # not at the top: the process that reports its memory does without
+
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
     table = open_table(folder, options.layer)
