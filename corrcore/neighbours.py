@@ -30,7 +30,7 @@ from typing import Any, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, Float64, Int, Int8, Int64
+from jaxtyping import Float, Float16, Float32, Float64, Int, Int8, Int64
 from numba import njit
 
 MARGIN = np.float32(6 / 12**0.5)  # what rounding may add to a similarity, in units of the two scales
@@ -148,14 +148,15 @@ class DescriptorTable:
         if queries.shape[1:] != (channels,):
             msg = f"queries must have shape (queries, {channels}) as the table's rows; got {tuple(queries.shape)}."
             raise ValueError(msg)
-        admissible = np.ones(n + -n % GROUP, bool)
-        admissible[n:] = False
-        for start, stop in exclude:
+        excluded, reached = [], 0
+        for start, stop in sorted((int(start), int(stop)) for start, stop in exclude):
             if not 0 <= start <= stop <= n:
                 msg = f"exclude must hold ranges of rows between 0 and {n}; got ({start}, {stop})."
                 raise ValueError(msg)
-            admissible[start:stop] = False
-        n_admissible = int(np.count_nonzero(admissible))
+            if reached < stop:
+                excluded.append((max(start, reached), stop))
+                reached = stop
+        n_admissible = n - sum(stop - start for start, stop in excluded)
         if not 1 <= k <= n_admissible:
             msg = f"k must be between 1 and {n_admissible} (admissible descriptors); got {k}."
             raise ValueError(msg)
@@ -170,9 +171,9 @@ class DescriptorTable:
                 progress(min(1.0, (done + share * len(part)) / len(unit)))
 
         if self._resident is None:
-            searcher = _Host(self, admissible, report)
+            searcher = _Host(self, excluded, report)
         else:
-            searcher = _Device(self._resident, admissible, report)
+            searcher = _Device(self._resident, [*excluded, (n, len(self._resident))], report)
         for wanted in (k + k // 2 + GROUP, k + LONGER):
             keep = min(wanted, n_admissible)
             for part in _parts(np.flatnonzero(~certain), searcher.queries_at_once(keep)):
@@ -202,8 +203,8 @@ class _Estimate:
 class _Host:
     """Searches rows in memory or a mapped file. Each thread makes shortlists of its own; they are merged at the end."""
 
-    def __init__(self, table: DescriptorTable, admissible: Bool[np.ndarray, " padded"], report: Progress) -> None:
-        self.table, self.admissible, self.report = table, admissible, report
+    def __init__(self, table: DescriptorTable, excluded: list[tuple[int, int]], report: Progress) -> None:
+        self.table, self.excluded, self.report = table, excluded, report
         self.rows, self.codes = _tensor(table.descriptors), _tensor(table.codes)
         self.n_threads = torch.get_num_threads()
 
@@ -241,26 +242,29 @@ class _Host:
             else:  # which takes only a whole block
                 out[:, : len(rows)] = product(torch.from_numpy(codes), rows.T)
             if len(codes) >= MANY_QUERIES or self.codes.nbytes > KEPT_BYTES:
-                _drop_pages(self.table.codes)
+                _drop_pages(self.table.codes, slice(first, stop))
 
         slack = MARGIN * scales + np.float32(1e-6)  # what single precision rounds is less
-        return _Estimate(fill, torch.int32, BUCKET, self._weights(self.table.scales), scales, MARGIN, slack)
+        return _Estimate(fill, torch.int32, 2 * BUCKET, self._weights(self.table.scales), scales, MARGIN, slack)
 
     def _from_rows(self, queries: torch.Tensor) -> _Estimate:
         """Exact in double precision, see `_unit`; else `slack` is twice what rounding can do to unit vectors."""
 
         def fill(first: int, stop: int, out: torch.Tensor) -> None:
             out[:, : stop - first] = queries @ self.rows[first:stop].to(queries.dtype).T
-            _drop_pages(self.table.descriptors)
+            _drop_pages(self.table.descriptors, slice(first, stop))
 
         ones = np.ones(len(queries), np.float32)
         slack = ones * np.float32((queries.shape[1] + 8) * torch.finfo(queries.dtype).eps)
         return _Estimate(fill, torch.float32, BUCKET // 8, self._weights(1), ones, np.float32(0), slack)
 
     def _weights(self, scales: np.ndarray | int) -> Float32[np.ndarray, "groups lanes"]:
-        """Rows that are not admissible weigh NaN, which is above no floor."""
-        n, weights = len(self.rows), np.full(len(self.admissible), np.nan, np.float32)
-        np.copyto(weights[:n], scales, where=self.admissible[:n])
+        """Excluded rows, and what fills up the last group, weigh NaN, which is above no floor."""
+        n = len(self.rows)
+        weights = np.empty(n + -n % GROUP, np.float32)
+        weights[:n] = scales
+        for start, stop in [*self.excluded, (n, len(weights))]:
+            weights[start:stop] = np.nan
         return weights.reshape(-1, GROUP)
 
     def _scan(
@@ -268,7 +272,7 @@ class _Host:
     ) -> tuple[Int64[np.ndarray, "queries keep"], Float32[np.ndarray, " queries"]]:
         """Keys of the `keep` rows with the highest bounds, and the bound of all others: -inf if there are none."""
         n, n_queries = len(self.rows), len(estimate.scales)
-        block = min(max(BLOCK_SCORES // n_queries // GROUP * GROUP, 1024), estimate.most_rows, len(self.admissible))
+        block = min(max(BLOCK_SCORES // n_queries // GROUP * GROUP, 1024), estimate.most_rows, estimate.weights.size)
         starts = range(0, n, block)
         n_threads = min(self.n_threads, len(starts))
         keys = np.full((n_threads, n_queries, 2 * keep + GROUP), ABSENT)
@@ -314,9 +318,10 @@ class _Host:
         def score(bucket: int) -> None:
             its_pairs = pairs[ends[bucket - 1] if bucket else 0 : ends[bucket]]
             _score_pairs(halves, unit, rows.reshape(-1), its_pairs, similarities.reshape(-1))
-            _drop_pages(self.table.descriptors)
+            _drop_pages(self.table.descriptors, slice(BUCKET * bucket, BUCKET * (bucket + 1)))
 
-        _run(score, range(len(ends)), self.n_threads, lambda _: self.report(1.0))
+        n_threads = self.n_threads if len(pairs) > 1000 else 1  # to start threads takes longer than that
+        _run(score, range(len(ends)), n_threads, lambda _: self.report(1.0))
         return similarities
 
 
@@ -324,10 +329,9 @@ class _Device:
     """Searches rows that a GPU holds: half-precision products, whose maxima by groups tell where to look closer."""
 
     def __init__(
-        self, rows: Float16[torch.Tensor, "padded channels"], admissible: Bool[np.ndarray, " padded"], report: Progress
+        self, rows: Float16[torch.Tensor, "padded channels"], excluded: list[tuple[int, int]], report: Progress
     ) -> None:
-        self.rows, self.n_admissible, self.report = rows, int(np.count_nonzero(admissible)), report
-        self.excluded = np.flatnonzero(np.diff(~admissible, prepend=False, append=False)).reshape(-1, 2).tolist()
+        self.rows, self.excluded, self.report = rows, excluded, report
 
     def queries_at_once(self, keep: int) -> int:
         """Scores of half precision take 2 GB at most, as do the shortlists' rows in double precision."""
@@ -340,6 +344,7 @@ class _Device:
 
         The best rows of all lie in the groups of the best maxima.
         """
+        n_admissible = len(self.rows) - sum(stop - start for start, stop in self.excluded)
         queries = torch.from_numpy(unit).to(self.rows.device)
         halves = queries.half()
         groups = self._without_excluded(halves @ self.rows.T).unflatten(1, (-1, GROUP))
@@ -352,7 +357,7 @@ class _Device:
         slack = 1.001 * (queries - halves.double()).norm(dim=1) + 2.0**-8
         certain = (similarities[:, -1] > values.amin(dim=1) + slack).cpu().numpy()
         self.report(1.0)
-        return ids.cpu().numpy(), similarities.cpu().numpy(), certain | (keep == self.n_admissible)
+        return ids.cpu().numpy(), similarities.cpu().numpy(), certain | (keep == n_admissible)
 
     def search_all(self, unit: Float64[np.ndarray, "queries channels"], k: int) -> tuple[np.ndarray, np.ndarray]:
         """The same from exact similarities to all rows."""
@@ -451,13 +456,14 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(SimpleNamespace(__array_interface__=interface, owner=array)))
 
 
-def _drop_pages(array: np.ndarray) -> None:
-    """Takes a mapped file's pages out of this process's memory; the system may still have them in its cache."""
+def _drop_pages(array: np.ndarray, rows: slice = slice(None)) -> None:
+    """Takes pages of a mapped file out of this process's memory; the system may still have them in its cache."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap) and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+        start = array[rows].ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+        base.madvise(mmap.MADV_DONTNEED, start - start % mmap.PAGESIZE, array[rows].nbytes + start % mmap.PAGESIZE)
 
 
 def _has_fast_int8() -> bool:
@@ -496,27 +502,31 @@ def _score_pairs(halves, queries, rows, pairs, out):
 @_kernel()
 @no_type_check
 def _select(keys, nth):
-    """Brings the `nth` smallest key to its place, smaller ones before it, and returns it (Hoare's quickselect)."""
+    """Brings the `nth` smallest of different keys to its place, smaller ones before it, and returns it.
+
+    Quickselect whose inner loop has no branch for the processor to mistake (Lomuto's partition).
+    """
     low, high = 0, len(keys) - 1
     while low < high:
-        first, middle, last = keys[low], keys[(low + high) >> 1], keys[high]
-        pivot = max(min(first, middle), min(max(first, middle), last))
-        left, right = low, high
-        while left <= right:
-            while keys[left] < pivot:
-                left += 1
-            while keys[right] > pivot:
-                right -= 1
-            if left <= right:
-                keys[left], keys[right] = keys[right], keys[left]
-                left += 1
-                right -= 1
-        if nth <= right:
-            high = right
-        elif nth >= left:
-            low = left
-        else:
+        middle = (low + high) >> 1
+        if keys[middle] < keys[low]:
+            keys[middle], keys[low] = keys[low], keys[middle]
+        if keys[high] < keys[low]:
+            keys[high], keys[low] = keys[low], keys[high]
+        if keys[middle] < keys[high]:
+            keys[middle], keys[high] = keys[high], keys[middle]
+        pivot, border = keys[high], low
+        for place in range(low, high):
+            key = keys[place]
+            keys[place], keys[border] = keys[border], key
+            border += np.int64(key < pivot)
+        keys[high], keys[border] = keys[border], pivot
+        if nth == border:
             break
+        if nth < border:
+            high = border - 1
+        else:
+            low = border + 1
     return keys[nth]
 
 

@@ -8,7 +8,7 @@ PYTHON = [sys.executable, "-m"]
 CHECKS = (
     [*PYTHON, "ruff", "check", "."],
     [*PYTHON, "ruff", "format", "--check", "."],
-    [*PYTHON, "pyright"],
+    [*PYTHON, "pyright", "--pythonpath", sys.executable],  # else it takes the Python that PATH names
     [str(Path(sys.executable).with_name("lint-imports"))],
     [*PYTHON, "pytest", *sys.argv[1:]],
 )

@@ -319,7 +319,7 @@ def test_an_exception_in_progress_ends_the_search_at_once(monkeypatch):
 
 
 def test_torch_thread_counts_are_respected_and_left_alone(monkeypatch):
-    table = table_of(unit_rows(60_000, 16, seed=30))
+    table = table_of(unit_rows(140_000, 16, seed=30))
     queries = torch.from_numpy(unit_rows(9, 16, seed=31)).float()
     before, used = torch.get_num_threads(), set()
     original = neighbours._shortlist
