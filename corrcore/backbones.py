@@ -10,7 +10,8 @@ import hashlib
 import operator
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,42 @@ from corrcore.geometry import FeatureGrid, ReceptiveField, Window
 
 Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
 
-# Tracing patches torch's modules for the whole process: while one thread traces, none may run a network.
-_RUNNING = threading.RLock()
+
+class _Traffic:
+    """Networks may run side by side; but tracing one patches torch's modules for the whole process, so it goes alone.
+
+    Whoever wants to trace waits for those that run; others that would begin to run wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_running = self._n_tracing = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._n_tracing == 0)
+            self._n_running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_running -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def tracing(self) -> Iterator[None]:
+        with self._changed:
+            self._n_tracing += 1
+            try:
+                self._changed.wait_for(lambda: self._n_running == 0)
+                yield  # with the lock: one traces at a time
+            finally:
+                self._n_tracing -= 1
+                self._changed.notify_all()
+
+
+_TRAFFIC = _Traffic()
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 
@@ -132,7 +167,7 @@ class Backbone:
         self._model = model.eval().requires_grad_(False)
         self._weights = weights
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
-        with _RUNNING:
+        with _TRAFFIC.tracing():
             chains = _chains(model, weights)
         feeding = [name for name in weights if chains.get(name.rpartition(".")[0]) is not None]
         self.digest = _digest(architecture, {name: weights[name] for name in feeding})
@@ -214,12 +249,14 @@ class Backbone:
         return torch.addcmul(self._shift, pixels, self._scale)
 
     def _run(self, pixels: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
-        with _RUNNING, torch.inference_mode():
-            return self._extractor(layers)(pixels)
+        extractor = self._extractor(layers)
+        with _TRAFFIC.running(), torch.inference_mode():
+            return extractor(pixels)
 
     def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
-        extractor = self._extractors.get(layers)
-        if extractor is None:
+        if (extractor := self._extractors.get(layers)) is not None:
+            return extractor
+        with _TRAFFIC.tracing():
             nodes = {**self.architecture.layers, **self.architecture.vectors}
             extractor = create_feature_extractor(self._model, {nodes[layer]: layer for layer in layers})
             names = dict(extractor.named_parameters()) | dict(extractor.named_buffers())

@@ -16,12 +16,11 @@ import os
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
@@ -30,14 +29,14 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch.nn import functional as F
 
-from corrcore import images
+from corrcore import images, parallel
 from corrcore.backbones import Backbone, Image, default_device
 from corrcore.cache import default_folder
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import CellGrid, ReceptiveField
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
 
-FORMAT = 1
+FORMAT = 2
 LONGER_SIDE_PX = 500  # PASCAL VOC's
 CHECKPOINT_EVERY = 32  # photos between two points to which a killed build returns
 SAMPLE_SCALES = (1.0, 0.7, 0.5)
@@ -215,14 +214,14 @@ class PatchIndex:
         return self._cut(layer, ids, self.field(layer).size)
 
     def verify(self, *, progress: Progress | None = None) -> None:
-        """Reads everything and compares it with the digests in the manifest; raises IndexDamagedError."""
+        """Reads everything and compares it with the checksums taken when it was written; raises IndexDamagedError."""
         files = {name: (self.folder / name).open("rb") for name in _data_files(self.layers)}
         try:
             for number, entry in enumerate(self._entries):
-                check = hashlib.blake2b(digest_size=16)
+                check = 0
                 for name, n_bytes in _entry_bytes(entry, self.manifest["channels"]).items():
-                    check.update(files[name].read(n_bytes))
-                if check.hexdigest() != entry["check"]:
+                    check = zlib.crc32(files[name].read(n_bytes), check)
+                if check != entry["check"]:
                     msg = f"{self.folder} is damaged at photo {entry['photo']!r}; delete the folder and build it again."
                     raise IndexDamagedError(msg)
                 if progress is not None:
@@ -356,13 +355,18 @@ def build(
     partial.mkdir(parents=True, exist_ok=True)
     with _locked(partial, folder), _Writer(partial, identity, names, layers) as writer:
         begun, before = time.monotonic(), len(writer.entries)
-        remaining = photos[before:]
-        for photo, prepared in _prepared(remaining, scales, longer_side):
-            writer.add(_describe(photo.name, prepared, backbone, layers, mirror))
+
+        def describe(photo: Photo) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
+            return _describe(photo.name, _prepare(photo, scales, longer_side), backbone, layers, mirror)
+
+        def add(described: tuple[dict[str, Any], dict[str, list[np.ndarray]]]) -> None:
+            writer.add(described)
             if progress is not None:
                 done = len(writer.entries)
                 rate = (done - before) / (time.monotonic() - begun)
                 progress(done / len(photos), f"{done} of {len(photos)} photos, {rate:.1f} a second")
+
+        parallel.run(describe, photos[before:], add)
         writer.checkpoint()
         entries = writer.entries
         used = [entry for entry in entries if "copies" in entry]
@@ -466,19 +470,6 @@ def _prepare(photo: Photo, scales: Sequence[float], longer_side: int | None) -> 
         size = {"height": max(1, round(height * scale)), "width": max(1, round(width * scale))}
         pictures.append((scale, image if scale == 1 else images.resize_to(image, **size)))
     return _Prepared(digest, tuple(pictures))
-
-
-def _prepared(
-    photos: Sequence[Photo], scales: Sequence[float], longer_side: int | None
-) -> Iterator[tuple[Photo, _Prepared]]:
-    """Photos decoded and rescaled a few ahead, in a thread: the network need not wait for the disk."""
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        ahead = [(photo, pool.submit(_prepare, photo, scales, longer_side)) for photo in photos[:4]]
-        coming = iter(photos[4:])
-        while ahead:
-            photo, future = ahead.pop(0)
-            ahead.extend((other, pool.submit(_prepare, other, scales, longer_side)) for other in islice(coming, 1))
-            yield photo, future.result()
 
 
 def _describe(
@@ -624,14 +615,14 @@ class _Writer:
 
     def add(self, described: tuple[dict[str, Any], dict[str, list[np.ndarray]]]) -> None:
         entry, arrays = described
-        check = hashlib.blake2b(digest_size=16)
+        check = 0  # against accidents; what was indexed is known by the photos' own digests
         for name, parts in arrays.items():
             for part in parts:
                 data = np.ascontiguousarray(part).data
-                check.update(data)
+                check = zlib.crc32(data, check)
                 self._data[name].write(data)
         if arrays:
-            entry["check"] = check.hexdigest()
+            entry["check"] = check
         self.entries.append(entry)
         self._pending.append(entry)
         if len(self._pending) >= CHECKPOINT_EVERY:

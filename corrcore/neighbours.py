@@ -19,11 +19,10 @@ for every rounding, and the result is exact.
 """
 
 import mmap
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
+from itertools import count
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, no_type_check
@@ -32,6 +31,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float16, Float32, Float64, Int, Int8, Int64
 from numba import njit
+
+from corrcore import parallel
 
 MARGIN = np.float32(6 / 12**0.5)  # what rounding may add to a similarity, in units of the two scales
 GROUP = 64  # scores that are compared with a threshold at once
@@ -62,7 +63,7 @@ def quantise(
     A row's largest magnitude becomes ±127; a row of zeros has scale 0. Raises ValueError for values that are not finite.
     """
     values = torch.as_tensor(descriptors).detach().float()
-    scales = torch.linalg.vector_norm(values, torch.inf, dim=1) / 127
+    scales = values.abs().amax(dim=1) / 127
     if not torch.isfinite(scales).all():
         msg = "descriptors must be finite; got NaN or infinity."
         raise ValueError(msg)
@@ -297,7 +298,8 @@ class _Host:
             finally:
                 idle.put(own)
 
-        _run(scan, starts, n_threads, self.report)
+        done = count(1)
+        parallel.run(scan, starts, lambda _: self.report(next(done) / len(starts)), n_threads=n_threads)
         keys.partition(keep - 1, axis=2)  # those beyond a count were cut off before, or are `ABSENT`
         merged = np.concatenate(list(keys[:, :, :keep]), axis=1)
         merged.partition(keep - 1, axis=1)
@@ -321,7 +323,7 @@ class _Host:
             _drop_pages(self.table.descriptors, slice(BUCKET * bucket, BUCKET * (bucket + 1)))
 
         n_threads = self.n_threads if len(pairs) > 1000 else 1  # to start threads takes longer than that
-        _run(score, range(len(ends)), n_threads, lambda _: self.report(1.0))
+        parallel.run(score, range(len(ends)), lambda _: self.report(1.0), n_threads=n_threads)
         return similarities
 
 
@@ -416,38 +418,6 @@ def _unpack(keys: Int64[np.ndarray, "*shape"]) -> tuple[Int64[np.ndarray, "*shap
 
 def _parts(pending: Int64[np.ndarray, " queries"], at_once: int) -> list[Int64[np.ndarray, " part"]]:
     return np.array_split(pending, -(-len(pending) // at_once)) if len(pending) else []
-
-
-def _run(work: Callable[[int], None], items: range, n_threads: int, report: Progress) -> None:
-    """Calls `work` on all items from `n_threads` threads, within each of which torch computes by itself.
-
-    Torch's own threads would meet after every product, and all would wait for one that other work on the machine delays.
-    """
-    n_threads = min(n_threads, len(items))
-    if n_threads <= 1:
-        for done, item in enumerate(items, 1):
-            work(item)
-            report(done / len(items))
-        return
-    entered = threading.Barrier(n_threads)
-
-    def enter() -> None:
-        torch.get_num_threads()  # or else the thread's first computation would set the number anew
-        torch.set_num_threads(1)
-        entered.wait(timeout=60)  # none is done before all have begun, so each has a thread of its own
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        for task in [pool.submit(enter) for _ in range(n_threads)]:
-            task.result()
-        torch.set_num_threads(torch.get_num_threads())  # as here, and not 1, in threads that other code starts later
-        tasks = [pool.submit(work, item) for item in items]
-        try:
-            for done, task in enumerate(tasks, 1):
-                task.result()
-                report(done / len(tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

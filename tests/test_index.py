@@ -366,7 +366,7 @@ def test_another_format_is_refused(small_photos, alexnet, tmp_path):
     index = indexes.build(small_photos[:1], tmp_path / "it", backbone=alexnet, layers=("conv3",))
     path = tmp_path / "it" / "manifest.json"
     path.write_text(json.dumps(index.manifest | {"format": 99}))
-    with pytest.raises(IndexDamagedError, match="has format 99, this version reads 1"):
+    with pytest.raises(IndexDamagedError, match="has format 99, this version reads"):
         PatchIndex(tmp_path / "it")
 
 

@@ -1,0 +1,63 @@
+import threading
+
+import pytest
+import torch
+
+from corrcore import parallel
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_results_arrive_in_order_and_in_the_calling_thread(n_threads):
+    arrived = []
+    parallel.run(lambda n: n * n, range(40), lambda r: arrived.append((r, threading.get_ident())), n_threads=n_threads)
+    assert arrived == [(n * n, threading.get_ident()) for n in range(40)]
+
+
+def test_few_results_wait_at_a_time():
+    begun, most = [], 0
+
+    def then(n: int) -> None:
+        nonlocal most
+        most = max(most, len(begun) - n)
+
+    parallel.run(lambda n: (begun.append(n), n)[1], range(200), then, n_threads=3)
+    assert len(begun) == 200
+    assert most <= 7
+
+
+def fail_at(place: int, n: int) -> int:
+    if n == place:
+        msg = f"item {n}"
+        raise ZeroDivisionError(msg)
+    return n
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("where", ["work", "then"])
+def test_the_first_exception_ends_the_run(n_threads, where):
+    begun, before = [], threading.active_count()
+
+    def work(n: int) -> int:
+        begun.append(n)
+        return fail_at(3, n) if where == "work" else n
+
+    with pytest.raises(ZeroDivisionError, match="item 3"):
+        parallel.run(work, range(100), lambda n: fail_at(3, n), n_threads=n_threads)
+    assert len(begun) < 12
+    assert threading.active_count() == before
+
+
+def test_torch_computes_alone_within_each_thread_and_as_before_elsewhere():
+    before, within = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(3)
+        parallel.run(lambda _: torch.get_num_threads(), range(9), within.append)
+        assert within == [1] * 9
+        assert torch.get_num_threads() == 3
+        elsewhere = []
+        thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert elsewhere == [3]
+    finally:
+        torch.set_num_threads(before)
