@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from corrcore import cache
+from corrcore import cache, images
 from corrcore.cache import Cache
 from corrcore.index import PatchIndex, Progress
 
-VERSION = 2  # of what this module computes: results kept by another are not used
+VERSION = 3  # of what this module computes: results kept by another are not used
 PROFILE_K = 50  # neighbours whose agreement is measured
 N_RANDOM = 200  # receptive fields that say what no agreement is
 LEAST_AGREEMENT = 0.1  # at the centre, under which there is none to speak of
@@ -123,8 +123,10 @@ def agreement(
 ) -> Agreement:
     """The radial profile of ``1 - variance of aligned receptive fields / variance of random receptive fields``.
 
-    Variances are over receptive fields, pixel by pixel, with only pixels inside their pictures, averaged over colour
-    channels and rings of 4 px up to the inscribed circle. Random receptive fields are drawn from the same layer.
+    Variances are over receptive fields, pixel by pixel, with only pixels inside their pictures, averaged over rings of
+    4 px up to the inscribed circle. Random receptive fields are drawn from the same layer. Every receptive field is first
+    turned to grey levels of mean 0 and standard deviation 1 over its pixels: light and colour that neighbours share all
+    over would else count as agreement everywhere, however little of their shapes is in the same place.
     """
     size = index.field(layer).size
     n_patches = index.n_patches(layer)
@@ -197,9 +199,13 @@ def study(
 def _variance(
     crops: UInt8[np.ndarray, "n size size 3"], valid: Bool[np.ndarray, "n size size"]
 ) -> Float[np.ndarray, "size size"]:
-    """Unbiased variance over crops of each pixel, averaged over channels; NaN where fewer than two crops have it."""
-    count = valid.sum(axis=0)[..., None]
-    values = crops.astype(np.float32)
-    mean = values.sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
-    squares = np.where(valid[..., None], (values - mean.astype(np.float32)) ** 2, 0).sum(axis=0, dtype=np.float64)
-    return np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan).mean(axis=-1)
+    """Unbiased variance over crops, in standardised grey levels, of each pixel; NaN where fewer than two crops have it."""
+    values = images.grey(crops)
+    n_pixels = np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
+    values -= np.sum(values, axis=(1, 2), where=valid, keepdims=True) / n_pixels
+    contrast = np.sqrt(np.sum(values**2, axis=(1, 2), where=valid, keepdims=True) / n_pixels)
+    values /= np.maximum(contrast, 1)
+    count = valid.sum(axis=0)
+    mean = np.sum(values, axis=0, where=valid) / np.maximum(count, 1)
+    squares = np.sum((values - mean) ** 2, axis=0, where=valid)
+    return np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)

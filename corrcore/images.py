@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 from PIL import AvifImagePlugin, Image, ImageFile, TiffTags, features
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -148,6 +148,11 @@ def resize_to(
 def mirror(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
     """Swap left and right: the point (x, y) goes to (width - 1 - x, y)."""
     return np.ascontiguousarray(image[:, ::-1])
+
+
+def grey(images: UInt8[np.ndarray, "*shape 3"]) -> Float32[np.ndarray, "*shape"]:
+    """Grey levels, 0 to 255, of one or more pictures: the luma of ITU-R BT.601."""
+    return images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def gather(

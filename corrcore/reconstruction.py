@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from scipy.fft import next_fast_len
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
@@ -222,8 +222,8 @@ def localise(
         part, neighbours = part[whole], neighbours[whole]
         if len(part):
             windows, _ = images.gather(image, corners[part], height=searched, width=searched)
-            squares = _grey(neighbours[:, middle : middle + side, middle : middle + side])
-            best, matchable = _best_match(_grey(windows), squares)
+            squares = images.grey(neighbours[:, middle : middle + side, middle : middle + side])
+            best, matchable = _best_match(images.grey(windows), squares)
             found = best[matchable] - RIM_PX - middle
             offsets.append(found[((found >= lowest) & (found <= highest)).all(axis=1)])
     return Localisation(retrieval.layer, np.concatenate(offsets), lowest, highest)
@@ -282,10 +282,6 @@ def reconstruct(
         Retrieval(layer, cells, kept.arrays["ids"], kept.arrays["similarities"]),
         Localisation(layer, kept.arrays["offsets"], kept.metadata["lowest"], kept.metadata["highest"]),
     )
-
-
-def _grey(crops: UInt8[np.ndarray, "n side side 3"]) -> Float[np.ndarray, "n side side"]:
-    return crops.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _best_match(

@@ -100,3 +100,14 @@ def test_identical_neighbours_agree_everywhere(discs):
     profile = averaging.agreement(np.repeat(ids[:1], 20), "conv3", index=index, rng=np.random.default_rng(0))
     np.testing.assert_allclose(profile.agreement, 1)
     assert profile.effective_radius_px == np.inf
+
+
+def test_light_that_neighbours_share_is_no_agreement(alexnet, tmp_path):
+    rng = np.random.default_rng(2)
+    noise = [rng.integers(0, 100, (150, 150, 3), dtype=np.uint8) for _ in range(60)]
+    photos = [ArrayPhoto(str(n), picture + np.uint8(150 * (n < 30))) for n, picture in enumerate(noise)]
+    index = indexes.build(photos, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    n_bright = index.n_patches("conv3") // 2
+    ids = rng.choice(n_bright, 200, replace=False)
+    profile = averaging.agreement(ids, "conv3", index=index, rng=rng)
+    assert abs(profile.agreement).max() < 0.1

@@ -35,8 +35,9 @@ another than receptive fields drawn at random do:
 
 $$ \\text{agreement}(r) = 1 - \\frac{\\text{variance of neighbours at } r}{\\text{variance of random fields at } r} $$
 
-1 means they all show the same there, 0 that they have nothing in common. The effective radius is where agreement has
-fallen to half its value at the centre.
+1 means they all show the same there, 0 that they have nothing in common. Receptive fields are compared as grey levels
+of mean 0 and standard deviation 1: light and colour shared all over are not agreement about where things are. The
+effective radius is where agreement has fallen to half its value at the centre.
 """
 
 
