@@ -10,6 +10,7 @@ import hashlib
 import operator
 import os
 import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import fx, nn
 from torch.nn import functional as F
-from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
 from corrcore.geometry import FeatureGrid, ReceptiveField, Window
 
@@ -76,8 +75,8 @@ class WeightsNotFoundError(FileNotFoundError):
 class Architecture:
     """What must be known of a network to ask its layers.
 
-    `layers` and `vectors` map the name shown to people to the module whose output it is: `layers` are grids,
-    `vectors` describe a whole image squeezed to `vector_size` pixels a side (fully connected layers).
+    `layers` and `vectors` map the name shown to people to the module whose output it is (with ``_1`` where it is a
+    module's second output, ``_2`` its third): `layers` are grids, `vectors` describe a whole image squeezed to `vector_size` pixels a side (fully connected layers).
     Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` names a file of ours with the weights of
     all `layers`; `checkpoint` is torchvision's download with everything.
     """
@@ -92,6 +91,33 @@ class Architecture:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     embedded: str | None = None
+
+
+def _alexnet() -> nn.Module:
+    """torchvision's AlexNet. Importing it from there takes as long as importing torch."""
+    features = nn.Sequential(
+        *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
+    )
+    classifier = nn.Sequential(
+        *(nn.Dropout(), nn.Linear(256 * 6 * 6, 4096), nn.ReLU()),
+        *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU()),
+        nn.Linear(4096, 1000),
+    )
+    parts = {"features": features, "avgpool": nn.AdaptiveAvgPool2d(6), "flatten": nn.Flatten()}
+    return nn.Sequential(OrderedDict(parts, classifier=classifier))
+
+
+def _of_torchvision(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        from torchvision import models  # only where it is needed, see `_alexnet`
+
+        return models.get_model(name, weights=None)
+
+    return build
 
 
 def _vgg16_layers() -> dict[str, str]:
@@ -110,7 +136,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     for architecture in (
         Architecture(
             name="alexnet",
-            build=torchvision.models.alexnet,
+            build=_alexnet,
             layers={
                 "conv1": "features.1",
                 "pool1": "features.2",
@@ -128,7 +154,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="vgg16",
-            build=torchvision.models.vgg16,
+            build=_of_torchvision("vgg16"),
             layers=_vgg16_layers(),
             default_layers=("conv3_3", "conv4_3", "conv5_3"),
             vectors={"fc6": "classifier.1", "fc7": "classifier.4"},
@@ -164,13 +190,18 @@ class Backbone:
         self.dtype = dtype
         with torch.device("meta"):
             model = architecture.build()
-        self._model = model.eval().requires_grad_(False)
-        self._weights = weights
-        self._extractors: dict[tuple[str, ...], nn.Module] = {}
         with _TRAFFIC.tracing():
-            chains = _chains(model, weights)
+            self._graph = fx.Tracer().trace(model.eval().requires_grad_(False))
+        self._nodes = _nodes_by_name(self._graph)
+        chains = _chains(self._graph, model, weights)
+        chains = {name: chains[node] for name, node in self._nodes.items() if node in chains}
         feeding = [name for name in weights if chains.get(name.rpartition(".")[0]) is not None]
         self.digest = _digest(architecture, {name: weights[name] for name in feeding})
+        model.load_state_dict(
+            {name: self._placed(weight) for name, weight in weights.items()}, strict=False, assign=True
+        )
+        self._model = model
+        self._extractors: dict[tuple[str, ...], nn.Module] = {}
         self.layers = tuple(name for name, node in architecture.layers.items() if node in chains)
         self.vectors = tuple(name for name, node in architecture.vectors.items() if node in chains)
         self._chains = {name: chain for name in self.layers if (chain := chains[architecture.layers[name]]) is not None}
@@ -254,17 +285,21 @@ class Backbone:
             return extractor(pixels)
 
     def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
-        if (extractor := self._extractors.get(layers)) is not None:
-            return extractor
-        with _TRAFFIC.tracing():
-            nodes = {**self.architecture.layers, **self.architecture.vectors}
-            extractor = create_feature_extractor(self._model, {nodes[layer]: layer for layer in layers})
-            names = dict(extractor.named_parameters()) | dict(extractor.named_buffers())
-            weights = {name: self._weights[name] for name in names if name in self._weights}
-            extractor.load_state_dict(weights, assign=True)
-            extractor = extractor.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-            self._extractors[layers] = extractor = extractor.eval().requires_grad_(False)
-        return extractor
+        if layers not in self._extractors:
+            graph, copied = fx.Graph(), {}
+            graph.graph_copy(self._graph, copied)
+            wanted = {**self.architecture.layers, **self.architecture.vectors}
+            graph.output({layer: copied[self._nodes[wanted[layer]]] for layer in layers})
+            extractor = fx.GraphModule(self._model, graph)
+            extractor.graph.eliminate_dead_code()
+            extractor.recompile()
+            self._extractors[layers] = extractor
+        return self._extractors[layers]
+
+    def _placed(self, weight: torch.Tensor) -> torch.Tensor:
+        layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
+        dtype = self.dtype if weight.is_floating_point() else weight.dtype
+        return weight.to(self.device, dtype, memory_format=layout)
 
 
 def load(
@@ -362,10 +397,20 @@ _POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Dropout, nn.Identity, nn.LocalResponse
 _JOINS = {torch.add, operator.add, operator.iadd, torch.cat}
 
 
-def _chains(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, _Chain | None]:
-    """What every node whose weights are known sees, under torchvision's node names; None: the whole image."""
-    tracer = NodePathTracer()
-    graph = tracer.trace(model)
+def _nodes_by_name(graph: fx.Graph) -> dict[str, fx.Node]:
+    """The outputs of modules, by the module's name; later outputs of one module with ``_1``, ``_2``, ..."""
+    nodes: dict[str, fx.Node] = {}
+    outputs: Counter[str] = Counter()
+    for node in graph.nodes:
+        if node.op == "call_module":
+            before = outputs[str(node.target)]
+            nodes[f"{node.target}_{before}" if before else str(node.target)] = node
+            outputs[str(node.target)] += 1
+    return nodes
+
+
+def _chains(graph: fx.Graph, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[fx.Node, _Chain | None]:
+    """What every node whose weights are known sees; None: the whole image."""
     modules = dict(model.named_modules())
     chains: dict[fx.Node, _Chain | None] = {}
     for node in graph.nodes:
@@ -389,4 +434,4 @@ def _chains(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, 
             for other in bounded[1:]:
                 field = field.union(other.field)
             chains[node] = _Chain(field, bounded[0].windows)
-    return {tracer.node_to_qualname[node]: chain for node, chain in chains.items() if node.op != "output"}
+    return chains

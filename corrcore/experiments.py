@@ -174,7 +174,7 @@ def _summary(records: list[dict[str, Any]], statistic: Callable[..., np.ndarray]
     summary: dict[str, Any] = {}
     for layer in records[0]:
         summary[layer] = {}
-        for name in records[0][layer]:
+        for name in (name for name in records[0][layer] if name != "id"):
             values = np.array([_number(record[layer][name]) for record in records])
             values = values[~np.isnan(values)]
             middle = float(statistic(values)) if len(values) else float("nan")

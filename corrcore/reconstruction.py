@@ -7,13 +7,12 @@ photos own, patches keep object parts in place although receptive fields are man
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.fft import next_fast_len
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch.nn import functional as F
 
 from corrcore import cache, images
@@ -119,6 +118,9 @@ class Fidelity:
 
 def fidelity(image: Image, rebuilt: Image, covered: Box) -> Fidelity:
     """Peak signal-to-noise ratio and structural similarity of a rebuilt picture."""
+    # Imported where it is used, since that takes a second that no first picture need wait for.
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
     part = (slice(covered.top, covered.bottom), slice(covered.left, covered.right))
     first, second = image[part], rebuilt[part]
     window = min(7, min(first.shape[:2]) // 2 * 2 - 1)
@@ -293,7 +295,7 @@ def _best_match(
     """
     side = patches.shape[-1]
     places = windows.shape[-1] - side + 1
-    size = [next_fast_len(windows.shape[-1], real=True)] * 2  # wraps around beyond the places that count
+    size = [next(n for n in count(windows.shape[-1]) if _is_fast(n))] * 2  # wraps around beyond the places that count
     window, patch = torch.from_numpy(windows - windows.mean()), torch.from_numpy(patches)
     centred = patch - patch.mean(dim=(1, 2), keepdim=True)
     spectrum = torch.fft.rfft2(window, s=size) * torch.fft.rfft2(centred, s=size).conj()
@@ -305,6 +307,14 @@ def _best_match(
     matchable = torch.isfinite(best) & (centred.square().mean(dim=(1, 2)) > FLAT**2)
     place = torch.stack([where % places, torch.div(where, places, rounding_mode="floor")], dim=-1)
     return place.numpy(), matchable.numpy()
+
+
+def _is_fast(n: int) -> bool:
+    """Whether a Fourier transform of this length is quick: it has no prime factor above 5."""
+    for prime in (2, 3, 5):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
 
 
 def _box_means(values: Float[torch.Tensor, "n window window"], side: int) -> Float[torch.Tensor, "n places places"]:

@@ -1,6 +1,7 @@
 """What all sessions share: every ``st.cache_resource`` and ``st.cache_data``, and nothing else."""
 
 import atexit
+import gc
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 from uuid import uuid4
@@ -58,7 +59,20 @@ def forget_view() -> None:
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the network")
 def network(name: str) -> Backbone:
+    _settle()
     return backbones.load(name)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _settle() -> None:
+    """Takes everything that was imported out of garbage collection.
+
+    Streamlit collects after each run of a page and each look at a job's progress; going through what torch brings
+    along takes 0.3 s, in which no thread can do anything else.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 @st.cache_resource(max_entries=1, show_spinner="First start: describing the sample photographs")

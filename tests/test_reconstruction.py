@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from corrcore import backbones, reconstruction
 from corrcore import index as indexes
@@ -55,7 +56,7 @@ def test_excluded_photos_are_not_used(alexnet, small_index):
 
 
 def test_another_networks_index_is_refused(small_index):
-    weights = backbones.load("alexnet", device="cpu")._weights
+    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     weights = {name: value * 2 for name, value in weights.items()}
     other = backbones.load("alexnet", weights=weights, device="cpu")
     with pytest.raises(ValueError, match=r"index small was made by alexnet with weights .* Choose that network"):
