@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from corrcore import cache, images
+from corrcore import cache
 from corrcore.cache import Cache
 from corrcore.index import PatchIndex, Progress
 
-VERSION = 3  # of what this module computes: results kept by another are not used
+VERSION = 4  # of what this module computes: results kept by another are not used
 PROFILE_K = 50  # neighbours whose agreement is measured
 N_RANDOM = 200  # receptive fields that say what no agreement is
-LEAST_AGREEMENT = 0.1  # at the centre, under which there is none to speak of
+LEAST_AGREEMENT = 0.1  # under which there is none to speak of
 RING_PX = 4  # width of the rings over which agreement is averaged
 
 
@@ -97,24 +97,32 @@ class Agreement:
 
     @property
     def effective_radius_px(self) -> float:
-        """Where agreement has fallen to half its value at the centre.
+        """Where agreement has lost half of what it loses between the centre and the rim.
 
-        Infinite if it does not within the receptive field; NaN if neighbours do not even agree at the centre.
+        What neighbours share all over, rim included, such as light and colour, tells nothing of where things are.
+        Infinite if agreement does not fall; NaN if neighbours do not even agree at the centre. Agreement that falls
+        evenly gives half the distance to the rim: compare with that.
         """
         if not self.agreement[0] >= LEAST_AGREEMENT:
             return float("nan")
-        return half_radius(self.radii_px, self.agreement)
+        if self.agreement[0] - self.agreement[-1] < LEAST_AGREEMENT:
+            return float("inf")
+        return crossing(self.radii_px, self.agreement, self.half)
+
+    @property
+    def half(self) -> float:
+        """Agreement halfway between the centre's and the rim's."""
+        return float(self.agreement[0] + self.agreement[-1]) / 2
 
 
-def half_radius(radii: Float[np.ndarray, " rings"], values: Float[np.ndarray, " rings"]) -> float:
-    """The first radius at which a profile falls to half its first value, between rings by interpolation."""
-    half = values[0] / 2
-    below = np.flatnonzero(values <= half)
+def crossing(radii: Float[np.ndarray, " rings"], values: Float[np.ndarray, " rings"], level: float) -> float:
+    """The first radius at which a profile that begins above a level falls to it, between rings by interpolation."""
+    below = np.flatnonzero(values <= level)
     if not len(below):
         return float("inf")
     outer = below[0]
     inner = outer - 1
-    share = (values[inner] - half) / (values[inner] - values[outer])
+    share = (values[inner] - level) / (values[inner] - values[outer])
     return float(radii[inner] + share * (radii[outer] - radii[inner]))
 
 
@@ -124,9 +132,7 @@ def agreement(
     """The radial profile of ``1 - variance of aligned receptive fields / variance of random receptive fields``.
 
     Variances are over receptive fields, pixel by pixel, with only pixels inside their pictures, averaged over rings of
-    4 px up to the inscribed circle. Random receptive fields are drawn from the same layer. Every receptive field is first
-    turned to grey levels of mean 0 and standard deviation 1 over its pixels: light and colour that neighbours share all
-    over would else count as agreement everywhere, however little of their shapes is in the same place.
+    4 px up to the inscribed circle and over colour channels. Random receptive fields are drawn from the same layer.
     """
     size = index.field(layer).size
     n_patches = index.n_patches(layer)
@@ -199,13 +205,9 @@ def study(
 def _variance(
     crops: UInt8[np.ndarray, "n size size 3"], valid: Bool[np.ndarray, "n size size"]
 ) -> Float[np.ndarray, "size size"]:
-    """Unbiased variance over crops, in standardised grey levels, of each pixel; NaN where fewer than two crops have it."""
-    values = images.grey(crops)
-    n_pixels = np.maximum(valid.sum(axis=(1, 2), keepdims=True), 1)
-    values -= np.sum(values, axis=(1, 2), where=valid, keepdims=True) / n_pixels
-    contrast = np.sqrt(np.sum(values**2, axis=(1, 2), where=valid, keepdims=True) / n_pixels)
-    values /= np.maximum(contrast, 1)
-    count = valid.sum(axis=0)
-    mean = np.sum(values, axis=0, where=valid) / np.maximum(count, 1)
-    squares = np.sum((values - mean) ** 2, axis=0, where=valid)
-    return np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)
+    """Unbiased variance over crops of each pixel, averaged over channels; NaN where fewer than two crops have it."""
+    count = valid.sum(axis=0)[..., None]
+    values = crops.astype(np.float32)
+    mean = values.sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
+    squares = np.where(valid[..., None], (values - mean.astype(np.float32)) ** 2, 0).sum(axis=0, dtype=np.float64)
+    return np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan).mean(axis=-1)

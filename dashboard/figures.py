@@ -197,7 +197,7 @@ def agreement_profile(profiles: Mapping[str, Agreement], layers: Sequence[str], 
         if np.isfinite(radius):
             figure.add_scatter(
                 x=[radius],
-                y=[profile.agreement[0] / 2],
+                y=[profile.half],
                 name=f"{layer}: effective radius",
                 mode="markers",
                 marker={"color": colour, "size": 11, "line": {"color": "white", "width": 1.5}},

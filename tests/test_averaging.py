@@ -51,10 +51,17 @@ def test_contrast_of_one_colour_does_not_blow_up():
     assert len(np.unique(picture)) == 1
 
 
-def test_half_radius_is_where_the_profile_crosses_half_its_first_value():
+def test_a_profile_crosses_a_level_between_its_rings():
     radii = np.array([2.0, 6.0, 10.0, 14.0])
-    assert averaging.half_radius(radii, np.array([0.8, 0.6, 0.2, 0.1])) == pytest.approx(8.0)
-    assert averaging.half_radius(radii, np.array([0.8, 0.7, 0.6, 0.5])) == np.inf
+    assert averaging.crossing(radii, np.array([0.8, 0.6, 0.2, 0.1]), 0.4) == pytest.approx(8.0)
+    assert averaging.crossing(radii, np.array([0.8, 0.7, 0.6, 0.5]), 0.4) == np.inf
+
+
+def test_agreement_that_does_not_fall_has_no_radius_and_none_at_the_centre_is_not_a_number():
+    radii = np.array([2.0, 6.0, 10.0])
+    assert averaging.Agreement(radii, np.array([0.5, 0.5, 0.45]), 25).effective_radius_px == np.inf
+    assert np.isnan(averaging.Agreement(radii, np.array([0.05, 0.5, 0.0]), 25).effective_radius_px)
+    assert averaging.Agreement(radii, np.array([0.6, 0.4, 0.2]), 25).effective_radius_px == pytest.approx(6.0)
 
 
 DISC_PX = 21
@@ -102,12 +109,18 @@ def test_identical_neighbours_agree_everywhere(discs):
     assert profile.effective_radius_px == np.inf
 
 
-def test_light_that_neighbours_share_is_no_agreement(alexnet, tmp_path):
+def test_light_that_neighbours_share_leaves_the_radius_as_it_is(alexnet, tmp_path):
     rng = np.random.default_rng(2)
-    noise = [rng.integers(0, 100, (150, 150, 3), dtype=np.uint8) for _ in range(60)]
-    photos = [ArrayPhoto(str(n), picture + np.uint8(150 * (n < 30))) for n, picture in enumerate(noise)]
+    y, x = np.mgrid[0:200, 0:200]
+    disc = (np.hypot(x - 95, y - 95) < DISC_PX)[..., None]
+    texture = rng.integers(0, 100, (200, 200, 3), dtype=np.uint8)
+    noise = [rng.integers(0, 100, (200, 200, 3), dtype=np.uint8) for _ in range(80)]
+    bright = [np.where(disc, texture, picture) + np.uint8(150) for picture in noise[:40]]
+    photos = [ArrayPhoto(str(n), picture) for n, picture in enumerate([*bright, *noise[40:]])]
     index = indexes.build(photos, tmp_path / "it", backbone=alexnet, layers=("conv3",))
-    n_bright = index.n_patches("conv3") // 2
-    ids = rng.choice(n_bright, 200, replace=False)
+    per_photo = index.n_patches("conv3") // 80
+    cells = index.locate("conv3", np.arange(per_photo))
+    ids = np.arange(40) * per_photo + int(np.flatnonzero((cells.rows == 5) & (cells.columns == 5))[0])
     profile = averaging.agreement(ids, "conv3", index=index, rng=rng)
-    assert abs(profile.agreement).max() < 0.1
+    assert profile.agreement[-1] > 0.5
+    assert profile.effective_radius_px == pytest.approx(DISC_PX, abs=2)

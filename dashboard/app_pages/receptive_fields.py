@@ -35,9 +35,9 @@ another than receptive fields drawn at random do:
 
 $$ \\text{agreement}(r) = 1 - \\frac{\\text{variance of neighbours at } r}{\\text{variance of random fields at } r} $$
 
-1 means they all show the same there, 0 that they have nothing in common. Receptive fields are compared as grey levels
-of mean 0 and standard deviation 1: light and colour shared all over are not agreement about where things are. The
-effective radius is where agreement has fallen to half its value at the centre.
+1 means they all show the same there, 0 that they have nothing in common. What neighbours share all over, such as light and
+colour, tells nothing of where things are; so the effective radius is where agreement has lost half of what it loses between
+the centre and the rim. Agreement that falls evenly would give half the distance to the rim.
 """
 
 
