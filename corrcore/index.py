@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -138,8 +138,10 @@ class PatchIndex:
         """Size on disk."""
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
-    def n_patches(self, layer: str) -> int:
-        return int(self._first_row[self._known(layer)][-1])
+    def n_patches(self, layer: str, *, exclude: Collection[int] = ()) -> int:
+        """Patches of a layer, without those of the photos in `exclude`: the most neighbours a search can find."""
+        rows = np.diff(self._first_row[self._known(layer)])
+        return int(rows[~np.isin(self.photo_of, list(exclude))].sum())
 
     def field(self, layer: str) -> ReceptiveField:
         return ReceptiveField(**self.manifest["fields"][self._known(layer)])

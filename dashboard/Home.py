@@ -4,9 +4,6 @@ from pathlib import Path
 
 import streamlit as st
 
-# A file of ours: icons by name are fetched from the network.
-st.set_page_config(page_title="corrcore", page_icon=Path(__file__).with_name("icon.png"), layout="wide")
-
 page = st.navigation(
     [
         st.Page(
@@ -37,4 +34,6 @@ page = st.navigation(
     ],
     position="top",
 )
+# A file of ours: icons by name are fetched from the network.
+st.set_page_config(page_title=f"{page.title} · corrcore", page_icon=Path(__file__).with_name("icon.png"), layout="wide")
 page.run()

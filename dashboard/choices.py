@@ -1,7 +1,7 @@
 """What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,11 +69,21 @@ def pixel_of(image: np.ndarray, within: Box | None = None, *, start: tuple[int, 
     return start or ((box.left + box.right) // 2, (box.top + box.bottom) // 2)
 
 
+def check_link(name: str, allowed: Collection[str]) -> None:
+    """Says so where a link asks for what a widget bound to the URL does not offer, before the widget drops it."""
+    asked = [value for value in st.query_params.get_all(name) if value not in allowed]
+    if asked:
+        st.warning(
+            f"This link asks for {name} {layout.plain(', '.join(asked)[:64])}, which there is not here; it is left out.",
+            icon=":material/link_off:",
+        )
+
+
 def python_index(index: PatchIndex) -> str:
     """How the chosen index is opened in Python."""
     if index.name.startswith("samples-"):
         return "indexes.samples(backbone)"
-    return f"indexes.PatchIndex({str(index.folder)!r})"
+    return f'indexes.PatchIndex(indexes.default_root() / "{index.name}")'
 
 
 def choose_index() -> PatchIndex:
@@ -159,7 +169,7 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
     current = numbers.index(chosen) // PER_SHEET + 1 if chosen in numbers else 1
     sheet = current
     if n_sheets > 1:
-        sheet = st.number_input(f"Page of {n_sheets}", 1, n_sheets, current, key=f"photo_sheet {index.digest} {find}")
+        sheet = st.number_input(f"Page, of {n_sheets}", 1, n_sheets, current, key=f"photo_sheet {index.digest} {find}")
     shown = tuple(numbers[(sheet - 1) * PER_SHEET : sheet * PER_SHEET])
 
     def pick(number: int) -> None:

@@ -42,17 +42,20 @@ def outlined(image: np.ndarray, boxes: Sequence[tuple[Box, str]]) -> np.ndarray:
 def neighbour_view(picture: np.ndarray, field: Box, patch: Box, *, margin: int = 24) -> np.ndarray:
     """A patch (yellow) inside its receptive field (black) inside a square part of its source picture.
 
-    The part is the receptive field and a margin around it, moved inside the picture as far as that goes; beyond the
-    picture it is grey. All views of one layer have one size.
+    The patch is in the middle, and what lies beyond the picture is grey: all views of one layer can be compared at a
+    glance.
     """
     side = field.width + 2 * margin
-    height, width = picture.shape[:2]
-    left = int(np.clip(field.left - margin, min(0, width - side), max(0, width - side)))
-    top = int(np.clip(field.top - margin, min(0, height - side), max(0, height - side)))
+    part = Box(field.left - margin, field.top - margin, field.left - margin + side, field.top - margin + side)
     view = np.full((side, side, 3), 128, np.uint8)
-    inside = Box(left, top, left + side, top + side).clip((width, height))
-    view[inside.top - top : inside.bottom - top, inside.left - left : inside.right - left] = crop(picture, inside)
-    moved = [Box(box.left - left, box.top - top, box.right - left, box.bottom - top) for box in (field, patch)]
+    inside = part.clip((picture.shape[1], picture.shape[0]))
+    view[inside.top - part.top : inside.bottom - part.top, inside.left - part.left : inside.right - part.left] = crop(
+        picture, inside
+    )
+    moved = [
+        Box(box.left - part.left, box.top - part.top, box.right - part.left, box.bottom - part.top)
+        for box in (field, patch)
+    ]
     return outlined(view, [(moved[0], BLACK), (moved[1], YELLOW)])
 
 
@@ -205,5 +208,6 @@ def agreement_profile(profiles: Mapping[str, Agreement], layers: Sequence[str], 
             )
     figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_xaxes(title="distance from the receptive-field centre (px)", rangemode="tozero")
-    figure.update_yaxes(title="agreement")
+    lowest = min((float(profile.agreement.min()) for profile in profiles.values()), default=0)
+    figure.update_yaxes(title="agreement", range=[min(-0.05, lowest - 0.05), 1.05])
     return _styled(figure, height=height)

@@ -19,6 +19,14 @@ def header(sentence: str, look_for: str = "") -> None:
         st.markdown(look_for)
 
 
+def two_a_row() -> None:
+    """Lets the columns of the container with this key stand two a row on a phone, where Streamlit would stack them."""
+    st.html(
+        "<style>@media (max-width: 640px) {.st-key-two-a-row [data-testid=stColumn]"
+        "{min-width: calc(50% - 1rem); flex: 1 1 calc(50% - 1rem)}}</style>"
+    )
+
+
 def how_computed(text: str, parameters: Mapping[str, object]) -> None:
     """Folded: how the result comes about, in three sentences and a formula, and the parameters in force."""
     with st.expander("How this is computed", icon=":material/function:"):

@@ -105,7 +105,7 @@ def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[s
                 seed.descriptors[layer],
                 layer,
                 index=index,
-                ks=ks_of(index, layer),
+                ks=ks_of(index, layer, seed.same),
                 exclude=seed.same,
                 seed=SEED,
                 results=results,
@@ -117,9 +117,10 @@ def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[s
     return resources.submit_view(work, "Averaging receptive fields", key)
 
 
-def ks_of(index: PatchIndex, layer: str) -> tuple[int, ...]:
-    """The k of Figure 2 that a small index can serve."""
-    return tuple(k for k in KS if k <= index.n_patches(layer) // 2)
+def ks_of(index: PatchIndex, layer: str, exclude: tuple[int, ...]) -> tuple[int, ...]:
+    """The k of Figure 2, as far as a small index can serve them; if it can none, all that it has."""
+    most = index.n_patches(layer, exclude=exclude)
+    return tuple(k for k in KS if k <= most) or (most,)
 
 
 def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
@@ -191,7 +192,7 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
 def radius_text(radius: float) -> str:
     if np.isnan(radius):
         return "no agreement"
-    return f"{radius:.0f} px" if np.isfinite(radius) else "beyond the field"
+    return f"{radius:.0f} px" if np.isfinite(radius) else "does not fall"
 
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
@@ -280,7 +281,7 @@ backbone = backbones.load("{index.backbone}")
 index = {choices.python_index(index)}
 layer = "{layers[0]}"
 {seed.python}
-found = averaging.average(descriptor, layer, index=index, ks={ks_of(index, layers[0])}, exclude=exclude)
+found = averaging.average(descriptor, layer, index=index, ks={ks_of(index, layers[0], seed.same)}, exclude=exclude)
 pictures = [averaging.expand_contrast(each.mean, each.count) for each in found.averages]
 """
 

@@ -18,6 +18,7 @@ from dashboard.jobs import Job, QueueFull
 RETRIEVED = 50  # neighbours searched at once: any k up to this is drawn without searching again
 SHOWN = 10
 SEED = 0
+SECTIONS = ("Neighbours of the patch", "Compare with the input", "Numbers")
 
 HOW = """
 Every cell of a layer owns the patch, one stride wide, around the centre of its receptive field. Each patch is replaced
@@ -54,7 +55,7 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
                 layer,
                 backbone=backbone,
                 index=index,
-                k=min(RETRIEVED, index.n_patches(layer) // 2),
+                k=retrievable(index, (layer,), chosen.same),
                 exclude=chosen.same,
                 seed=SEED,
                 results=results if chosen.shareable else None,  # nothing of an upload is kept
@@ -64,6 +65,11 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
 
     key = (images.digest(chosen.image), index.digest, layers, chosen.same)
     return resources.submit_view(work, f"Rebuilding {layout.plain(chosen.title)}", key)
+
+
+def retrievable(index: PatchIndex, layers: tuple[str, ...], exclude: tuple[int, ...]) -> int:
+    """The most neighbours that are searched; fewer than usual in a tiny index."""
+    return min(RETRIEVED, *(index.n_patches(layer, exclude=exclude) for layer in layers))
 
 
 def figure(
@@ -104,7 +110,8 @@ def show_grid(
     def click(x: int, y: int) -> None:
         choices.set_url_state("at", f"{x + covered.left},{y + covered.top}")
 
-    places = st.columns(len(columns) + 1, gap="small")
+    layout.two_a_row()
+    places = st.container(key="two-a-row").columns(len(columns) + 1, gap="small")
     grids = {layer: result.retrieval.cells for layer, result in found.items()}
     first = next(iter(grids.values()))
     cell = {layer: cells.nearest(x, y) for layer, cells in grids.items()}
@@ -209,33 +216,46 @@ def show_numbers(
     covered = common(found)
     original = figures.crop(chosen.image, covered)
     whole = Box(0, 0, original.shape[1], original.shape[0])
-    table: dict[str, list[str]] = {"": [column.title for column in columns]}
-    results = [found.get(column.title) for column in columns]
-    table["localisation"] = ["" if r is None else score(r.localisation) for r in results]
-    table["matches"] = ["" if r is None else f"{len(r.localisation.offsets)}" for r in results]
-    table["within 8 px"] = ["" if r is None else share(r.localisation) for r in results]
-    for position, k in enumerate(ks):
-        table[f"similarity, k = {k}"] = [
-            "" if r is None else f"{r.retrieval.similarities[:, :k].mean():.3f}" for r in results
-        ]
-        fidelities = [reconstruction.fidelity(original, column.pictures[position], whole) for column in columns]
-        table[f"PSNR, k = {k} (dB)"] = [f"{each.psnr_db:.1f}" for each in fidelities]
-        table[f"SSIM, k = {k}"] = [f"{each.ssim:.2f}" for each in fidelities]
-    st.dataframe(table, hide_index=True, width="stretch")
+    titles = [column.title for column in columns]
     localised = [result.localisation for result in found.values()]
-    if not any(len(each.offsets) for each in localised):
+    if any(len(each.offsets) for each in localised):
+        show_localisation(localised, list(found))
+    else:
         st.info(
             "This photo has too little structure, or is too small for any receptive field to lie inside it, to measure "
             "localisation; choose a larger photo.",
             icon=":material/straighten:",
         )
-        return
+    st.markdown("**How alike are the pictures?** These reward the right colours, wherever they are: see uniform rf.")
+    table: dict[str, list[str]] = {"": titles}
+    for position, k in enumerate(ks):
+        table[f"similarity, k = {k}"] = [
+            "" if (r := found.get(title)) is None else f"{r.retrieval.similarities[:, :k].mean():.3f}"
+            for title in titles
+        ]
+        fidelities = [reconstruction.fidelity(original, column.pictures[position], whole) for column in columns]
+        table[f"PSNR, k = {k} (dB)"] = [f"{each.psnr_db:.1f}" for each in fidelities]
+        table[f"SSIM, k = {k}"] = [f"{each.ssim:.2f}" for each in fidelities]
+    st.dataframe(table, hide_index=True, width="stretch")
+
+
+def show_localisation(localised: list[Localisation], layers: list[str]) -> None:
     st.markdown(
         "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best. "
         "Score: 0.5 is chance, 1 is perfect. Dotted: places drawn uniformly from the receptive field."
     )
+    st.dataframe(
+        {
+            "": layers,
+            "localisation": [score(each) for each in localised],
+            "within 8 px": [share(each) for each in localised],
+            "patches measured": [str(len(each.offsets)) for each in localised],
+        },
+        hide_index=True,
+        width="stretch",
+    )
     chart, maps = st.columns(2)
-    chart.plotly_chart(figures.match_distances(localised, list(found)), key="distances", config=PLAIN)
+    chart.plotly_chart(figures.match_distances(localised, layers), key="distances", config=PLAIN)
     highest = figures.highest_share(localised)
     with maps:
         for place, each in zip(st.columns(len(localised)), localised, strict=True):
@@ -311,8 +331,10 @@ backbone = backbones.load("{index.backbone}")
 index = {choices.python_index(index)}
 {chosen.python}
 image = images.resize(image, longer_side={max(chosen.image.shape)})
-retrieval = reconstruction.retrieve(image, "{layers[-1]}", backbone=backbone, index=index, k={k}, exclude={chosen.same})
-picture = reconstruction.rebuild(retrieval, index, k={k})
+pictures = {{}}
+for layer in {list(layers)}:
+    found = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k={k}, exclude={chosen.same})
+    pictures[layer] = reconstruction.rebuild(found, index, k={k})
 """
 
 
@@ -323,20 +345,24 @@ def page() -> None:
         "stay in place (eyes, edges, rims) although the receptive fields are many patches wide; deeper layers get "
         "more semantic and less literal.",
     )
+    choices.check_link("k", [str(k) for k in range(2, RETRIEVED + 1)])
     side, main = st.columns([1, 3], gap="medium")
     with side:
         index = choices.choose_index()
+        choices.check_link("layers", index.layers)
+        layers = st.pills(
+            "Layers", index.layers, selection_mode="multi", default=index.layers, key="layers", bind="query-params"
+        )
+    layers = tuple(layer for layer in index.layers if layer in layers)
     with main:
         chosen = choices.choose_photo(index)
-    left, right = st.columns([1, 3], gap="medium")
-    layers = left.pills(
-        "Layers", index.layers, selection_mode="multi", default=index.layers, key="layers", bind="query-params"
-    )
-    k = right.slider("k, neighbours averaged in the second row", 2, RETRIEVED, 5, key="k", bind="query-params")
+        k = st.slider("k, neighbours averaged in the second row", 2, RETRIEVED, 5, key="k", bind="query-params")
     if not layers:
         st.info("Choose at least one layer.", icon=":material/layers:")
         st.stop()
-    layers = tuple(layer for layer in index.layers if layer in layers)
+    if (most := retrievable(index, layers, chosen.same)) < k:
+        st.warning(f"{index.name} has {most} patches besides this photo's own; choose a larger index.")
+        st.stop()
     ks = (1, k)
     try:
         job = submit(chosen, index, layers)
@@ -344,18 +370,30 @@ def page() -> None:
         st.warning(str(error), icon=":material/hourglass:")
         st.stop()
     job.wait(1.0)
-    layout.job_panel(job, again=resources.forget_view)
     found = job.result
     if found is None:
+        photo, panel = st.columns([1, 4], gap="small")
+        photo.markdown("**input**")
+        photo.image(images.encode(chosen.image, format="JPEG"), width="stretch")
+        with panel:
+            layout.job_panel(job, again=resources.forget_view)
         st.stop()
     columns = figure(chosen, index, found, ks)
     show_grid(chosen, found, columns, ks)
-    neighbours, comparison, numbers = st.tabs(["Neighbours of the patch", "Compare with the input", "Numbers"])
-    with neighbours:
+    section = st.segmented_control(
+        "Look closer",
+        SECTIONS,
+        default=SECTIONS[0],
+        key="section",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if section == SECTIONS[0]:
         show_neighbours(chosen, index, found, k)
-    with comparison:
+    elif section == SECTIONS[1]:
         show_comparison(chosen, found, columns, ks)
-    with numbers:
+    else:
         show_numbers(chosen, found, columns, ks)
     layout.how_computed(
         HOW,

@@ -139,6 +139,12 @@ def test_a_link_to_an_index_that_is_not_here_says_so(open_page):
     assert "needs the index gone" in at.warning[0].value
 
 
+@pytest.mark.parametrize(("name", "value"), [("k", "999"), ("layers", "conv99")])
+def test_a_link_that_asks_for_what_is_not_offered_says_so(open_page, name, value):
+    at = open_page("reconstruction", **{name: value})
+    assert f"asks for {name} {value}, which there is not here" in at.warning[0].value
+
+
 def test_a_very_wide_photo_is_rebuilt(at):
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 1800, 3), dtype=np.uint8)).save(file, "PNG")
@@ -188,6 +194,8 @@ def test_an_upload_smaller_than_one_cell_gets_one_sentence(at):
 
 
 def test_comparison_shows_the_chosen_picture(at):
+    at.segmented_control(key="section").set_value("Compare with the input")
+    at.run()
     at.segmented_control(key="compare_layer").set_value("conv3")
     at.segmented_control(key="compare_k").set_value(1)
     settled(at.run())
@@ -196,16 +204,22 @@ def test_comparison_shows_the_chosen_picture(at):
 
 
 def test_numbers_are_those_of_the_package(at):
-    table = at.dataframe[0].value
-    assert list(table.iloc[:, 0]) == list(PICTURES)
+    at.segmented_control(key="section").set_value("Numbers")
+    settled(at.run())
+    localised, alike = (table.value for table in at.dataframe)
+    assert list(localised.iloc[:, 0]) == list(PICTURES[1:])
+    assert list(alike.iloc[:, 0]) == list(PICTURES)
     backbone = backbones.load("alexnet")
     index = indexes.samples(backbone)
     image = samples()["chelsea"].load()
     same = (index.photos.index("chelsea"),)
     for row, layer in enumerate(PICTURES[1:], start=1):
         found = reconstruction.reconstruct(image, layer, backbone=backbone, index=index, k=50, exclude=same)
-        assert table["localisation"][row] == f"{found.localisation.score:.2f} ± {found.localisation.score_error:.2f}"
-        assert table["similarity, k = 5"][row] == f"{found.retrieval.similarities[:, :5].mean():.3f}"
+        assert (
+            localised["localisation"][row - 1]
+            == f"{found.localisation.score:.2f} ± {found.localisation.score_error:.2f}"
+        )
+        assert alike["similarity, k = 5"][row] == f"{found.retrieval.similarities[:, :5].mean():.3f}"
 
 
 def test_cancelled_work_stays_cancelled_until_it_is_asked_for_again(open_page, monkeypatch):
