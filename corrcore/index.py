@@ -249,13 +249,15 @@ class PatchIndex:
         mirrored = self.mirrored[cells.pictures]
         left = np.where(mirrored, width[:, 0] - x[:, -1] - 1, x[:, 0])
         starts = (self._first_pixel[cells.pictures] + left)[:, None] + np.clip(y, 0, height - 1) * width
+        whole = valid.all(axis=(1, 2))
         crops = np.empty((len(ids), side, side, 3), np.uint8)
         step = max(1, CROP_PIXELS // side**2)
         for begin in range(0, len(ids), step):
             part = slice(begin, begin + step)
             crops[part] = self._runs(starts[part], side)
-            crops[part][mirrored[part]] = crops[part][mirrored[part], :, ::-1]
-            crops[part] *= valid[part, ..., None]
+            turned, cut = begin + np.flatnonzero(mirrored[part]), begin + np.flatnonzero(~whole[part])
+            crops[turned] = crops[turned, :, ::-1]
+            crops[cut] *= valid[cut, ..., None]
         return crops, valid
 
     def _runs(self, starts: Int[np.ndarray, "n rows"], length: int) -> UInt8[np.ndarray, "n rows length 3"]:

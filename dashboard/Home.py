@@ -4,6 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
+# A file of ours, and before the navigation: icons by name are fetched from the network.
+st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
+
 page = st.navigation(
     [
         st.Page(
@@ -34,6 +37,5 @@ page = st.navigation(
     ],
     position="top",
 )
-# A file of ours: icons by name are fetched from the network.
-st.set_page_config(page_title=f"{page.title} · corrcore", page_icon=Path(__file__).with_name("icon.png"), layout="wide")
+st.set_page_config(page_title=f"{page.title} · corrcore")
 page.run()

@@ -23,7 +23,7 @@ def two_a_row() -> None:
     """Lets the columns of the container with this key stand two a row on a phone, where Streamlit would stack them."""
     st.html(
         "<style>@media (max-width: 640px) {.st-key-two-a-row [data-testid=stColumn]"
-        "{min-width: calc(50% - 1rem); flex: 1 1 calc(50% - 1rem)}}</style>"
+        "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)}}</style>"
     )
 
 

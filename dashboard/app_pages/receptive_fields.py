@@ -129,7 +129,7 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
     for layer in layers:
         field = seed.grids[layer].field
         box = field.field_box(*seed.grids[layer].nearest(x, y))
-        outlines.append(Outline(box, figures.colour_of(layer, layers), width=2, label=layer))
+        outlines.append(Outline(box, figures.colour_of(layer, layers), width=2))
     grid = seed.grids[layers[0]]
     patch = grid.field.patch_box(*grid.nearest(x, y))
     outlines.append(Outline(patch, figures.YELLOW, width=2.5))
@@ -155,7 +155,8 @@ def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     for place, (layer, study) in zip(st.columns(len(found), gap="small"), found.items(), strict=True):
         field = index.field(layer)
         with place:
-            st.markdown(f"**{layer}** · {field.size} px")
+            swatch = f"<span style='color: {figures.colour_of(layer, list(found))}'>&#9632;</span>"
+            st.html(f"{swatch} <b>{layer}</b> · {field.size} px")
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
                 border = f" · {fewest} to {most} of them a pixel" if fewest < each.k else ""
