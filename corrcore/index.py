@@ -249,7 +249,7 @@ class PatchIndex:
         mirrored = self.mirrored[cells.pictures]
         left = np.where(mirrored, width[:, 0] - x[:, -1] - 1, x[:, 0])
         starts = (self._first_pixel[cells.pictures] + left)[:, None] + np.clip(y, 0, height - 1) * width
-        whole = valid.all(axis=(1, 2))
+        whole = np.all(valid, axis=(1, 2))
         crops = np.empty((len(ids), side, side, 3), np.uint8)
         step = max(1, CROP_PIXELS // side**2)
         for begin in range(0, len(ids), step):
@@ -420,12 +420,22 @@ def default_root() -> Path:
 
 
 def delete(folder: str | os.PathLike) -> None:
-    """Removes an index, or what there is of it if its build was stopped. Raises IndexNotFoundError if there is none."""
+    """Removes an index, or what there is of it if its build was stopped.
+
+    Raises IndexNotFoundError if there is none, and FileExistsError while it is being built.
+    """
     folder = Path(folder)
     found = [path for path in (folder, folder.with_name(folder.name + ".partial")) if path.exists()]
     if not found:
         msg = f"there is no patch index in {folder}, finished or begun; `corrcore index list` shows those there are."
         raise IndexNotFoundError(msg)
+    if (lock := found[-1] / "lock").exists():
+        with lock.open() as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                msg = f"{folder} is being built now; cancel the build first."
+                raise FileExistsError(msg) from None
     for path in found:
         # Renamed first: half a deletion never looks like an index.
         gone = path.with_name(path.name + ".deleting")

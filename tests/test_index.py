@@ -387,3 +387,13 @@ def test_samples_make_an_index_without_a_download(alexnet, tmp_path):
     assert len(index.photos) >= 5
     assert min(index.n_patches(layer) for layer in ("conv3", "conv4", "conv5")) > 5000
     assert indexes.samples(alexnet, root=tmp_path).digest == index.digest
+
+
+def test_an_index_is_not_deleted_while_it_is_built(small_photos, alexnet, tmp_path):
+    def delete(share: float, text: str) -> None:
+        indexes.delete(tmp_path / "it")
+
+    with pytest.raises(FileExistsError, match="is being built now; cancel the build first"):
+        indexes.build(small_photos[:2], tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=delete)
+    indexes.delete(tmp_path / "it")
+    assert not list(tmp_path.iterdir())

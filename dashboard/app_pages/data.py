@@ -24,7 +24,7 @@ goes on from its last checkpoint, and only a finished index can be chosen.
 
 
 def show_indexes() -> None:
-    rows = []
+    rows, unreadable = [], {}
     for name in resources.index_names():
         try:
             index = resources.open_index(name)
@@ -44,12 +44,44 @@ def show_indexes() -> None:
                 "unreadable": f"{len(index.skipped):,}",
             }
         )
+        if index.skipped:
+            unreadable[name] = index.skipped
     st.dataframe(rows, hide_index=True, width="stretch")
+    for name, skipped in unreadable.items():
+        with st.expander(f"{len(skipped):,} photos left out of {name}", icon=":material/broken_image:"):
+            st.dataframe({"photo": list(skipped), "why": list(skipped.values())}, hide_index=True, width="stretch")
     smallest = resources.open_index(resources.SAMPLES)
     st.caption(
         f"*samples* comes with the app: {len(smallest.photos)} photographs at three scales, mirrored. It shows every "
         "page at work, but good reconstructions need about a million patches: some thousand photos."
     )
+
+
+def delete_form() -> None:
+    """Deletes an index, or what there is of one whose build was stopped."""
+    root = indexes.default_root()
+    finished = [name for name in resources.index_names() if name != resources.SAMPLES]
+    unfinished = [name for name in indexes.list_unfinished(root) if name not in finished]
+    if READ_ONLY or not finished + unfinished:
+        return
+    if unfinished:
+        st.caption(
+            f"Not finished: {', '.join(unfinished)}. **Build** with the same folder, name and settings goes on from there."
+        )
+    with st.popover("Delete an index", icon=":material/delete:"):
+        name = st.selectbox(
+            "Index",
+            finished + unfinished,
+            key="delete_name",
+            format_func=lambda name: name if name in finished else f"{name}, not finished",
+        )
+        if st.button("Delete for good", key="delete", type="primary"):
+            try:
+                indexes.delete(root / name)
+            except OSError as error:
+                st.error(layout.plain(str(error)), icon=":material/error:")
+                return
+            st.rerun()
 
 
 def build_form() -> None:
@@ -124,6 +156,7 @@ def voc_root(path: Path) -> Path:
 def page() -> None:
     layout.header("The photos that are searched", "Every page looks for nearest neighbours in one of these indexes.")
     show_indexes()
+    delete_form()
     build_form()
     layout.how_computed(HOW, {"indexes are kept in": indexes.default_root(), "network": "alexnet"})
     with st.expander("On the command line", icon=":material/terminal:"):

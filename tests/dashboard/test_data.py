@@ -23,9 +23,8 @@ def photos(tmp_path):
 @pytest.fixture
 def at(open_page):
     yield open_page("data")
-    for name in indexes.list_indexes(indexes.default_root()):
-        if name == "mine":
-            shutil.rmtree(indexes.default_root() / name)
+    for name in ("mine", "mine.partial"):
+        shutil.rmtree(indexes.default_root() / name, ignore_errors=True)
 
 
 def build(at, folder, name, *, mirror=False, hold_out=0):
@@ -80,3 +79,29 @@ def test_a_shared_server_offers_no_building(open_page, monkeypatch):
     at = open_page("data")
     assert not [button for button in at.button if button.key == "build"]
     assert "shared" in at.info[0].value
+
+
+def test_photos_left_out_are_listed_with_the_reason(at, photos):
+    build(at, photos, "mine")
+    table = at.run().dataframe[1].value
+    assert list(table["photo"]) == ["broken.jpg"]
+    assert "broken.jpg" in table["why"][0]
+
+
+def test_an_index_can_be_deleted(at, photos):
+    build(at, photos, "mine")
+    at.run()
+    at.selectbox(key="delete_name").set_value("mine")
+    at.button(key="delete").click()
+    at.run()
+    assert list(at.dataframe[0].value["name"]) == ["samples"]
+    assert not (indexes.default_root() / "mine").exists()
+
+
+def test_a_build_that_was_stopped_is_named_and_can_be_deleted(at):
+    (indexes.default_root() / "mine.partial").mkdir()
+    at.run()
+    assert any("Not finished: mine" in caption.value for caption in at.caption)
+    at.button(key="delete").click()
+    at.run()
+    assert not (indexes.default_root() / "mine.partial").exists()
