@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -216,6 +217,7 @@ def _show_cache(options: argparse.Namespace) -> None:
 def _clear_cache(_: argparse.Namespace) -> None:
     with cache.Cache() as store:
         store.clear()
+    shutil.rmtree(cache.default_folder() / "experiments", ignore_errors=True)
     print("all results are forgotten; indexes stay.")
 
 

@@ -66,7 +66,8 @@ def average(
         crops, valid = index.cut_fields(layer, ids[done:k])
         total = total + crops.sum(axis=0, dtype=np.int64)
         count = count + valid.sum(axis=0)
-        averages.append(FieldAverage(k, total / np.maximum(count, 1)[..., None], count))
+        mean = (total / np.maximum(count, 1)[..., None]).astype(np.float32)
+        averages.append(FieldAverage(k, mean, count))
         done = k
     return Averages(layer, ids, similarities, tuple(averages))
 
@@ -189,7 +190,7 @@ def study(
         profile = agreement(averages.ids[:profile_k], layer, index=index, rng=np.random.default_rng(seed))
         if results is not None:
             arrays = {"ids": averages.ids, "similarities": averages.similarities}
-            arrays |= {f"mean_{each.k}": each.mean.astype(np.float32) for each in averages.averages}
+            arrays |= {f"mean_{each.k}": each.mean for each in averages.averages}
             arrays |= {f"count_{each.k}": each.count for each in averages.averages}
             arrays |= {"radii_px": profile.radii_px, "agreement": profile.agreement}
             results.put(key, arrays, {})

@@ -173,7 +173,7 @@ class Backbone:
     """A network with its weights, on a device. Made by `load`.
 
     `digest` names what makes the layers' descriptors: weights, up to the last grid, and preprocessing. Results are
-    cached under it. Safe to use from several threads, which take turns.
+    cached under it. Safe to use from several threads.
     """
 
     def __init__(
@@ -202,9 +202,15 @@ class Backbone:
         )
         self._model = model
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
-        self.layers = tuple(name for name, node in architecture.layers.items() if node in chains)
         self.vectors = tuple(name for name, node in architecture.vectors.items() if node in chains)
-        self._chains = {name: chain for name in self.layers if (chain := chains[architecture.layers[name]]) is not None}
+        self._chains = {name: chain for name, node in architecture.layers.items() if (chain := chains.get(node))}
+        self.layers = tuple(self._chains)
+        if not self.layers:
+            msg = (
+                f"weights must be those of {self.name} under torchvision's names, such as {next(iter(model.state_dict()))}; "
+                f"got {', '.join(list(weights)[:3]) or 'none'}."
+            )
+            raise ValueError(msg)
         scale = 1 / (255 * torch.tensor(architecture.std))
         shift = -torch.tensor(architecture.mean) / torch.tensor(architecture.std)
         self._scale, self._shift = (value.to(self.device, dtype).view(1, 3, 1, 1) for value in (scale, shift))
@@ -330,7 +336,8 @@ def load(
     architecture = ARCHITECTURES[name]
     if isinstance(weights, (str, os.PathLike)):
         weights = load_file(weights)
-    return Backbone(architecture, weights or _find_weights(architecture), device=device, dtype=dtype)
+    weights = _find_weights(architecture) if weights is None else weights
+    return Backbone(architecture, weights, device=device, dtype=dtype)
 
 
 def _checkpoint(architecture: Architecture) -> Path:
@@ -385,6 +392,9 @@ def _window(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> Window:
     if isinstance(module.padding, str):
         msg = f"padding must be given in pixels, not as {module.padding!r}."
         raise TypeError(msg)
+    if getattr(module, "ceil_mode", False):
+        msg = "windows must not be rounded up (ceil_mode): the last one would leave its input."
+        raise ValueError(msg)
     return Window(
         size=_one(module.kernel_size),
         stride=_one(module.stride),

@@ -52,11 +52,12 @@ def localisation(
 
     def measure(photo: Photo) -> dict[str, Any]:
         image = photo.load()
+        same = index.photos_like(image)
         if max(image.shape[:2]) > LONGER_SIDE_PX:
             image = images.resize(image, longer_side=LONGER_SIDE_PX)
         record: dict[str, Any] = {}
         for layer in layers:
-            retrieval = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=1)
+            retrieval = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=1, exclude=same)
             rng = np.random.default_rng([seed, *photo.name.encode()])
             found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=max_cells)
             rebuilt = reconstruction.rebuild(retrieval, index, k=1)
@@ -84,7 +85,7 @@ def effective_radius(
     """The effective radius of each layer (`averaging.agreement`), over random seed descriptors of the index.
 
     A seed's own photo is left out of its neighbours, whose agreement would else be that of copies. The summary has
-    medians with 95 % bootstrap intervals: a radius beyond the receptive field counts as infinite, and seeds whose
+    medians with 95 % bootstrap intervals: a radius counts as infinite where agreement does not fall, and seeds whose
     neighbours do not agree at the centre have none (`samples` counts the others).
     """
     layers = tuple(layers or index.layers)

@@ -15,14 +15,16 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -37,6 +39,8 @@ from corrcore.geometry import CellGrid, ReceptiveField
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
 
 FORMAT = 2
+SAMPLES = "samples"  # what names of indexes begin with that are not the user's
+DELETING = ".deleting"
 LONGER_SIDE_PX = 500  # PASCAL VOC's
 CHECKPOINT_EVERY = 32  # photos between two points to which a killed build returns
 SAMPLE_SCALES = (1.0, 0.7, 0.5)
@@ -122,6 +126,7 @@ class PatchIndex:
             layer: np.concatenate([[0], np.cumsum(grid.prod(axis=1))]) for layer, grid in self._grids.items()
         }
         self._tables: dict[str, DescriptorTable] = {}
+        self._tables_lock = threading.Lock()
 
     @cached_property
     def _entries(self) -> list[dict[str, Any]]:
@@ -147,9 +152,21 @@ class PatchIndex:
         return ReceptiveField(**self.manifest["fields"][self._known(layer)])
 
     def photos_like(self, image: Image) -> list[int]:
-        """The photos that have exactly these pixels: what an image must not be rebuilt from."""
+        """The photos with exactly these pixels, as they were or as shrunk to `longer_side`.
+
+        That is what an image must not be rebuilt from.
+        """
         digest = images.digest(image)
-        return [number for number, entry in enumerate(self._entries) if entry["digest"] == digest]
+        return [number for number, entry in enumerate(self._entries) if digest in entry["digests"]]
+
+    def check_made_by(self, backbone: Backbone) -> None:
+        """Raises ValueError unless the network is the one that described the photos."""
+        if self.backbone_digest != backbone.digest:
+            msg = (
+                f"index {self.name} was made by {self.backbone} with weights {self.backbone_digest[:8]}; "
+                f"got {backbone.name} with {backbone.digest[:8]}. Choose that network, or build the index again."
+            )
+            raise ValueError(msg)
 
     def photo(self, number: int) -> Image:
         """A photo's pixels as they were indexed at its largest scale."""
@@ -277,19 +294,20 @@ class PatchIndex:
         return self._map("pixels.u8", np.uint8, (self._n_pixels, 3))
 
     def _table(self, layer: str) -> DescriptorTable:
-        if layer not in self._tables:
-            rows, channels = self.n_patches(layer), self.manifest["channels"][layer]
-            table = DescriptorTable(
-                self._map(f"{layer}.f16", np.float16, (rows, channels)),
-                self._map(f"{layer}.i8", np.int8, (rows, channels)),
-                self._map(f"{layer}.f32", np.float32, (rows,)),
-            )
-            self._tables[layer] = table.to(self.device)
-        return self._tables[layer]
+        with self._tables_lock:
+            if layer not in self._tables:
+                rows, channels = self.n_patches(layer), self.manifest["channels"][layer]
+                table = DescriptorTable(
+                    self._map(f"{layer}.f16", np.float16, (rows, channels)),
+                    self._map(f"{layer}.i8", np.int8, (rows, channels)),
+                    self._map(f"{layer}.f32", np.float32, (rows,)),
+                )
+                self._tables[layer] = table.to(self.device)
+            return self._tables[layer]
 
     def _release(self, *, keep: str) -> None:
         """Searching one layer lets go of the others' pages: memory stays that of the largest layer."""
-        for layer, table in self._tables.items():
+        for layer, table in list(self._tables.items()):
             if layer != keep:
                 table.release()
 
@@ -391,7 +409,7 @@ def build(
         writer.finish(manifest)
         partial.rename(folder)  # while the lock is held: nobody else begins in between
         _sync_folder(folder.parent)
-    return PatchIndex(folder)
+    return PatchIndex(folder, device=backbone.device)
 
 
 def samples(
@@ -402,7 +420,7 @@ def samples(
     Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures.
     """
     content = _digest(json.dumps([FORMAT, backbone.digest, SAMPLE_SCALES, LONGER_SIDE_PX]))[:12]
-    folder = Path(root or default_root()) / f"samples-{backbone.name}-{content}"
+    folder = Path(root or default_root()) / f"{SAMPLES}-{backbone.name}-{content}"
     if not folder.exists():
         try:
             photos = list(one_of_each_scene().values())
@@ -411,7 +429,7 @@ def samples(
             waiting = time.monotonic()
             while not folder.exists() and time.monotonic() - waiting < 60:
                 time.sleep(0.1)
-    return PatchIndex(folder)
+    return PatchIndex(folder, device=backbone.device)
 
 
 def default_root() -> Path:
@@ -429,18 +447,20 @@ def delete(folder: str | os.PathLike) -> None:
     if not found:
         msg = f"there is no patch index in {folder}, finished or begun; `corrcore index list` shows those there are."
         raise IndexNotFoundError(msg)
-    if (lock := found[-1] / "lock").exists():
-        with lock.open() as opened:
+    for left in folder.parent.glob(f"{folder.name}.*{DELETING}"):  # by a deletion that was stopped
+        shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as stack:
+        if (lock := found[-1] / "lock").exists():
+            opened = stack.enter_context(lock.open())
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 msg = f"{folder} is being built now; cancel the build first."
                 raise FileExistsError(msg) from None
-    for path in found:
         # Renamed first: half a deletion never looks like an index.
-        gone = path.with_name(path.name + ".deleting")
-        path.rename(gone)
-        shutil.rmtree(gone)
+        gone = [path.rename(path.with_name(f"{folder.name}.{uuid4().hex}{DELETING}")) for path in found]
+    for path in gone:
+        shutil.rmtree(path)
 
 
 def list_indexes(root: str | os.PathLike) -> list[str]:
@@ -458,6 +478,11 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         msg = f"an index's name must be 1 to 64 letters, digits, '-' or '_'; got {name!r}."
         raise ValueError(msg)
+    if name == SAMPLES or name.startswith(f"{SAMPLES}-"):
+        msg = (
+            f"an index's name must not begin with {SAMPLES!r}, which is the photographs' that come along; got {name!r}."
+        )
+        raise ValueError(msg)
     return name
 
 
@@ -465,7 +490,7 @@ def checked_name(name: str) -> str:
 class _Prepared:
     """A decoded photo at each scale, or why it is left out."""
 
-    digest: str = ""
+    digests: tuple[str, ...] = ()
     pictures: tuple[tuple[float, Image], ...] = ()
     reason: str = ""
 
@@ -475,15 +500,16 @@ def _prepare(photo: Photo, scales: Sequence[float], longer_side: int | None) -> 
         image = photo.load()
     except (images.ImageError, OSError) as error:
         return _Prepared(reason=str(error))
-    digest = images.digest(image)
+    digests = [images.digest(image)]
     if longer_side is not None and max(image.shape[:2]) > longer_side:
         image = images.resize(image, longer_side=longer_side)
+        digests.append(images.digest(image))
     height, width = image.shape[:2]
     pictures = []
     for scale in scales:
         size = {"height": max(1, round(height * scale)), "width": max(1, round(width * scale))}
         pictures.append((scale, image if scale == 1 else images.resize_to(image, **size)))
-    return _Prepared(digest, tuple(pictures))
+    return _Prepared(tuple(digests), tuple(pictures))
 
 
 def _describe(
@@ -495,7 +521,7 @@ def _describe(
     if not pictures:
         reason = prepared.reason or f"{name} is smaller than {smallest} x {smallest} px at every scale."
         return {"photo": name, "skipped": reason}, {}
-    entry: dict[str, Any] = {"photo": name, "digest": prepared.digest, "copies": [], "channels": {}}
+    entry: dict[str, Any] = {"photo": name, "digests": list(prepared.digests), "copies": [], "channels": {}}
     entry["grids"] = {layer: [] for layer in layers}
     arrays: dict[str, list[np.ndarray]] = {file: [] for file in _data_files(layers)}
     for scale, image in pictures:
@@ -534,7 +560,7 @@ def _entry_bytes(entry: dict[str, Any], channels: dict[str, int]) -> dict[str, i
 
 def _content(settings: dict[str, Any], entries: list[dict[str, Any]]) -> str:
     """The name of an index's content."""
-    return _digest(json.dumps([FORMAT, settings, [(entry["digest"], entry["check"]) for entry in entries]]))
+    return _digest(json.dumps([FORMAT, settings, entries]))
 
 
 def _digest(text: str) -> str:

@@ -71,12 +71,6 @@ def quantise(
     return codes.cpu().numpy(), scales.cpu().numpy()
 
 
-def warm_up() -> None:
-    """Compiles what a search needs, which takes seconds where it has never been done; later ones load it from disk."""
-    rows = np.zeros((2 * LONGER, 1), np.float16)
-    DescriptorTable(rows, *quantise(rows)).search(torch.zeros(1, 1), 1)
-
-
 class DescriptorTable:
     """Unit descriptors to be searched: float16 rows, and the codes and scales that `quantise` made of them.
 

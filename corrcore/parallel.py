@@ -15,6 +15,8 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_ENTERING = threading.Lock()  # a thread that sets torch's number sets that of all threads that begin after it
+
 
 def run(
     work: Callable[[Item], Result],
@@ -27,9 +29,10 @@ def run(
 
     `n_threads` is torch's own number by default; a result waits for few others, so few are in memory at a time. The
     first exception, of either, ends the run: what has begun is finished, the rest is dropped. Torch's number of threads
-    stays what it was everywhere else.
+    stays what it was everywhere else, save in a thread that asks torch for the first time just while this begins.
     """
-    n_threads = min(n_threads or torch.get_num_threads(), len(items))
+    own = torch.get_num_threads()  # first of all, for a thread's number is set when it asks for the first time
+    n_threads = min(n_threads or own, len(items))
     if n_threads <= 1:
         for item in items:
             then(work(item))
@@ -37,14 +40,17 @@ def run(
     entered = threading.Barrier(n_threads)
 
     def enter() -> None:
-        torch.get_num_threads()  # or else the thread's first computation would set the number anew
+        torch.get_num_threads()
         torch.set_num_threads(1)
         entered.wait(timeout=60)  # none is done before all have begun, so each has a thread of its own
 
     with ThreadPoolExecutor(n_threads) as pool:
-        for task in [pool.submit(enter) for _ in range(n_threads)]:
-            task.result()
-        torch.set_num_threads(torch.get_num_threads())  # as here, and not 1, in threads that other code starts later
+        with _ENTERING:
+            try:
+                for task in [pool.submit(enter) for _ in range(n_threads)]:
+                    task.result()
+            finally:
+                torch.set_num_threads(own)  # and not 1, in threads that other code starts from now on
         pending: deque[Future[Result]] = deque()
         try:
             for item in items:

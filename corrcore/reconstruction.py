@@ -50,16 +50,11 @@ def retrieve(
 ) -> Retrieval:
     """The `k` nearest patches in the index for every cell of an image.
 
-    Photos with exactly the image's pixels are never used, nor are those in `exclude` (numbers of the index's photos),
+    Photos with exactly the image's pixels (`PatchIndex.photos_like`) are never used, nor are those in `exclude` (numbers of the index's photos),
     at any scale, mirrored or not. Raises ValueError where the index was made by another network, lacks the layer, or
     holds fewer than `k` other patches.
     """
-    if index.backbone_digest != backbone.digest:
-        msg = (
-            f"index {index.name} was made by {index.backbone} with weights {index.backbone_digest[:8]}; "
-            f"got {backbone.name} with {backbone.digest[:8]}. Choose that network, or build the index again."
-        )
-        raise ValueError(msg)
+    index.check_made_by(backbone)
     grid = backbone.extract(image, (layer,))[layer]
     found = index.search(layer, grid.flat(), k, exclude={*exclude, *index.photos_like(image)}, progress=progress)
     return Retrieval(layer, grid.cells, np.asarray(found.ids), np.asarray(found.similarities))

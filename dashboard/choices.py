@@ -11,6 +11,7 @@ from corrcore import images
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import Box
 from corrcore.images import ImageError
+from corrcore.index import SAMPLES as SAMPLES_INDEX
 from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
 from dashboard import layout, resources
 from dashboard.components import image_click
@@ -81,7 +82,7 @@ def check_link(name: str, allowed: Collection[str]) -> None:
 
 def python_index(index: PatchIndex) -> str:
     """How the chosen index is opened in Python."""
-    if index.name.startswith("samples-"):
+    if index.name.startswith(f"{SAMPLES_INDEX}-"):
         return "indexes.samples(backbone)"
     return f'indexes.PatchIndex(indexes.default_root() / "{index.name}")'
 
@@ -105,6 +106,7 @@ def choose_index() -> PatchIndex:
     )
     try:
         index = resources.open_index(name)
+        index.check_made_by(resources.network(index.backbone))
     except (IndexNotFoundError, IndexDamagedError, OSError, ValueError) as error:
         st.error(str(error), icon=":material/error:")
         st.stop()

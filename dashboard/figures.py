@@ -84,12 +84,8 @@ def sheet(columns: Sequence[Column], row_titles: Sequence[str], *, gap: int = 8)
         x = left + number * (width + gap)
         draw.text((x + width // 2, top - gap // 2), column.title, "black", font, anchor="ms")
         for row, picture in enumerate(column.pictures):
-            if picture is not None:
-                at = (
-                    x + (width - picture.shape[1]) // 2,
-                    top + row * (height + gap) + (height - picture.shape[0]) // 2,
-                )
-                canvas.paste(Image.fromarray(picture), at)
+            at = (x + (width - picture.shape[1]) // 2, top + row * (height + gap) + (height - picture.shape[0]) // 2)
+            canvas.paste(Image.fromarray(picture), at)
     return np.asarray(canvas)
 
 
@@ -170,7 +166,7 @@ def highest_share(results: Sequence[Localisation]) -> float:
 def _offset_counts(result: Localisation) -> tuple[np.ndarray, np.ndarray]:
     """Matches in squares of 8 px, one centred on the right place."""
     first = (result.lowest + 4) // 8 * 8 - 4
-    edges = np.arange(first, result.highest + 13, 8)
+    edges = np.arange(first, result.highest + 9, 8)
     counts, _, _ = np.histogram2d(result.offsets[:, 1], result.offsets[:, 0], bins=(edges, edges))
     return counts, (edges[:-1] + edges[1:]) / 2
 

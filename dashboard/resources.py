@@ -1,4 +1,4 @@
-"""What all sessions share: every ``st.cache_resource`` and ``st.cache_data``, and nothing else."""
+"""What all sessions share, behind ``st.cache_resource`` and ``st.cache_data``."""
 
 import atexit
 import gc
@@ -14,12 +14,11 @@ from corrcore import index as indexes
 from corrcore.backbones import Backbone
 from corrcore.cache import Cache
 from corrcore.datasets.samples import samples
-from corrcore.index import PatchIndex
+from corrcore.index import SAMPLES, PatchIndex
 from corrcore.reconstruction import Reconstruction
 from dashboard.jobs import Job, Queue
 
 T = TypeVar("T")
-SAMPLES = "samples"  # the name under which the index of samples is offered
 THUMBNAIL_PX = 112
 
 
@@ -29,9 +28,9 @@ def results() -> Cache:
     return Cache()
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
+@st.cache_resource(max_entries=3, show_spinner=False)
 def queue(purpose: str = "views") -> Queue:
-    """The queue for pictures that somebody waits for, or that for "builds", which take minutes. They end with the server."""
+    """The queue for pictures that somebody waits for, or that for what takes minutes. They end with the server."""
     made = Queue(capacity=20 if purpose == "views" else 5)
     atexit.register(made.close)
     return made
@@ -81,23 +80,28 @@ def sample_index() -> PatchIndex:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _opened(name: str, _stamp: int) -> PatchIndex:
+def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew when it was built anew
     return PatchIndex(indexes.default_root() / name)
 
 
 def open_index(name: str) -> PatchIndex:
-    """An index by the name it is offered under; opened anew when it was built anew."""
+    """An index by the name it is offered under."""
     if name == SAMPLES:
         return sample_index()
     manifest = indexes.default_root() / indexes.checked_name(name) / "manifest.json"
     return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
 
 
+def delete_index(name: str) -> None:
+    indexes.delete(indexes.default_root() / name)
+    _opened.clear()  # open files would keep its gigabytes on disk
+
+
 def index_names() -> list[str]:
     """The indexes on offer: the samples', then those built on this machine."""
     return [
         SAMPLES,
-        *(name for name in indexes.list_indexes(indexes.default_root()) if not name.startswith("samples-")),
+        *(name for name in indexes.list_indexes(indexes.default_root()) if not name.startswith(f"{SAMPLES}-")),
     ]
 
 

@@ -4,6 +4,7 @@ import torch
 
 from corrcore import averaging
 from corrcore import index as indexes
+from corrcore.cache import Cache
 from tests.conftest import ArrayPhoto
 
 
@@ -124,3 +125,20 @@ def test_light_that_neighbours_share_leaves_the_radius_as_it_is(alexnet, tmp_pat
     profile = averaging.agreement(ids, "conv3", index=index, rng=rng)
     assert profile.agreement[-1] > 0.5
     assert profile.effective_radius_px == pytest.approx(DISC_PX, abs=2)
+
+
+def test_a_study_from_the_cache_is_the_one_that_was_kept(small_index, tmp_path):
+    descriptor = small_index.descriptors("conv3", np.array([5]))[0]
+    with Cache(tmp_path) as results:
+        fresh, kept = (
+            averaging.study(descriptor, "conv3", index=small_index, ks=(2, 9), profile_k=9, results=results)
+            for _ in range(2)
+        )
+        assert results.statistics().hits == 1
+    for one, other in zip(fresh.averages.averages, kept.averages.averages, strict=True):
+        assert (one.k, one.mean.dtype) == (other.k, other.mean.dtype)
+        np.testing.assert_array_equal(one.mean, other.mean)
+        np.testing.assert_array_equal(one.count, other.count)
+    np.testing.assert_array_equal(fresh.averages.ids, kept.averages.ids)
+    np.testing.assert_array_equal(fresh.agreement.agreement, kept.agreement.agreement)
+    assert fresh.agreement.size_px == kept.agreement.size_px

@@ -263,6 +263,25 @@ def test_threads_may_ask_for_different_layers_at_once():
                 torch.testing.assert_close(grid.descriptors, expected[layer].descriptors)
 
 
+def test_a_network_is_traced_while_others_run():
+    backbone, image = backbones.load("alexnet", device="cpu"), photo(64, 64)
+    expected = backbone.extract(image, ["conv5"])["conv5"].descriptors
+    with ThreadPoolExecutor(4) as pool:
+        made = [pool.submit(backbones.load, "alexnet", device="cpu") for _ in range(12)]
+        ran = [pool.submit(backbone.extract, image, ["conv5"]) for _ in range(60)]
+        assert {task.result().digest for task in made} == {backbone.digest}
+        for task in ran:
+            torch.testing.assert_close(task.result()["conv5"].descriptors, expected)
+
+
+def test_weights_under_other_names_are_refused():
+    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    with pytest.raises(ValueError, match=r"such as features.0.weight; got module.features"):
+        backbones.load("alexnet", weights={f"module.{name}": value for name, value in weights.items()})
+    with pytest.raises(ValueError, match="got none"):
+        backbones.load("alexnet", weights={})
+
+
 def test_embedded_weights_match_their_recorded_digest():
     record = json.loads((backbones.EMBEDDED_WEIGHTS / "alexnet_conv.json").read_text())
     data = (backbones.EMBEDDED_WEIGHTS / record["file"]).read_bytes()

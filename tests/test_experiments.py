@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from corrcore import experiments, images, reconstruction
+from corrcore import averaging, experiments, images, reconstruction
+from corrcore import index as indexes
 from tests.conftest import ArrayPhoto, smooth_noise
 
 
@@ -75,8 +76,28 @@ def test_nothing_to_measure_is_said(alexnet, small_index):
         experiments.localisation([], backbone=alexnet, index=small_index)
 
 
-def test_effective_radius_leaves_the_seeds_photo_out_and_is_valid_json(small_index, tmp_path):
-    out = tmp_path / "radius.json"
+def test_a_large_photo_is_not_rebuilt_from_its_indexed_self(alexnet, tmp_path):
+    large = [ArrayPhoto(str(n), smooth_noise(700, 560, seed=n)) for n in range(2)]
+    index = indexes.build(large, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    assert index.photos_like(large[1].pixels) == index.photos_like(index.photo(1)) == [1]
+    result = experiments.localisation(large[:1], backbone=alexnet, index=index)
+    assert float(result["records"]["0"]["layers"]["conv3"]["psnr_db"]) < 30
+
+
+def test_effective_radius_leaves_the_seeds_photo_out_and_is_valid_json(small_index, tmp_path, monkeypatch):
+    out, asked, average = tmp_path / "radius.json", [], averaging.average
+
+    def watched(descriptor, layer, *, exclude, **options):
+        found = average(descriptor, layer, exclude=exclude, **options)
+        asked.append((exclude, small_index.photo_of[small_index.locate(layer, found.ids).pictures]))
+        return found
+
+    monkeypatch.setattr(averaging, "average", watched)
     result = experiments.effective_radius(4, index=small_index, layers=("conv3",), k=10, out=out)
     assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
     assert set(result["summary"]["conv3"]["effective_radius_px"]) == {"median", "low", "high", "samples"}
+    assert len(asked) == 4
+    for number, (excluded, used) in enumerate(asked):
+        seed = small_index.locate("conv3", np.array([result["records"][str(number)]["layers"]["conv3"]["id"]]))
+        assert excluded == (small_index.photo_of[seed.pictures[0]],)
+        assert excluded[0] not in used

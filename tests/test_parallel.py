@@ -61,3 +61,21 @@ def test_torch_computes_alone_within_each_thread_and_as_before_elsewhere():
         assert elsewhere == [3]
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_caller_that_never_asked_torch_leaves_its_number_alone():
+    before, seen = torch.get_num_threads(), []
+
+    def fresh() -> None:
+        parallel.run(abs, range(6), lambda _: None, n_threads=2)
+        seen.append(torch.get_num_threads())
+
+    try:
+        torch.set_num_threads(3)
+        for work in (fresh, lambda: seen.append(torch.get_num_threads())):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3, 3]

@@ -5,6 +5,7 @@ from safetensors.torch import load_file
 
 from corrcore import backbones, reconstruction
 from corrcore import index as indexes
+from corrcore.cache import Cache
 from corrcore.geometry import Box, CellGrid, ReceptiveField
 from corrcore.reconstruction import Localisation, Retrieval
 from tests.conftest import ArrayPhoto, smooth_noise
@@ -219,3 +220,21 @@ def test_score_is_the_probability_of_being_closer_with_ties_halved():
     found = Localisation("conv3", np.array([[0, 0], [1, 0], [1, 1]]), -1, 1)
     assert found.score == pytest.approx(((8 + 0.5) + (4 + 2) + (0 + 2)) / 27)
     assert found.share_within(1) == (pytest.approx(2 / 3), pytest.approx(5 / 9))
+
+
+def test_a_reconstruction_from_the_cache_is_the_one_that_was_kept(alexnet, small_index, tmp_path):
+    image = smooth_noise(140, 100, seed=99)
+    with Cache(tmp_path) as results:
+        fresh, kept = (
+            reconstruction.reconstruct(image, "conv3", backbone=alexnet, index=small_index, k=4, results=results)
+            for _ in range(2)
+        )
+        assert results.statistics().hits == 1
+    assert fresh.retrieval.cells == kept.retrieval.cells
+    for name in ("ids", "similarities"):
+        np.testing.assert_array_equal(getattr(fresh.retrieval, name), getattr(kept.retrieval, name))
+    np.testing.assert_array_equal(fresh.localisation.offsets, kept.localisation.offsets)
+    assert (fresh.localisation.lowest, fresh.localisation.highest) == (
+        kept.localisation.lowest,
+        kept.localisation.highest,
+    )

@@ -77,7 +77,7 @@ def delete_form() -> None:
         )
         if st.button("Delete for good", key="delete", type="primary"):
             try:
-                indexes.delete(root / name)
+                resources.delete_index(name)
             except OSError as error:
                 st.error(layout.plain(str(error)), icon=":material/error:")
                 return

@@ -197,11 +197,11 @@ def radius_text(radius: float) -> str:
 
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
-    """The effective radius as a property of the layer: its mean over random seeds, computed when asked for."""
+    """The effective radius as a property of the layer: its median over random seeds, computed when asked for."""
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
-    queue = resources.queue()
+    queue = resources.queue("measurements")
     job = queue.find(resources.owner(), key)
     asked = st.button(
         f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished

@@ -23,7 +23,7 @@ SECTIONS = ("Neighbours of the patch", "Compare with the input", "Numbers")
 HOW = """
 Every cell of a layer owns the patch, one stride wide, around the centre of its receptive field. Each patch is replaced
 by the mean of the patches that its *k* most similar descriptors own in other photos (cosine similarity, exact search;
-the photo itself, its copies and its mirror images are left out). *Uniform rf* replaces it by patches drawn uniformly
+the photo itself is left out, at every scale and mirrored). *Uniform rf* replaces it by patches drawn uniformly
 from the 99 x 99 pixels around it in the same photo: what a descriptor without position could at best be expected to do.
 Long, Zhang and Darrell (2014), Section 3, Figure 1.
 
@@ -211,7 +211,11 @@ def show_comparison(
 
 
 def show_numbers(
-    chosen: Chosen, found: dict[str, Reconstruction], columns: list[figures.Column], ks: tuple[int, ...]
+    chosen: Chosen,
+    index: PatchIndex,
+    found: dict[str, Reconstruction],
+    columns: list[figures.Column],
+    ks: tuple[int, ...],
 ) -> None:
     covered = common(found)
     original = figures.crop(chosen.image, covered)
@@ -219,7 +223,7 @@ def show_numbers(
     titles = [column.title for column in columns]
     localised = [result.localisation for result in found.values()]
     if any(len(each.offsets) for each in localised):
-        show_localisation(localised, list(found))
+        show_localisation(localised, index.layers)
     else:
         st.info(
             "This photo has too little structure, or is too small for any receptive field to lie inside it, to measure "
@@ -239,14 +243,14 @@ def show_numbers(
     st.dataframe(table, hide_index=True, width="stretch")
 
 
-def show_localisation(localised: list[Localisation], layers: list[str]) -> None:
+def show_localisation(localised: list[Localisation], layers: tuple[str, ...]) -> None:
     st.markdown(
         "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best. "
         "Score: 0.5 is chance, 1 is perfect. Dotted: places drawn uniformly from the receptive field."
     )
     st.dataframe(
         {
-            "": layers,
+            "": [each.layer for each in localised],
             "localisation": [score(each) for each in localised],
             "within 8 px": [share(each) for each in localised],
             "patches measured": [str(len(each.offsets)) for each in localised],
@@ -394,7 +398,7 @@ def page() -> None:
     elif section == SECTIONS[1]:
         show_comparison(chosen, found, columns, ks)
     else:
-        show_numbers(chosen, found, columns, ks)
+        show_numbers(chosen, index, found, columns, ks)
     layout.how_computed(
         HOW,
         {

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from corrcore import index as indexes
+from dashboard import resources
 
 from .conftest import settled
 
@@ -105,3 +106,15 @@ def test_a_build_that_was_stopped_is_named_and_can_be_deleted(at):
     at.button(key="delete").click()
     at.run()
     assert not (indexes.default_root() / "mine.partial").exists()
+
+
+def test_an_index_built_anew_under_its_name_is_opened_anew(at, photos):
+    build(at, photos, "mine")
+    at.run()
+    assert resources.open_index("mine").photos[0] == "0.png"
+    at.selectbox(key="delete_name").set_value("mine")
+    at.button(key="delete").click()
+    at.run()
+    (photos / "0.png").unlink()
+    build(at, photos, "mine")
+    assert resources.open_index("mine").photos[0] == "1.png"
