@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -65,17 +65,14 @@ def array_files(cache):
 
 def file_of(cache, name):
     """The path of the file that holds a key's result, by the database."""
-    connection = sqlite3.connect(cache.folder / "cache.db")
-    (number,) = connection.execute("SELECT file FROM entry WHERE key = ?", (name,)).fetchone()
-    connection.close()
+    with closing(sqlite3.connect(cache.folder / "cache.db")) as connection:
+        (number,) = connection.execute("SELECT file FROM entry WHERE key = ?", (name,)).fetchone()
     return cache.folder / f"{number:016x}.safetensors"
 
 
 def execute(cache, statement, *parameters):
-    connection = sqlite3.connect(cache.folder / "cache.db")
-    with connection:
+    with closing(sqlite3.connect(cache.folder / "cache.db")) as connection, connection:
         connection.execute(statement, parameters)
-    connection.close()
 
 
 def in_child(work):
@@ -423,9 +420,9 @@ def named_result(name, value, n_items):
 
 def is_unfinished(folder):
     """Whether a dead writer left a file without a row, or a transaction to roll back."""
-    connection = sqlite3.connect(f"file:{folder}/cache.db?mode=ro&immutable=1", uri=True)  # sees it as it lies there
-    (n_rows,) = connection.execute("SELECT count(*) FROM entry").fetchone()
-    connection.close()
+    as_it_lies_there = f"file:{folder}/cache.db?mode=ro&immutable=1"
+    with closing(sqlite3.connect(as_it_lies_there, uri=True)) as connection:
+        (n_rows,) = connection.execute("SELECT count(*) FROM entry").fetchone()
     return len(list(folder.glob("*.safetensors"))) > n_rows or (folder / "cache.db-journal").exists()
 
 

@@ -152,7 +152,7 @@ def test_a_cancelled_build_goes_on_and_ends_the_same(small_index, small_photos, 
 
     watched = [Watched(photo.name, photo.pixels) for photo in small_photos]
     index = indexes.build(watched, tmp_path / "it", **arguments)
-    assert loaded == [photo.name for photo in small_photos[stop_after:]]
+    assert sorted(loaded) == [photo.name for photo in small_photos[stop_after:]]
     assert index.digest == small_index.digest
     assert files_of(index) == files_of(small_index)
 
