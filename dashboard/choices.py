@@ -111,7 +111,11 @@ def choose_index() -> PatchIndex:
         st.error(str(error), icon=":material/error:")
         st.stop()
     patches = index.n_patches(index.layers[0])
-    st.caption(f"{len(index.photos):,} photos, {patches:,} patches of {index.layers[0]}")
+    st.caption(f"{len(index.photos):,} photos, {patches:,} patches a layer")
+    if name == SAMPLES_INDEX:
+        st.caption(
+            "Enough to see how it works, too few for conv4 and conv5 to find good neighbours: build an index on the Data page."
+        )
     return index
 
 
@@ -138,6 +142,8 @@ def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
     known = one_of_each_scene()
     name = reference.removeprefix("sample:")
     if name not in known:
+        if reference.startswith("sample:"):
+            st.warning(f"There is no sample {layout.plain(name[:64])}; here is another.", icon=":material/link_off:")
         name = next(iter(known))
     names = tuple(known)
 

@@ -8,7 +8,7 @@ from corrcore.averaging import expand_contrast
 from dashboard import figures, layout, resources
 
 SAMPLE = "chelsea"
-AT = (188, 96)  # an eye
+AT = (173, 115)  # an eye
 
 
 @st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
@@ -50,7 +50,8 @@ with st.container(border=True):
     for place, picture, title in zip(st.columns(len(rebuilt), gap="small"), rebuilt, ["input", *layers], strict=True):
         place.image(picture, caption=title, width="stretch")
     st.markdown(
-        "Every patch is replaced by those its nearest neighbours in feature space have. Parts stay where they belong."
+        "Every patch is replaced by those its nearest neighbours in feature space have, here in a handful of other photos. With "
+        "a thousand photos to choose from, eyes are rebuilt from other eyes, in place."
     )
     st.page_link("app_pages/reconstruction.py", label="Start here: rebuild a photo", icon=":material/grid_view:")
 
@@ -58,7 +59,10 @@ with st.container(border=True):
     st.subheader("See what one descriptor responds to", anchor=False)
     for place, (title, picture, size) in zip(st.columns(4, gap="small"), averages, strict=True):
         place.image(picture, caption=f"{title}, {size} px", width=round(size * 1.3))
-    st.markdown("The average receptive field of its nearest neighbours: sharp in the middle, blurred outwards.")
+    st.markdown(
+        "The average receptive field of its nearest neighbours: the more photos are searched, the sharper its middle, and "
+        "the more its surroundings blur."
+    )
     st.page_link(
         "app_pages/receptive_fields.py", label="Average receptive fields", icon=":material/center_focus_strong:"
     )

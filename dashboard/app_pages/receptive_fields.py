@@ -180,12 +180,17 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
             {
                 "layer": list(found),
                 "effective radius": [radius_text(study.agreement.effective_radius_px) for study in found.values()],
+                "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
                 "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
                 "stride": [f"{index.field(layer).stride} px" for layer in found],
                 "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
             },
             hide_index=True,
             width="stretch",
+        )
+        st.caption(
+            "Effective radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
+            "the centre, one seed says little."
         )
         show_over_seeds(index, layers)
 

@@ -18,6 +18,7 @@ from dashboard.jobs import Job, QueueFull
 RETRIEVED = 50  # neighbours searched at once: any k up to this is drawn without searching again
 SHOWN = 10
 SEED = 0
+FEWEST = 30  # patches from which localisation is told
 SECTIONS = ("Neighbours of the patch", "Compare with the input", "Numbers")
 
 HOW = """
@@ -195,9 +196,11 @@ def show_comparison(
 ) -> None:
     titles = [column.title for column in columns]
     left, right = st.columns(2)
-    title = left.segmented_control("Picture", titles, default=titles[-1], key="compare_layer", required=True)
+    title = left.segmented_control(
+        "Picture", titles, default=titles[-1], key="compare_layer", bind="query-params", required=True
+    )
     k = right.segmented_control(
-        "k", ks, default=ks[-1], key="compare_k", required=True, format_func=lambda k: f"k = {k}"
+        "k", ks, default=ks[-1], key="compare_k", bind="query-params", required=True, format_func=lambda k: f"k = {k}"
     )
     picture = columns[titles.index(title)].pictures[ks.index(k)]
     compare(
@@ -222,7 +225,7 @@ def show_numbers(
     whole = Box(0, 0, original.shape[1], original.shape[0])
     titles = [column.title for column in columns]
     localised = [result.localisation for result in found.values()]
-    if any(len(each.offsets) for each in localised):
+    if any(len(each.offsets) >= FEWEST for each in localised):
         show_localisation(localised, index.layers)
     else:
         st.info(
@@ -258,6 +261,11 @@ def show_localisation(localised: list[Localisation], layers: tuple[str, ...]) ->
         hide_index=True,
         width="stretch",
     )
+    st.caption(
+        f"Measured are patches whose receptive field lies inside the photo and which have structure to match; below {FEWEST} "
+        "nothing is said."
+    )
+    localised = [each for each in localised if len(each.offsets) >= FEWEST]
     chart, maps = st.columns(2)
     chart.plotly_chart(figures.match_distances(localised, layers), key="distances", config=PLAIN)
     highest = figures.highest_share(localised)
@@ -275,14 +283,14 @@ PLAIN = {"displayModeBar": False}
 
 
 def score(localised: Localisation) -> str:
-    if not np.isfinite(localised.score_error):
-        return "too few cells"
+    if len(localised.offsets) < FEWEST:
+        return "too few patches"
     return f"{localised.score:.2f} ± {localised.score_error:.2f}"
 
 
 def share(localised: Localisation) -> str:
     near, chance = localised.share_within(8)
-    return f"{near:.0%} (chance {chance:.0%})" if np.isfinite(near) and np.isfinite(chance) else "too few cells"
+    return f"{near:.0%} (chance {chance:.0%})" if len(localised.offsets) >= FEWEST else "too few patches"
 
 
 def arrays(
