@@ -215,10 +215,9 @@ def test_numbers_are_those_of_the_package(at):
     same = (index.photos.index("chelsea"),)
     for row, layer in enumerate(PICTURES[1:], start=1):
         found = reconstruction.reconstruct(image, layer, backbone=backbone, index=index, k=50, exclude=same)
-        assert (
-            localised["localisation"][row - 1]
-            == f"{found.localisation.score:.2f} ± {found.localisation.score_error:.2f}"
-        )
+        score = f"{found.localisation.score:.2f} ± {found.localisation.score_error:.2f}"
+        few = len(found.localisation.offsets) < 30
+        assert localised["localisation"][row - 1] == ("too few patches" if few else score)
         assert alike["similarity, k = 5"][row] == f"{found.retrieval.similarities[:, :5].mean():.3f}"
 
 
