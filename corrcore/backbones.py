@@ -24,6 +24,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from corrcore.geometry import FeatureGrid, ReceptiveField, Window
+from corrcore.parallel import default_device
 
 Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
 
@@ -76,7 +77,8 @@ class Architecture:
     """What must be known of a network to ask its layers.
 
     `layers` and `vectors` map the name shown to people to the module whose output it is (with ``_1`` where it is a
-    module's second output, ``_2`` its third): `layers` are grids, `vectors` describe a whole image squeezed to `vector_size` pixels a side (fully connected layers).
+    module's second output, ``_2`` its third): `layers` are grids, `vectors` (fully connected layers) describe a whole
+    image squeezed to `vector_size` pixels a side.
     Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` names a file of ours with the weights of
     all `layers`; `checkpoint` is torchvision's download with everything.
     """
@@ -162,11 +164,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     )
 }
-
-
-def default_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Backbone:

@@ -32,11 +32,12 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch.nn import functional as F
 
 from corrcore import images, parallel
-from corrcore.backbones import Backbone, Image, default_device
+from corrcore.backbones import Backbone, Image
 from corrcore.cache import default_folder
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import CellGrid, ReceptiveField
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
+from corrcore.parallel import default_device
 
 FORMAT = 2
 SAMPLES = "samples"  # what names of indexes begin with that are not the user's

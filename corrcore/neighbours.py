@@ -30,9 +30,9 @@ from typing import Any, no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float, Float16, Float32, Float64, Int, Int8, Int64
-from numba import njit
 
 from corrcore import parallel
+from corrcore.compiled import kernel
 
 MARGIN = np.float32(6 / 12**0.5)  # what rounding may add to a similarity, in units of the two scales
 GROUP = 64  # scores that are compared with a threshold at once
@@ -435,20 +435,8 @@ def _has_fast_int8() -> bool:
     return torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
 
 
-def _kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compiles at the first call, without the interpreter's lock, and keeps the machine code where a folder allows."""
-
-    def compile_later(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return njit(nogil=True, error_model="numpy", cache=True, **options)(function)
-        except RuntimeError:  # neither beside this file nor in the user's cache may anything be written
-            return njit(nogil=True, error_model="numpy", **options)(function)
-
-    return compile_later
-
-
 # sums here are exact, so they may be taken in any order
-@_kernel(fastmath={"reassoc", "nsz", "contract"})
+@kernel(fastmath={"reassoc", "nsz", "contract"})
 @no_type_check
 def _score_pairs(halves, queries, rows, pairs, out):
     """Similarities of the pairs of a query and ``rows[pair]``. Halves are bits, made single precision by hand."""
@@ -463,7 +451,7 @@ def _score_pairs(halves, queries, rows, pairs, out):
         out[pair] = total * 2.0**112  # the two formats' exponents count from 15 and 127
 
 
-@_kernel()
+@kernel()
 @no_type_check
 def _select(keys, nth):
     """Brings the `nth` smallest of different keys to its place, smaller ones before it, and returns it.
@@ -494,7 +482,7 @@ def _select(keys, nth):
     return keys[nth]
 
 
-@_kernel()
+@kernel()
 @no_type_check
 def _shortlist(products, weights, scales, margin, first, keep, keys, counts, floors, common):
     """Adds to each query's keys those rows of a block whose bound reaches the floor, and raises the floor with them.

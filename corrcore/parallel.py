@@ -1,4 +1,4 @@
-"""Work on many items at once, each in a thread within which torch computes by itself.
+"""Where work runs: on which device, and many items at once, each in a thread within which torch computes by itself.
 
 Torch's own threads meet after every operation, and all wait for one that other work on the machine delays. Threads that
 each work on an item of their own never wait, and what runs between torch's operations runs side by side as well.
@@ -14,6 +14,12 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 _ENTERING = threading.Lock()  # a thread that sets torch's number sets that of all threads that begin after it
 

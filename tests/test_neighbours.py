@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import neighbours
+from corrcore import compiled, neighbours
 from corrcore.neighbours import DescriptorTable, Neighbours, quantise
 
 
@@ -408,5 +408,5 @@ def test_memory_that_may_be_written_to_is_not_dropped(tmp_path):
 
 def test_kernels_compile_where_no_folder_may_be_written_to(monkeypatch):
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
-    select = neighbours._kernel()(neighbours._select.py_func)
+    select = compiled.kernel()(neighbours._select.py_func)
     assert select(np.array([5, 3, 4, 1]), 1) == 3

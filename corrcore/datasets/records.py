@@ -1,0 +1,80 @@
+"""What every annotated data set gives: objects of a category, each a box in a photo, with named keypoints."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+Edges = tuple[float, float, float, float]
+
+
+class Photo(Protocol):
+    """A picture that is decoded or drawn when it is needed; `stamp` changes with its content."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stamp(self) -> object: ...
+
+    def load(self) -> UInt8[np.ndarray, "height width 3"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One object in a photo.
+
+    `name` is unique in its data set. `box` holds the outer edges (left, top, right, bottom) of its pixels: the box of
+    pixel 0 alone is (-0.5, -0.5, 0.5, 0.5). `keypoints` are (x, y) in the photo's pixels, NaN where a keypoint is not
+    visible, in the order of the data set's `keypoint_names` of the category.
+    """
+
+    name: str
+    category: str
+    photo: Photo
+    box: Edges
+    keypoints: Float[np.ndarray, "keypoints 2"]
+
+    @property
+    def visible(self) -> Bool[np.ndarray, " keypoints"]:
+        return np.isfinite(self.keypoints).all(axis=1)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the box, in pixels."""
+        left, top, right, bottom = self.box
+        return right - left, bottom - top
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointDataset:
+    """Instances by category and split. `digest` changes with any annotation.
+
+    `synthetic` pictures are drawn, and wherever they are shown they are labelled so. `left_out` names annotations that
+    cannot be used, with the reason in words.
+    """
+
+    name: str
+    title: str
+    digest: str
+    synthetic: bool
+    keypoint_names: Mapping[str, Sequence[str]]
+    splits: Mapping[tuple[str, str], Sequence[Instance]]  # by category and "train" or "val"
+    left_out: Mapping[str, str]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(self.keypoint_names)
+
+    def instances(self, category: str, split: str) -> Sequence[Instance]:
+        """Raises ValueError for a category or split that is not there."""
+        if category not in self.keypoint_names:
+            msg = f"category of {self.name} must be one of {', '.join(self.categories)}; got {category!r}."
+            raise ValueError(msg)
+        if (category, split) not in self.splits:
+            there = ", ".join(split for own, split in self.splits if own == category)
+            msg = f"split of {category} in {self.name} must be one of {there}; got {split!r}."
+            raise ValueError(msg)
+        return self.splits[category, split]
