@@ -147,6 +147,34 @@ class ReceptiveField:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where a resampled cut-out lies in its photo: `edges` (left, top, right, bottom), in pixels of the photo.
+
+    Edges are between pixels: pixel 0 alone is -0.5 to 0.5. The cut-out has ``(width, height)`` pixels.
+
+    >>> from corrcore.geometry import Placement
+    >>> half = Placement(edges=(-0.5, -0.5, 99.5, 49.5), size=(50, 25))
+    >>> half.to_cut_out(np.array([[0.5, 0.5]])), half.to_photo(np.array([[0.0, 0.0]]))
+    (array([[0., 0.]]), array([[0.5, 0.5]]))
+    """
+
+    edges: tuple[float, float, float, float]
+    size: tuple[int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Pixels of the cut-out a pixel of the photo, along x and y."""
+        left, top, right, bottom = self.edges
+        return self.size[0] / (right - left), self.size[1] / (bottom - top)
+
+    def to_cut_out(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
+        return (points - np.array(self.edges[:2])) * self.scale - 0.5
+
+    def to_photo(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
+        return (points + 0.5) / self.scale + np.array(self.edges[:2])
+
+
+@dataclass(frozen=True)
 class CellGrid:
     """The cells of a layer over one image of ``(width, height)`` pixels; cell ``row * columns + column`` row by row."""
 

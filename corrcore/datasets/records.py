@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 Edges = tuple[float, float, float, float]
 
 
+@runtime_checkable
 class Photo(Protocol):
     """A picture that is decoded or drawn when it is needed; `stamp` changes with its content."""
 
@@ -39,7 +40,7 @@ class Instance:
 
     @property
     def visible(self) -> Bool[np.ndarray, " keypoints"]:
-        return np.isfinite(self.keypoints).all(axis=1)
+        return np.asarray(np.isfinite(self.keypoints).all(axis=1))
 
     @property
     def size(self) -> tuple[float, float]:

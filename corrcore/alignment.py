@@ -1,0 +1,364 @@
+"""Two objects of one kind brought into alignment by their features, and keypoints that travel with them.
+
+Long, Zhang and Darrell (2014), Section 4: descriptors of a source and a target on grids of cells, a displacement of every
+source cell of least energy (`corrcore.mrf`), interpolated by a bivariate spline to every pixel.
+
+    E(w) = sum over p of ||f_s(p) - f_t(p + w(p))||²  +  smoothness * sum over neighbours p, q of ||w(p) - w(q)||²
+
+with descriptors of unit length and w in cells. A displacement leads *from the source to the target*: the point x of the
+source is found at x + w(x) of the target, which is how keypoints travel. To draw the source as the target would show it,
+`Alignment.to_source` is asked where every target pixel comes from.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch.nn import functional as F
+
+from corrcore import images, mrf, sift
+from corrcore.backbones import Backbone, Image
+from corrcore.geometry import CellGrid, FeatureGrid, Placement, ReceptiveField
+from corrcore.mrf import Method, Solution
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+SIFT = "sift"  # begins the name of SIFT descriptors, and their radius in pixels follows: sift20
+CONTEXT_PX = 64  # of the photo around a cut-out that descriptors see besides, where there is one
+
+Edges = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An object cut out of its photo, and described.
+
+    `image` is the cut-out, `grids` its descriptors by the feature's name, at the same points and of unit length (zero
+    where SIFT finds no contrast). `summary` is what its neighbours are found by, of unit length.
+    """
+
+    image: Image
+    placement: Placement
+    grids: Mapping[str, FeatureGrid]
+    summary: Float[np.ndarray, " channels"]
+
+
+def describe(
+    photo: Image,
+    box: Edges,
+    features: Sequence[str],
+    *,
+    backbone: Backbone,
+    n_cells: int = 19,
+    margin: float = 0.1,
+    square: bool = True,
+) -> Subject:
+    """Cuts the object in `box` (edges, see `geometry.Placement`) out of a photo and describes it by `features`.
+
+    A feature is a layer of the network or "sift" with a radius in pixels of the cut-out, such as "conv4" or "sift20". All
+    are taken at the same points, the receptive-field centres of the layers asked for, or of conv4's stride. The box is
+    widened by `margin` of its sides on every side. The longer side has `n_cells` cells; the other one as many if
+    `square`, which squeezes the object, else as many as keep its proportions. Cells see 64 px of the photo around
+    the cut-out, so that none sees a network's padding where there is a photo instead.
+
+    The summary, for finding neighbours, is fc7's of the cut-out where the network has weights for it, else the mean of
+    the last layer over all cells.
+
+    Raises ValueError for a box without area or outside the photo, an unknown feature, and layers whose cells differ.
+    """
+    _check_box(photo, box)
+    radii = {name: radius for name in features if (radius := sift_radius(name)) is not None}
+    layers = [name for name in features if name not in radii]
+    last = backbone.layers[-1]
+    fields = {name: backbone.receptive_field(name) for name in layers or backbone.architecture.default_layers[-1:]}
+    field = next(iter(fields.values()))
+    if any(
+        (other.stride, other.offset % other.stride) != (field.stride, field.offset % field.stride)
+        for other in fields.values()
+    ):
+        msg = f"layers to compare must have one stride, and centres at the same pixels; got {', '.join(layers)}."
+        raise ValueError(msg)
+    placement = _place(box, n_cells, margin, square, field.stride)
+    columns, rows = placement.size[0] // field.stride, placement.size[1] // field.stride
+    surroundings, first = _with_surroundings(photo, placement, field)
+    here = slice(first, first + rows), slice(first, first + columns)
+    vector = next(iter(reversed(backbone.vectors)), None)
+    found = backbone.extract(surroundings, [*layers, *([] if vector or last in layers else [last])])
+    described = {name: found[name].descriptors[here] for name in layers}
+    if radii:
+        start = field.offset + first * field.stride
+        size = (surroundings.shape[1], surroundings.shape[0])
+        cells = CellGrid(ReceptiveField(field.size, field.stride, start), rows, columns, size)
+        for name, radius in radii.items():
+            described[name] = sift.extract_on(surroundings, cells, radius_px=radius, device=backbone.device).descriptors
+    middle = (field.stride - 1) / 2
+    grids = {
+        name: FeatureGrid(
+            F.normalize(described[name].float(), dim=-1),
+            ReceptiveField(fields[name].size if name in fields else round(2 * radii[name]), field.stride, middle),
+            placement.size,
+            name,
+        )
+        for name in features
+    }
+    image = images.cut(photo, placement.edges, width=placement.size[0], height=placement.size[1])
+    whole = backbone.vector(image, vector) if vector else found[last].descriptors.float().mean(dim=(0, 1))
+    return Subject(image, placement, grids, F.normalize(whole.float(), dim=0).cpu().numpy())
+
+
+def sift_radius(feature: str) -> float | None:
+    """The radius in pixels of a feature such as "sift20"; None for a layer. Raises ValueError for a radius below 2."""
+    if not feature.startswith(SIFT):
+        return None
+    try:
+        radius = float(feature.removeprefix(SIFT))
+    except ValueError:
+        radius = math.nan
+    if not 2 <= radius <= 1000:
+        msg = f"feature must be a layer, or sift with a radius of 2 to 1000 px such as sift20; got {feature!r}."
+        raise ValueError(msg)
+    return radius
+
+
+def summary_source(backbone: Backbone) -> str:
+    """What `Subject.summary` is of, in words."""
+    vector = next(iter(reversed(backbone.vectors)), None)
+    return vector or f"{backbone.layers[-1]}, averaged over the object (no weights for fully connected layers here)"
+
+
+def _check_box(photo: Image, box: Edges) -> None:
+    left, top, right, bottom = box
+    height, width = photo.shape[:2]
+    if not (min(right, width) - max(left, 0) >= 1 and min(bottom, height) - max(top, 0) >= 1):
+        msg = (
+            f"box must cover at least a pixel of the photo of {width} x {height} px; got {[round(e, 1) for e in box]}."
+        )
+        raise ValueError(msg)
+
+
+def _place(box: Edges, n_cells: int, margin: float, square: bool, stride: int) -> Placement:
+    """The widened box; not square, it is widened a little further to whole cells of its own proportions."""
+    if n_cells < 2:
+        msg = f"n_cells must be at least 2; got {n_cells}."
+        raise ValueError(msg)
+    left, top, right, bottom = box
+    middle = np.array([left + right, top + bottom]) / 2
+    sides = np.array([right - left, bottom - top]) * (1 + 2 * margin)
+    cells = np.array([n_cells, n_cells])
+    if not square:
+        cells = np.maximum(np.ceil(n_cells * sides / sides.max() - 1e-9), 2)
+        sides = cells * (sides / cells).max()
+    start, stop = middle - sides / 2, middle + sides / 2
+    columns, rows = cells.astype(int)
+    return Placement((*start.tolist(), *stop.tolist()), (int(columns) * stride, int(rows) * stride))
+
+
+def _with_surroundings(photo: Image, placement: Placement, field: ReceptiveField) -> tuple[Image, int]:
+    """The cut-out with its surroundings at the same scale, and the number of cells before its first.
+
+    As wide as it takes for that cell's centre to be in the middle of the first stride of the cut-out.
+    """
+    first = math.ceil((CONTEXT_PX - field.offset) / field.stride)
+    before = field.offset + first * field.stride - (field.stride - 1) / 2
+    margins = [before / scale for scale in placement.scale]
+    left, top, right, bottom = placement.edges
+    edges = (left - margins[0], top - margins[1], right + margins[0], bottom + margins[1])
+    width, height = (round(side + 2 * before) for side in placement.size)
+    return images.cut(photo, edges, width=width, height=height), first
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where every cell of the source lies in the target. Points are pixels of the two cut-outs.
+
+    `displacement` is in cells, (dx, dy), and finer than whole cells where `align` refined it.
+    """
+
+    source: CellGrid
+    target: CellGrid
+    solution: Solution
+    displacement: Float[np.ndarray, "rows columns 2"]
+
+    @property
+    def deformation(self) -> float:
+        """How uneven the displacement is: the mean of ||w(p) - w(q)||² over neighbouring cells."""
+        return _roughness(self.displacement) / max(_n_edges(self.displacement), 1)
+
+    def to_target(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
+        """Where points of the source lie in the target. Beyond the outermost cells these are followed."""
+        cells = np.stack(
+            [spline.ev(points[..., 1], points[..., 0]) for spline in self._splines],
+            axis=-1,
+        )
+        return points + cells
+
+    def to_source(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
+        """Which points of the source come to lie at points of the target; NaN where none does.
+
+        The source is covered with triangles of a quarter of a cell, moved to the target; within a triangle the way back
+        is linear.
+        """
+        return self._backwards(points)
+
+    @cached_property
+    def _splines(self) -> tuple[Any, Any]:
+        """Of dx and dy in pixels: bicubic where there are four rows and columns."""
+        from scipy.interpolate import RectBivariateSpline
+
+        centres = self.source.centres()
+        own = self.source.field
+        moved = self.target.field.offset + self.target.field.stride * (
+            self.displacement
+            + np.stack(np.meshgrid(np.arange(self.source.columns), np.arange(self.source.rows)), axis=-1)
+        )
+        shift = moved - centres
+        degrees = {"kx": min(3, self.source.rows - 1), "ky": min(3, self.source.columns - 1)}
+        y, x = (own.offset + own.stride * np.arange(n) for n in (self.source.rows, self.source.columns))
+        return RectBivariateSpline(y, x, shift[..., 0], **degrees), RectBivariateSpline(y, x, shift[..., 1], **degrees)
+
+    @cached_property
+    def _backwards(self) -> Callable[[np.ndarray], np.ndarray]:
+        from scipy.interpolate import LinearNDInterpolator
+
+        width, height = self.source.image_size
+        x, y = (
+            np.linspace(-0.5, side - 0.5, 4 * n + 1)
+            for side, n in ((width, self.source.columns), (height, self.source.rows))
+        )
+        points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        return LinearNDInterpolator(self.to_target(points), points)
+
+
+def align(
+    source: FeatureGrid,
+    target: FeatureGrid,
+    *,
+    smoothness: float = 0.1,
+    method: Method = "trw-s",
+    iterations: int = 20,
+    gap: float = 1e-4,
+    refine: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> Alignment:
+    """The displacement of every cell of the source of least energy; any cell of the target may be its place.
+
+    `refine` then moves cells by fractions: the data term around every label is taken for a parabola in x and one in y,
+    and the sum of these and the smoothness term, a quadratic function, is minimised. Options are those of `mrf.minimise`.
+    Raises ValueError where the descriptors have different lengths.
+    """
+    unary = dissimilarities(source, target)
+    solution = mrf.minimise(
+        unary, smoothness=smoothness, method=method, iterations=iterations, gap=gap, progress=progress
+    )
+    displacement = _refined(unary, solution, smoothness) if refine else solution.displacement
+    return Alignment(source.cells, target.cells, solution, displacement)
+
+
+def dissimilarities(
+    source: FeatureGrid, target: FeatureGrid
+) -> Float[np.ndarray, "rows columns target_rows target_columns"]:
+    """||f_s(p) - f_t(t)||² for every cell p of the source and t of the target: the data term."""
+    if source.descriptors.shape[-1] != target.descriptors.shape[-1]:
+        msg = (
+            f"source and target must be described alike; got {source.layer} of {source.descriptors.shape[-1]} numbers "
+            f"and {target.layer} of {target.descriptors.shape[-1]}."
+        )
+        raise ValueError(msg)
+    first, second = source.flat().float(), target.flat().float()
+    squares = first.square().sum(1)[:, None] + second.square().sum(1) - 2 * first @ second.T
+    return squares.clamp_(min=0).reshape(*source.descriptors.shape[:2], *target.descriptors.shape[:2]).cpu().numpy()
+
+
+def _refined(unary: np.ndarray, solution: Solution, smoothness: float) -> Float[np.ndarray, "rows columns 2"]:
+    """Displacements between cells, at most half a cell from the label.
+
+    Along an axis, costs c₋, c, c₊ of the label and its two neighbours make the parabola of curvature c₋ - 2c + c₊ whose
+    lowest point is (c₋ - c₊) / 2 / curvature away. Labels at the target's border, or that are no minimum of their own,
+    have none, and follow their neighbours.
+    """
+    from scipy.sparse import csc_array
+    from scipy.sparse.linalg import splu
+
+    rows, columns = solution.labels.shape[:2]
+    own = np.indices((rows, columns))
+    displacement = np.empty((rows, columns, 2))
+    edges = _differences(rows, columns)
+    for axis in (0, 1):
+        label = solution.labels[..., axis]
+        last = unary.shape[2 + axis] - 1
+
+        def cost(step: int, axis: int = axis, label: np.ndarray = label, last: int = last) -> np.ndarray:
+            moved = solution.labels.copy()
+            moved[..., axis] = np.clip(label + step, 0, last)
+            return unary[own[0], own[1], moved[..., 0], moved[..., 1]].astype(float)
+
+        before, here, after = (cost(step) for step in (-1, 0, 1))
+        curvature = before - 2 * here + after
+        usable = (label > 0) & (label < last) & (curvature > 1e-6) & np.isfinite(curvature)
+        weight = np.where(usable, curvature, 1e-6)
+        offset = np.where(usable, (before - after) / (2 * weight), 0).clip(-0.5, 0.5)
+        whole = (label - own[axis]).astype(float)
+        # gradient of  weight / 2 * (w - whole - offset)²  +  smoothness * sum of squared differences
+        matrix = csc_array(2 * smoothness * (edges.T @ edges))
+        matrix.setdiag(matrix.diagonal() + weight.reshape(-1))
+        found = splu(matrix).solve((weight * (whole + offset)).reshape(-1)).reshape(rows, columns)
+        displacement[..., 1 - axis] = whole + (found - whole).clip(-0.5, 0.5)
+    return displacement
+
+
+@cache
+def _differences(rows: int, columns: int) -> Any:
+    """The matrix that takes a number a cell to the differences of neighbours."""
+    from scipy.sparse import eye_array, kron, vstack
+
+    across, down = (eye_array(n - 1, n, k=1) - eye_array(n - 1, n) for n in (columns, rows))
+    return vstack([kron(eye_array(rows), across), kron(down, eye_array(columns))]).tocsr()
+
+
+def _roughness(displacement: Float[np.ndarray, "rows columns 2"]) -> float:
+    return float(sum((np.diff(displacement, axis=axis) ** 2).sum() for axis in (0, 1)))
+
+
+def _n_edges(displacement: np.ndarray) -> int:
+    rows, columns = displacement.shape[:2]
+    return rows * (columns - 1) + (rows - 1) * columns
+
+
+def warp(source: Subject, target: Subject, alignment: Alignment) -> tuple[Image, Bool[np.ndarray, "height width"]]:
+    """The source as the target would show it, and where it shows anything; elsewhere it is white."""
+    from scipy.ndimage import map_coordinates
+
+    height, width = target.image.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
+    places = alignment.to_source(np.stack([x, y], axis=-1))
+    shown = np.asarray(np.isfinite(places).all(axis=-1))
+    at = [np.where(shown, places[..., axis], 0) for axis in (1, 0)]
+    channels = [map_coordinates(source.image[..., c].astype(float), at, order=1, mode="nearest") for c in range(3)]
+    picture = np.where(shown[..., None], np.stack(channels, axis=-1), 255)
+    return np.rint(picture).astype(np.uint8), shown
+
+
+def nearest_subjects(
+    target: Float[np.ndarray, " channels"], others: Float[np.ndarray, "others channels"], n: int
+) -> Int[np.ndarray, " n"]:
+    """The `n` subjects whose summaries are most like the target's, most alike first."""
+    return np.argsort(-(others @ target), kind="stable")[:n]
+
+
+def vote(
+    candidates: Float[np.ndarray, "neighbours keypoints 2"],
+    order: Int[np.ndarray, " neighbours"],
+    *,
+    top: int = 5,
+) -> Float[np.ndarray, "keypoints 2"]:
+    """Every keypoint's median, by coordinate, over the first `top` neighbours in `order` that show it; else NaN."""
+    ordered = candidates[order]
+    shown = ~np.isnan(ordered).any(axis=-1)
+    used = shown & (np.cumsum(shown, axis=0) <= top)
+    found = np.full(candidates.shape[1:], np.nan)
+    some = used.any(axis=0)
+    found[some] = np.nanmedian(np.where(used[..., None], ordered, np.nan)[:, some], axis=0)
+    return found
