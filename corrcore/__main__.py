@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corrcore import backbones, cache, experiments
+from corrcore import backbones, cache, datasets, experiments
 from corrcore import index as indexes
 from corrcore.datasets import folder
 
@@ -70,6 +70,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
         command.set_defaults(run=run)
+
+    moved = evaluate.add_parser("transfer", help="do keypoints of neighbours fall on the right places? (Table 2)")
+    moved.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
+    moved.add_argument("--categories", type=_words, default=None, help="such as cat,cow (default: all)")
+    moved.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
+    moved.add_argument("--layers", type=_words, default=("conv4", "sift20"), help="such as conv4,sift20 (the default)")
+    moved.add_argument("--smoothness", type=float, default=None, help="of all (default: chosen on the train split)")
+    moved.add_argument("--limit", type=_count, default=None, help="objects of each category at most (default: all)")
+    moved.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
+    moved.set_defaults(run=_transfer)
 
     store = rooms.add_parser("cache", help="results kept on disk").add_subparsers(required=True)
     store.add_parser("show", help="where they are and how large").set_defaults(run=_show_cache)
@@ -197,6 +207,39 @@ def _radius(options: argparse.Namespace) -> None:
     _print_summary(result["summary"])
 
 
+def _transfer(options: argparse.Namespace) -> None:
+    dataset = datasets.open_dataset(options.data)
+    out = options.out or experiments.default_folder(dataset, options.backbone)
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"results in {out}")
+    backbone = backbones.load(options.backbone)
+    given = None if options.smoothness is None else {name: float(options.smoothness) for name in options.layers}
+    for category in options.categories or dataset.categories:
+        begun = time.monotonic()
+        result = experiments.transfer(
+            dataset,
+            category,
+            backbone=backbone,
+            features=options.layers,
+            smoothness=given,
+            limit=options.limit,
+            out=out / f"transfer {category}.json",
+            progress=_Bar(),
+        )
+        for name, part in result["summary"].items():
+            print(
+                f"{category}, {name}: {part['objects']} objects, PCK at alpha {', '.join(map(str, experiments.ALPHAS))}"
+            )
+            for row, at in part["rows"].items():
+                numbers = (
+                    f"{at[str(a)]['mean']:5.1f} [{at[str(a)]['low']:.1f}, {at[str(a)]['high']:.1f}]"
+                    for a in experiments.ALPHAS
+                )
+                chosen = result["settings"]["smoothness"].get(row)
+                print(f"  {row:8} {'   '.join(numbers)}" + (f"   smoothness {chosen}" if chosen else ""))
+        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+
+
 def _print_summary(summary: dict[str, dict[str, dict[str, Any]]]) -> None:
     for layer, numbers in summary.items():
         print(layer)
@@ -217,7 +260,7 @@ def _show_cache(options: argparse.Namespace) -> None:
 def _clear_cache(_: argparse.Namespace) -> None:
     with cache.Cache() as store:
         store.clear()
-    shutil.rmtree(cache.default_folder() / "experiments", ignore_errors=True)
+    shutil.rmtree(experiments.results_folder(), ignore_errors=True)
     print("all results are forgotten; indexes stay.")
 
 

@@ -12,11 +12,12 @@ source is found at x + w(x) of the target, which is how keypoints travel. To dra
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from torch.nn import functional as F
 
@@ -27,7 +28,7 @@ from corrcore.mrf import Method, Solution
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 SIFT = "sift"  # begins the name of SIFT descriptors, and their radius in pixels follows: sift20
-CONTEXT_PX = 64  # of the photo around a cut-out that descriptors see besides, where there is one
+SUMMARY_CELLS = 6  # a side: as many as AlexNet's first fully connected layer takes
 
 Edges = tuple[float, float, float, float]
 
@@ -45,6 +46,11 @@ class Subject:
     grids: Mapping[str, FeatureGrid]
     summary: Float[np.ndarray, " channels"]
 
+    def halved(self) -> "Subject":
+        """The same with descriptors in half precision, to keep many in memory."""
+        grids = {name: replace(grid, descriptors=grid.descriptors.half()) for name, grid in self.grids.items()}
+        return replace(self, grids=grids)
+
 
 def describe(
     photo: Image,
@@ -55,24 +61,26 @@ def describe(
     n_cells: int = 19,
     margin: float = 0.1,
     square: bool = True,
+    context_px: int = 0,
 ) -> Subject:
     """Cuts the object in `box` (edges, see `geometry.Placement`) out of a photo and describes it by `features`.
 
     A feature is a layer of the network or "sift" with a radius in pixels of the cut-out, such as "conv4" or "sift20". All
     are taken at the same points, the receptive-field centres of the layers asked for, or of conv4's stride. The box is
     widened by `margin` of its sides on every side. The longer side has `n_cells` cells; the other one as many if
-    `square`, which squeezes the object, else as many as keep its proportions. Cells see 64 px of the photo around
-    the cut-out, so that none sees a network's padding where there is a photo instead.
+    `square`, which squeezes the object, else as many as keep its proportions. Cells see at least `context_px` of the photo
+    around the cut-out, and a network's padding only beyond.
 
-    The summary, for finding neighbours, is fc7's of the cut-out where the network has weights for it, else the mean of
-    the last layer over all cells.
+    The summary, for finding neighbours, is fc7's of the cut-out where the network has weights for it. Else it is the last
+    layer's greatest values in 6 x 6 parts of the cut-out, about what a fully connected layer is given: means over the
+    whole object forget its pose, and find neighbours whose keypoints are half as often in place.
 
     Raises ValueError for a box without area or outside the photo, an unknown feature, and layers whose cells differ.
     """
     _check_box(photo, box)
     radii = {name: radius for name in features if (radius := sift_radius(name)) is not None}
     layers = [name for name in features if name not in radii]
-    last = backbone.layers[-1]
+    last = backbone.architecture.default_layers[-1]
     fields = {name: backbone.receptive_field(name) for name in layers or backbone.architecture.default_layers[-1:]}
     field = next(iter(fields.values()))
     if any(
@@ -83,7 +91,7 @@ def describe(
         raise ValueError(msg)
     placement = _place(box, n_cells, margin, square, field.stride)
     columns, rows = placement.size[0] // field.stride, placement.size[1] // field.stride
-    surroundings, first = _with_surroundings(photo, placement, field)
+    surroundings, first = _with_surroundings(photo, placement, field, context_px)
     here = slice(first, first + rows), slice(first, first + columns)
     vector = next(iter(reversed(backbone.vectors)), None)
     found = backbone.extract(surroundings, [*layers, *([] if vector or last in layers else [last])])
@@ -105,7 +113,13 @@ def describe(
         for name in features
     }
     image = images.cut(photo, placement.edges, width=placement.size[0], height=placement.size[1])
-    whole = backbone.vector(image, vector) if vector else found[last].descriptors.float().mean(dim=(0, 1))
+    if vector:
+        whole = backbone.vector(image, vector)
+    else:
+        inner = _within(
+            found[last], surroundings.shape[1] - placement.size[0], surroundings.shape[0] - placement.size[1]
+        )
+        whole = F.adaptive_max_pool2d(inner.permute(2, 0, 1), SUMMARY_CELLS).flatten()
     return Subject(image, placement, grids, F.normalize(whole.float(), dim=0).cpu().numpy())
 
 
@@ -126,7 +140,10 @@ def sift_radius(feature: str) -> float | None:
 def summary_source(backbone: Backbone) -> str:
     """What `Subject.summary` is of, in words."""
     vector = next(iter(reversed(backbone.vectors)), None)
-    return vector or f"{backbone.layers[-1]}, averaged over the object (no weights for fully connected layers here)"
+    return (
+        vector
+        or f"{backbone.architecture.default_layers[-1]}, pooled to 6 x 6 (no weights for fully connected layers here)"
+    )
 
 
 def _check_box(photo: Image, box: Edges) -> None:
@@ -156,18 +173,29 @@ def _place(box: Edges, n_cells: int, margin: float, square: bool, stride: int) -
     return Placement((*start.tolist(), *stop.tolist()), (int(columns) * stride, int(rows) * stride))
 
 
-def _with_surroundings(photo: Image, placement: Placement, field: ReceptiveField) -> tuple[Image, int]:
+def _with_surroundings(photo: Image, placement: Placement, field: ReceptiveField, context_px: int) -> tuple[Image, int]:
     """The cut-out with its surroundings at the same scale, and the number of cells before its first.
 
     As wide as it takes for that cell's centre to be in the middle of the first stride of the cut-out.
     """
-    first = math.ceil((CONTEXT_PX - field.offset) / field.stride)
+    first = math.ceil((context_px - field.offset + (field.stride - 1) / 2) / field.stride)
     before = field.offset + first * field.stride - (field.stride - 1) / 2
     margins = [before / scale for scale in placement.scale]
     left, top, right, bottom = placement.edges
     edges = (left - margins[0], top - margins[1], right + margins[0], bottom + margins[1])
     width, height = (round(side + 2 * before) for side in placement.size)
     return images.cut(photo, edges, width=width, height=height), first
+
+
+def _within(grid: FeatureGrid, margin_x: int, margin_y: int) -> Float[torch.Tensor, "rows columns channels"]:
+    """The descriptors whose centres lie inside margins, given in pixels for both sides together."""
+    width, height = grid.image_size
+    inside = (
+        np.abs(grid.cells.centres() - (np.array([width, height]) - 1) / 2)
+        < np.array([width - margin_x, height - margin_y]) / 2
+    )
+    rows, columns = inside[:, 0, 1], inside[0, :, 0]
+    return grid.descriptors[torch.from_numpy(rows)][:, torch.from_numpy(columns)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,13 +307,13 @@ def _refined(unary: np.ndarray, solution: Solution, smoothness: float) -> Float[
     lowest point is (c₋ - c₊) / 2 / curvature away. Labels at the target's border, or that are no minimum of their own,
     have none, and follow their neighbours.
     """
-    from scipy.sparse import csc_array
-    from scipy.sparse.linalg import splu
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import splu  # banded solvers of LAPACK spend their time waiting for threads
 
     rows, columns = solution.labels.shape[:2]
     own = np.indices((rows, columns))
     displacement = np.empty((rows, columns, 2))
-    edges = _differences(rows, columns)
+    pull = _pull(rows, columns)
     for axis in (0, 1):
         label = solution.labels[..., axis]
         last = unary.shape[2 + axis] - 1
@@ -301,21 +329,21 @@ def _refined(unary: np.ndarray, solution: Solution, smoothness: float) -> Float[
         weight = np.where(usable, curvature, 1e-6)
         offset = np.where(usable, (before - after) / (2 * weight), 0).clip(-0.5, 0.5)
         whole = (label - own[axis]).astype(float)
-        # gradient of  weight / 2 * (w - whole - offset)²  +  smoothness * sum of squared differences
-        matrix = csc_array(2 * smoothness * (edges.T @ edges))
-        matrix.setdiag(matrix.diagonal() + weight.reshape(-1))
+        # where the gradient of  weight / 2 * (w - whole - offset)²  +  smoothness * sum of squared differences  is zero
+        matrix = (2 * smoothness * pull + diags_array(weight.reshape(-1))).tocsc()
         found = splu(matrix).solve((weight * (whole + offset)).reshape(-1)).reshape(rows, columns)
         displacement[..., 1 - axis] = whole + (found - whole).clip(-0.5, 0.5)
     return displacement
 
 
 @cache
-def _differences(rows: int, columns: int) -> Any:
-    """The matrix that takes a number a cell to the differences of neighbours."""
+def _pull(rows: int, columns: int) -> Any:
+    """Half the second derivative of the sum of squared differences of neighbours, a sparse matrix."""
     from scipy.sparse import eye_array, kron, vstack
 
     across, down = (eye_array(n - 1, n, k=1) - eye_array(n - 1, n) for n in (columns, rows))
-    return vstack([kron(eye_array(rows), across), kron(down, eye_array(columns))]).tocsr()
+    differences = vstack([kron(eye_array(rows), across), kron(down, eye_array(columns))])
+    return (differences.T @ differences).tocsc()
 
 
 def _roughness(displacement: Float[np.ndarray, "rows columns 2"]) -> float:
@@ -341,7 +369,7 @@ def warp(source: Subject, target: Subject, alignment: Alignment) -> tuple[Image,
     return np.rint(picture).astype(np.uint8), shown
 
 
-def nearest_subjects(
+def nearest(
     target: Float[np.ndarray, " channels"], others: Float[np.ndarray, "others channels"], n: int
 ) -> Int[np.ndarray, " n"]:
     """The `n` subjects whose summaries are most like the target's, most alike first."""

@@ -6,17 +6,24 @@ they come, so that an experiment that was stopped goes on where it was; a file w
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corrcore import averaging, images, reconstruction
+from corrcore import alignment, averaging, cache, images, mrf, parallel, reconstruction
+from corrcore.alignment import Subject
 from corrcore.backbones import Backbone
+from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.geometry import Placement
 from corrcore.index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
-from corrcore.metrics import bootstrap_interval
+from corrcore.metrics import bootstrap_interval, keypoint_errors, pck
 
+FORMAT = 2  # of the records: files of another are not continued
 WITHIN_PX = (4, 8, 16)
 
 
@@ -40,7 +47,7 @@ def localisation(
     layers = tuple(layers or index.layers)
     settings = {
         "experiment": "localisation",
-        "version": reconstruction.VERSION,
+        "version": [reconstruction.VERSION, FORMAT],
         "index_digest": index.digest,
         "backbone": backbone.name,
         "backbone_digest": backbone.digest,
@@ -69,7 +76,7 @@ def localisation(
             record[layer] |= {"psnr_db": close.psnr_db, "ssim": close.ssim}
         return record
 
-    return _run({photo.name: photo for photo in photos}, measure, settings, np.mean, out, progress)
+    return _run({photo.name: photo for photo in photos}, measure, settings, _statistics(np.mean), out, progress)
 
 
 def effective_radius(
@@ -91,7 +98,7 @@ def effective_radius(
     layers = tuple(layers or index.layers)
     settings = {
         "experiment": "effective_radius",
-        "version": averaging.VERSION,
+        "version": [averaging.VERSION, FORMAT],
         "index_digest": index.digest,
         "layers": list(layers),
         "k": k,
@@ -115,7 +122,242 @@ def effective_radius(
             }
         return record
 
-    return _run({str(number): number for number in range(n_seeds)}, measure, settings, np.median, out, progress)
+    samples = {str(number): number for number in range(n_seeds)}
+    return _run(samples, measure, settings, _statistics(np.median), out, progress)
+
+
+ALPHAS = (0.1, 0.05, 0.025)
+SMOOTHNESSES = (0.03, 0.1, 0.3)
+NEIGHBOURS, TOP = 25, 5
+LARGE_PX, WELL_SHOWN = (
+    60,
+    5,
+)  # shorter side of the box, and visible keypoints, of objects that are reported for themselves
+UNALIGNED = "NN"
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How objects are cut out to be aligned: see `alignment.describe`."""
+
+    n_cells: int = 18
+    margin: float = 0.1
+    square: bool = True
+    context_px: int = 0
+
+
+def transfer(
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = ("conv4", "sift20"),
+    smoothness: Mapping[str, float] | None = None,
+    framing: Framing = Framing(),
+    iterations: int = 10,
+    n_validation: int = 30,
+    limit: int | None = None,
+    out: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Keypoints of a category's val objects, transferred from their neighbours among the train objects: Table 2.
+
+    The 25 neighbours most alike (`alignment.Subject.summary`), of other photos, are aligned to each object that shows a
+    keypoint by each of `features`; ordered by how little they are deformed, the first five that show a keypoint vote on it
+    by the median of their coordinates. The row "NN" has the same neighbours in the order of their likeness, unaligned:
+    boxes laid on one another. `smoothness` of each feature is what does best, of 0.03, 0.1 and 0.3, on `n_validation` train
+    objects (PCK at 0.1), unless given.
+
+    The summary has, for all objects and for those that are large and show five keypoints or more, a row a feature: PCK at
+    alpha 0.1, 0.05 and 0.025 with its 95 % interval, and by keypoint. With `out`, the search for the smoothness lies in a
+    file beside it, and both go on where they were stopped. Progress comes in three stages, which its text names.
+    """
+    features = tuple(features)
+    train, val = (
+        [instance for instance in dataset.instances(category, split) if instance.visible.any()]
+        for split in ("train", "val")
+    )
+    spread = np.random.default_rng(0).permutation(len(val))  # with a limit, objects of the whole split
+    asked = [val[n] for n in (spread[:limit] if limit else range(len(val)))]
+    settings = {
+        "experiment": "transfer",
+        "version": [alignment.VERSION, mrf.VERSION, FORMAT],
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "category": category,
+        "keypoints": list(dataset.keypoint_names[category]),
+        "backbone": backbone.name,
+        "backbone_digest": backbone.digest,
+        "neighbours_by": alignment.summary_source(backbone),
+        "neighbours": NEIGHBOURS,
+        "voting": TOP,
+        "framing": asdict(framing),
+        "iterations": iterations,
+    }
+    pool = _Pool(train, features, backbone, framing, progress)
+    if smoothness is None:
+        smoothness = _best_smoothness(pool, features, settings, iterations, n_validation, out, progress)
+    chosen = {feature: smoothness[feature] for feature in features}
+    rows = {feature: (feature, chosen[feature]) for feature in features}
+
+    def measure(instance: Instance) -> dict[str, Any]:
+        return _transferred(instance, pool, rows, iterations)
+
+    samples = {instance.name: instance for instance in asked}
+    return _run(samples, measure, settings | {"smoothness": chosen}, _accuracies, out, progress)
+
+
+class _Pool:
+    """The train objects, described when the first neighbour is asked for: a finished experiment needs none."""
+
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        features: Sequence[str],
+        backbone: Backbone,
+        framing: Framing,
+        progress: Progress | None,
+    ) -> None:
+        self.instances = instances
+        self._features, self._backbone, self._framing, self._progress = features, backbone, framing, progress
+
+    def describe(self, instance: Instance) -> Subject:
+        return alignment.describe(
+            instance.photo.load(), instance.box, self._features, backbone=self._backbone, **asdict(self._framing)
+        )
+
+    @cached_property
+    def described(self) -> list[tuple[Instance, Subject]]:
+        """Those whose photos can be read."""
+        found: list[tuple[Instance, Subject]] = []
+        done = count(1)
+
+        def describe(instance: Instance) -> tuple[Instance, Subject] | None:
+            try:
+                return instance, self.describe(instance).halved()
+            except (images.ImageError, OSError):
+                return None
+
+        def keep(one: tuple[Instance, Subject] | None) -> None:
+            if one is not None:
+                found.append(one)
+            n = next(done)
+            if self._progress is not None:
+                text = f"describing train objects: {n} of {len(self.instances)}"
+                self._progress(n / len(self.instances), text)
+
+        parallel.run(describe, self.instances, keep)
+        return found
+
+    def neighbours(self, instance: Instance, subject: Subject) -> list[tuple[Instance, Subject]]:
+        """Those most alike, most alike first; none of the instance's own photo."""
+        others = [pair for pair in self.described if pair[0].photo.name != instance.photo.name]
+        if not others:
+            msg = f"{instance.name} needs neighbours in other photos of its category's train split; there are none."
+            raise ValueError(msg)
+        summaries = np.stack([other.summary for _, other in others])
+        return [others[n] for n in alignment.nearest(subject.summary, summaries, NEIGHBOURS)]
+
+
+def _transferred(
+    instance: Instance, pool: _Pool, rows: Mapping[str, tuple[str, float]], iterations: int
+) -> dict[str, Any]:
+    """What every row predicts for one object; `rows` give a feature and its smoothness."""
+    target = pool.describe(instance)
+    neighbours = pool.neighbours(instance, target)
+    unaligned = np.stack([_laid_on(other, source, target) for other, source in neighbours])
+    predicted = {UNALIGNED: alignment.vote(unaligned, np.arange(len(neighbours)), top=TOP)}
+    for row, (feature, smoothness) in rows.items():
+        moved, deformation = [], []
+
+        def align(pair: tuple[Instance, Subject], feature: str = feature, smoothness: float = smoothness) -> Any:
+            other, source = pair
+            found = alignment.align(
+                source.grids[feature], target.grids[feature], smoothness=smoothness, iterations=iterations, gap=1e-3
+            )
+            points = found.to_target(source.placement.to_cut_out(other.keypoints))
+            return target.placement.to_photo(points), found.deformation
+
+        def keep(found: Any, moved: list = moved, deformation: list = deformation) -> None:
+            moved.append(found[0])
+            deformation.append(found[1])
+
+        parallel.run(align, neighbours, keep)
+        predicted[row] = alignment.vote(np.stack(moved), np.argsort(deformation, kind="stable"), top=TOP)
+    return {
+        "box": list(instance.box),
+        "truth": instance.keypoints.tolist(),
+        "neighbours": [other.name for other, _ in neighbours],
+        "predicted": {row: np.round(points, 2).tolist() for row, points in predicted.items()},
+    }
+
+
+def _laid_on(other: Instance, source: Subject, target: Subject) -> np.ndarray:
+    """A neighbour's keypoints where they come to lie when its cut-out is stretched to the target's."""
+    stretched = Placement(source.placement.edges, target.placement.size)
+    return target.placement.to_photo(stretched.to_cut_out(other.keypoints))
+
+
+def _best_smoothness(
+    pool: _Pool,
+    features: Sequence[str],
+    settings: dict[str, Any],
+    iterations: int,
+    n_validation: int,
+    out: str | os.PathLike | None,
+    progress: Progress | None,
+) -> dict[str, float]:
+    """Each feature's smoothness of highest PCK on train objects, whose own photos are left out of their neighbours."""
+    rows = {f"{feature} {value}": (feature, value) for feature in features for value in SMOOTHNESSES}
+    picked = np.random.default_rng(1).permutation(len(pool.instances))[:n_validation]
+    samples = {pool.instances[n].name: pool.instances[n] for n in picked}
+    path = None if out is None else Path(out).with_suffix(".smoothness.json")
+
+    def measure(instance: Instance) -> dict[str, Any]:
+        return _transferred(instance, pool, rows, iterations)
+
+    def report(share: float, text: str) -> None:
+        if progress is not None:
+            progress(share, f"choosing the smoothness: {text}")
+
+    found = _run(samples, measure, settings | {"rows": rows, "validation": n_validation}, _accuracies, path, report)
+    scores = found["summary"]["all"]["rows"]
+    return {
+        feature: max(SMOOTHNESSES, key=lambda value: scores[f"{feature} {value}"]["0.1"]["mean"])
+        for feature in features
+    }
+
+
+def _accuracies(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """PCK of every row over all objects, and over those that are large and show much of themselves."""
+    truth, boxes = (np.array([record[name] for record in records], dtype=float) for name in ("truth", "box"))
+    shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    many = (~np.isnan(truth).any(axis=-1)).sum(axis=1) >= WELL_SHOWN
+    summary: dict[str, Any] = {}
+    for name, some in {"all": np.full(len(records), True), "large": (shorter >= LARGE_PX) & many}.items():
+        if not some.any():
+            continue
+        rows = {}
+        for row in records[0]["predicted"]:
+            predicted = np.array([record["predicted"][row] for record in records], dtype=float)
+            errors = keypoint_errors(predicted[some], truth[some], boxes[some])
+            rows[row] = {}
+            for alpha in ALPHAS:
+                found = pck(errors, alpha=alpha, rng=np.random.default_rng(0))
+                rows[row][str(alpha)] = {"mean": found.mean, "low": found.low, "high": found.high}
+                rows[row][str(alpha)]["by_keypoint"] = found.by_keypoint.tolist()
+        summary[name] = {"objects": int(some.sum()), "rows": rows}
+    return _plain(summary)
+
+
+def results_folder() -> Path:
+    """Where results lie unless another place is asked for."""
+    return cache.default_folder() / "experiments"
+
+
+def default_folder(dataset: KeypointDataset, backbone: str) -> Path:
+    """The folder of a data set's results, which another state of its annotations does not share."""
+    return results_folder() / f"{dataset.name} {dataset.digest[:8]} {backbone}"
 
 
 def is_complete(path: str | os.PathLike) -> bool:
@@ -130,7 +372,7 @@ def _run(
     samples: dict[str, Any],
     measure: Callable[[Any], dict[str, Any]],
     settings: dict[str, Any],
-    statistic: Callable[..., np.ndarray],
+    summarise: Callable[[list[dict[str, Any]]], dict[str, Any]],
     out: str | os.PathLike | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -147,51 +389,57 @@ def _run(
             raise ValueError(msg)
         records = kept["records"]
     for done, (name, sample) in enumerate(samples.items()):
-        stamp = str(getattr(sample, "stamp", ""))
+        stamp = str(getattr(getattr(sample, "photo", sample), "stamp", ""))
         if records.get(name, {}).get("stamp") != stamp:
             try:
                 measured = measure(sample)
             except (images.ImageError, ValueError, OSError) as error:
                 records[name] = {"stamp": stamp, "skipped": str(error)}
             else:
-                records[name] = {"stamp": stamp, "layers": _plain(measured)}
+                records[name] = {"stamp": stamp, "measured": _plain(measured)}
             if path is not None:
                 _write(path, {"settings": settings, "records": records})
         if progress is not None:
             progress((done + 1) / len(samples), f"{done + 1} of {len(samples)}: {name}")
-    measured = [records[name]["layers"] for name in samples if "layers" in records[name]]
+    measured = [records[name]["measured"] for name in samples if "measured" in records[name]]
     if not measured:
         reason = records[next(iter(samples))]["skipped"]
         msg = f"none of {len(samples)} samples could be measured; the first: {reason}"
         raise ValueError(msg)
-    result = {"settings": settings, "summary": _summary(measured, statistic), "records": records}
+    result = {"settings": settings, "summary": summarise(measured), "records": records}
     if path is not None:
         _write(path, result)
     return result
 
 
-def _summary(records: list[dict[str, Any]], statistic: Callable[..., np.ndarray]) -> dict[str, Any]:
-    """A layer's statistics over the samples that have the number, with their bootstrap intervals."""
-    summary: dict[str, Any] = {}
-    for layer in records[0]:
-        summary[layer] = {}
-        for name in (name for name in records[0][layer] if name != "id"):
-            values = np.array([_number(record[layer][name]) for record in records])
-            values = values[~np.isnan(values)]
-            middle = float(statistic(values)) if len(values) else float("nan")
-            low = high = float("nan")
-            if len(values) > 1:
-                low, high = bootstrap_interval(values, rng=np.random.default_rng(0), statistic=statistic)
-            summary[layer][name] = _plain(
-                {statistic.__name__: middle, "low": low, "high": high, "samples": len(values)}
-            )
-    return summary
+def _statistics(statistic: Callable[..., np.ndarray]) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Sums up a layer's numbers over the samples that have them, with their bootstrap intervals."""
+
+    def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
+        summary: dict[str, Any] = {}
+        for layer in records[0]:
+            summary[layer] = {}
+            for name in (name for name in records[0][layer] if name != "id"):
+                values = np.array([_number(record[layer][name]) for record in records])
+                values = values[~np.isnan(values)]
+                middle = float(statistic(values)) if len(values) else float("nan")
+                low = high = float("nan")
+                if len(values) > 1:
+                    low, high = bootstrap_interval(values, rng=np.random.default_rng(0), statistic=statistic)
+                summary[layer][name] = _plain(
+                    {statistic.__name__: middle, "low": low, "high": high, "samples": len(values)}
+                )
+        return summary
+
+    return summarise
 
 
 def _plain(value: Any) -> Any:
     """Numbers as JSON has them: NaN as null, infinities in words."""
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None if np.isnan(value) else str(value)
     return value

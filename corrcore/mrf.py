@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args, no_type_check
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int
 
 from corrcore import parallel
@@ -50,6 +51,7 @@ Progress = Callable[[float], None]
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 LARGEST = 1e5  # of a cost that single precision tells from its neighbours to a hundredth
+BATCH_BYTES = 1 << 30  # of a device's memory, for the pairs it works on at once
 _FORBIDDEN = np.float32(2.5e8)
 _FAR = np.float32(1e9)  # of what lies outside the grid
 
@@ -149,20 +151,81 @@ def minimise_batch(
     iterations: int = 20,
     gap: float = 1e-4,
     progress: Progress | None = None,
+    device: torch.device | str | None = None,
 ) -> list[Solution]:
-    """`minimise` for many pairs side by side, one a thread. Grids may differ in size."""
-    solutions: list[Solution] = []
+    """`minimise` for many pairs side by side: one a thread, or, on a CUDA device, all at once. Grids may differ in size.
 
-    def one(unary: np.ndarray) -> Solution:
-        return minimise(unary, smoothness=smoothness, method=method, iterations=iterations, gap=gap)
+    `device` is CUDA where there is one, by default. What it finds may differ by rounding from what threads find.
+    """
+    device = torch.device(device) if device is not None else parallel.default_device()
+    if device.type not in ("cpu", "cuda"):
+        msg = f"device must be cpu or a CUDA device; got {device}."
+        raise ValueError(msg)
+    options = {"smoothness": smoothness, "method": method, "iterations": iterations, "gap": gap}
+    if device.type == "cuda":
+        return _minimise_together(unaries, **options, progress=progress, device=device)
+    solutions: list[Solution] = []
 
     def keep(solution: Solution) -> None:
         solutions.append(solution)
         if progress is not None:
             progress(len(solutions) / len(unaries))
 
-    parallel.run(one, unaries, keep)
+    parallel.run(lambda unary: minimise(unary, **options), unaries, keep)
     return solutions
+
+
+def _minimise_together(
+    unaries: Sequence[Float[np.ndarray, "_rows _columns _target_rows _target_columns"]],
+    *,
+    smoothness: float,
+    method: Method,
+    iterations: int,
+    gap: float,
+    progress: Progress | None,
+    device: torch.device,
+) -> list[Solution]:
+    """Pairs of one size at once, as many as BATCH_BYTES hold. One that ends before others stays as it is then."""
+    from corrcore import mrf_torch  # which takes time to see whether there is Triton, and is needed here alone
+
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, unary in enumerate(unaries):
+        _check(unary, smoothness, method, iterations)
+        places.setdefault(unary.shape, []).append(place)
+    batches = []
+    for shape, alike in places.items():
+        size = max(1, BATCH_BYTES // (4 * 5 * math.prod(shape)))  # of costs, and of four messages a cell
+        batches += [alike[first : first + size] for first in range(0, len(alike), size)]
+    solutions: dict[int, Solution] = {}
+    for batch in batches:
+        some = [unaries[place] for place in batch]
+        state = mrf_torch.Batch(
+            some, smoothness=smoothness, reweighted=method == "trw-s", forbidden=float(_FORBIDDEN), device=device
+        )
+        running, best, bounds = np.ones(len(some), bool), np.full(len(some), math.inf), np.full(len(some), -math.inf)
+        histories: list[list[tuple[float, float]]] = [[] for _ in some]
+        labels = torch.zeros((len(some), *some[0].shape[:2], 2), dtype=torch.int64, device=device)
+        for iteration in range(iterations):
+            chosen, found = state.iterate()
+            totals, found = torch.stack([state.energies(chosen), found]).cpu().numpy()
+            bounds[running] = np.maximum(bounds, found)[running]
+            better = running & (totals < best)
+            best[better] = totals[better]
+            where = torch.from_numpy(better).to(device)[:, None, None, None]
+            labels = torch.where(where, chosen, labels)
+            for pair in np.flatnonzero(running):
+                histories[pair].append((float(totals[pair]), float(bounds[pair])))
+            running &= best - bounds > gap * np.abs(best)
+            if progress is not None:
+                share = (iteration + 1) / iterations if running.any() else 1.0
+                progress((len(solutions) + share * len(some)) / len(unaries))
+            if not running.any():
+                break
+        improved = state.improve(labels).cpu().numpy()
+        for place, unary, own, bound, history in zip(batch, some, improved, bounds, histories, strict=True):
+            terms = energy(unary, own, smoothness=smoothness)
+            solutions[place] = Solution(own, *terms, float(bound), np.array(history))
+    return [solutions[place] for place in range(len(unaries))]
 
 
 def _check(unary: np.ndarray, smoothness: float, method: Method, iterations: int) -> None:
