@@ -12,7 +12,7 @@ source is found at x + w(x) of the target, which is how keypoints travel. To dra
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -21,8 +21,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch.nn import functional as F
 
-from corrcore import images, mrf, sift
+from corrcore import images, mrf, parallel, sift
 from corrcore.backbones import Backbone, Image
+from corrcore.datasets.records import Instance
 from corrcore.geometry import CellGrid, FeatureGrid, Placement, ReceptiveField
 from corrcore.mrf import Method, Solution
 
@@ -369,6 +370,24 @@ def warp(source: Subject, target: Subject, alignment: Alignment) -> tuple[Image,
     return np.rint(picture).astype(np.uint8), shown
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How objects are cut out to be aligned: see `describe`."""
+
+    n_cells: int = 18
+    margin: float = 0.1
+    square: bool = True
+    context_px: int = 0
+
+
+FRAMING = Framing()
+
+
+def subject(instance: Instance, features: Sequence[str], *, backbone: Backbone, framing: Framing = FRAMING) -> Subject:
+    """`describe` for an object of a data set. Raises what loading its photo does."""
+    return describe(instance.photo.load(), instance.box, features, backbone=backbone, **asdict(framing))
+
+
 def nearest(
     target: Float[np.ndarray, " channels"], others: Float[np.ndarray, "others channels"], n: int
 ) -> Int[np.ndarray, " n"]:
@@ -390,3 +409,66 @@ def vote(
     some = used.any(axis=0)
     found[some] = np.nanmedian(np.where(used[..., None], ordered, np.nan)[:, some], axis=0)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbour:
+    """An object aligned to another, and its keypoints, (x, y) in the other's photo."""
+
+    instance: Instance
+    subject: Subject
+    alignment: Alignment
+    keypoints: Float[np.ndarray, "keypoints 2"]
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """Neighbours aligned to a target, the least deformed first, and the keypoints they vote for, in its photo."""
+
+    feature: str
+    smoothness: float
+    neighbours: tuple[Neighbour, ...]
+    keypoints: Float[np.ndarray, "keypoints 2"]
+
+
+def transfer(
+    target: Subject,
+    neighbours: Sequence[tuple[Instance, Subject]],
+    feature: str,
+    *,
+    smoothness: float = 0.1,
+    method: Method = "trw-s",
+    iterations: int = 10,
+    gap: float = 1e-3,
+    top: int = 5,
+    progress: Callable[[float, str], None] | None = None,
+) -> Transfer:
+    """Keypoints of the neighbours carried to the target by aligning them; the least deformed ones vote.
+
+    Long, Zhang and Darrell (2014), Section 4: ordering by deformation does better than by the data term. The `top` least
+    deformed neighbours that show a keypoint vote on it by the median of their coordinates.
+    """
+    found: list[Neighbour] = []
+
+    def one(pair: tuple[Instance, Subject]) -> Neighbour:
+        instance, source = pair
+        aligned = align(
+            source.grids[feature],
+            target.grids[feature],
+            smoothness=smoothness,
+            method=method,
+            iterations=iterations,
+            gap=gap,
+        )
+        points = aligned.to_target(source.placement.to_cut_out(instance.keypoints))
+        return Neighbour(instance, source, aligned, target.placement.to_photo(points))
+
+    def keep(neighbour: Neighbour) -> None:
+        found.append(neighbour)
+        if progress is not None:
+            progress(len(found) / len(neighbours), f"{feature}: aligning {len(found)} of {len(neighbours)}")
+
+    parallel.run(one, neighbours, keep)
+    found.sort(key=lambda neighbour: neighbour.alignment.deformation)
+    points = np.stack([neighbour.keypoints for neighbour in found])
+    return Transfer(feature, smoothness, tuple(found), vote(points, np.arange(len(found)), top=top))

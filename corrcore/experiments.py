@@ -7,7 +7,7 @@ they come, so that an experiment that was stopped goes on where it was; a file w
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from corrcore import alignment, averaging, cache, images, mrf, parallel, reconstruction
-from corrcore.alignment import Subject
+from corrcore.alignment import Framing, Subject
 from corrcore.backbones import Backbone
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Placement
@@ -136,16 +136,6 @@ LARGE_PX, WELL_SHOWN = (
 UNALIGNED = "NN"
 
 
-@dataclass(frozen=True)
-class Framing:
-    """How objects are cut out to be aligned: see `alignment.describe`."""
-
-    n_cells: int = 18
-    margin: float = 0.1
-    square: bool = True
-    context_px: int = 0
-
-
 def transfer(
     dataset: KeypointDataset,
     category: str,
@@ -153,7 +143,7 @@ def transfer(
     backbone: Backbone,
     features: Sequence[str] = ("conv4", "sift20"),
     smoothness: Mapping[str, float] | None = None,
-    framing: Framing = Framing(),
+    framing: Framing = alignment.FRAMING,
     iterations: int = 10,
     n_validation: int = 30,
     limit: int | None = None,
@@ -222,9 +212,7 @@ class _Pool:
         self._features, self._backbone, self._framing, self._progress = features, backbone, framing, progress
 
     def describe(self, instance: Instance) -> Subject:
-        return alignment.describe(
-            instance.photo.load(), instance.box, self._features, backbone=self._backbone, **asdict(self._framing)
-        )
+        return alignment.subject(instance, self._features, backbone=self._backbone, framing=self._framing)
 
     @cached_property
     def described(self) -> list[tuple[Instance, Subject]]:
@@ -268,22 +256,8 @@ def _transferred(
     unaligned = np.stack([_laid_on(other, source, target) for other, source in neighbours])
     predicted = {UNALIGNED: alignment.vote(unaligned, np.arange(len(neighbours)), top=TOP)}
     for row, (feature, smoothness) in rows.items():
-        moved, deformation = [], []
-
-        def align(pair: tuple[Instance, Subject], feature: str = feature, smoothness: float = smoothness) -> Any:
-            other, source = pair
-            found = alignment.align(
-                source.grids[feature], target.grids[feature], smoothness=smoothness, iterations=iterations, gap=1e-3
-            )
-            points = found.to_target(source.placement.to_cut_out(other.keypoints))
-            return target.placement.to_photo(points), found.deformation
-
-        def keep(found: Any, moved: list = moved, deformation: list = deformation) -> None:
-            moved.append(found[0])
-            deformation.append(found[1])
-
-        parallel.run(align, neighbours, keep)
-        predicted[row] = alignment.vote(np.stack(moved), np.argsort(deformation, kind="stable"), top=TOP)
+        found = alignment.transfer(target, neighbours, feature, smoothness=smoothness, iterations=iterations, top=TOP)
+        predicted[row] = found.keypoints
     return {
         "box": list(instance.box),
         "truth": instance.keypoints.tolist(),

@@ -29,6 +29,12 @@ page = st.navigation(
             help="What one descriptor responds to: the average of its nearest neighbours' receptive fields.",
         ),
         st.Page(
+            "app_pages/alignment.py",
+            title="Alignment",
+            icon=":material/compare_arrows:",
+            help="Two objects of a kind brought into line, and keypoints that travel with them.",
+        ),
+        st.Page(
             "app_pages/data.py",
             title="Data",
             icon=":material/database:",

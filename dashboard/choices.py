@@ -1,7 +1,7 @@
 """What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,7 +150,7 @@ def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
     def pick(number: int) -> None:
         set_url_state("photo", f"sample:{names[number]}")
 
-    _gallery(resources.sample_thumbnails(names), names.index(name), [known[each].title for each in names], pick)
+    gallery(resources.sample_thumbnails(names), names.index(name), [known[each].title for each in names], pick)
     image = resources.sample_photo(name)
     same = tuple(number for number, photo in enumerate(index.photos) if photo == name)
     same = tuple(sorted({*same, *index.photos_like(image)}))
@@ -185,7 +185,7 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
 
     thumbnails = resources.indexed_thumbnails(index.digest, shown, index)
     selected = shown.index(chosen) if chosen in shown else None
-    _gallery(thumbnails, selected, [index.photos[number] for number in shown], pick)
+    gallery(thumbnails, selected, [index.photos[number] for number in shown], pick)
     set_url_state("photo", f"indexed:{index.photos[chosen]}")
     image = index.photo(chosen)
     same = tuple(sorted({chosen, *index.photos_like(image)}))
@@ -236,7 +236,9 @@ def _working(image: np.ndarray) -> np.ndarray:
     return images.resize(image, longer_side=round(longer * scale)) if scale < 1 else image
 
 
-def _gallery(thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick) -> None:
+def gallery(
+    thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick: Callable[[int], None]
+) -> None:
     """Thumbnails to click, in rows of eight."""
     side = resources.THUMBNAIL_PX
     columns = min(SHEET_COLUMNS, len(thumbnails))

@@ -7,8 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw, ImageFont
 
+from corrcore.alignment import Alignment
 from corrcore.averaging import Agreement, Averages, expand_contrast
 from corrcore.geometry import Box
+from corrcore.mrf import Solution
 from corrcore.reconstruction import Localisation
 
 YELLOW = "#ffd500"
@@ -16,6 +18,11 @@ BLACK = "#000000"
 # Okabe and Ito's palette, told apart by colour-blind eyes; one colour a layer, the same on every page.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#f0e442")
 GREY = "#8a8a8a"
+# Of keypoints: Okabe and Ito's again, then Tol's muted ones; numbers tell apart what eyes cannot.
+KEYPOINT_COLOURS = (
+    *("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#f0e442", "#009e73", "#cc79a7", "#ffffff"),
+    *("#332288", "#88ccee", "#882255", "#ddcc77", "#999933", "#44aa99", "#aa4499", "#000000"),
+)
 TRANSPARENT = "rgba(0,0,0,0)"
 
 
@@ -206,4 +213,162 @@ def agreement_profile(profiles: Mapping[str, Agreement], layers: Sequence[str], 
     figure.update_xaxes(title="distance from the receptive-field centre (px)", rangemode="tozero")
     lowest = min((float(profile.agreement.min()) for profile in profiles.values()), default=0)
     figure.update_yaxes(title="agreement", range=[min(-0.05, lowest - 0.05), 1.05])
+    return _styled(figure, height=height)
+
+
+def keypoint_colour(number: int) -> str:
+    return KEYPOINT_COLOURS[number % len(KEYPOINT_COLOURS)]
+
+
+def with_keypoints(
+    image: np.ndarray,
+    points: np.ndarray,
+    *,
+    truth: np.ndarray | None = None,
+    radius_px: float = 0.0,
+    scale: int = 2,
+) -> np.ndarray:
+    """The picture, enlarged by `scale`, with its keypoints: a dot each, in the keypoint's colour.
+
+    With `truth`, points further than `radius_px` from it are rings with a line to it, and circles of that radius show
+    what counts as right. NaN is not drawn.
+    """
+    enlarged = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(enlarged)
+
+    def circle(at: np.ndarray, radius: float, **how: object) -> None:
+        draw.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), **how)  # pyright: ignore[reportArgumentType]
+
+    for number, point in enumerate(points):
+        colour = keypoint_colour(number)
+        edge = "black" if _light(colour) else "white"
+        at = (point + 0.5) * scale - 0.5
+        right = (truth[number] + 0.5) * scale - 0.5 if truth is not None else at
+        if truth is not None and not np.isnan(right).any():
+            circle(right, radius_px * scale, outline=colour, width=1)
+        if np.isnan(at).any() or (truth is not None and np.isnan(right).any()):
+            continue
+        if truth is not None and np.linalg.norm(at - right) > radius_px * scale:
+            draw.line((*at, *right), fill=edge, width=3)
+            draw.line((*at, *right), fill=colour, width=1)
+            circle(at, 3.5 * scale, outline=edge, width=4)
+            circle(at, 3.5 * scale - 1, outline=colour, width=2)
+        else:
+            circle(at, 3 * scale + 1, fill=edge)
+            circle(at, 3 * scale, fill=colour)
+    return np.asarray(enlarged)
+
+
+def _light(colour: str) -> bool:
+    red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
+    return 0.3 * red + 0.6 * green + 0.1 * blue > 128
+
+
+def marked(image: np.ndarray, points: Sequence[tuple[tuple[float, float], str]], *, scale: int = 2) -> np.ndarray:
+    """The picture, enlarged, with a cross at each point, in its colour."""
+    picture = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for point, colour in points:
+        x, y = ((each + 0.5) * scale - 0.5 for each in point)
+        for width, drawn in ((7, "black" if _light(colour) else "white"), (3, colour)):
+            draw.line((x - 6 * scale, y, x + 6 * scale, y), fill=drawn, width=width)
+            draw.line((x, y - 6 * scale, x, y + 6 * scale), fill=drawn, width=width)
+    return np.asarray(picture)
+
+
+def displacement_colours(displacement: np.ndarray, *, longest: float) -> np.ndarray:
+    """Displacements (dx, dy) as colours: the direction is the hue, `longest` and more the full colour, none white."""
+    turn = np.arctan2(displacement[..., 1], displacement[..., 0]) / (2 * np.pi) % 1
+    length = np.minimum(np.linalg.norm(displacement, axis=-1) / max(longest, 1e-9), 1)
+    hue = np.stack([turn, turn - 1 / 3, turn - 2 / 3], axis=-1)
+    full = np.clip(0.5 + np.cos(2 * np.pi * hue) / 1.5, 0, 1)
+    return np.rint(255 * (1 - length[..., None] * (1 - full))).astype(np.uint8)
+
+
+def colour_wheel(side: int = 96) -> np.ndarray:
+    """The key to `displacement_colours`: pointing right is on the right."""
+    axis = np.linspace(-1.05, 1.05, side)
+    x, y = np.meshgrid(axis, axis)
+    wheel = displacement_colours(np.stack([x, y], axis=-1), longest=1)
+    wheel[np.hypot(x, y) > 1.02] = 255
+    return wheel
+
+
+def displacement_picture(alignment: Alignment, *, longest: float, side: int = 304) -> np.ndarray:
+    """The field over the source, a square a cell."""
+    colours = displacement_colours(alignment.displacement, longest=longest)
+    rows, columns = colours.shape[:2]
+    scale = max(side // max(rows, columns), 1)
+    return np.repeat(np.repeat(colours, scale, axis=0), scale, axis=1)
+
+
+def displacement_arrows(image: np.ndarray, alignment: Alignment, *, scale: int = 2) -> np.ndarray:
+    """Arrows on the source, from the centres of cells by their displacements."""
+    picture = Image.fromarray(image).convert("L").convert("RGB")
+    picture = picture.resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    starts = alignment.source.centres()
+    ends = starts + alignment.displacement * alignment.source.field.stride
+    for start, end in zip(starts.reshape(-1, 2), ends.reshape(-1, 2), strict=True):
+        a, b = (start + 0.5) * scale - 0.5, (end + 0.5) * scale - 0.5
+        draw.line((*a, *b), fill=YELLOW, width=2)
+        along = b - a
+        length = np.hypot(*along)
+        if length > 4:
+            along, across = 7 * along / length, 4 * np.array([-along[1], along[0]]) / length
+            draw.polygon([tuple(b), tuple(b - along + across), tuple(b - along - across)], fill=YELLOW)
+        else:
+            draw.ellipse((*(a - 2), *(a + 2)), fill=YELLOW)
+    return np.asarray(picture)
+
+
+def similarity_overlay(
+    image: np.ndarray, similarity: np.ndarray, *, opacity: float = 0.75, scale: int = 2
+) -> np.ndarray:
+    """A similarity from 0 to 1 a cell over the picture: cells are the squares around their centres; Viridis."""
+    levels = np.clip(similarity, 0, 1)
+    colours = np.rint(255 * np.stack([np.interp(levels, _VIRIDIS[0], channel) for channel in _VIRIDIS[1:]], axis=-1))
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    over = Image.fromarray(colours.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    under = Image.fromarray(image).convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(Image.blend(under, over, opacity))
+
+
+_VIRIDIS = np.array(
+    [
+        [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1],
+        [0.267, 0.283, 0.231, 0.173, 0.128, 0.152, 0.369, 0.678, 0.993],
+        [0.005, 0.141, 0.322, 0.449, 0.567, 0.681, 0.789, 0.864, 0.906],
+        [0.329, 0.458, 0.545, 0.558, 0.551, 0.500, 0.383, 0.190, 0.144],
+    ]
+)  # a level, then red, green and blue there
+
+
+def energy_history(solution: Solution, *, height: int = 280) -> go.Figure:
+    """Energy and, where there is one, lower bound after every iteration."""
+    figure = go.Figure()
+    iterations = np.arange(1, len(solution.history) + 1)
+    lines = [("energy", np.minimum.accumulate(solution.history[:, 0]), PALETTE[0])]
+    if np.isfinite(solution.history[:, 1]).any():
+        lines.append(("lower bound", solution.history[:, 1], PALETTE[1]))
+    for name, values, colour in lines:
+        figure.add_scatter(
+            x=iterations,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5},
+            hovertemplate="%{y:.2f} after %{x}",
+        )
+        figure.add_annotation(
+            x=iterations[-1],
+            y=values[-1],
+            text=name,
+            font={"color": colour},
+            showarrow=False,
+            yshift=12 if name == "energy" else -14,
+            xanchor="right",
+        )
+    figure.update_xaxes(title="iterations", dtick=1 if len(iterations) < 12 else None)
+    figure.update_yaxes(title="energy")
     return _styled(figure, height=height)

@@ -2,17 +2,23 @@
 
 import atexit
 import gc
-from collections.abc import Callable, Hashable
-from typing import TypeVar
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
 from uuid import uuid4
 
 import numpy as np
 import streamlit as st
 
-from corrcore import backbones, images, reconstruction
+from corrcore import backbones, cache, datasets, images, reconstruction
 from corrcore import index as indexes
+from corrcore.alignment import Subject
 from corrcore.backbones import Backbone
 from corrcore.cache import Cache
+from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
 from corrcore.index import SAMPLES, PatchIndex
 from corrcore.reconstruction import Reconstruction
@@ -20,6 +26,64 @@ from dashboard.jobs import Job, Queue
 
 T = TypeVar("T")
 THUMBNAIL_PX = 112
+SUBJECTS_KEPT = 400  # described objects, a quarter of a megabyte each
+
+
+class _Recent(Generic[T]):
+    """The last few things made, for all threads. Two that ask for the same at once may both make it."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return made
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def subjects() -> _Recent[Subject]:
+    """Described objects of data sets."""
+    return _Recent(SUBJECTS_KEPT)
+
+
+def dataset_names() -> list[str]:
+    """The annotated data sets on offer: the drawn one, and those in the folder that ``CORRCORE_DATA`` names."""
+    folder = os.environ.get("CORRCORE_DATA", "")
+    there = sorted(path.parent.name for path in Path(folder).glob("*/keypoints") if path.is_dir()) if folder else []
+    return [datasets.TOY, *there]
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the annotations")
+def dataset(name: str) -> KeypointDataset:
+    return datasets.open_dataset(name if name == datasets.TOY else Path(os.environ["CORRCORE_DATA"], name))
+
+
+@st.cache_data(max_entries=64, show_spinner="Opening the photos")
+def object_thumbnails(digest: str, names: tuple[str, ...], _instances: Sequence[Instance]) -> list[np.ndarray]:
+    """Square thumbnails of objects, a little of their surroundings around them; kept on disk where they are drawn."""
+
+    def one(instance: Instance) -> np.ndarray:
+        left, top, right, bottom = instance.box
+        side = 1.1 * max(right - left, bottom - top) / 2
+        x, y = (left + right) / 2, (top + bottom) / 2
+        edges = (x - side, y - side, x + side, y + side)
+        return images.cut(instance.photo.load(), edges, width=THUMBNAIL_PX, height=THUMBNAIL_PX)
+
+    def all_of_them() -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        return {str(number): one(instance) for number, instance in enumerate(_instances)}, {}
+
+    key = cache.key(task="object thumbnails", data=digest, names=list(names), side=THUMBNAIL_PX)
+    kept = results().get_or_compute(key, all_of_them).arrays
+    return [kept[str(number)] for number in range(len(names))]
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -1,0 +1,649 @@
+"""Neighbours warped onto an object by their features, keypoints carried along: Figure 3 and Table 2."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from corrcore import alignment, cache, datasets, experiments, images, parallel
+from corrcore.alignment import Alignment, Subject, Transfer
+from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.images import ImageError
+from dashboard import choices, figures, layout, published, resources
+from dashboard.components import compare, image_click
+from dashboard.jobs import Job, QueueFull
+
+BACKBONE = "alexnet"
+RADII = (10, 20, 40)
+SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
+SHOWN = 5
+ALPHA = 0.1  # of the longer side of the box: what counts as right
+OBJECTS, PHOTOS = "Objects of a data set", "Two photos of yours"
+SECTIONS = ("The chosen pair", "A point", "Accuracy (Table 2)")
+PLAIN = {"displayModeBar": False}
+PRECISION = 10  # cells of displacement that are full colour
+
+HOW = r"""
+Source and target are cut out by their boxes, widened by a tenth on every side, and stretched to 18 x 18 cells. Every cell
+$p$ of the source is displaced by $w(p)$ to a cell of the target, all together with the least energy
+
+$$ E(w) = \sum_p \|f_s(p) - f_t(p + w(p))\|^2 + \beta \sum_{(p,q)} \|w(p) - w(q)\|^2 $$
+
+with descriptors of unit length and $w$ in cells. Sequential tree-reweighted message passing minimises it and bounds from
+below what any displacement could reach; fractions of cells come from parabolas through the costs, bicubic splines lead
+from cells to pixels. Of the 25 train objects most like the target, the five least deformed that show a keypoint
+vote on it, by the median of each coordinate. A keypoint is right within a tenth of the box's longer side (PCK).
+Long, Zhang and Darrell (2014), Section 4.
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page computes with."""
+
+    features: tuple[str, str]
+    smoothness: float
+    method: str
+    iterations: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"smoothness": self.smoothness, "method": self.method, "iterations": self.iterations}
+
+
+@dataclass(frozen=True)
+class View:
+    """An object and its neighbours, aligned by each feature; warped pictures of the first few."""
+
+    target: Subject
+    transfers: Mapping[str, Transfer]
+    warped: Mapping[str, list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and a target, aligned by each feature."""
+
+    source: Subject
+    target: Subject
+    names: tuple[str, str]
+    alignments: Mapping[str, Alignment]
+
+
+def work_on_object(data: KeypointDataset, category: str, instance: Instance, asked: Asked) -> Callable[..., View]:
+    backbone, results, subjects = resources.network(BACKBONE), resources.results(), resources.subjects()
+    train = data.instances(category, "train")
+    features = tuple(dict.fromkeys(asked.features))
+
+    def describe(one: Instance) -> Subject:
+        key = (data.digest, one.name, features)
+        return subjects.get(key, lambda: alignment.subject(one, features, backbone=backbone).halved())
+
+    def work(*, progress: Callable[[float, str], None]) -> View:
+        def describe_all(some: list[Instance], start: float, end: float, what: str) -> list[Subject]:
+            found: list[Subject] = []
+
+            def keep(one: Subject) -> None:
+                found.append(one)
+                text = f"describing {what}, {len(found)} of {len(some)}"
+                progress(start + (end - start) * len(found) / len(some), text)
+
+            parallel.run(describe, some, keep)
+            return found
+
+        def summaries() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            found = describe_all(list(train), 0, 0.5, f"{category} to find neighbours among")
+            return {"summaries": np.stack([one.summary for one in found])}, {}
+
+        key = cache.key(
+            task="summaries", version=alignment.VERSION, data=data.digest, category=category, backbone=backbone.digest
+        )
+        known = results.get_or_compute(key, summaries).arrays["summaries"]
+        target = describe(instance)
+        order = alignment.nearest(target.summary, known, len(train))
+        others = [train[n] for n in order if train[n].photo.name != instance.photo.name][: experiments.NEIGHBOURS]
+        described = describe_all(others, 0.5, 0.7, "neighbours")
+        transfers, warped = {}, {}
+        for number, feature in enumerate(features):
+
+            def report(share: float, text: str, number: int = number) -> None:
+                progress(0.7 + 0.3 * (number + share) / len(features), text)
+
+            pairs = list(zip(others, described, strict=True))
+            transfers[feature] = alignment.transfer(target, pairs, feature, **asked.options, progress=report)
+            warped[feature] = []
+            first = transfers[feature].neighbours[:SHOWN]
+            parallel.run(
+                lambda one: alignment.warp(one.subject, target, one.alignment)[0], first, warped[feature].append
+            )
+        return View(target, transfers, warped)
+
+    return work
+
+
+def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Asked) -> Callable[..., Pair]:
+    backbone = resources.network(BACKBONE)
+    features = tuple(dict.fromkeys(asked.features))
+
+    def work(*, progress: Callable[[float, str], None]) -> Pair:
+        progress(0, "describing the photos")
+        whole = [(-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5) for photo in photos]
+        source, target = (
+            alignment.describe(photo, box, features, backbone=backbone, margin=0, square=False)
+            for photo, box in zip(photos, whole, strict=True)
+        )
+        found = {}
+        for number, feature in enumerate(features):
+            progress(0.2 + 0.8 * number / len(features), f"{feature}: aligning")
+            found[feature] = alignment.align(source.grids[feature], target.grids[feature], **asked.options)
+        return Pair(source, target, names, found)
+
+    return work
+
+
+def choose_features() -> Asked:
+    backbone = resources.network(BACKBONE)
+    usual = backbone.receptive_field(backbone.architecture.default_layers[-1])
+    layers = [
+        layer
+        for layer in backbone.layers
+        if (field := backbone.receptive_field(layer)).stride == usual.stride and field.offset == usual.offset
+    ]
+    offered = [*layers, *(f"{alignment.SIFT}{radius}" for radius in RADII)]
+    for name in ("upper", "lower"):
+        choices.check_link(name, offered)
+
+    def title(feature: str) -> str:
+        radius = alignment.sift_radius(feature)
+        return feature if radius is None else f"SIFT, radius {radius:g} px"
+
+    upper = st.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
+    lower = st.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
+    smoothness = st.select_slider(
+        "Smoothness β",
+        SMOOTHNESSES,
+        0.1,
+        key="smoothness",
+        bind="query-params",
+        help="How much neighbouring cells are held together: little follows every likeness, much moves all alike.",
+    )
+    with st.expander("Solver"):
+        method = st.radio("Messages", list(METHODS), format_func=METHODS.get, key="method", bind="query-params")
+        iterations = st.slider("Iterations at most", 1, 50, 10, key="iterations", bind="query-params")
+    return Asked((upper, lower), smoothness, method, iterations)
+
+
+def choose_object(data: KeypointDataset, category: str) -> Instance:
+    """A val object from a gallery; the choice is in the URL."""
+    offered = [one for one in data.instances(category, "val") if one.visible.any()]
+    names = [one.name for one in offered]
+    asked = choices.url_state("object", names[first_choice(offered)])
+    if asked not in names:
+        if any(asked == one.name for other in data.categories for one in data.instances(other, "val")):
+            asked = names[first_choice(offered)]  # the category was changed
+        else:
+            st.warning(
+                f"There is no object {layout.plain(asked[:64])} here; this is another.", icon=":material/link_off:"
+            )
+            asked = names[first_choice(offered)]
+    choices.set_url_state("object", asked)
+    chosen = names.index(asked)
+    per_sheet = choices.PER_SHEET
+    n_sheets = -(-len(offered) // per_sheet)
+    sheet = chosen // per_sheet + 1
+    if n_sheets > 1:
+        sheet = st.number_input(f"Page, of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}")
+    shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
+    thumbnails = resources.object_thumbnails(data.digest, tuple(names[n] for n in shown), [offered[n] for n in shown])
+    choices.gallery(
+        thumbnails,
+        chosen - shown.start if chosen in shown else None,
+        [names[n] for n in shown],
+        lambda number: choices.set_url_state("object", names[shown[number]]),
+    )
+    return offered[chosen]
+
+
+def first_choice(offered: list[Instance]) -> int:
+    """An object that shows much of itself, to begin with."""
+    return int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))
+
+
+def in_cut_out(points: np.ndarray, subject: Subject) -> np.ndarray:
+    return subject.placement.to_cut_out(points)
+
+
+def radius_in_cut_out(instance: Instance, subject: Subject) -> float:
+    """What counts as right, in pixels of the cut-out: of its two scales the mean."""
+    return ALPHA * max(instance.size) * float(np.mean(subject.placement.scale))
+
+
+def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple[str, int]:
+    """Figure 3, each neighbour to be clicked; which row and neighbour is chosen."""
+    features = list(view.transfers)
+    row, _, number = choices.url_state("neighbour", "1.1").partition(".")
+    chosen_row = min(max(int(row) - 1, 0), len(features) - 1) if row.isdecimal() else 0
+    chosen = min(max(int(number) - 1, 0), SHOWN - 1) if number.isdecimal() else 0
+    truth = in_cut_out(instance.keypoints, view.target)
+    radius = radius_in_cut_out(instance, view.target)
+    layout.two_a_row()
+    for at, (feature, transfer) in enumerate(view.transfers.items()):
+        predicted = in_cut_out(transfer.keypoints, view.target)
+        errors = np.linalg.norm(transfer.keypoints - instance.keypoints, axis=1) / max(instance.size)
+        right = int((errors <= ALPHA).sum())
+        places = st.container(key=f"two-a-row-{at}").columns(SHOWN + 1, gap="small")
+        with places[0]:
+            st.markdown(
+                f"**{feature}**", help="Filled: right, within the thin circle. Rings: wrong, with a line to the truth."
+            )
+            drawn = figures.with_keypoints(view.target.image, predicted, truth=truth, radius_px=radius)
+            st.image(images.encode(drawn, format="JPEG"), width="stretch")
+            st.caption(f"the target, predicted: {right} of {int(instance.visible.sum())} right")
+        for n, (neighbour, warped) in enumerate(zip(transfer.neighbours, view.warped[feature], strict=False)):
+            with places[n + 1]:
+                st.markdown(f"{n + 1}" if (at, n) != (chosen_row, chosen) else f"**{n + 1}, chosen**")
+                image_click(
+                    images.encode(
+                        figures.with_keypoints(warped, in_cut_out(neighbour.keypoints, view.target)), format="JPEG"
+                    ),
+                    alt=f"{neighbour.instance.name}, warped by {feature}",
+                    key=f"neighbour {at} {n}",
+                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": choices.set_url_state("neighbour", where),
+                )
+                st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
+    show_legend(instance, names)
+    return features[chosen_row], chosen
+
+
+def show_legend(instance: Instance, names: tuple[str, ...]) -> None:
+    dots = " &nbsp; ".join(
+        f'<span style="white-space: nowrap"><span style="display: inline-block; width: .8em; height: .8em; '
+        f'border-radius: 50%; border: 1px solid #888; background: {figures.keypoint_colour(number)}"></span> '
+        f"{name.replace('_', ' ')}</span>"
+        for number, name in enumerate(names)
+        if instance.visible[number]
+    )
+    st.html(f'<div style="font-size: .85rem; line-height: 1.7">{dots}</div>')
+
+
+def show_pair(pair: Pair, feature: str) -> None:
+    """Source, warped and target, the field in colours and arrows, and how the energy fell."""
+    found = pair.alignments[feature]
+    warped, _ = alignment.warp(pair.source, pair.target, found)
+    left, right = st.columns([1, 1], gap="medium")
+    with left:
+        st.markdown(f"**Target, and the source warped onto it by {feature}**")
+        compare(
+            images.encode(pair.target.image, format="JPEG"),
+            images.encode(warped, format="JPEG"),
+            labels=("target", "source, warped"),
+            alt=f"{pair.names[1]} and {pair.names[0]} warped onto it by {feature}",
+            key="compare",
+            width=480,
+        )
+    with right:
+        st.markdown("**Displacement of the source's cells**")
+        arrows, colours = st.columns(2, gap="small")
+        arrows.image(
+            images.encode(figures.displacement_arrows(pair.source.image, found), format="JPEG"), caption="as arrows"
+        )
+        longest = max(float(np.linalg.norm(found.displacement, axis=-1).max()), 1.0)
+        colours.image(
+            images.encode(figures.displacement_picture(found, longest=longest), format="PNG"),
+            caption="as colours: see the wheel",
+        )
+        wheel, numbers = st.columns([1, 3], gap="small", vertical_alignment="center")
+        wheel.image(images.encode(figures.colour_wheel(), format="PNG"), width=88)
+        solution = found.solution
+        gap = "" if not np.isfinite(solution.lower_bound) else f", at most {max(solution.gap, 0):.2f} above the optimum"
+        numbers.markdown(
+            f"Rim of the wheel: {longest:.1f} cells. Deformation {found.deformation:.2f} cells² a pair of neighbours. "
+            f"Energy {solution.energy:.2f} = likeness {solution.data:.2f} + smoothness {solution.smoothness:.2f}{gap}."
+        )
+    st.plotly_chart(figures.energy_history(found.solution), key="energy", config=PLAIN)
+
+
+def show_point(pair: Pair) -> None:
+    """A clicked point of the source, where it lands by each field, and how like it every place of the target is."""
+    height, width = pair.source.image.shape[:2]
+    x, y = choices.pixel_of(pair.source.image)
+    point = np.array([float(x), float(y)])
+    places = st.columns(1 + len(pair.alignments), gap="small")
+    with places[0]:
+        st.markdown("**source**")
+        image_click(
+            images.encode(pair.source.image, format="JPEG"),
+            alt=f"{pair.names[0]}: click a point",
+            key="point",
+            selected=(x, y),
+            on_click=lambda x, y: choices.set_url_state("at", f"{x},{y}"),
+        )
+        st.caption(f"Click a point; now ({x}, {y}) of {width} x {height} px.")
+    for place, (feature, found) in zip(places[1:], pair.alignments.items(), strict=True):
+        cells = pair.source.grids[feature].cells
+        row, column = cells.nearest(x, y)
+        descriptor = pair.source.grids[feature].descriptors[row, column].float()
+        similarity = (pair.target.grids[feature].descriptors.float() @ descriptor).cpu().numpy()
+        lands = found.to_target(point)
+        with place:
+            st.markdown(f"**{feature}**")
+            drawn = figures.similarity_overlay(pair.target.image, similarity)
+            drawn = figures.marked(
+                drawn, [((float(lands[0]) * 2 + 0.5, float(lands[1]) * 2 + 0.5), "#d55e00")], scale=1
+            )
+            st.image(images.encode(drawn, format="JPEG"), width="stretch")
+            st.caption(
+                f"Lands at ({lands[0]:.0f}, {lands[1]:.0f}). Likeness of the target's cells: dark 0, yellow 1; "
+                f"greatest {similarity.max():.2f}."
+            )
+
+
+def show_table(data: KeypointDataset, category: str) -> None:
+    """Table 2 of what was computed on this machine, beside what was published, and a button to compute it."""
+    folder = experiments.default_folder(data, BACKBONE)
+    st.markdown(
+        f"**PCK of keypoints transferred to the val objects** of {data.title}, in percent, with 95 % intervals over objects. "
+        "NN lays the neighbours' boxes on the target's."
+    )
+    rows: dict[str, list[str]] = {
+        name: []
+        for name in ("category", "objects", "row", *(f"α = {a}" for a in experiments.ALPHAS), "published, α = 0.1")
+    }
+    for each in data.categories:
+        result = read(folder / f"transfer {each}.json")
+        if result is None:
+            continue
+        for part, found in result["summary"].items():
+            for row, at in found["rows"].items():
+                rows["category"].append(each)
+                rows["objects"].append(f"{found['objects']} {part}")
+                rows["row"].append(row)
+                for alpha in experiments.ALPHAS:
+                    number = at[str(alpha)]
+                    rows[f"α = {alpha}"].append(f"{number['mean']:.1f} [{number['low']:.1f}, {number['high']:.1f}]")
+                rows["published, α = 0.1"].append(published.transfer(row, each) if part == "all" else "")
+    if rows["category"]:
+        st.dataframe(rows, hide_index=True, width="stretch")
+        st.caption(
+            "*Large*: the box's shorter side at least 60 px and five keypoints visible. Published: Long, Zhang and Darrell "
+            "(2014), Table 2, with the Caffe reference model and fc7 neighbours."
+        )
+    else:
+        st.info("Nothing has been computed yet: it takes some minutes a category.", icon=":material/table_chart:")
+    queue = resources.queue("measurements")
+    key = ("transfer", data.digest, category)
+    job = queue.find(resources.owner(), key)
+    if st.button(f"Compute for {category}", key="compute", disabled=job is not None and not job.finished):
+        backbone = resources.network(BACKBONE)
+
+        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+            folder.mkdir(parents=True, exist_ok=True)
+            return experiments.transfer(
+                data, category, backbone=backbone, out=folder / f"transfer {category}.json", progress=progress
+            )
+
+        try:
+            job = queue.submit(work, label=f"Table 2, {category}", owner=resources.owner(), key=key)
+        except QueueFull as error:
+            st.warning(str(error), icon=":material/hourglass:")
+    if job is not None:
+        layout.job_panel(job)
+
+
+def read(path: Any) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if experiments.is_complete(path) else None
+
+
+def run(work: Callable[..., Any], label: str, key: tuple) -> Any:
+    """The job's result; the page stops here while there is none."""
+    try:
+        job: Job[Any] = resources.submit_view(work, label, key)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        st.stop()
+    job.wait(1.0)
+    if job.result is None:
+        layout.job_panel(job, again=resources.forget_view)
+        st.stop()
+    return job.result
+
+
+def poster(view: View, instance: Instance) -> bytes:
+    """Figure 3 as one PNG."""
+    truth = in_cut_out(instance.keypoints, view.target)
+    radius = radius_in_cut_out(instance, view.target)
+    columns = [
+        figures.Column(
+            "target",
+            [
+                figures.with_keypoints(
+                    view.target.image, in_cut_out(t.keypoints, view.target), truth=truth, radius_px=radius
+                )
+                for t in view.transfers.values()
+            ],
+        )
+    ]
+    for n in range(SHOWN):
+        pictures = [
+            figures.with_keypoints(view.warped[f][n], in_cut_out(t.neighbours[n].keypoints, view.target))
+            for f, t in view.transfers.items()
+            if n < len(view.warped[f])
+        ]
+        if pictures:
+            columns.append(figures.Column(f"neighbour {n + 1}", pictures))
+    return images.encode(figures.sheet(columns, list(view.transfers)), format="PNG")
+
+
+def fields(alignments: Mapping[str, Alignment]) -> bytes:
+    """The displacement fields as NPZ: in cells, (dx, dy), with what is needed to turn them to pixels."""
+    content: dict[str, np.ndarray] = {}
+    for name, found in alignments.items():
+        content[f"{name}_displacement_cells"] = found.displacement
+        content[f"{name}_source_centres_px"] = found.source.centres()
+        content[f"{name}_stride_px"] = np.array(found.source.field.stride)
+        content[f"{name}_energy_and_bound"] = found.solution.history
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **content)
+    return file.getvalue()
+
+
+def keypoints_table(view: View, instance: Instance, names: tuple[str, ...]) -> bytes:
+    """Predicted and true keypoints, in pixels of the photo, as CSV."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["object", "keypoint", "row", "x", "y", "true_x", "true_y"])
+    for feature, transfer in view.transfers.items():
+        for name, point, true in zip(names, transfer.keypoints, instance.keypoints, strict=True):
+            numbers = ["" if np.isnan(value) else f"{value:.2f}" for value in (*point, *true)]
+            table.writerow([instance.name, name, feature, *numbers])
+    return text.getvalue().encode()
+
+
+def python_lines(source: str, category: str, instance: Instance, asked: Asked) -> str:
+    return f"""from corrcore import alignment, backbones, datasets
+
+data, backbone = datasets.open_dataset("{source}"), backbones.load("{BACKBONE}")
+train = data.instances("{category}", "train")
+target = next(one for one in data.instances("{category}", "val") if one.name == "{instance.name}")
+others = [one for one in train if one.photo.name != target.photo.name]
+features = {list(dict.fromkeys(asked.features))}
+described = [alignment.subject(one, features, backbone=backbone) for one in others]
+subject = alignment.subject(target, features, backbone=backbone)
+nearest = alignment.nearest(subject.summary, [one.summary for one in described], {experiments.NEIGHBOURS})
+neighbours = [(others[n], described[n]) for n in nearest]
+found = alignment.transfer(subject, neighbours, features[0], smoothness={asked.smoothness})
+print(found.keypoints - target.keypoints)
+"""
+
+
+def page_of_objects(side: Any, main: Any) -> None:
+    with side:
+        offered = resources.dataset_names()
+        choices.check_link("data", offered)
+        name = st.selectbox(
+            "Data set",
+            offered,
+            format_func=lambda each: "Drawn animals (synthetic)" if each == datasets.TOY else each,
+            key="data",
+            bind="query-params",
+            help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
+        )
+        try:
+            data = resources.dataset(name)
+        except (OSError, ValueError) as error:
+            st.error(layout.plain(str(error)), icon=":material/error:")
+            st.stop()
+        choices.check_link("category", data.categories)
+        category = st.selectbox("Category", data.categories, key="category", bind="query-params")
+        asked = choose_features()
+        if data.left_out:
+            with st.expander(f"{len(data.left_out)} annotations left out"):
+                for each, reason in list(data.left_out.items())[:50]:
+                    st.caption(layout.plain(f"{each}: {reason}"))
+    names = tuple(data.keypoint_names[category])
+    with main:
+        instance = choose_object(data, category)
+        drawn = " · **drawn, synthetic**" if data.synthetic else ""
+        st.caption(
+            f"{layout.plain(instance.name)}{drawn} · neighbours found by "
+            f"{alignment.summary_source(resources.network(BACKBONE))}"
+        )
+    key = (data.digest, category, instance.name, asked)
+    view: View = run(work_on_object(data, category, instance, asked), f"Aligning {layout.plain(instance.name)}", key)
+    feature, chosen = show_figure(view, instance, names)
+    neighbour = view.transfers[feature].neighbours[chosen]
+    alignments = {
+        each: next(n.alignment for n in transfer.neighbours if n.instance is neighbour.instance)
+        for each, transfer in view.transfers.items()
+    }
+    pair = Pair(neighbour.subject, view.target, (neighbour.instance.name, instance.name), alignments)
+    section = choose_section(SECTIONS)
+    if section == SECTIONS[0]:
+        show_pair(pair, feature)
+    elif section == SECTIONS[1]:
+        show_point(pair)
+    else:
+        show_table(data, category)
+    finish(
+        asked,
+        {
+            "data": f"{data.title}, {data.digest[:8]}",
+            "object": instance.name,
+            "neighbours": f"{len(view.transfers[feature].neighbours)} of {len(data.instances(category, 'train'))} train objects",
+        },
+        {
+            "alignment.png": lambda: poster(view, instance),
+            "alignment.npz": lambda: fields(
+                {
+                    f"{each}_{n.instance.name}": n.alignment
+                    for each, transfer in view.transfers.items()
+                    for n in transfer.neighbours[:SHOWN]
+                }
+            ),
+            "keypoints.csv": lambda: keypoints_table(view, instance, names),
+        },
+        python_lines(name, category, instance, asked),
+    )
+
+
+def page_of_photos(side: Any, main: Any) -> None:
+    with side:
+        asked = choose_features()
+    photos, names = [], []
+    with main:
+        for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
+            uploaded = place.file_uploader(what, key=f"upload {what}", max_upload_size=20)
+            if uploaded is None:
+                continue
+            try:
+                photos.append(images.decode(uploaded.getvalue(), name=uploaded.name))
+                names.append(images.display_name(uploaded.name))
+            except ImageError as error:
+                place.error(layout.plain(str(error)), icon=":material/broken_image:")
+    if len(photos) < 2:
+        main.info(
+            "Upload two photos of the same kind of thing, each cropped to it. They stay in this session's memory.",
+            icon=":material/upload_file:",
+        )
+        st.stop()
+    key = ("photos", *(images.digest(photo) for photo in photos), asked)
+    pair: Pair = run(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
+    layout.two_a_row()
+    features = list(pair.alignments)
+    places = st.container(key="two-a-row").columns(2 + len(features), gap="small")
+    for place, title, image in zip(places, ("source", "target"), (pair.source.image, pair.target.image), strict=False):
+        place.markdown(f"**{title}**")
+        place.image(images.encode(image, format="JPEG"), width="stretch")
+    for place, feature in zip(places[2:], features, strict=True):
+        place.markdown(f"**warped by {feature}**")
+        warped, _ = alignment.warp(pair.source, pair.target, pair.alignments[feature])
+        place.image(images.encode(warped, format="JPEG"), width="stretch")
+        place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
+    section = choose_section(SECTIONS[:2])
+    if section == SECTIONS[0]:
+        feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
+        show_pair(pair, feature)
+    else:
+        show_point(pair)
+    python = f"""from corrcore import alignment, backbones, images
+
+backbone = backbones.load("{BACKBONE}")
+photos = [images.decode(name) for name in ({names[0]!r}, {names[1]!r})]
+boxes = [(-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5) for photo in photos]
+source, target = (alignment.describe(photo, box, ["{features[0]}"], backbone=backbone, margin=0, square=False)
+                  for photo, box in zip(photos, boxes))
+found = alignment.align(source.grids["{features[0]}"], target.grids["{features[0]}"], smoothness={asked.smoothness})
+picture, shown = alignment.warp(source, target, found)
+"""
+    finish(asked, {"photos": " and ".join(names)}, {"alignment.npz": lambda: fields(pair.alignments)}, python)
+
+
+def choose_section(sections: tuple[str, ...]) -> str:
+    return st.segmented_control(
+        "Look closer",
+        sections,
+        default=sections[0],
+        key="alignment_section",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+
+
+def finish(asked: Asked, parameters: dict[str, object], downloads: dict[str, Callable[[], bytes]], python: str) -> None:
+    backbone = resources.network(BACKBONE)
+    layout.how_computed(
+        HOW,
+        parameters
+        | {
+            "network": f"{backbone.name}, weights {backbone.digest[:8]}",
+            "features": ", ".join(asked.features),
+            "smoothness": asked.smoothness,
+            "solver": f"{METHODS[asked.method]}, at most {asked.iterations} iterations",
+        },
+    )
+    layout.quiet_row(downloads=downloads, python=python)
+
+
+def page() -> None:
+    layout.header(
+        "Other animals, bent into this one's shape",
+        "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints travel with "
+        "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
+        "as well as SIFT, or better.",
+    )
+    side, main = st.columns([1, 3], gap="medium")
+    with main:
+        mode = st.segmented_control(
+            "What to align", (OBJECTS, PHOTOS), default=OBJECTS, key="mode", required=True, label_visibility="collapsed"
+        )
+    (page_of_objects if mode == OBJECTS else page_of_photos)(side, main)
+
+
+page()
