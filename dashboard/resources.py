@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -53,6 +53,12 @@ class _Recent(Generic[T]):
 def subjects() -> _Recent[Subject]:
     """Described objects of data sets."""
     return _Recent(SUBJECTS_KEPT)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def alignments() -> _Recent[Any]:
+    """What was aligned last, of data sets, for whoever looks at the same."""
+    return _Recent(24)
 
 
 def dataset_names() -> list[str]:

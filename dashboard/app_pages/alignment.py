@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,11 @@ class Asked:
     iterations: int
 
     @property
+    def key(self) -> tuple[object, ...]:
+        """Equal in every run of this page, each of which makes this class anew."""
+        return astuple(self)
+
+    @property
     def options(self) -> dict[str, Any]:
         return {"smoothness": self.smoothness, "method": self.method, "iterations": self.iterations}
 
@@ -85,7 +90,13 @@ def work_on_object(data: KeypointDataset, category: str, instance: Instance, ask
         key = (data.digest, one.name, features)
         return subjects.get(key, lambda: alignment.subject(one, features, backbone=backbone).halved())
 
+    key = (data.digest, category, instance.name, asked.key)
+    views = resources.alignments()
+
     def work(*, progress: Callable[[float, str], None]) -> View:
+        return views.get(key, lambda: make(progress))
+
+    def make(progress: Callable[[float, str], None]) -> View:
         def describe_all(some: list[Instance], start: float, end: float, what: str) -> list[Subject]:
             found: list[Subject] = []
 
@@ -101,10 +112,10 @@ def work_on_object(data: KeypointDataset, category: str, instance: Instance, ask
             found = describe_all(list(train), 0, 0.5, f"{category} to find neighbours among")
             return {"summaries": np.stack([one.summary for one in found])}, {}
 
-        key = cache.key(
+        known_as = cache.key(
             task="summaries", version=alignment.VERSION, data=data.digest, category=category, backbone=backbone.digest
         )
-        known = results.get_or_compute(key, summaries).arrays["summaries"]
+        known = results.get_or_compute(known_as, summaries).arrays["summaries"]
         target = describe(instance)
         order = alignment.nearest(target.summary, known, len(train))
         others = [train[n] for n in order if train[n].photo.name != instance.photo.name][: experiments.NEIGHBOURS]
@@ -258,6 +269,10 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
     show_legend(instance, names)
+    st.caption(
+        "In the target: filled where a prediction is right, a ring with a line to the truth where it is wrong; a thin circle is "
+        "what counts as right. Click a neighbour to look at it below."
+    )
     return features[chosen_row], chosen
 
 
@@ -375,7 +390,10 @@ def show_table(data: KeypointDataset, category: str) -> None:
             "(2014), Table 2, with the Caffe reference model and fc7 neighbours."
         )
     else:
-        st.info("Nothing has been computed yet: it takes some minutes a category.", icon=":material/table_chart:")
+        st.info(
+            "Nothing has been computed yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer`.",
+            icon=":material/table_chart:",
+        )
     queue = resources.queue("measurements")
     key = ("transfer", data.digest, category)
     job = queue.find(resources.owner(), key)
@@ -514,7 +532,7 @@ def page_of_objects(side: Any, main: Any) -> None:
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
-    key = (data.digest, category, instance.name, asked)
+    key = (data.digest, category, instance.name, asked.key)
     view: View = run(work_on_object(data, category, instance, asked), f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
@@ -572,7 +590,7 @@ def page_of_photos(side: Any, main: Any) -> None:
             icon=":material/upload_file:",
         )
         st.stop()
-    key = ("photos", *(images.digest(photo) for photo in photos), asked)
+    key = ("photos", *(images.digest(photo) for photo in photos), asked.key)
     pair: Pair = run(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
     layout.two_a_row()
     features = list(pair.alignments)
