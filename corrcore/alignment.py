@@ -14,15 +14,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch.nn import functional as F
 
-from corrcore import images, mrf, parallel, sift
+from corrcore import images, mrf, sift
 from corrcore.backbones import Backbone, Image
+from corrcore.compiled import kernel
 from corrcore.datasets.records import Instance
 from corrcore.geometry import CellGrid, FeatureGrid, Placement, ReceptiveField
 from corrcore.mrf import Method, Solution
@@ -150,7 +151,8 @@ def summary_source(backbone: Backbone) -> str:
 def _check_box(photo: Image, box: Edges) -> None:
     left, top, right, bottom = box
     height, width = photo.shape[:2]
-    if not (min(right, width) - max(left, 0) >= 1 and min(bottom, height) - max(top, 0) >= 1):
+    seen = min(right, width - 0.5) - max(left, -0.5), min(bottom, height - 0.5) - max(top, -0.5)
+    if not min(seen) > 1 - 1e-6:
         msg = (
             f"box must cover at least a pixel of the photo of {width} x {height} px; got {[round(e, 1) for e in box]}."
         )
@@ -228,9 +230,21 @@ class Alignment:
         """Which points of the source come to lie at points of the target; NaN where none does.
 
         The source is covered with triangles of a quarter of a cell, moved to the target; within a triangle the way back
-        is linear.
+        is linear. Where several parts of a folded source lie, one that is not turned over is taken if there is one.
         """
-        return self._backwards(points)
+        width, height = self.source.image_size
+        x, y = (
+            np.linspace(-0.5, side - 0.5, 4 * n + 1)
+            for side, n in ((width, self.source.columns), (height, self.source.rows))
+        )
+        moved = self.to_target(np.stack(np.meshgrid(x, y), axis=-1))
+        flat = points.reshape(-1, 2).astype(float)
+        order = np.argsort(flat[:, 1])
+        found = np.full(flat.shape, np.nan)
+        _fill_sources(moved, x, y, flat[order], found)
+        result = np.empty_like(found)
+        result[order] = found
+        return result.reshape(points.shape)
 
     @cached_property
     def _splines(self) -> tuple[Any, Any]:
@@ -248,17 +262,39 @@ class Alignment:
         y, x = (own.offset + own.stride * np.arange(n) for n in (self.source.rows, self.source.columns))
         return RectBivariateSpline(y, x, shift[..., 0], **degrees), RectBivariateSpline(y, x, shift[..., 1], **degrees)
 
-    @cached_property
-    def _backwards(self) -> Callable[[np.ndarray], np.ndarray]:
-        from scipy.interpolate import LinearNDInterpolator
 
-        width, height = self.source.image_size
-        x, y = (
-            np.linspace(-0.5, side - 0.5, 4 * n + 1)
-            for side, n in ((width, self.source.columns), (height, self.source.rows))
-        )
-        points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        return LinearNDInterpolator(self.to_target(points), points)
+@kernel()
+@no_type_check
+def _fill_sources(moved, x, y, points, found):
+    """Fills in where points in the order of their y come from, by the triangles between corners of a lattice at `x`, `y`.
+
+    A lattice square is cut along the diagonal from its top right corner; `moved` has the places of all corners.
+    """
+    heights = np.ascontiguousarray(points[:, 1])
+    for turned in (False, True):
+        for row in range(len(y) - 1):
+            for column in range(len(x) - 1):
+                for side in (0, 1):  # the right angle is at the top left, or at the bottom right
+                    step = 1 - 2 * side
+                    r, c = row + side, column + side
+                    x0, y0 = moved[r, c]
+                    x1, y1 = moved[r, c + step, 0] - x0, moved[r, c + step, 1] - y0
+                    x2, y2 = moved[r + step, c, 0] - x0, moved[r + step, c, 1] - y0
+                    area = x1 * y2 - y1 * x2
+                    if area == 0 or (area < 0) != turned:
+                        continue
+                    left, right = x0 + min(x1, x2, 0.0), x0 + max(x1, x2, 0.0)
+                    bottom = y0 + max(y1, y2, 0.0)
+                    for n in range(np.searchsorted(heights, y0 + min(y1, y2, 0.0)), len(heights)):
+                        if heights[n] > bottom:
+                            break
+                        if not left <= points[n, 0] <= right or not np.isnan(found[n, 0]):
+                            continue
+                        dx, dy = points[n, 0] - x0, heights[n] - y0
+                        first, second = (dx * y2 - dy * x2) / area, (x1 * dy - y1 * dx) / area
+                        if first >= -1e-9 and second >= -1e-9 and first + second <= 1 + 1e-9:
+                            found[n, 0] = x[c] + first * (x[c + step] - x[c])
+                            found[n, 1] = y[r] + second * (y[r + step] - y[r])
 
 
 def align(
@@ -305,7 +341,7 @@ def _refined(unary: np.ndarray, solution: Solution, smoothness: float) -> Float[
     """Displacements between cells, at most half a cell from the label.
 
     Along an axis, costs c₋, c, c₊ of the label and its two neighbours make the parabola of curvature c₋ - 2c + c₊ whose
-    lowest point is (c₋ - c₊) / 2 / curvature away. Labels at the target's border, or that are no minimum of their own,
+    lowest point is (c₋ - c₊) / 2 / curvature away. Labels at the target's border, or where the costs bend downwards,
     have none, and follow their neighbours.
     """
     from scipy.sparse import diags_array
@@ -448,27 +484,30 @@ def transfer(
     Long, Zhang and Darrell (2014), Section 4: ordering by deformation does better than by the data term. The `top` least
     deformed neighbours that show a keypoint vote on it by the median of their coordinates.
     """
-    found: list[Neighbour] = []
+    if not neighbours:
+        msg = "a transfer needs at least one neighbour; got none."
+        raise ValueError(msg)
 
-    def one(pair: tuple[Instance, Subject]) -> Neighbour:
-        instance, source = pair
-        aligned = align(
-            source.grids[feature],
-            target.grids[feature],
-            smoothness=smoothness,
-            method=method,
-            iterations=iterations,
-            gap=gap,
-        )
-        points = aligned.to_target(source.placement.to_cut_out(instance.keypoints))
-        return Neighbour(instance, source, aligned, target.placement.to_photo(points))
-
-    def keep(neighbour: Neighbour) -> None:
-        found.append(neighbour)
+    def report(share: float) -> None:
         if progress is not None:
-            progress(len(found) / len(neighbours), f"{feature}: aligning {len(found)} of {len(neighbours)}")
+            progress(share, f"{feature}: aligning {round(share * len(neighbours))} of {len(neighbours)}")
 
-    parallel.run(one, neighbours, keep)
+    grid = target.grids[feature]
+    unaries = [dissimilarities(source.grids[feature], grid) for _, source in neighbours]
+    options = {"smoothness": smoothness, "method": method, "iterations": iterations, "gap": gap}
+    solutions = mrf.minimise_batch(unaries, **options, progress=report, device=grid.descriptors.device)
+    found: list[Neighbour] = []
+    for (instance, source), unary, solution in zip(neighbours, unaries, solutions, strict=True):
+        aligned = Alignment(source.grids[feature].cells, grid.cells, solution, _refined(unary, solution, smoothness))
+        points = aligned.to_target(source.placement.to_cut_out(instance.keypoints))
+        found.append(Neighbour(instance, source, aligned, target.placement.to_photo(points)))
     found.sort(key=lambda neighbour: neighbour.alignment.deformation)
     points = np.stack([neighbour.keypoints for neighbour in found])
     return Transfer(feature, smoothness, tuple(found), vote(points, np.arange(len(found)), top=top))
+
+
+def check_features(features: Sequence[str], backbone: Backbone) -> None:
+    """Raises ValueError for what is neither a layer of the network nor SIFT of a usable radius."""
+    for feature in features:
+        if sift_radius(feature) is None:
+            backbone.receptive_field(feature)

@@ -163,10 +163,8 @@ def transfer(
     file beside it, and both go on where they were stopped. Progress comes in three stages, which its text names.
     """
     features = tuple(features)
-    train, val = (
-        [instance for instance in dataset.instances(category, split) if instance.visible.any()]
-        for split in ("train", "val")
-    )
+    alignment.check_features(features, backbone)
+    train, val = (dataset.shown(category, split) for split in ("train", "val"))
     spread = np.random.default_rng(0).permutation(len(val))  # with a limit, objects of the whole split
     asked = [val[n] for n in (spread[:limit] if limit else range(len(val)))]
     settings = {
@@ -355,6 +353,7 @@ def _run(
         msg = "there is nothing to measure; give at least one photo or seed."
         raise ValueError(msg)
     path = None if out is None else Path(out)
+    settings = _plain(settings)  # as they are read again
     records: dict[str, Any] = {}
     if path is not None and path.exists():
         kept = json.loads(path.read_text())
@@ -367,8 +366,10 @@ def _run(
         if records.get(name, {}).get("stamp") != stamp:
             try:
                 measured = measure(sample)
-            except (images.ImageError, ValueError, OSError) as error:
+            except (images.ImageError, ValueError) as error:
                 records[name] = {"stamp": stamp, "skipped": str(error)}
+            except OSError as error:  # which may pass: it is tried again next time
+                records[name] = {"stamp": None, "skipped": str(error)}
             else:
                 records[name] = {"stamp": stamp, "measured": _plain(measured)}
             if path is not None:

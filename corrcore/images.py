@@ -147,7 +147,7 @@ def resize_to(
 
 
 def cut(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: UInt8[np.ndarray, "image_height image_width 3"],
     edges: tuple[float, float, float, float],
     *,
     width: int,
@@ -160,14 +160,31 @@ def cut(
     """
     left, top, right, bottom = (edge + 0.5 for edge in edges)
     rows, columns = image.shape[:2]
-    # As much as interpolation reads around the rectangle, and no more of a large photo than that.
-    reach = [2 + 3 * max((right - left) / width, 1), 2 + 3 * max((bottom - top) / height, 1)]
-    x, y = math.floor(left - reach[0]), math.floor(top - reach[1])
-    there = np.clip(np.arange(y, math.ceil(bottom + reach[1])), 0, rows - 1)
-    across = np.clip(np.arange(x, math.ceil(right + reach[0])), 0, columns - 1)
+    across, x, x_box, x_rim = _span(left, right, width, columns)
+    there, y, y_box, y_rim = _span(top, bottom, height, rows)
     around = Image.fromarray(np.ascontiguousarray(image[there[:, None], across[None, :]]))
-    box = (left - x, top - y, right - x, bottom - y)
-    return np.asarray(around.resize((width, height), Image.Resampling.BICUBIC, box=box))
+    inner = around.resize((x, y), Image.Resampling.BICUBIC, box=(x_box[0], y_box[0], x_box[1], y_box[1]))
+    return np.pad(np.asarray(inner), (y_rim, x_rim, (0, 0)), mode="edge")
+
+
+def _span(start: float, stop: float, n: int, side: int) -> tuple[np.ndarray, int, tuple[float, float], tuple[int, int]]:
+    """Along one axis, what of a photo is to be resampled, and to what, where `n` pixels span `start` to `stop`.
+
+    Returns the photo's pixels, the number of output pixels they make, where these begin and end among them, and how many
+    output pixels lie before and after, so far outside that all they see is the photo's last pixel: a rectangle much
+    larger than its photo takes no more memory than the photo.
+    """
+    step = (stop - start) / n
+    reach = 2 + 3 * max(step, 1)
+    first = min(max(math.floor((-reach - start) / step), 0), n - 1)
+    last = max(min(math.ceil((side + reach - start) / step), n), first + 1)
+    begin, end = start + first * step, start + last * step
+    low = math.floor(begin - reach)
+    if begin - reach > side or end + reach < 0:  # the photo is elsewhere: a pixel of its edge stands for it
+        pixels = np.array([0 if end < 0 else side - 1] * 2)
+        return pixels, 1, (0, 2), (first, n - first - 1)
+    pixels = np.clip(np.arange(low, math.ceil(end + reach)), 0, side - 1)
+    return pixels, last - first, (begin - low, end - low), (first, n - last)
 
 
 def mirror(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:

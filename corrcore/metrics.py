@@ -76,6 +76,7 @@ def pck(
     if not shown.any():
         msg = "PCK needs an object with at least one visible keypoint; none has any."
         raise ValueError(msg)
+    shown, errors = (values[shown.any(axis=1)] for values in (shown, errors))  # of the others no sample can consist
     hit = shown & (np.nan_to_num(errors, nan=np.inf) <= alpha)
     times = _times_drawn(len(errors), n_resamples, rng)
     by_keypoint = _percentages(np.ones((1, len(errors))), hit, shown)[0]

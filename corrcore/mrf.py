@@ -15,7 +15,8 @@ When a pass changes nothing no later one will, since its steps cost more; most m
 
 `minimise` sweeps over all cells, in reading order and back, in one of two ways. *trw-s*, sequential tree-reweighted
 message passing (Kolmogorov 2006), has a lower bound on the optimum that never sinks, so a result tells how far from the
-optimum it may be. *bp*, min-sum loopy belief propagation, is the paper's. Both are exact on a single row or column.
+optimum it may be. *bp*, min-sum loopy belief propagation, is the paper's. Both are exact on a single row or column,
+from their second iteration on.
 """
 
 import math
@@ -61,7 +62,8 @@ class Solution:
     """A displacement field, its energy, and what is known of the optimum.
 
     `labels` are (row, column) of the target cell of each source cell. No labelling has less energy than `lower_bound`,
-    which is -inf after belief propagation. `history` has a row an iteration: the energy of its labels, and its bound.
+    but for rounding in single precision; it is -inf after belief propagation. `history` has a row an iteration: the
+    energy of its labels, and its bound.
     """
 
     labels: Int[np.ndarray, "rows columns 2"]
@@ -247,6 +249,11 @@ def _check(unary: np.ndarray, smoothness: float, method: Method, iterations: int
         raise ValueError(msg)
     if not (unary < np.inf).any(axis=(2, 3)).all():
         msg = "every source cell must have a target cell that is allowed; for some, all costs are infinite."
+        raise ValueError(msg)
+    worst = smoothness * (height**2 + width**2)  # an edge's cost of keeping to what is allowed
+    if worst > _FORBIDDEN / 100 and np.isinf(unary).any():
+        most = _FORBIDDEN / 100 / (height**2 + width**2)
+        msg = f"smoothness must be at most {most:g} where labels are forbidden on such a grid; got {smoothness}."
         raise ValueError(msg)
 
 

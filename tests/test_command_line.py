@@ -3,7 +3,9 @@ import json
 import pytest
 from PIL import Image
 
+from corrcore import datasets
 from corrcore.__main__ import main
+from corrcore.datasets import toy
 from tests.conftest import smooth_noise
 
 
@@ -45,6 +47,7 @@ def test_an_index_is_built_listed_verified_measured_and_deleted(photos, tmp_path
         (("index", "delete", "it"), "there is no patch index"),
         (("index", "show", "../it"), "must be 1 to 64 letters"),
         (("evaluate", "radius", "--index", "it"), "there is no patch index"),
+        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere"),
     ],
     ids=str,
 )
@@ -60,3 +63,44 @@ def test_the_same_build_twice_is_refused(photos, tmp_path, capsys):
     assert run(tmp_path, *words) == 0
     assert run(tmp_path, *words) == 2
     assert "already exists" in capsys.readouterr().err
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Three drawn cats and cows instead of sixty."""
+    asked = []
+
+    def open_dataset(source):
+        asked.append(source)
+        return toy.load(n_train=2, n_val=1)
+
+    monkeypatch.setattr(datasets, "open_dataset", open_dataset)
+    return asked
+
+
+def test_keypoints_are_transferred_and_the_same_command_goes_on(opened, tmp_path, capsys):
+    out = tmp_path / "results"
+    words = ("evaluate", "transfer", "--data", "toy", "--categories", "toy cat", "--layers", "sift20")
+    words = (*words, "--smoothness", 0.1, "--limit", 1, "--out", out)
+    assert run(tmp_path, *words) == 0
+    assert opened == ["toy"]
+    first = capsys.readouterr()
+    assert f"results in {out}" in first.out
+    assert "toy cat, all: 1 objects, PCK at alpha 0.1, 0.05, 0.025" in first.out
+    rows = {line.split()[0] for line in first.out.splitlines() if line.startswith("  ")}
+    assert rows == {"NN", "sift20"}
+    (path,) = out.iterdir()
+    assert path.name == "transfer toy cat.json"
+    result = json.loads(path.read_text())
+    assert result["settings"]["smoothness"] == {"sift20": 0.1}
+    assert run(tmp_path, *words) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out
+    assert "describing" not in again.err
+    assert json.loads(path.read_text()) == result
+
+
+def test_an_unknown_category_is_named_with_the_known_ones(opened, tmp_path, capsys):
+    words = ("evaluate", "transfer", "--data", "toy", "--categories", "dog", "--out", tmp_path / "results")
+    assert run(tmp_path, *words) == 2
+    assert "category of toy must be one of toy cat, toy cow; got 'dog'" in capsys.readouterr().err

@@ -1,10 +1,14 @@
 import json
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
-from corrcore import averaging, experiments, images, reconstruction
+from corrcore import alignment, averaging, experiments, images, reconstruction
 from corrcore import index as indexes
+from corrcore.alignment import Framing
+from corrcore.datasets import toy
+from corrcore.metrics import keypoint_errors, pck
 from tests.conftest import ArrayPhoto, smooth_noise
 
 
@@ -81,7 +85,7 @@ def test_a_large_photo_is_not_rebuilt_from_its_indexed_self(alexnet, tmp_path):
     index = indexes.build(large, tmp_path / "it", backbone=alexnet, layers=("conv3",))
     assert index.photos_like(large[1].pixels) == index.photos_like(index.photo(1)) == [1]
     result = experiments.localisation(large[:1], backbone=alexnet, index=index)
-    assert float(result["records"]["0"]["layers"]["conv3"]["psnr_db"]) < 30
+    assert float(result["records"]["0"]["measured"]["conv3"]["psnr_db"]) < 30
 
 
 def test_effective_radius_leaves_the_seeds_photo_out_and_is_valid_json(small_index, tmp_path, monkeypatch):
@@ -98,6 +102,308 @@ def test_effective_radius_leaves_the_seeds_photo_out_and_is_valid_json(small_ind
     assert set(result["summary"]["conv3"]["effective_radius_px"]) == {"median", "low", "high", "samples"}
     assert len(asked) == 4
     for number, (excluded, used) in enumerate(asked):
-        seed = small_index.locate("conv3", np.array([result["records"][str(number)]["layers"]["conv3"]["id"]]))
+        seed = small_index.locate("conv3", np.array([result["records"][str(number)]["measured"]["conv3"]["id"]]))
         assert excluded == (small_index.photo_of[seed.pictures[0]],)
         assert excluded[0] not in used
+
+
+# --- Transfer --------------------------------------------------------------------------------------------------------
+
+CAT = "toy cat"
+FRAMING = Framing(n_cells=6)
+
+
+@dataclass(frozen=True)
+class Drawn(ArrayPhoto):
+    """A drawing that is drawn once, and counts how often it is asked for."""
+
+    stamp: str = "as it was"
+    loads: list[str] = field(default_factory=list)
+
+    def load(self):
+        self.loads.append(self.name)
+        return self.pixels
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Six train cats and two for val; the last train cat is the first one again, in its very photo."""
+    dataset = toy.load(n_train=5, n_val=2)
+    splits = {}
+    for split in ("train", "val"):
+        splits[CAT, split] = [
+            replace(cat, photo=Drawn(cat.photo.name, cat.photo.load())) for cat in dataset.instances(CAT, split)
+        ]
+    first = splits[CAT, "train"][0]
+    left, top, right, bottom = first.box
+    splits[CAT, "train"].append(replace(first, name="again", box=(left + 4, top + 2, right, bottom)))
+    return replace(dataset, splits=splits, keypoint_names={CAT: dataset.keypoint_names[CAT]})
+
+
+@pytest.fixture
+def cats(drawn):
+    """The same with counts that begin anew."""
+    for split in drawn.splits.values():
+        for cat in split:
+            cat.photo.loads.clear()
+    return drawn
+
+
+def loads(dataset, split):
+    return [name for cat in dataset.instances(CAT, split) for name in cat.photo.loads]
+
+
+def transfer(dataset, alexnet, **options):
+    chosen = {"features": ("conv4",), "smoothness": {"conv4": 0.1}, "framing": FRAMING, "iterations": 3} | options
+    return experiments.transfer(dataset, CAT, backbone=alexnet, **chosen)
+
+
+def test_transfer_records_what_every_row_predicts_of_val_objects(alexnet, cats, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "NEIGHBOURS", 3)
+    out = tmp_path / "transfer.json"
+    given = {"conv4": 0.1, "sift20": 0.3}
+    result = transfer(cats, alexnet, features=("conv4", "sift20"), smoothness=given, out=out)
+    assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
+    assert result["settings"]["smoothness"] == given
+    assert not (tmp_path / "transfer.smoothness.json").exists()
+    val, train = cats.instances(CAT, "val"), cats.instances(CAT, "train")
+    assert list(result["records"]) == [cat.name for cat in val]
+    for cat in val:
+        record = result["records"][cat.name]
+        assert record["stamp"] == "as it was"
+        measured = record["measured"]
+        assert measured["box"] == list(cat.box)
+        np.testing.assert_array_equal(np.array(measured["truth"], dtype=float), cat.keypoints)
+        assert list(measured["predicted"]) == ["NN", "conv4", "sift20"]
+        summaries = np.stack([alignment.subject(one, (), backbone=alexnet, framing=FRAMING).summary for one in train])
+        likeness = summaries @ alignment.subject(cat, (), backbone=alexnet, framing=FRAMING).summary
+        assert measured["neighbours"] == [train[n].name for n in np.argsort(-likeness)[:3]]
+
+
+def test_unaligned_keypoints_are_those_of_boxes_laid_on_one_another(alexnet, cats, monkeypatch):
+    monkeypatch.setattr(experiments, "TOP", 1)
+    result = transfer(cats, alexnet, features=())
+    train = {cat.name: cat for cat in cats.instances(CAT, "train")}
+    for cat in cats.instances(CAT, "val"):
+        measured = result["records"][cat.name]["measured"]
+        places = []
+        for name in measured["neighbours"]:
+            other = train[name]
+            share = (other.keypoints - other.box[:2]) / other.size  # of the box, whatever its margin
+            places.append(share * cat.size + cat.box[:2])
+        for number, found in enumerate(measured["predicted"]["NN"]):
+            shown = [place[number] for place in places if np.isfinite(place[number]).all()]
+            expected = shown[0] if shown else [np.nan, np.nan]
+            np.testing.assert_allclose(np.array(found, dtype=float), expected, atol=0.006)
+
+
+def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats):
+    result = transfer(cats, alexnet, smoothness={"conv4": 0.03})
+    target = cats.instances(CAT, "val")[1]
+    train = {cat.name: cat for cat in cats.instances(CAT, "train")}
+    measured = result["records"][target.name]["measured"]
+    subjects = {
+        name: alignment.subject(cat, ("conv4",), backbone=alexnet, framing=FRAMING).halved()
+        for name, cat in train.items()
+    }
+    own = alignment.subject(target, ("conv4",), backbone=alexnet, framing=FRAMING)
+    pairs = [(train[name], subjects[name]) for name in measured["neighbours"]]
+    expected = alignment.transfer(own, pairs, "conv4", smoothness=0.03, iterations=3)
+    np.testing.assert_allclose(np.array(measured["predicted"]["conv4"], dtype=float), expected.keypoints, atol=0.006)
+
+
+def test_the_summary_is_pck_of_the_records(alexnet, cats, monkeypatch):
+    monkeypatch.setattr(experiments, "LARGE_PX", 280)
+    result = transfer(cats, alexnet)
+    records = [record["measured"] for record in result["records"].values()]
+    shorter = [min(cat.size) for cat in cats.instances(CAT, "val")]
+    assert min(shorter) < 280 <= max(shorter)
+    for part, some in (("all", [True, True]), ("large", np.array(shorter) >= 280)):
+        chosen = [record for record, taken in zip(records, some, strict=True) if taken]
+        assert result["summary"][part]["objects"] == len(chosen)
+        truth, boxes = (np.array([record[name] for record in chosen], dtype=float) for name in ("truth", "box"))
+        for row in ("NN", "conv4"):
+            predicted = np.array([record["predicted"][row] for record in chosen], dtype=float)
+            for alpha in (0.1, 0.05, 0.025):
+                errors = keypoint_errors(predicted, truth, boxes)
+                found = result["summary"][part]["rows"][row][str(alpha)]
+                expected = pck(errors, alpha=alpha, rng=np.random.default_rng(0))
+                assert (found["mean"], found["low"], found["high"]) == (expected.mean, expected.low, expected.high)
+                np.testing.assert_array_equal(np.array(found["by_keypoint"], dtype=float), expected.by_keypoint)
+
+
+def test_objects_that_show_little_are_not_among_the_large_ones(alexnet, cats):
+    val = [
+        replace(cat, keypoints=np.where(np.cumsum(cat.visible)[:, None] <= shown, cat.keypoints, np.nan))
+        for cat, shown in zip(cats.instances(CAT, "val"), (4, 5), strict=True)
+    ]
+    result = transfer(replace(cats, splits=cats.splits | {(CAT, "val"): val}), alexnet)
+    assert result["summary"]["all"]["objects"] == 2
+    assert result["summary"]["large"]["objects"] == 1
+    result = transfer(replace(cats, splits=cats.splits | {(CAT, "val"): val[:1]}), alexnet)
+    assert "large" not in result["summary"]
+
+
+def test_objects_without_a_visible_keypoint_are_neither_neighbours_nor_measured(alexnet, cats):
+    splits = {}
+    for key, animals in cats.splits.items():
+        hidden = replace(animals[0], name=f"hidden {key[1]}", keypoints=np.full_like(animals[0].keypoints, np.nan))
+        splits[key] = [hidden, *animals]
+    result = transfer(replace(cats, splits=splits), alexnet)
+    assert list(result["records"]) == [cat.name for cat in cats.instances(CAT, "val")]
+    assert all("hidden train" not in record["measured"]["neighbours"] for record in result["records"].values())
+
+
+def test_a_stopped_transfer_measures_only_what_is_left(alexnet, cats, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(done, text):
+        if text.startswith("1 of 2"):
+            raise StopError
+
+    out = tmp_path / "transfer.json"
+    with pytest.raises(StopError):
+        transfer(cats, alexnet, out=out, progress=stop)
+    assert not experiments.is_complete(out)
+    first, second = (cat.photo.name for cat in cats.instances(CAT, "val"))
+    assert loads(cats, "val") == [first]
+    resumed = transfer(cats, alexnet, out=out)
+    assert loads(cats, "val") == [first, second]
+    assert experiments.is_complete(out)
+    assert resumed == transfer(cats, alexnet)
+
+
+def test_a_finished_transfer_describes_nothing(alexnet, cats, tmp_path):
+    out = tmp_path / "transfer.json"
+    options = {"out": out, "smoothness": None, "n_validation": 2}
+    once = transfer(cats, alexnet, **options)
+    before = loads(cats, "train"), loads(cats, "val")
+    told = []
+    assert transfer(cats, alexnet, progress=lambda done, text: told.append((done, text)), **options) == once
+    assert (loads(cats, "train"), loads(cats, "val")) == before
+    assert [done for done, _ in told] == [0.5, 1, 0.5, 1]
+
+
+def test_a_limit_takes_objects_that_more_objects_have_too(alexnet, cats, tmp_path):
+    out = tmp_path / "transfer.json"
+    few = transfer(cats, alexnet, limit=1, out=out)
+    assert few["summary"]["all"]["objects"] == 1
+    every = transfer(cats, alexnet, out=out)
+    assert every["summary"]["all"]["objects"] == 2
+    assert few["records"].items() <= every["records"].items()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"smoothness": {"conv4": 0.2}},
+        {"framing": replace(FRAMING, margin=0.2)},
+        {"iterations": 2},
+        {"features": ("conv3",), "smoothness": {"conv3": 0.1}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_transfer_with_other_settings_is_refused(alexnet, cats, tmp_path, other):
+    out = tmp_path / "transfer.json"
+    transfer(cats, alexnet, limit=1, out=out)
+    kept = out.read_text()
+    with pytest.raises(ValueError, match="holds an experiment with other settings; give another file with --out"):
+        transfer(cats, alexnet, limit=1, out=out, **other)
+    assert out.read_text() == kept
+
+
+def test_a_transfer_of_other_annotations_is_refused(alexnet, cats, tmp_path):
+    out = tmp_path / "transfer.json"
+    transfer(cats, alexnet, limit=1, out=out)
+    with pytest.raises(ValueError, match="holds an experiment with other settings"):
+        transfer(replace(cats, digest="another"), alexnet, limit=1, out=out)
+
+
+def test_smoothness_is_chosen_on_train_objects_without_their_own_photos(alexnet, cats, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "SMOOTHNESSES", (0.02, 3.0))
+    out, told = tmp_path / "transfer.json", []
+    result = transfer(
+        cats,
+        alexnet,
+        smoothness=None,
+        n_validation=4,
+        out=out,
+        features=("conv4", "sift20"),
+        progress=lambda done, text: told.append(text),
+    )
+    search = json.loads((tmp_path / "transfer.smoothness.json").read_text(), parse_constant=pytest.fail)
+    train = {cat.name: cat for cat in cats.instances(CAT, "train")}
+    assert len(search["records"]) == 4
+    assert set(search["records"]) <= set(train)
+    for name, record in search["records"].items():
+        neighbours = record["measured"]["neighbours"]
+        elsewhere = {other for other, cat in train.items() if cat.photo.name != train[name].photo.name}
+        assert set(neighbours) == elsewhere
+        assert len(neighbours) == len(elsewhere)
+    assert any(train[name].photo.name == train["again"].photo.name for name in search["records"])
+    rows = search["summary"]["all"]["rows"]
+    for feature in ("conv4", "sift20"):
+        scores = {value: rows[f"{feature} {value}"]["0.1"]["mean"] for value in (0.02, 3.0)}
+        assert len(set(scores.values())) == 2
+        assert result["settings"]["smoothness"][feature] == max(scores, key=scores.get)
+    stages = [text.split(":")[0] for text in told]
+    assert list(dict.fromkeys(stages)) == ["describing train objects", "choosing the smoothness", "1 of 2", "2 of 2"]
+
+
+def test_a_stopped_search_for_the_smoothness_goes_on(alexnet, cats, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(done, text):
+        if text.startswith("choosing the smoothness: 2 of"):
+            raise StopError
+
+    options = {"smoothness": None, "n_validation": 3}
+    out = tmp_path / "transfer.json"
+    with pytest.raises(StopError):
+        transfer(cats, alexnet, out=out, progress=stop, **options)
+    kept = json.loads((tmp_path / "transfer.smoothness.json").read_text())["records"]
+    assert len(kept) == 2
+    resumed = transfer(cats, alexnet, out=out, **options)
+    assert kept.items() <= json.loads((tmp_path / "transfer.smoothness.json").read_text())["records"].items()
+    assert resumed == transfer(cats, alexnet, **options)
+
+
+def test_photos_that_cannot_be_read_are_neither_neighbours_nor_measured(alexnet, cats):
+    @dataclass(frozen=True)
+    class Broken(Drawn):
+        def load(self):
+            msg = f"'{self.name}' is cut off."
+            raise images.ImageError(msg)
+
+    splits = {}
+    for key, animals in cats.splits.items():
+        broken = Broken(f"broken {key[1]}", animals[0].photo.pixels)
+        splits[key] = [replace(animals[0], name=broken.name, photo=broken), *animals]
+    result = transfer(replace(cats, splits=splits), alexnet)
+    assert result["records"].pop("broken val")["skipped"] == "'broken val' is cut off."
+    assert result["summary"]["all"]["objects"] == len(result["records"]) == 2
+    for record in result["records"].values():
+        assert sorted(record["measured"]["neighbours"]) == sorted(cat.name for cat in cats.instances(CAT, "train"))
+
+
+def test_an_object_alone_in_its_category_is_said_to_have_no_neighbours(alexnet, cats):
+    train = cats.instances(CAT, "train")
+    alone = replace(cats, splits={(CAT, "train"): train[:1], (CAT, "val"): train[-1:]})
+    with pytest.raises(ValueError, match="again needs neighbours in other photos of its category's train split"):
+        transfer(alone, alexnet)
+
+
+def test_results_of_other_annotations_lie_in_another_folder(cats):
+    folders = {experiments.default_folder(one, "alexnet") for one in (cats, replace(cats, digest="another"))}
+    assert len(folders) == 2
+    assert {folder.parent for folder in folders} == {experiments.results_folder()}
+
+
+@pytest.mark.parametrize("text", [None, "", "[1", '{"records": {}}'])
+def test_what_has_no_summary_is_not_complete(tmp_path, text):
+    path = tmp_path / "it.json"
+    if text is not None:
+        path.write_text(text)
+    assert not experiments.is_complete(path)

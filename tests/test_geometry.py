@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from corrcore.geometry import Box, CellGrid, ReceptiveField, Window
+from corrcore.geometry import Box, CellGrid, Placement, ReceptiveField, Window
 
 CHAINS = [
     [Window(11, 4, 2)],
@@ -105,3 +105,28 @@ def test_field_without_extent_is_refused():
 def test_clip_of_a_box_outside_has_no_area():
     assert Box(-20, 5, -10, 9).clip((30, 30)).width == 0
     assert Box(-2, -3, 4, 40).clip((30, 30)) == Box(0, 0, 4, 30)
+
+
+def test_a_placement_keeps_edges_and_middles_of_pixels():
+    # Columns 10 to 19 and rows 20 to 23 of a photo, drawn three times as wide and half as high.
+    placement = Placement(edges=(9.5, 19.5, 19.5, 23.5), size=(30, 2))
+    assert placement.scale == (3, 0.5)
+    in_photo = np.array([[9.5, 19.5], [19.5, 23.5], [10, 20.5], [14.5, 21.5]])
+    in_cut_out = np.array([[-0.5, -0.5], [29.5, 1.5], [1, 0], [14.5, 0.5]])
+    np.testing.assert_allclose(placement.to_cut_out(in_photo), in_cut_out)
+    np.testing.assert_allclose(placement.to_photo(in_cut_out), in_photo)
+
+
+@pytest.mark.parametrize("edges", [(-0.5, -0.5, 99.5, 49.5), (-37.2, 4.1, 12.9, 800.3), (3.0, 3.0, 3.5, 4.0)])
+@pytest.mark.parametrize("size", [(1, 1), (304, 304), (304, 96)])
+def test_to_photo_inverts_to_cut_out(edges, size):
+    placement = Placement(edges, size)
+    points = np.random.default_rng(0).uniform(-400, 900, (5, 7, 2))
+    np.testing.assert_allclose(placement.to_photo(placement.to_cut_out(points)), points, atol=1e-9)
+    np.testing.assert_allclose(placement.to_cut_out(placement.to_photo(points)), points, atol=1e-9)
+
+
+def test_a_hidden_point_stays_hidden_in_a_placement():
+    placement = Placement((0.0, 0.0, 10.0, 10.0), (5, 5))
+    assert np.isnan(placement.to_cut_out(np.array([np.nan, np.nan]))).all()
+    assert np.isnan(placement.to_photo(np.array([np.nan, np.nan]))).all()

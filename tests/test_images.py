@@ -965,6 +965,49 @@ def test_mirror_swaps_left_and_right():
     assert not np.shares_memory(mirrored, PICTURE)
 
 
+# --- Cutting ---------------------------------------------------------------------------------------------------------
+
+
+def test_cut_of_the_whole_picture_is_the_picture():
+    found = images.cut(PICTURE, (-0.5, -0.5, WIDTH - 0.5, HEIGHT - 0.5), width=WIDTH, height=HEIGHT)
+    np.testing.assert_array_equal(found, PICTURE)
+    assert found.flags.writeable  # torch warns of arrays that are not
+    assert not np.shares_memory(found, PICTURE)
+
+
+def test_cut_of_whole_pixels_is_a_slice():
+    found = images.cut(PICTURE, (4.5, 6.5, 20.5, 29.5), width=16, height=23)
+    np.testing.assert_array_equal(found, PICTURE[7:30, 5:21])
+
+
+def test_cut_beyond_the_picture_goes_on_with_its_border():
+    found = images.cut(PICTURE, (-10.5, -7.5, WIDTH + 5.5, HEIGHT + 3.5), width=WIDTH + 16, height=HEIGHT + 11)
+    np.testing.assert_array_equal(found, np.pad(PICTURE, ((7, 4), (10, 6), (0, 0)), mode="edge"))
+    beyond = images.cut(PICTURE, (100.5, 100.5, 110.5, 108.5), width=5, height=7)
+    np.testing.assert_array_equal(beyond, np.broadcast_to(PICTURE[-1, -1], (7, 5, 3)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 96), (17, 60), (5, 4), (1, 1), (200, 3)])
+@pytest.mark.parametrize(
+    "edges",
+    [(3.25, 5.75, 30.5, 28.0), (-20.3, -31.6, 25.1, 12.7), (-300.0, 10.0, 350.0, 12.5), (38.0, 31.0, 39.4, 32.9)],
+)
+def test_cut_equals_pillow_on_the_padded_picture(edges, width, height):
+    around = 800
+    padded = np.pad(PICTURE, ((around, around), (around, around), (0, 0)), mode="edge")
+    box = tuple(edge + 0.5 + around for edge in edges)
+    expected = Image.fromarray(padded).resize((width, height), Image.Resampling.BICUBIC, box=box)
+    found = images.cut(PICTURE, edges, width=width, height=height)
+    assert_pixels(found, np.asarray(expected), tolerance=1)  # rounded twice, in another order
+
+
+def test_cut_averages_what_it_shrinks():
+    y, x = np.mgrid[:64, :64]
+    board = grey3((255 * ((x + y) % 2)).astype(np.uint8))
+    found = images.cut(board, (7.5, 7.5, 55.5, 55.5), width=6, height=6)
+    assert np.abs(found.astype(float) - 127.5).max() < 6
+
+
 # --- Patches ---------------------------------------------------------------------------------------------------------
 
 

@@ -79,3 +79,7 @@ class KeypointDataset:
             msg = f"split of {category} in {self.name} must be one of {there}; got {split!r}."
             raise ValueError(msg)
         return self.splits[category, split]
+
+    def shown(self, category: str, split: str) -> list[Instance]:
+        """The instances that show at least one keypoint. Raises as `instances` does."""
+        return [instance for instance in self.instances(category, split) if instance.visible.any()]

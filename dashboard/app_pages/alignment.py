@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -22,12 +24,13 @@ BACKBONE = "alexnet"
 RADII = (10, 20, 40)
 SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
+MOST_ITERATIONS = 50
 SHOWN = 5
 ALPHA = 0.1  # of the longer side of the box: what counts as right
 OBJECTS, PHOTOS = "Objects of a data set", "Two photos of yours"
 SECTIONS = ("The chosen pair", "A point", "Accuracy (Table 2)")
 PLAIN = {"displayModeBar": False}
-PRECISION = 10  # cells of displacement that are full colour
+READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 
 HOW = r"""
 Source and target are cut out by their boxes, widened by a tenth on every side, and stretched to 18 x 18 cells. Every cell
@@ -167,13 +170,21 @@ def choose_features() -> Asked:
         if (field := backbone.receptive_field(layer)).stride == usual.stride and field.offset == usual.offset
     ]
     offered = [*layers, *(f"{alignment.SIFT}{radius}" for radius in RADII)]
-    for name in ("upper", "lower"):
-        choices.check_link(name, offered)
 
     def title(feature: str) -> str:
         radius = alignment.sift_radius(feature)
         return feature if radius is None else f"SIFT, radius {radius:g} px"
 
+    titles = [title(feature) for feature in offered]
+    allowed = {
+        "upper": titles,
+        "lower": titles,
+        "smoothness": [str(each) for each in SMOOTHNESSES],
+        "method": list(METHODS.values()),
+        "iterations": [str(each) for each in range(1, MOST_ITERATIONS + 1)],
+    }
+    for name, values in allowed.items():
+        choices.check_link(name, values)
     upper = st.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
     lower = st.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
     smoothness = st.select_slider(
@@ -186,13 +197,16 @@ def choose_features() -> Asked:
     )
     with st.expander("Solver"):
         method = st.radio("Messages", list(METHODS), format_func=METHODS.get, key="method", bind="query-params")
-        iterations = st.slider("Iterations at most", 1, 50, 10, key="iterations", bind="query-params")
+        iterations = st.slider("Iterations at most", 1, MOST_ITERATIONS, 10, key="iterations", bind="query-params")
     return Asked((upper, lower), smoothness, method, iterations)
 
 
 def choose_object(data: KeypointDataset, category: str) -> Instance:
-    """A val object from a gallery; the choice is in the URL."""
+    """A val object from a gallery; the choice is in the URL. Raises ValueError or OSError where there is none to show."""
     offered = [one for one in data.instances(category, "val") if one.visible.any()]
+    if not offered:
+        msg = f"No val object of {category} shows a keypoint; choose another category."
+        raise ValueError(msg)
     names = [one.name for one in offered]
     asked = choices.url_state("object", names[first_choice(offered)])
     if asked not in names:
@@ -238,17 +252,19 @@ def radius_in_cut_out(instance: Instance, subject: Subject) -> float:
 def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple[str, int]:
     """Figure 3, each neighbour to be clicked; which row and neighbour is chosen."""
     features = list(view.transfers)
-    row, _, number = choices.url_state("neighbour", "1.1").partition(".")
-    chosen_row = min(max(int(row) - 1, 0), len(features) - 1) if row.isdecimal() else 0
-    chosen = min(max(int(number) - 1, 0), SHOWN - 1) if number.isdecimal() else 0
+    asked = re.fullmatch(r"([1-9])\.([1-9])", choices.url_state("neighbour", "1.1"))
+    row, number = (int(each) - 1 for each in asked.groups()) if asked else (0, 0)
+    chosen_row = min(row, len(features) - 1)
+    chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
     truth = in_cut_out(instance.keypoints, view.target)
     radius = radius_in_cut_out(instance, view.target)
     layout.two_a_row()
+    rows = st.container(key="two-a-row")
     for at, (feature, transfer) in enumerate(view.transfers.items()):
         predicted = in_cut_out(transfer.keypoints, view.target)
         errors = np.linalg.norm(transfer.keypoints - instance.keypoints, axis=1) / max(instance.size)
         right = int((errors <= ALPHA).sum())
-        places = st.container(key=f"two-a-row-{at}").columns(SHOWN + 1, gap="small")
+        places = rows.columns(SHOWN + 1, gap="small")
         with places[0]:
             st.markdown(
                 f"**{feature}**", help="Filled: right, within the thin circle. Rings: wrong, with a line to the truth."
@@ -397,6 +413,8 @@ def show_table(data: KeypointDataset, category: str) -> None:
     queue = resources.queue("measurements")
     key = ("transfer", data.digest, category)
     job = queue.find(resources.owner(), key)
+    if READ_ONLY:
+        return
     if st.button(f"Compute for {category}", key="compute", disabled=job is not None and not job.finished):
         backbone = resources.network(BACKBONE)
 
@@ -503,11 +521,12 @@ print(found.keypoints - target.keypoints)
 def page_of_objects(side: Any, main: Any) -> None:
     with side:
         offered = resources.dataset_names()
-        choices.check_link("data", offered)
+        titles = {each: "Drawn animals (synthetic)" if each == datasets.TOY else each for each in offered}
+        choices.check_link("data", titles.values())
         name = st.selectbox(
             "Data set",
             offered,
-            format_func=lambda each: "Drawn animals (synthetic)" if each == datasets.TOY else each,
+            format_func=titles.__getitem__,
             key="data",
             bind="query-params",
             help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
@@ -526,14 +545,19 @@ def page_of_objects(side: Any, main: Any) -> None:
                     st.caption(layout.plain(f"{each}: {reason}"))
     names = tuple(data.keypoint_names[category])
     with main:
-        instance = choose_object(data, category)
+        try:
+            instance = choose_object(data, category)
+            work_on = work_on_object(data, category, instance, asked)
+        except (OSError, ValueError) as error:
+            st.error(layout.plain(str(error)), icon=":material/broken_image:")
+            st.stop()
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         st.caption(
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
     key = (data.digest, category, instance.name, asked.key)
-    view: View = run(work_on_object(data, category, instance, asked), f"Aligning {layout.plain(instance.name)}", key)
+    view: View = run(work_on, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
     alignments = {

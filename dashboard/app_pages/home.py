@@ -1,5 +1,7 @@
 """The first page: the claim, and a real result of every page."""
 
+from pathlib import Path
+
 import streamlit as st
 import torch
 
@@ -9,6 +11,7 @@ from dashboard import figures, layout, resources
 
 SAMPLE = "chelsea"
 AT = (173, 115)  # an eye
+PICTURES = Path(__file__).parents[1] / "pictures"  # made by the Alignment page: computing them takes a while
 
 
 @st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
@@ -65,6 +68,23 @@ with st.container(border=True):
     )
     st.page_link(
         "app_pages/receptive_fields.py", label="Average receptive fields", icon=":material/center_focus_strong:"
+    )
+
+with st.container(border=True):
+    st.subheader("Bend one animal into another's shape", anchor=False)
+    drawn = (
+        ("target.jpg", "the target"),
+        ("source.jpg", "its neighbour"),
+        ("warped.jpg", "the neighbour, warped by conv4"),
+    )
+    for place, (name, title) in zip(st.columns(4, gap="small"), drawn, strict=False):
+        place.image(PICTURES / name, caption=title, width="stretch")
+    st.markdown(
+        "Matched by conv4's descriptors, held together by a smooth displacement, keypoints travel along. These animals are drawn, "
+        "so that everybody may have them; data sets of photos are offered where there are any."
+    )
+    st.page_link(
+        "app_pages/alignment.py", label="Align animals, or two photos of yours", icon=":material/compare_arrows:"
     )
 
 with st.container(border=True):

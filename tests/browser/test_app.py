@@ -3,6 +3,7 @@
 import io
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +139,35 @@ def test_downloads_hold_what_is_shown(app):
     figure = Image.open(download.value.path())
     assert figure.format == "PNG"
     figure.close()
+
+
+FEW_ANIMALS = """
+import functools
+from pathlib import Path
+
+import streamlit as st
+
+from corrcore.datasets import toy
+
+if not isinstance(toy.load, functools.partial):
+    toy.load = functools.partial(toy.load, n_train=5, n_val=2)
+st.set_page_config(layout="wide")
+st.navigation([st.Page(Path(PAGE), title="Alignment")]).run()
+"""
+
+
+def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
+    script = tmp_path / "few.py"
+    page_file = Path(__file__).parents[2] / "dashboard" / "app_pages" / "alignment.py"
+    script.write_text(FEW_ANIMALS.replace("PAGE", repr(str(page_file))), "utf-8")
+    page = serve(script, CORRCORE_DATA="").open()
+    second = page.get_by_role("img", name=re.compile("warped by conv4$")).nth(1)
+    expect(second).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("1, chosen", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    numbers = page.get_by_text(re.compile("^Rim of the wheel"))
+    before = numbers.inner_text()
+    second.click()
+    expect(page.get_by_text("2, chosen", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("1, chosen", exact=True)).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"neighbour=1\.2"))
+    expect(numbers).not_to_have_text(before, timeout=PATIENCE_MS)
