@@ -60,7 +60,7 @@ def describe(
     features: Sequence[str],
     *,
     backbone: Backbone,
-    n_cells: int = 19,
+    n_cells: int = 18,
     margin: float = 0.1,
     square: bool = True,
     context_px: int = 0,

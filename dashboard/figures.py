@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -225,19 +226,21 @@ def with_keypoints(
     points: np.ndarray,
     *,
     truth: np.ndarray | None = None,
-    radius_px: float = 0.0,
+    radii_px: tuple[float, float] = (0.0, 0.0),
     scale: int = 2,
 ) -> np.ndarray:
     """The picture, enlarged by `scale`, with its keypoints: a dot each, in the keypoint's colour.
 
-    With `truth`, points further than `radius_px` from it are rings with a line to it, and circles of that radius show
-    what counts as right. NaN is not drawn.
+    With `truth`, points outside the ellipse of radii `radii_px` (along x and y) around it are rings with a line to it, and
+    thin ellipses show what counts as right. NaN is not drawn.
     """
     enlarged = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(enlarged)
 
-    def circle(at: np.ndarray, radius: float, **how: object) -> None:
-        draw.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), **how)  # pyright: ignore[reportArgumentType]
+    radii = np.array(radii_px) * scale
+
+    def circle(at: np.ndarray, radius: float | np.ndarray, **how: Any) -> None:
+        draw.ellipse((*(at - radius), *(at + radius)), **how)
 
     for number, point in enumerate(points):
         colour = keypoint_colour(number)
@@ -245,17 +248,17 @@ def with_keypoints(
         at = (point + 0.5) * scale - 0.5
         right = (truth[number] + 0.5) * scale - 0.5 if truth is not None else at
         if truth is not None and not np.isnan(right).any():
-            circle(right, radius_px * scale, outline=colour, width=1)
+            circle(right, radii, outline=colour, width=1)
         if np.isnan(at).any() or (truth is not None and np.isnan(right).any()):
             continue
-        if truth is not None and np.linalg.norm(at - right) > radius_px * scale:
+        if truth is not None and np.linalg.norm((at - right) / np.maximum(radii, 1e-9)) > 1:
             draw.line((*at, *right), fill=edge, width=3)
             draw.line((*at, *right), fill=colour, width=1)
-            circle(at, 3.5 * scale, outline=edge, width=4)
-            circle(at, 3.5 * scale - 1, outline=colour, width=2)
+            circle(at, 4.5 * scale, outline=edge, width=5)
+            circle(at, 4.5 * scale - 1, outline=colour, width=3)
         else:
-            circle(at, 3 * scale + 1, fill=edge)
-            circle(at, 3 * scale, fill=colour)
+            circle(at, 4 * scale + 1, fill=edge)
+            circle(at, 4 * scale, fill=colour)
     return np.asarray(enlarged)
 
 

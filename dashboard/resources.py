@@ -26,7 +26,7 @@ from dashboard.jobs import Job, Queue
 
 T = TypeVar("T")
 THUMBNAIL_PX = 112
-SUBJECTS_KEPT = 400  # described objects, a quarter of a megabyte each
+SUBJECTS_KEPT = 200  # described objects, half a megabyte each by two features
 
 
 class _Recent(Generic[T]):
@@ -58,7 +58,7 @@ def subjects() -> _Recent[Subject]:
 @st.cache_resource(max_entries=1, show_spinner=False)
 def alignments() -> _Recent[Any]:
     """What was aligned last, of data sets, for whoever looks at the same."""
-    return _Recent(24)
+    return _Recent(8)
 
 
 def dataset_names() -> list[str]:
@@ -73,23 +73,35 @@ def dataset(name: str) -> KeypointDataset:
     return datasets.open_dataset(name if name == datasets.TOY else Path(os.environ["CORRCORE_DATA"], name))
 
 
+def state_of(instances: Sequence[Instance]) -> str:
+    """Another for other objects, and for photos that were changed: what is computed from them is kept under it."""
+    objects = [[one.name, list(one.box), str(one.photo.stamp)] for one in instances]
+    return cache.key(task="objects", objects=objects)
+
+
 @st.cache_data(max_entries=64, show_spinner="Opening the photos")
-def object_thumbnails(digest: str, names: tuple[str, ...], _instances: Sequence[Instance]) -> list[np.ndarray]:
-    """Square thumbnails of objects, a little of their surroundings around them; kept on disk where they are drawn."""
+def object_thumbnails(state: str, _instances: Sequence[Instance]) -> list[np.ndarray]:
+    """Square thumbnails of objects, a little of their surroundings around them; grey where a photo cannot be read.
+
+    Kept on disk under `state`, for drawing takes a while.
+    """
 
     def one(instance: Instance) -> np.ndarray:
         left, top, right, bottom = instance.box
         side = 1.1 * max(right - left, bottom - top) / 2
         x, y = (left + right) / 2, (top + bottom) / 2
         edges = (x - side, y - side, x + side, y + side)
-        return images.cut(instance.photo.load(), edges, width=THUMBNAIL_PX, height=THUMBNAIL_PX)
+        try:
+            return images.cut(instance.photo.load(), edges, width=THUMBNAIL_PX, height=THUMBNAIL_PX)
+        except (images.ImageError, OSError):
+            return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 160, np.uint8)
 
     def all_of_them() -> tuple[dict[str, np.ndarray], dict[str, object]]:
         return {str(number): one(instance) for number, instance in enumerate(_instances)}, {}
 
-    key = cache.key(task="object thumbnails", data=digest, names=list(names), side=THUMBNAIL_PX)
+    key = cache.key(task="object thumbnails", objects=state, side=THUMBNAIL_PX)
     kept = results().get_or_compute(key, all_of_them).arrays
-    return [kept[str(number)] for number in range(len(names))]
+    return [kept[str(number)] for number in range(len(_instances))]
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

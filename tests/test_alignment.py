@@ -90,6 +90,14 @@ def test_a_cell_has_the_descriptor_of_its_surroundings_cut_by_hand(alexnet, phot
     np.testing.assert_array_equal(found.image, cut_by_hand(photo, (LEFT, TOP, LEFT + SIDE, TOP + SIDE), 96, 96))
 
 
+def test_the_summary_keeps_the_greatest_values_of_six_by_six_parts(alexnet, photo):
+    found = describe(photo, BOX, (), backbone=alexnet, n_cells=12, margin=0)
+    around = cut_by_hand(photo, (LEFT - 7.5, TOP - 7.5, LEFT + SIDE + 7.5, TOP + SIDE + 7.5), 207, 207)
+    cells = alexnet.extract(around, ["conv5"])["conv5"].descriptors
+    whole = cells.reshape(6, 2, 6, 2, -1).amax(dim=(1, 3)).permute(2, 0, 1).flatten()
+    np.testing.assert_allclose(found.summary, unit(whole).numpy(), atol=1e-6)
+
+
 def test_with_context_a_cell_sees_the_photo_and_no_padding(alexnet, photo):
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 95.5, TOP + 95.5)
     found = describe(photo, box, ("conv4",), backbone=alexnet, n_cells=6, margin=0, context_px=32)
@@ -333,6 +341,41 @@ def test_refined_displacements_come_closer_than_whole_cells(alexnet, photo, feat
     assert errors[0] >= 0.5
     assert errors[1] < 0.25
     assert np.abs(fine - whole).max() <= 0.5 + 1e-9
+
+
+def bowls(places, rows, columns):
+    """Grids whose data term is the squared distance from `places`, in cells of the target."""
+    own = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(float)
+    return align(grid(own + places), grid(own), smoothness=0.5)
+
+
+def test_a_parabola_is_refined_to_its_lowest_point():
+    found = bowls((0.3, -0.4), 5, 6)
+    assert (found.solution.displacement == 0).all()
+    np.testing.assert_allclose(found.displacement, np.broadcast_to([0.3, -0.4], (5, 6, 2)), atol=1e-5)
+
+
+def test_refined_displacements_have_the_least_energy():
+    rng = np.random.default_rng(6)
+    places = rng.uniform(-0.4, 0.4, (5, 6, 2))
+    found = bowls(places, 5, 6)
+    assert (found.solution.displacement == 0).all()
+    assert np.abs(found.displacement).max() < 0.5
+
+    def energy(displacement):
+        away = displacement - places
+        data = (away[:, 1:-1, 0] ** 2).sum() + (away[1:-1, :, 1] ** 2).sum()  # the border has no parabolas
+        return data + 0.5 * sum((np.diff(displacement, axis=axis) ** 2).sum() for axis in (0, 1))
+
+    least = energy(found.displacement)
+    for scale in (1e-2, 1e-1):
+        for _ in range(50):
+            assert energy(found.displacement + scale * rng.normal(size=(5, 6, 2))) > least
+    for cell in np.ndindex(5, 6, 2):
+        for step in (-1e-2, 1e-2):
+            other = found.displacement.copy()
+            other[cell] += step
+            assert energy(other) > least
 
 
 @pytest.mark.parametrize(("pair", "feature"), [((6, 0), "conv4"), ((12, 3), "sift20")])

@@ -47,7 +47,7 @@ def test_an_index_is_built_listed_verified_measured_and_deleted(photos, tmp_path
         (("index", "delete", "it"), "there is no patch index"),
         (("index", "show", "../it"), "must be 1 to 64 letters"),
         (("evaluate", "radius", "--index", "it"), "there is no patch index"),
-        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere"),
+        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere is no folder; give the one that holds JPEGImages"),
     ],
     ids=str,
 )
@@ -67,12 +67,12 @@ def test_the_same_build_twice_is_refused(photos, tmp_path, capsys):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Three drawn cats and cows instead of sixty."""
+    """A few drawn cats and cows instead of many."""
     asked = []
 
     def open_dataset(source):
         asked.append(source)
-        return toy.load(n_train=2, n_val=1)
+        return toy.load(n_train=2, n_val=2)
 
     monkeypatch.setattr(datasets, "open_dataset", open_dataset)
     return asked

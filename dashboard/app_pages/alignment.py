@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,30 @@ SECTIONS = ("The chosen pair", "A point", "Accuracy (Table 2)")
 PLAIN = {"displayModeBar": False}
 READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 
-HOW = r"""
-Source and target are cut out by their boxes, widened by a tenth on every side, and stretched to 18 x 18 cells. Every cell
-$p$ of the source is displaced by $w(p)$ to a cell of the target, all together with the least energy
+ENERGY = r"""
+Every cell $p$ of the source is displaced by $w(p)$ to a cell of the target, all together with the least energy
 
 $$ E(w) = \sum_p \|f_s(p) - f_t(p + w(p))\|^2 + \beta \sum_{(p,q)} \|w(p) - w(q)\|^2 $$
 
 with descriptors of unit length and $w$ in cells. Sequential tree-reweighted message passing minimises it and bounds from
 below what any displacement could reach; fractions of cells come from parabolas through the costs, bicubic splines lead
-from cells to pixels. Of the 25 train objects most like the target, the five least deformed that show a keypoint
-vote on it, by the median of each coordinate. A keypoint is right within a tenth of the box's longer side (PCK).
-Long, Zhang and Darrell (2014), Section 4.
+from cells to pixels. The energy is that of whole cells, the deformation that of the fractions: the mean of
+$\|w(p) - w(q)\|^2$ over cells side by side. SIFT's descriptors differ less from each other than a layer's, so the same
+$\beta$ holds them together more firmly; in the table each has its own, chosen on train objects. (The paper's 0.003 is for
+features of another scale.)
 """
+HOW_OBJECTS = (
+    "Source and target are cut out by their boxes, widened by a tenth on every side, and stretched to 18 x 18 cells."
+    + ENERGY
+    + "\nOf the 25 train objects most like the target, the five least deformed that show a keypoint vote on it, by the median "
+    "of each coordinate. A keypoint is right within a tenth of the box's longer side (PCK). Long, Zhang and Darrell (2014), "
+    "Section 4."
+)
+HOW_PHOTOS = (
+    "Both photos are scaled to 18 cells on the longer side, and widened to whole cells by repeating their borders."
+    + ENERGY
+    + "\nLong, Zhang and Darrell (2014), Section 4."
+)
 
 
 @dataclass(frozen=True)
@@ -86,50 +99,61 @@ class Pair:
 
 def work_on_object(data: KeypointDataset, category: str, instance: Instance, asked: Asked) -> Callable[..., View]:
     backbone, results, subjects = resources.network(BACKBONE), resources.results(), resources.subjects()
-    train = data.instances(category, "train")
+    train = data.shown(category, "train")
     features = tuple(dict.fromkeys(asked.features))
+    views, state, key = resources.alignments(), resources.state_of(train), view_key(data, category, instance, asked)
 
     def describe(one: Instance) -> Subject:
-        key = (data.digest, one.name, features)
-        return subjects.get(key, lambda: alignment.subject(one, features, backbone=backbone).halved())
+        return subjects.get(
+            (resources.state_of([one]), features),
+            lambda: alignment.subject(one, features, backbone=backbone).halved(),
+        )
 
-    key = (data.digest, category, instance.name, asked.key)
-    views = resources.alignments()
+    def described_or_none(one: Instance) -> Subject | None:
+        try:
+            return describe(one)
+        except (ImageError, OSError):
+            return None
 
     def work(*, progress: Callable[[float, str], None]) -> View:
         return views.get(key, lambda: make(progress))
 
     def make(progress: Callable[[float, str], None]) -> View:
-        def describe_all(some: list[Instance], start: float, end: float, what: str) -> list[Subject]:
-            found: list[Subject] = []
+        target = describe(instance)
 
-            def keep(one: Subject) -> None:
+        def each(
+            work: Callable[[Instance], Any], some: list[Instance], start: float, end: float, what: str
+        ) -> list[Any]:
+            found: list[Any] = []
+
+            def keep(one: Any) -> None:
                 found.append(one)
                 text = f"describing {what}, {len(found)} of {len(some)}"
                 progress(start + (end - start) * len(found) / len(some), text)
 
-            parallel.run(describe, some, keep)
+            parallel.run(work, some, keep)
             return found
 
-        def summaries() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            found = describe_all(list(train), 0, 0.5, f"{category} to find neighbours among")
-            return {"summaries": np.stack([one.summary for one in found])}, {}
+        def summary(one: Instance) -> np.ndarray:  # of a photo that cannot be read: like nothing
+            found = described_or_none(one)
+            return np.zeros_like(target.summary) if found is None else found.summary
 
-        known_as = cache.key(
-            task="summaries", version=alignment.VERSION, data=data.digest, category=category, backbone=backbone.digest
-        )
+        def summaries() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            return {"summaries": np.stack(each(summary, train, 0, 0.5, f"{category} to find neighbours among"))}, {}
+
+        known_as = cache.key(task="summaries", version=alignment.VERSION, objects=state, backbone=backbone.digest)
         known = results.get_or_compute(known_as, summaries).arrays["summaries"]
-        target = describe(instance)
         order = alignment.nearest(target.summary, known, len(train))
-        others = [train[n] for n in order if train[n].photo.name != instance.photo.name][: experiments.NEIGHBOURS]
-        described = describe_all(others, 0.5, 0.7, "neighbours")
+        others = [train[n] for n in order if train[n].photo.name != instance.photo.name and known[n].any()]
+        others = others[: experiments.NEIGHBOURS]
+        found = each(described_or_none, others, 0.5, 0.7, "neighbours")
+        pairs = [(one, subject) for one, subject in zip(others, found, strict=True) if subject is not None]
         transfers, warped = {}, {}
         for number, feature in enumerate(features):
 
             def report(share: float, text: str, number: int = number) -> None:
                 progress(0.7 + 0.3 * (number + share) / len(features), text)
 
-            pairs = list(zip(others, described, strict=True))
             transfers[feature] = alignment.transfer(target, pairs, feature, **asked.options, progress=report)
             warped[feature] = []
             first = transfers[feature].neighbours[:SHOWN]
@@ -139,6 +163,11 @@ def work_on_object(data: KeypointDataset, category: str, instance: Instance, ask
         return View(target, transfers, warped)
 
     return work
+
+
+def view_key(data: KeypointDataset, category: str, instance: Instance, asked: Asked) -> tuple[object, ...]:
+    state = resources.state_of([instance, *data.shown(category, "train")])
+    return (data.digest, category, instance.name, state, asked.key)
 
 
 def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Asked) -> Callable[..., Pair]:
@@ -203,14 +232,14 @@ def choose_features() -> Asked:
 
 def choose_object(data: KeypointDataset, category: str) -> Instance:
     """A val object from a gallery; the choice is in the URL. Raises ValueError or OSError where there is none to show."""
-    offered = [one for one in data.instances(category, "val") if one.visible.any()]
+    offered = data.shown(category, "val") if (category, "val") in data.splits else []
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)
     names = [one.name for one in offered]
     asked = choices.url_state("object", names[first_choice(offered)])
     if asked not in names:
-        if any(asked == one.name for other in data.categories for one in data.instances(other, "val")):
+        if any(asked == one.name for other in data.categories for one in data.splits.get((other, "val"), ())):
             asked = names[first_choice(offered)]  # the category was changed
         else:
             st.warning(
@@ -225,7 +254,8 @@ def choose_object(data: KeypointDataset, category: str) -> Instance:
     if n_sheets > 1:
         sheet = st.number_input(f"Page, of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}")
     shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
-    thumbnails = resources.object_thumbnails(data.digest, tuple(names[n] for n in shown), [offered[n] for n in shown])
+    objects = [offered[n] for n in shown]
+    thumbnails = resources.object_thumbnails(resources.state_of(objects), objects)
     choices.gallery(
         thumbnails,
         chosen - shown.start if chosen in shown else None,
@@ -244,9 +274,10 @@ def in_cut_out(points: np.ndarray, subject: Subject) -> np.ndarray:
     return subject.placement.to_cut_out(points)
 
 
-def radius_in_cut_out(instance: Instance, subject: Subject) -> float:
-    """What counts as right, in pixels of the cut-out: of its two scales the mean."""
-    return ALPHA * max(instance.size) * float(np.mean(subject.placement.scale))
+def radii_in_cut_out(instance: Instance, subject: Subject) -> tuple[float, float]:
+    """What counts as right is a circle in the photo; in the cut-out, which is stretched, an ellipse of these radii."""
+    x, y = subject.placement.scale
+    return ALPHA * max(instance.size) * x, ALPHA * max(instance.size) * y
 
 
 def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple[str, int]:
@@ -257,7 +288,7 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
     chosen_row = min(row, len(features) - 1)
     chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
     truth = in_cut_out(instance.keypoints, view.target)
-    radius = radius_in_cut_out(instance, view.target)
+    radii = radii_in_cut_out(instance, view.target)
     layout.two_a_row()
     rows = st.container(key="two-a-row")
     for at, (feature, transfer) in enumerate(view.transfers.items()):
@@ -267,9 +298,9 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
         places = rows.columns(SHOWN + 1, gap="small")
         with places[0]:
             st.markdown(
-                f"**{feature}**", help="Filled: right, within the thin circle. Rings: wrong, with a line to the truth."
+                f"**{feature}**", help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth."
             )
-            drawn = figures.with_keypoints(view.target.image, predicted, truth=truth, radius_px=radius)
+            drawn = figures.with_keypoints(view.target.image, predicted, truth=truth, radii_px=radii)
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
             st.caption(f"the target, predicted: {right} of {int(instance.visible.sum())} right")
         for n, (neighbour, warped) in enumerate(zip(transfer.neighbours, view.warped[feature], strict=False)):
@@ -284,21 +315,21 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                     on_click=lambda *_, where=f"{at + 1}.{n + 1}": choices.set_url_state("neighbour", where),
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
-    show_legend(instance, names)
+    show_legend(names)
     st.caption(
-        "In the target: filled where a prediction is right, a ring with a line to the truth where it is wrong; a thin circle is "
-        "what counts as right. Click a neighbour to look at it below."
+        "The five least deformed of 25 neighbours, others in each row. In the target: filled where a prediction is right, a ring "
+        "with a line to the truth where it is wrong; a thin ellipse is what counts as right (a circle in the photo). Click a "
+        "neighbour to look at it below."
     )
     return features[chosen_row], chosen
 
 
-def show_legend(instance: Instance, names: tuple[str, ...]) -> None:
+def show_legend(names: tuple[str, ...]) -> None:
     dots = " &nbsp; ".join(
         f'<span style="white-space: nowrap"><span style="display: inline-block; width: .8em; height: .8em; '
         f'border-radius: 50%; border: 1px solid #888; background: {figures.keypoint_colour(number)}"></span> '
-        f"{name.replace('_', ' ')}</span>"
+        f"{escape(name.replace('_', ' '))}</span>"
         for number, name in enumerate(names)
-        if instance.visible[number]
     )
     st.html(f'<div style="font-size: .85rem; line-height: 1.7">{dots}</div>')
 
@@ -370,7 +401,7 @@ def show_point(pair: Pair) -> None:
             )
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
             st.caption(
-                f"Lands at ({lands[0]:.0f}, {lands[1]:.0f}). Likeness of the target's cells: dark 0, yellow 1; "
+                f"Target. Lands at ({lands[0]:.0f}, {lands[1]:.0f}) px of the cut-out. Likeness of the target's cells: dark 0, yellow 1; "
                 f"greatest {similarity.max():.2f}."
             )
 
@@ -380,7 +411,7 @@ def show_table(data: KeypointDataset, category: str) -> None:
     folder = experiments.default_folder(data, BACKBONE)
     st.markdown(
         f"**PCK of keypoints transferred to the val objects** of {data.title}, in percent, with 95 % intervals over objects. "
-        "NN lays the neighbours' boxes on the target's."
+        "NN lays the neighbours' boxes on the target's, with no alignment."
     )
     rows: dict[str, list[str]] = {
         name: []
@@ -407,7 +438,7 @@ def show_table(data: KeypointDataset, category: str) -> None:
         )
     else:
         st.info(
-            "Nothing has been computed yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer`.",
+            "Nothing has been computed yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
             icon=":material/table_chart:",
         )
     queue = resources.queue("measurements")
@@ -453,13 +484,13 @@ def run(work: Callable[..., Any], label: str, key: tuple) -> Any:
 def poster(view: View, instance: Instance) -> bytes:
     """Figure 3 as one PNG."""
     truth = in_cut_out(instance.keypoints, view.target)
-    radius = radius_in_cut_out(instance, view.target)
+    radii = radii_in_cut_out(instance, view.target)
     columns = [
         figures.Column(
             "target",
             [
                 figures.with_keypoints(
-                    view.target.image, in_cut_out(t.keypoints, view.target), truth=truth, radius_px=radius
+                    view.target.image, in_cut_out(t.keypoints, view.target), truth=truth, radii_px=radii
                 )
                 for t in view.transfers.values()
             ],
@@ -482,6 +513,7 @@ def fields(alignments: Mapping[str, Alignment]) -> bytes:
     for name, found in alignments.items():
         content[f"{name}_displacement_cells"] = found.displacement
         content[f"{name}_source_centres_px"] = found.source.centres()
+        content[f"{name}_target_centres_px"] = found.target.centres()
         content[f"{name}_stride_px"] = np.array(found.source.field.stride)
         content[f"{name}_energy_and_bound"] = found.solution.history
     file = io.BytesIO()
@@ -502,19 +534,23 @@ def keypoints_table(view: View, instance: Instance, names: tuple[str, ...]) -> b
 
 
 def python_lines(source: str, category: str, instance: Instance, asked: Asked) -> str:
-    return f"""from corrcore import alignment, backbones, datasets
+    where = repr(source) if source == datasets.TOY else f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+    imports = "" if source == datasets.TOY else "import os\nfrom pathlib import Path\n\n"
+    return f"""{imports}import numpy as np
 
-data, backbone = datasets.open_dataset("{source}"), backbones.load("{BACKBONE}")
-train = data.instances("{category}", "train")
-target = next(one for one in data.instances("{category}", "val") if one.name == "{instance.name}")
-others = [one for one in train if one.photo.name != target.photo.name]
+from corrcore import alignment, backbones, datasets
+
+data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
+target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
+others = [one for one in data.shown({category!r}, "train") if one.photo.name != target.photo.name]
 features = {list(dict.fromkeys(asked.features))}
-described = [alignment.subject(one, features, backbone=backbone) for one in others]
-subject = alignment.subject(target, features, backbone=backbone)
-nearest = alignment.nearest(subject.summary, [one.summary for one in described], {experiments.NEIGHBOURS})
+described = [alignment.subject(one, features, backbone=backbone).halved() for one in others]
+subject = alignment.subject(target, features, backbone=backbone).halved()
+nearest = alignment.nearest(subject.summary, np.stack([one.summary for one in described]), {experiments.NEIGHBOURS})
 neighbours = [(others[n], described[n]) for n in nearest]
-found = alignment.transfer(subject, neighbours, features[0], smoothness={asked.smoothness})
-print(found.keypoints - target.keypoints)
+for feature in features:
+    found = alignment.transfer(subject, neighbours, feature, **{asked.options})
+    print(feature, found.keypoints - target.keypoints)
 """
 
 
@@ -556,7 +592,7 @@ def page_of_objects(side: Any, main: Any) -> None:
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
-    key = (data.digest, category, instance.name, asked.key)
+    key = view_key(data, category, instance, asked)
     view: View = run(work_on, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
@@ -573,6 +609,7 @@ def page_of_objects(side: Any, main: Any) -> None:
     else:
         show_table(data, category)
     finish(
+        HOW_OBJECTS,
         asked,
         {
             "data": f"{data.title}, {data.digest[:8]}",
@@ -640,10 +677,12 @@ photos = [images.decode(name) for name in ({names[0]!r}, {names[1]!r})]
 boxes = [(-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5) for photo in photos]
 source, target = (alignment.describe(photo, box, ["{features[0]}"], backbone=backbone, margin=0, square=False)
                   for photo, box in zip(photos, boxes))
-found = alignment.align(source.grids["{features[0]}"], target.grids["{features[0]}"], smoothness={asked.smoothness})
+found = alignment.align(source.grids["{features[0]}"], target.grids["{features[0]}"], **{asked.options})
 picture, shown = alignment.warp(source, target, found)
 """
-    finish(asked, {"photos": " and ".join(names)}, {"alignment.npz": lambda: fields(pair.alignments)}, python)
+    finish(
+        HOW_PHOTOS, asked, {"photos": " and ".join(names)}, {"alignment.npz": lambda: fields(pair.alignments)}, python
+    )
 
 
 def choose_section(sections: tuple[str, ...]) -> str:
@@ -658,10 +697,12 @@ def choose_section(sections: tuple[str, ...]) -> str:
     )
 
 
-def finish(asked: Asked, parameters: dict[str, object], downloads: dict[str, Callable[[], bytes]], python: str) -> None:
+def finish(
+    how: str, asked: Asked, parameters: dict[str, object], downloads: dict[str, Callable[[], bytes]], python: str
+) -> None:
     backbone = resources.network(BACKBONE)
     layout.how_computed(
-        HOW,
+        how,
         parameters
         | {
             "network": f"{backbone.name}, weights {backbone.digest[:8]}",
@@ -675,15 +716,21 @@ def finish(asked: Asked, parameters: dict[str, object], downloads: dict[str, Cal
 
 def page() -> None:
     layout.header(
-        "Other animals, bent into this one's shape",
+        "One thing bent into another's shape",
         "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints travel with "
         "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
-        "as well as SIFT, or better.",
+        "about as well as SIFT, which was made for matching.",
     )
     side, main = st.columns([1, 3], gap="medium")
     with main:
         mode = st.segmented_control(
-            "What to align", (OBJECTS, PHOTOS), default=OBJECTS, key="mode", required=True, label_visibility="collapsed"
+            "What to align",
+            (OBJECTS, PHOTOS),
+            default=OBJECTS,
+            key="mode",
+            bind="query-params",
+            required=True,
+            label_visibility="collapsed",
         )
     (page_of_objects if mode == OBJECTS else page_of_photos)(side, main)
 

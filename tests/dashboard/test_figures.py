@@ -47,7 +47,7 @@ def test_a_keypoint_is_a_dot_of_its_colour_at_its_place(scale):
     for number, point in enumerate(points):
         dot = covered(drawn, rgb(number))
         np.testing.assert_allclose((dot.min(axis=0) + dot.max(axis=0)) / 2, (point + 0.5) * scale - 0.5, atol=0.5)
-        assert np.ptp(dot[:, 0]) == pytest.approx(6 * scale, abs=1.5)
+        assert np.ptp(dot[:, 0]) == pytest.approx(8 * scale, abs=1.5)
 
 
 def test_keypoints_that_are_nan_are_not_drawn():
@@ -58,7 +58,7 @@ def test_keypoints_that_are_nan_are_not_drawn():
 
 def test_a_right_keypoint_is_filled_and_a_wrong_one_a_ring_with_a_line_to_the_truth():
     points, truth = np.array([[20.0, 30.0], [60.0, 30.0]]), np.array([[22.0, 30.0], [40.0, 30.0]])
-    drawn = figures.with_keypoints(GREY, points, truth=truth, radius_px=6)
+    drawn = figures.with_keypoints(GREY, points, truth=truth, radii_px=(6, 6))
     at = np.rint((points + 0.5) * 2 - 0.5).astype(int)
     assert len(covered(drawn[at[0, 1] - 4 : at[0, 1] + 5, at[0, 0] - 4 : at[0, 0] + 5], rgb(0))) > 70
     inside = drawn[at[1, 1] - 4 : at[1, 1] + 5, at[1, 0] - 4 : at[1, 0] + 5]
@@ -70,7 +70,9 @@ def test_a_right_keypoint_is_filled_and_a_wrong_one_a_ring_with_a_line_to_the_tr
 
 
 def test_the_circle_of_what_counts_as_right_is_at_the_truth():
-    drawn = figures.with_keypoints(GREY, np.full((1, 2), np.nan), truth=np.array([[40.0, 30.0]]), radius_px=10, scale=2)
+    drawn = figures.with_keypoints(
+        GREY, np.full((1, 2), np.nan), truth=np.array([[40.0, 30.0]]), radii_px=(10, 10), scale=2
+    )
     circle = covered(drawn, rgb(0))
     np.testing.assert_allclose(circle.mean(axis=0), (80.5, 60.5), atol=0.5)
     np.testing.assert_allclose(np.hypot(*(circle - (80.5, 60.5)).T), 20, atol=1.2)
