@@ -500,6 +500,14 @@ def test_the_source_is_shown_just_where_its_points_come_to_lie():
     assert np.quantile(errors, 0.98) < 2  # within a quarter of a cell such a spline is not quite straight
 
 
+def test_points_in_any_order_find_their_way_back():
+    found = moved_by(np.random.default_rng(7).normal(0, 0.2, size=(4, 5, 2)))
+    points = np.random.default_rng(8).uniform(0, 60, (300, 2))
+    together = found.to_source(points.reshape(20, 15, 2))
+    alone = [found.to_source(point) for point in points]
+    np.testing.assert_array_equal(together.reshape(-1, 2), alone)
+
+
 def test_of_folded_parts_one_that_is_not_turned_over_is_shown():
     # Columns go to 0, 2, 1, 3: the middle is run over three times, once from right to left.
     displacement = np.zeros((2, 4, 2))

@@ -388,6 +388,28 @@ def test_photos_that_cannot_be_read_are_neither_neighbours_nor_measured(alexnet,
         assert sorted(record["measured"]["neighbours"]) == sorted(cat.name for cat in cats.instances(CAT, "train"))
 
 
+def test_a_photo_that_could_not_be_reached_is_tried_again(alexnet, cats, tmp_path):
+    @dataclass(frozen=True)
+    class Away(Drawn):
+        def load(self):
+            msg = "the disk is away"
+            raise OSError(msg)
+
+    first, second = cats.instances(CAT, "val")
+    away = replace(first, photo=Away(first.photo.name, first.photo.pixels))
+    out = tmp_path / "transfer.json"
+    without = transfer(replace(cats, splits=cats.splits | {(CAT, "val"): [away, second]}), alexnet, out=out)
+    assert without["records"][first.name]["skipped"] == "the disk is away"
+    assert without["summary"]["all"]["objects"] == 1
+    assert transfer(cats, alexnet, out=out) == transfer(cats, alexnet)
+
+
+def test_an_unknown_feature_is_refused_before_anything_is_drawn(alexnet, cats):
+    with pytest.raises(ValueError, match="layer of alexnet must be one of .*; got 'conv9'"):
+        transfer(cats, alexnet, features=("conv9",))
+    assert not loads(cats, "train") + loads(cats, "val")
+
+
 def test_an_object_alone_in_its_category_is_said_to_have_no_neighbours(alexnet, cats):
     train = cats.instances(CAT, "train")
     alone = replace(cats, splits={(CAT, "train"): train[:1], (CAT, "val"): train[-1:]})
