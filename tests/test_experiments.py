@@ -285,13 +285,17 @@ def test_a_finished_transfer_describes_nothing(alexnet, cats, tmp_path):
     assert [done for done, _ in told] == [0.5, 1, 0.5, 1]
 
 
-def test_a_limit_takes_objects_that_more_objects_have_too(alexnet, cats, tmp_path):
-    out = tmp_path / "transfer.json"
-    few = transfer(cats, alexnet, limit=1, out=out)
-    assert few["summary"]["all"]["objects"] == 1
-    every = transfer(cats, alexnet, out=out)
-    assert every["summary"]["all"]["objects"] == 2
-    assert few["records"].items() <= every["records"].items()
+def test_a_limit_takes_objects_of_the_whole_split_that_more_objects_have_too(alexnet, cats, tmp_path):
+    train = cats.instances(CAT, "train")
+    val = [replace(cat, name=f"val {n}", photo=Drawn(f"val {n}", cat.photo.pixels)) for n, cat in enumerate(train)]
+    many = replace(cats, splits=cats.splits | {(CAT, "val"): val})
+    kept = [transfer(many, alexnet, features=(), limit=limit, out=tmp_path / "it.json") for limit in (2, 3, None)]
+    assert [result["summary"]["all"]["objects"] for result in kept] == [2, 3, 6]
+    names = [list(result["records"]) for result in kept]
+    assert sorted(names[0]) != ["val 0", "val 1"]
+    assert names[2][:2] == names[1][:2] == names[0]
+    assert sorted(names[2]) == [cat.name for cat in val]
+    assert kept[0]["records"].items() <= kept[2]["records"].items()
 
 
 @pytest.mark.parametrize(
