@@ -68,7 +68,7 @@ def describe(
     """Cuts the object in `box` (edges, see `geometry.Placement`) out of a photo and describes it by `features`.
 
     A feature is a layer of the network or "sift" with a radius in pixels of the cut-out, such as "conv4" or "sift20". All
-    are taken at the same points, the receptive-field centres of the layers asked for, or of conv4's stride. The box is
+    are taken at the same points, the receptive-field centres of the layers asked for, else of the last usual one. The box is
     widened by `margin` of its sides on every side. The longer side has `n_cells` cells; the other one as many if
     `square`, which squeezes the object, else as many as keep its proportions. Cells see at least `context_px` of the photo
     around the cut-out, and a network's padding only beyond.
@@ -95,7 +95,7 @@ def describe(
     columns, rows = placement.size[0] // field.stride, placement.size[1] // field.stride
     surroundings, first = _with_surroundings(photo, placement, field, context_px)
     here = slice(first, first + rows), slice(first, first + columns)
-    vector = next(iter(reversed(backbone.vectors)), None)
+    vector = _vector_layer(backbone)
     found = backbone.extract(surroundings, [*layers, *([] if vector or last in layers else [last])])
     described = {name: found[name].descriptors[here] for name in layers}
     if radii:
@@ -139,11 +139,15 @@ def sift_radius(feature: str) -> float | None:
     return radius
 
 
+def _vector_layer(backbone: Backbone) -> str | None:
+    """The last fully connected layer there are weights for."""
+    return next(iter(reversed(backbone.vectors)), None)
+
+
 def summary_source(backbone: Backbone) -> str:
     """What `Subject.summary` is of, in words."""
-    vector = next(iter(reversed(backbone.vectors)), None)
     return (
-        vector
+        _vector_layer(backbone)
         or f"{backbone.architecture.default_layers[-1]}, pooled to 6 x 6 (no weights for fully connected layers here)"
     )
 
@@ -216,15 +220,13 @@ class Alignment:
     @property
     def deformation(self) -> float:
         """How uneven the displacement is: the mean of ||w(p) - w(q)||² over neighbouring cells."""
-        return _roughness(self.displacement) / max(_n_edges(self.displacement), 1)
+        rows, columns = self.displacement.shape[:2]
+        n_edges = rows * (columns - 1) + (rows - 1) * columns
+        return mrf.roughness(self.displacement) / max(n_edges, 1)
 
     def to_target(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
         """Where points of the source lie in the target. Beyond the outermost cells these are followed."""
-        cells = np.stack(
-            [spline.ev(points[..., 1], points[..., 0]) for spline in self._splines],
-            axis=-1,
-        )
-        return points + cells
+        return points + np.stack([spline.ev(points[..., 1], points[..., 0]) for spline in self._splines], axis=-1)
 
     def to_source(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
         """Which points of the source come to lie at points of the target; NaN where none does.
@@ -381,15 +383,6 @@ def _pull(rows: int, columns: int) -> Any:
     across, down = (eye_array(n - 1, n, k=1) - eye_array(n - 1, n) for n in (columns, rows))
     differences = vstack([kron(eye_array(rows), across), kron(down, eye_array(columns))])
     return (differences.T @ differences).tocsc()
-
-
-def _roughness(displacement: Float[np.ndarray, "rows columns 2"]) -> float:
-    return float(sum((np.diff(displacement, axis=axis) ** 2).sum() for axis in (0, 1)))
-
-
-def _n_edges(displacement: np.ndarray) -> int:
-    rows, columns = displacement.shape[:2]
-    return rows * (columns - 1) + (rows - 1) * columns
 
 
 def warp(source: Subject, target: Subject, alignment: Alignment) -> tuple[Image, Bool[np.ndarray, "height width"]]:

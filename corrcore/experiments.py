@@ -129,10 +129,8 @@ def effective_radius(
 ALPHAS = (0.1, 0.05, 0.025)
 SMOOTHNESSES = (0.03, 0.1, 0.3)
 NEIGHBOURS, TOP = 25, 5
-LARGE_PX, WELL_SHOWN = (
-    60,
-    5,
-)  # shorter side of the box, and visible keypoints, of objects that are reported for themselves
+LARGE_PX = 60  # shorter side of the box, of objects that are reported for themselves
+WELL_SHOWN = 5  # keypoints that such objects show
 UNALIGNED = "NN"
 
 

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, get_args, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, Num
 
 from corrcore import parallel
 from corrcore.compiled import (
@@ -99,8 +99,12 @@ def energy(
     rows, columns = np.indices(unary.shape[:2])
     data = unary[rows, columns, labels[..., 0], labels[..., 1]].sum(dtype=np.float64)
     displacement = labels - np.stack([rows, columns], axis=-1)
-    rough = sum(int((np.diff(displacement, axis=axis) ** 2).sum()) for axis in (0, 1))
-    return float(data), float(smoothness * rough)
+    return float(data), float(smoothness * roughness(displacement))
+
+
+def roughness(displacement: Num[np.ndarray, "rows columns 2"]) -> float:
+    """The sum of ||w(p) - w(q)||² over neighbouring cells."""
+    return float(sum((np.diff(displacement, axis=axis) ** 2).sum() for axis in (0, 1)))
 
 
 def minimise(
@@ -458,6 +462,22 @@ def _add_distances(arrays, labels, row, column, rows_apart, columns_apart):
 
 @_fast
 @no_type_check
+def _compare(arrays, labels, row, column, rows, columns, with_later):
+    """Sets, by row and by column, what labels of a cell cost beside its neighbours before it, or beside all four."""
+    arrays.by_row[:] = 0
+    arrays.by_column[:] = 0
+    if column > 0:
+        _add_distances(arrays, labels, row, column, 0, -1)
+    if row > 0:
+        _add_distances(arrays, labels, row, column, -1, 0)
+    if with_later and column + 1 < columns:
+        _add_distances(arrays, labels, row, column, 0, 1)
+    if with_later and row + 1 < rows:
+        _add_distances(arrays, labels, row, column, 1, 0)
+
+
+@_fast
+@no_type_check
 def _sweep(arrays, shape, labels, reweighted, forth):
     """Sends all messages one way, in reading order or back; returns the bound, which only the way back gives.
 
@@ -491,12 +511,7 @@ def _sweep(arrays, shape, labels, reweighted, forth):
         if forth:
             for k in range(0, size, LANES):
                 store(sums, k, add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k))))
-            arrays.by_row[:] = 0
-            arrays.by_column[:] = 0
-            if column > 0:
-                _add_distances(arrays, labels, row, column, 0, -1)
-            if row > 0:
-                _add_distances(arrays, labels, row, column, -1, 0)
+            _compare(arrays, labels, row, column, rows, columns, False)
             _choose(arrays, sums, 0, height, width, labels, row, column)
             for k in range(0, size, LANES):
                 store(sums, k, add(load(sums, k), add(load(left, at_left + k), load(up, at_up + k))))
@@ -533,16 +548,7 @@ def _improve(arrays, shape, labels):
     for row in range(rows):
         for column in range(columns):
             y, x = labels[row, column]
-            arrays.by_row[:] = 0
-            arrays.by_column[:] = 0
-            if column > 0:
-                _add_distances(arrays, labels, row, column, 0, -1)
-            if row > 0:
-                _add_distances(arrays, labels, row, column, -1, 0)
-            if column + 1 < columns:
-                _add_distances(arrays, labels, row, column, 0, 1)
-            if row + 1 < rows:
-                _add_distances(arrays, labels, row, column, 1, 0)
+            _compare(arrays, labels, row, column, rows, columns, True)
             at, pitch = (row * columns + column) * size, len(arrays.pads)
             now = (arrays.costs[at + y * pitch + x] + arrays.by_row[y]) + arrays.by_column[x]
             _choose(arrays, arrays.costs, at, height, width, labels, row, column)

@@ -2,7 +2,7 @@
 
 import mimetypes
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -24,6 +24,19 @@ def two_a_row() -> None:
     st.html(
         "<style>@media (max-width: 640px) {.st-key-two-a-row [data-testid=stColumn]"
         "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)}}</style>"
+    )
+
+
+def choose_section(sections: Sequence[str], *, key: str) -> str:
+    """What to look at more closely, below the main picture; the choice is in the URL."""
+    return st.segmented_control(
+        "Look closer",
+        sections,
+        default=sections[0],
+        key=key,
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
     )
 
 

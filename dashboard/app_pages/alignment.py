@@ -97,11 +97,12 @@ class Pair:
     alignments: Mapping[str, Alignment]
 
 
-def work_on_object(data: KeypointDataset, category: str, instance: Instance, asked: Asked) -> Callable[..., View]:
+def work_on_object(
+    category: str, instance: Instance, train: list[Instance], state: str, asked: Asked, key: tuple[object, ...]
+) -> Callable[..., View]:
+    """`state` tells the train objects' (see `resources.state_of`); what comes out is kept under `key`."""
     backbone, results, subjects = resources.network(BACKBONE), resources.results(), resources.subjects()
-    train = data.shown(category, "train")
-    features = tuple(dict.fromkeys(asked.features))
-    views, state, key = resources.alignments(), resources.state_of(train), view_key(data, category, instance, asked)
+    features, views = tuple(dict.fromkeys(asked.features)), resources.alignments()
 
     def describe(one: Instance) -> Subject:
         return subjects.get(
@@ -163,11 +164,6 @@ def work_on_object(data: KeypointDataset, category: str, instance: Instance, ask
         return View(target, transfers, warped)
 
     return work
-
-
-def view_key(data: KeypointDataset, category: str, instance: Instance, asked: Asked) -> tuple[object, ...]:
-    state = resources.state_of([instance, *data.shown(category, "train")])
-    return (data.digest, category, instance.name, state, asked.key)
 
 
 def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Asked) -> Callable[..., Pair]:
@@ -270,10 +266,6 @@ def first_choice(offered: list[Instance]) -> int:
     return int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))
 
 
-def in_cut_out(points: np.ndarray, subject: Subject) -> np.ndarray:
-    return subject.placement.to_cut_out(points)
-
-
 def radii_in_cut_out(instance: Instance, subject: Subject) -> tuple[float, float]:
     """What counts as right is a circle in the photo; in the cut-out, which is stretched, an ellipse of these radii."""
     x, y = subject.placement.scale
@@ -287,12 +279,12 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
     row, number = (int(each) - 1 for each in asked.groups()) if asked else (0, 0)
     chosen_row = min(row, len(features) - 1)
     chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
-    truth = in_cut_out(instance.keypoints, view.target)
+    truth = view.target.placement.to_cut_out(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
     layout.two_a_row()
     rows = st.container(key="two-a-row")
     for at, (feature, transfer) in enumerate(view.transfers.items()):
-        predicted = in_cut_out(transfer.keypoints, view.target)
+        predicted = view.target.placement.to_cut_out(transfer.keypoints)
         errors = np.linalg.norm(transfer.keypoints - instance.keypoints, axis=1) / max(instance.size)
         right = int((errors <= ALPHA).sum())
         places = rows.columns(SHOWN + 1, gap="small")
@@ -308,7 +300,8 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                 st.markdown(f"{n + 1}" if (at, n) != (chosen_row, chosen) else f"**{n + 1}, chosen**")
                 image_click(
                     images.encode(
-                        figures.with_keypoints(warped, in_cut_out(neighbour.keypoints, view.target)), format="JPEG"
+                        figures.with_keypoints(warped, view.target.placement.to_cut_out(neighbour.keypoints)),
+                        format="JPEG",
                     ),
                     alt=f"{neighbour.instance.name}, warped by {feature}",
                     key=f"neighbour {at} {n}",
@@ -483,14 +476,14 @@ def run(work: Callable[..., Any], label: str, key: tuple) -> Any:
 
 def poster(view: View, instance: Instance) -> bytes:
     """Figure 3 as one PNG."""
-    truth = in_cut_out(instance.keypoints, view.target)
+    truth = view.target.placement.to_cut_out(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
     columns = [
         figures.Column(
             "target",
             [
                 figures.with_keypoints(
-                    view.target.image, in_cut_out(t.keypoints, view.target), truth=truth, radii_px=radii
+                    view.target.image, view.target.placement.to_cut_out(t.keypoints), truth=truth, radii_px=radii
                 )
                 for t in view.transfers.values()
             ],
@@ -498,7 +491,7 @@ def poster(view: View, instance: Instance) -> bytes:
     ]
     for n in range(SHOWN):
         pictures = [
-            figures.with_keypoints(view.warped[f][n], in_cut_out(t.neighbours[n].keypoints, view.target))
+            figures.with_keypoints(view.warped[f][n], view.target.placement.to_cut_out(t.neighbours[n].keypoints))
             for f, t in view.transfers.items()
             if n < len(view.warped[f])
         ]
@@ -583,7 +576,9 @@ def page_of_objects(side: Any, main: Any) -> None:
     with main:
         try:
             instance = choose_object(data, category)
-            work_on = work_on_object(data, category, instance, asked)
+            train = data.shown(category, "train")
+            state = resources.state_of(train)
+            key = (data.digest, category, instance.name, resources.state_of([instance]), state, asked.key)
         except (OSError, ValueError) as error:
             st.error(layout.plain(str(error)), icon=":material/broken_image:")
             st.stop()
@@ -592,8 +587,8 @@ def page_of_objects(side: Any, main: Any) -> None:
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
-    key = view_key(data, category, instance, asked)
-    view: View = run(work_on, f"Aligning {layout.plain(instance.name)}", key)
+    work = work_on_object(category, instance, train, state, asked, key)
+    view: View = run(work, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
     alignments = {
@@ -601,7 +596,7 @@ def page_of_objects(side: Any, main: Any) -> None:
         for each, transfer in view.transfers.items()
     }
     pair = Pair(neighbour.subject, view.target, (neighbour.instance.name, instance.name), alignments)
-    section = choose_section(SECTIONS)
+    section = layout.choose_section(SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         show_pair(pair, feature)
     elif section == SECTIONS[1]:
@@ -664,7 +659,7 @@ def page_of_photos(side: Any, main: Any) -> None:
         warped, _ = alignment.warp(pair.source, pair.target, pair.alignments[feature])
         place.image(images.encode(warped, format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
-    section = choose_section(SECTIONS[:2])
+    section = layout.choose_section(SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
         feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
         show_pair(pair, feature)
@@ -682,18 +677,6 @@ picture, shown = alignment.warp(source, target, found)
 """
     finish(
         HOW_PHOTOS, asked, {"photos": " and ".join(names)}, {"alignment.npz": lambda: fields(pair.alignments)}, python
-    )
-
-
-def choose_section(sections: tuple[str, ...]) -> str:
-    return st.segmented_control(
-        "Look closer",
-        sections,
-        default=sections[0],
-        key="alignment_section",
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
     )
 
 

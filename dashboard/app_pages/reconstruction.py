@@ -392,15 +392,7 @@ def page() -> None:
         st.stop()
     columns = figure(chosen, index, found, ks)
     show_grid(chosen, found, columns, ks)
-    section = st.segmented_control(
-        "Look closer",
-        SECTIONS,
-        default=SECTIONS[0],
-        key="section",
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
-    )
+    section = layout.choose_section(SECTIONS, key="section")
     if section == SECTIONS[0]:
         show_neighbours(chosen, index, found, k)
     elif section == SECTIONS[1]:
