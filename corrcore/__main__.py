@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from corrcore import backbones, cache, datasets, experiments
+from corrcore import alignment, backbones, cache, datasets, experiments
 from corrcore import index as indexes
 from corrcore.datasets import folder
 
@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     moved.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
     moved.add_argument("--layers", type=_words, default=("conv4", "sift20"), help="such as conv4,sift20 (the default)")
     moved.add_argument("--smoothness", type=float, default=None, help="of all (default: chosen on the train split)")
+    moved.add_argument("--position", type=float, default=0.0, help="cost of a square cell away from the box's place")
+    moved.add_argument("--order", choices=get_args(alignment.Order), default="deformation", help="who votes first")
     moved.add_argument("--limit", type=_count, default=None, help="objects of each category at most (default: all)")
     moved.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
     moved.set_defaults(run=_transfer)
@@ -222,6 +224,8 @@ def _transfer(options: argparse.Namespace) -> None:
             backbone=backbone,
             features=options.layers,
             smoothness=given,
+            position=options.position,
+            order=options.order,
             limit=options.limit,
             out=out / f"transfer {category}.json",
             progress=_Bar(),

@@ -14,11 +14,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
-from typing import Any, no_type_check
+from typing import Any, Literal, get_args, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch.nn import functional as F
 
 from corrcore import images, mrf, sift
@@ -31,8 +31,10 @@ from corrcore.mrf import Method, Solution
 VERSION = 1  # of what this module computes: results kept by another are not used
 SIFT = "sift"  # begins the name of SIFT descriptors, and their radius in pixels follows: sift20
 SUMMARY_CELLS = 6  # a side: as many as AlexNet's first fully connected layer takes
+NOTHING = 128  # the grey of a warped picture where its source has nothing to show
 
 Edges = tuple[float, float, float, float]
+Order = Literal["deformation", "likeness"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,6 +306,7 @@ def align(
     target: FeatureGrid,
     *,
     smoothness: float = 0.1,
+    position: float = 0.0,
     method: Method = "trw-s",
     iterations: int = 20,
     gap: float = 1e-4,
@@ -313,10 +316,10 @@ def align(
     """The displacement of every cell of the source of least energy; any cell of the target may be its place.
 
     `refine` then moves cells by fractions: the data term around every label is taken for a parabola in x and one in y,
-    and the sum of these and the smoothness term, a quadratic function, is minimised. Options are those of `mrf.minimise`.
-    Raises ValueError where the descriptors have different lengths.
+    and the sum of these and the smoothness term, a quadratic function, is minimised. `position` is that of
+    `data_term`, other options are those of `mrf.minimise`. Raises ValueError where the descriptors have different lengths.
     """
-    unary = dissimilarities(source, target)
+    unary = data_term(source, target, position=position)
     solution = mrf.minimise(
         unary, smoothness=smoothness, method=method, iterations=iterations, gap=gap, progress=progress
     )
@@ -324,10 +327,15 @@ def align(
     return Alignment(source.cells, target.cells, solution, displacement)
 
 
-def dissimilarities(
-    source: FeatureGrid, target: FeatureGrid
+def data_term(
+    source: FeatureGrid, target: FeatureGrid, *, position: float = 0.0
 ) -> Float[np.ndarray, "rows columns target_rows target_columns"]:
-    """||f_s(p) - f_t(t)||² for every cell p of the source and t of the target: the data term."""
+    """||f_s(p) - f_t(t)||² for every cell p of the source and t of the target.
+
+    `position` adds so much times the squared distance, in cells of the target, from where p lies when the two grids are
+    laid on one another. Long, Zhang and Darrell (2014) have no such term, SIFT flow (Liu, Yuen and Torralba, 2011) has:
+    without it a shift of the whole costs nothing, and descriptors that differ little from place to place follow chance.
+    """
     if source.descriptors.shape[-1] != target.descriptors.shape[-1]:
         msg = (
             f"source and target must be described alike; got {source.layer} of {source.descriptors.shape[-1]} numbers "
@@ -336,7 +344,18 @@ def dissimilarities(
         raise ValueError(msg)
     first, second = source.flat().float(), target.flat().float()
     squares = first.square().sum(1)[:, None] + second.square().sum(1) - 2 * first @ second.T
-    return squares.clamp_(min=0).reshape(*source.descriptors.shape[:2], *target.descriptors.shape[:2]).cpu().numpy()
+    shape = (*source.descriptors.shape[:2], *target.descriptors.shape[:2])
+    unary = squares.clamp_(min=0).reshape(shape).cpu().numpy()
+    if position:
+        down, across = (_distances(shape[axis], shape[2 + axis]) ** 2 for axis in (0, 1))
+        unary += np.float32(position) * (down[:, None, :, None] + across[None, :, None, :])
+    return unary
+
+
+def _distances(n: int, n_target: int) -> Float32[np.ndarray, "n n_target"]:
+    """Of each of `n` places along a line from each of the target's, in steps of the target's."""
+    laid = (np.arange(n) + 0.5) * n_target / n - 0.5
+    return (np.arange(n_target) - laid[:, None]).astype(np.float32)
 
 
 def _refined(unary: np.ndarray, solution: Solution, smoothness: float) -> Float[np.ndarray, "rows columns 2"]:
@@ -386,7 +405,7 @@ def _pull(rows: int, columns: int) -> Any:
 
 
 def warp(source: Subject, target: Subject, alignment: Alignment) -> tuple[Image, Bool[np.ndarray, "height width"]]:
-    """The source as the target would show it, and where it shows anything; elsewhere it is white."""
+    """The source as the target would show it, and where it shows anything; elsewhere it is grey."""
     from scipy.ndimage import map_coordinates
 
     height, width = target.image.shape[:2]
@@ -395,7 +414,7 @@ def warp(source: Subject, target: Subject, alignment: Alignment) -> tuple[Image,
     shown = np.asarray(np.isfinite(places).all(axis=-1))
     at = [np.where(shown, places[..., axis], 0) for axis in (1, 0)]
     channels = [map_coordinates(source.image[..., c].astype(float), at, order=1, mode="nearest") for c in range(3)]
-    picture = np.where(shown[..., None], np.stack(channels, axis=-1), 255)
+    picture = np.where(shown[..., None], np.stack(channels, axis=-1), NOTHING)
     return np.rint(picture).astype(np.uint8), shown
 
 
@@ -452,7 +471,7 @@ class Neighbour:
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """Neighbours aligned to a target, the least deformed first, and the keypoints they vote for, in its photo."""
+    """Neighbours aligned to a target, in the order in which they vote, and the keypoints voted for, in its photo."""
 
     feature: str
     smoothness: float
@@ -466,6 +485,8 @@ def transfer(
     feature: str,
     *,
     smoothness: float = 0.1,
+    position: float = 0.0,
+    order: Order = "deformation",
     method: Method = "trw-s",
     iterations: int = 10,
     gap: float = 1e-3,
@@ -475,8 +496,12 @@ def transfer(
     """Keypoints of the neighbours carried to the target by aligning them; the least deformed ones vote.
 
     Long, Zhang and Darrell (2014), Section 4: ordering by deformation does better than by the data term. The `top` least
-    deformed neighbours that show a keypoint vote on it by the median of their coordinates.
+    deformed neighbours that show a keypoint vote on it by the median of their coordinates. With `order` "likeness" it is
+    the first ones of `neighbours`, which come as `nearest` found them. `position` is that of `data_term`.
     """
+    if order not in get_args(Order):
+        msg = f"order must be one of {', '.join(get_args(Order))}; got {order!r}."
+        raise ValueError(msg)
     if not neighbours:
         msg = "a transfer needs at least one neighbour; got none."
         raise ValueError(msg)
@@ -486,7 +511,7 @@ def transfer(
             progress(share, f"{feature}: aligning {round(share * len(neighbours))} of {len(neighbours)}")
 
     grid = target.grids[feature]
-    unaries = [dissimilarities(source.grids[feature], grid) for _, source in neighbours]
+    unaries = [data_term(source.grids[feature], grid, position=position) for _, source in neighbours]
     options = {"smoothness": smoothness, "method": method, "iterations": iterations, "gap": gap}
     solutions = mrf.minimise_batch(unaries, **options, progress=report, device=grid.descriptors.device)
     found: list[Neighbour] = []
@@ -494,7 +519,8 @@ def transfer(
         aligned = Alignment(source.grids[feature].cells, grid.cells, solution, _refined(unary, solution, smoothness))
         points = aligned.to_target(source.placement.to_cut_out(instance.keypoints))
         found.append(Neighbour(instance, source, aligned, target.placement.to_photo(points)))
-    found.sort(key=lambda neighbour: neighbour.alignment.deformation)
+    if order == "deformation":
+        found.sort(key=lambda neighbour: neighbour.alignment.deformation)
     points = np.stack([neighbour.keypoints for neighbour in found])
     return Transfer(feature, smoothness, tuple(found), vote(points, np.arange(len(found)), top=top))
 

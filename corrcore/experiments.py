@@ -6,6 +6,7 @@ they come, so that an experiment that was stopped goes on where it was; a file w
 
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from corrcore import alignment, averaging, cache, images, mrf, parallel, reconstruction
-from corrcore.alignment import Framing, Subject
+from corrcore.alignment import Framing, Order, Subject
 from corrcore.backbones import Backbone
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Placement
@@ -141,6 +142,8 @@ def transfer(
     backbone: Backbone,
     features: Sequence[str] = ("conv4", "sift20"),
     smoothness: Mapping[str, float] | None = None,
+    position: float = 0.0,
+    order: Order = "deformation",
     framing: Framing = alignment.FRAMING,
     iterations: int = 10,
     n_validation: int = 30,
@@ -154,7 +157,7 @@ def transfer(
     keypoint by each of `features`; ordered by how little they are deformed, the first five that show a keypoint vote on it
     by the median of their coordinates. The row "NN" has the same neighbours in the order of their likeness, unaligned:
     boxes laid on one another. `smoothness` of each feature is what does best, of 0.03, 0.1 and 0.3, on `n_validation` train
-    objects (PCK at 0.1), unless given.
+    objects (PCK at 0.1), unless given. `position` and `order` are those of `alignment.transfer`.
 
     The summary has, for all objects and for those that are large and show five keypoints or more, a row a feature: PCK at
     alpha 0.1, 0.05 and 0.025 with its 95 % interval, and by keypoint. With `out`, the search for the smoothness lies in a
@@ -178,16 +181,22 @@ def transfer(
         "neighbours": NEIGHBOURS,
         "voting": TOP,
         "framing": asdict(framing),
+        "position": position,
+        "order": order,
         "iterations": iterations,
     }
+    options = {"position": position, "order": order, "iterations": iterations, "top": TOP}
     pool = _Pool(train, features, backbone, framing, progress)
     if smoothness is None:
-        smoothness = _best_smoothness(pool, features, settings, iterations, n_validation, out, progress)
+        smoothness = _best_smoothness(pool, features, settings, options, n_validation, out, progress)
+    elif missing := [feature for feature in features if feature not in smoothness]:
+        msg = f"smoothness must have a value for every feature; it has none for {', '.join(missing)}."
+        raise ValueError(msg)
     chosen = {feature: smoothness[feature] for feature in features}
     rows = {feature: (feature, chosen[feature]) for feature in features}
 
     def measure(instance: Instance) -> dict[str, Any]:
-        return _transferred(instance, pool, rows, iterations)
+        return _transferred(instance, pool, rows, options)
 
     samples = {instance.name: instance for instance in asked}
     return _run(samples, measure, settings | {"smoothness": chosen}, _accuracies, out, progress)
@@ -244,15 +253,15 @@ class _Pool:
 
 
 def _transferred(
-    instance: Instance, pool: _Pool, rows: Mapping[str, tuple[str, float]], iterations: int
+    instance: Instance, pool: _Pool, rows: Mapping[str, tuple[str, float]], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """What every row predicts for one object; `rows` give a feature and its smoothness."""
+    """What every row predicts for one object; `rows` give a feature and its smoothness, `options` the others' values."""
     target = pool.describe(instance)
     neighbours = pool.neighbours(instance, target)
     unaligned = np.stack([_laid_on(other, source, target) for other, source in neighbours])
     predicted = {UNALIGNED: alignment.vote(unaligned, np.arange(len(neighbours)), top=TOP)}
     for row, (feature, smoothness) in rows.items():
-        found = alignment.transfer(target, neighbours, feature, smoothness=smoothness, iterations=iterations, top=TOP)
+        found = alignment.transfer(target, neighbours, feature, smoothness=smoothness, **options)
         predicted[row] = found.keypoints
     return {
         "box": list(instance.box),
@@ -272,7 +281,7 @@ def _best_smoothness(
     pool: _Pool,
     features: Sequence[str],
     settings: dict[str, Any],
-    iterations: int,
+    options: dict[str, Any],
     n_validation: int,
     out: str | os.PathLike | None,
     progress: Progress | None,
@@ -284,7 +293,7 @@ def _best_smoothness(
     path = None if out is None else Path(out).with_suffix(".smoothness.json")
 
     def measure(instance: Instance) -> dict[str, Any]:
-        return _transferred(instance, pool, rows, iterations)
+        return _transferred(instance, pool, rows, options)
 
     def report(share: float, text: str) -> None:
         if progress is not None:
@@ -423,6 +432,6 @@ def _number(value: float | str | None) -> float:
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
     temporary.write_text(json.dumps(result, indent=1, allow_nan=False))
     temporary.replace(path)

@@ -289,12 +289,10 @@ def displacement_colours(displacement: np.ndarray, *, longest: float) -> np.ndar
 
 
 def colour_wheel(side: int = 96) -> np.ndarray:
-    """The key to `displacement_colours`: pointing right is on the right."""
-    axis = np.linspace(-1.05, 1.05, side)
+    """The key to `displacement_colours`, to be shown round: pointing right is on the right."""
+    axis = np.linspace(-1, 1, side)
     x, y = np.meshgrid(axis, axis)
-    wheel = displacement_colours(np.stack([x, y], axis=-1), longest=1)
-    wheel[np.hypot(x, y) > 1.02] = 255
-    return wheel
+    return displacement_colours(np.stack([x, y], axis=-1), longest=1)
 
 
 def displacement_picture(alignment: Alignment, *, longest: float, side: int = 304) -> np.ndarray:
@@ -335,6 +333,13 @@ def similarity_overlay(
     over = Image.fromarray(colours.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     under = Image.fromarray(image).convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
     return np.asarray(Image.blend(under, over, opacity))
+
+
+def similarity_colours(steps: int = 9) -> list[str]:
+    """The colours of `similarity_overlay`, from 0 to 1."""
+    levels = np.linspace(0, 1, steps)
+    channels = [np.interp(levels, _VIRIDIS[0], channel) for channel in _VIRIDIS[1:]]
+    return [f"#{''.join(f'{round(255 * value):02x}' for value in colour)}" for colour in zip(*channels, strict=True)]
 
 
 _VIRIDIS = np.array(

@@ -2,13 +2,17 @@
 
 import mimetypes
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import numpy as np
 import streamlit as st
 
+from corrcore import images
 from dashboard.jobs import Job
 
 
@@ -19,12 +23,13 @@ def header(sentence: str, look_for: str = "") -> None:
         st.markdown(look_for)
 
 
-def two_a_row() -> None:
-    """Lets the columns of the container with this key stand two a row on a phone, where Streamlit would stack them."""
+def two_a_row(what: str) -> Any:
+    """A container whose columns stand two a row on a phone, where Streamlit would stack them; one for each `what`."""
     st.html(
-        "<style>@media (max-width: 640px) {.st-key-two-a-row [data-testid=stColumn]"
+        "<style>@media (max-width: 640px) {[class*=st-key-two-a-row] [data-testid=stColumn]"
         "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)}}</style>"
     )
+    return st.container(key=f"two-a-row {what}")
 
 
 def choose_section(sections: Sequence[str], *, key: str) -> str:
@@ -124,6 +129,27 @@ def _standing(job: Job[Any]) -> str:
 def plain(text: str) -> str:
     """Text from outside, such as a file's name, with nothing in it that Markdown or HTML would act on."""
     return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:&])", r"\\\1", text)
+
+
+def round_picture(image: np.ndarray, *, alt: str, side: int = 88) -> None:
+    """A square picture with its corners cut, `side` screen pixels wide."""
+    st.html(
+        f'<img src="{_data_url(image)}" alt="{escape(alt)}" style="width: {side}px; height: {side}px; border-radius: 50%">'
+    )
+
+
+def colour_bar(colours: Sequence[str], low: str, high: str) -> None:
+    """A key to a picture's colours, from those of `low` to those of `high`."""
+    st.html(
+        '<div style="display: flex; align-items: center; gap: .5em; font-size: .85rem; max-width: 24rem">'
+        f"<span>{escape(low)}</span>"
+        f'<span style="flex: 1; height: .7em; background: linear-gradient(to right, {", ".join(colours)})"></span>'
+        f"<span>{escape(high)}</span></div>"
+    )
+
+
+def _data_url(image: np.ndarray) -> str:
+    return f"data:image/png;base64,{b64encode(images.encode(image, format='PNG')).decode()}"
 
 
 def empty_state(title: str, text: str, *, button: str = "", on_click: Callable[[], None] | None = None) -> bool:

@@ -8,6 +8,9 @@ _TRANSFER = {
 }
 
 
+TRANSFER_ROWS = tuple(_TRANSFER)
+
+
 def transfer(row: str, category: str) -> str:
     """Empty for other rows and categories than these."""
     number = _TRANSFER.get(row, {}).get(category)

@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -399,17 +401,32 @@ def test_drawn_animals_of_one_pose_come_closer_than_their_boxes(alexnet, cats, p
 # --- Data term -------------------------------------------------------------------------------------------------------
 
 
-def test_dissimilarities_equal_those_of_a_loop():
+def test_data_term_equals_that_of_a_loop():
     rng = np.random.default_rng(0)
     source, target = rng.normal(size=(3, 4, 7)).astype(np.float32), rng.normal(size=(5, 2, 7)).astype(np.float32)
     source[1, 2] = target[4, 0] = target[0, 1] = 0  # no contrast
     target[2, 1] = source[0, 3]
-    found = alignment.dissimilarities(grid(source), grid(target))
+    found = alignment.data_term(grid(source), grid(target))
     assert found.shape == (3, 4, 5, 2)
     for r, c, tr, tc in np.ndindex(found.shape):
         assert found[r, c, tr, tc] == pytest.approx(((source[r, c] - target[tr, tc]) ** 2).sum(), abs=1e-4)
     assert found[1, 2, 4, 0] == 0
     assert (found >= 0).all()
+
+
+def test_distance_from_the_laid_on_place_costs_what_position_says():
+    source, target = grid(np.zeros((2, 3, 4))), grid(np.zeros((4, 3, 4)))
+    found = alignment.data_term(source, target, position=0.1)
+    laid_rows = (0.5, 2.5)  # two rows over four: each lies between two
+    for r, c, tr, tc in np.ndindex(found.shape):
+        assert found[r, c, tr, tc] == pytest.approx(0.1 * ((tr - laid_rows[r]) ** 2 + (tc - c) ** 2), abs=1e-6)
+
+
+def test_position_keeps_what_looks_alike_everywhere_in_place():
+    flat = 1 + 0.05 * np.random.default_rng(2).normal(size=(6, 9, 5))
+    shifted = grid(flat[:, :6]), grid(flat[:, 3:])
+    assert np.median(align(*shifted, smoothness=0.001).displacement[:, 3:, 0]) == pytest.approx(-3, abs=0.5)
+    assert np.abs(align(*shifted, smoothness=0.001, position=0.1).displacement).max() < 0.5
 
 
 def test_descriptors_of_other_lengths_are_refused():
@@ -470,10 +487,10 @@ def test_a_plane_of_displacements_is_one_between_cells_too():
     np.testing.assert_allclose(found.to_source(expected), point, atol=1e-6)
 
 
-def test_warp_draws_the_source_where_it_goes_and_white_elsewhere(alexnet, photo):
+def test_warp_draws_the_source_where_it_goes_and_grey_elsewhere(alexnet, photo):
     subject = describe(photo, BOX, (), backbone=alexnet, n_cells=5)
     picture, shown = alignment.warp(subject, subject, moved_by(np.broadcast_to([1.0, -2.0], (5, 5, 2))))
-    expected = np.full_like(subject.image, 255)
+    expected = np.full_like(subject.image, alignment.NOTHING)
     expected[:-32, 16:] = subject.image[32:, :-16]
     np.testing.assert_array_equal(picture, expected)
     assert shown[:-32, 16:].all()
@@ -574,3 +591,16 @@ def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote
         shown = [by_hand[name][1][number] for name in order if np.isfinite(by_hand[name][1][number]).all()]
         np.testing.assert_allclose(point, shown[0] if shown else [np.nan, np.nan])
     assert [share for share, _ in told] == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+def test_transfer_in_the_order_of_likeness_keeps_the_order_given(alexnet, cats):
+    framing = Framing(n_cells=6)
+    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, framing=framing) for cat in cats[:4])
+    pairs = list(zip(cats[1:4], others, strict=True))
+    for given in (pairs, pairs[::-1]):
+        found = alignment.transfer(target, given, "conv4", order="likeness", iterations=3)
+        assert [neighbour.instance for neighbour in found.neighbours] == [one for one, _ in given]
+    with pytest.raises(ValueError, match="order must be one of deformation, likeness; got 'size'"):
+        inspect.unwrap(alignment.transfer)(
+            target, pairs, "conv4", order="size"
+        )  # without the tests' own check of types

@@ -197,8 +197,9 @@ def test_unaligned_keypoints_are_those_of_boxes_laid_on_one_another(alexnet, cat
             np.testing.assert_allclose(np.array(found, dtype=float), expected, atol=0.006)
 
 
-def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats):
-    result = transfer(cats, alexnet, smoothness={"conv4": 0.03})
+@pytest.mark.parametrize("options", [{}, {"position": 0.05, "order": "likeness"}], ids=["usual", "kept in place"])
+def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats, options):
+    result = transfer(cats, alexnet, smoothness={"conv4": 0.03}, **options)
     target = cats.instances(CAT, "val")[1]
     train = {cat.name: cat for cat in cats.instances(CAT, "train")}
     measured = result["records"][target.name]["measured"]
@@ -208,7 +209,7 @@ def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats):
     }
     own = alignment.subject(target, ("conv4",), backbone=alexnet, framing=FRAMING)
     pairs = [(train[name], subjects[name]) for name in measured["neighbours"]]
-    expected = alignment.transfer(own, pairs, "conv4", smoothness=0.03, iterations=3)
+    expected = alignment.transfer(own, pairs, "conv4", smoothness=0.03, iterations=3, **options)
     np.testing.assert_allclose(np.array(measured["predicted"]["conv4"], dtype=float), expected.keypoints, atol=0.006)
 
 
@@ -304,6 +305,8 @@ def test_a_limit_takes_objects_of_the_whole_split_that_more_objects_have_too(ale
         {"smoothness": {"conv4": 0.2}},
         {"framing": replace(FRAMING, margin=0.2)},
         {"iterations": 2},
+        {"position": 0.01},
+        {"order": "likeness"},
         {"features": ("conv3",), "smoothness": {"conv3": 0.1}},
     ],
     ids=lambda other: next(iter(other)),
@@ -412,6 +415,11 @@ def test_an_unknown_feature_is_refused_before_anything_is_drawn(alexnet, cats):
     with pytest.raises(ValueError, match="layer of alexnet must be one of .*; got 'conv9'"):
         transfer(cats, alexnet, features=("conv9",))
     assert not loads(cats, "train") + loads(cats, "val")
+
+
+def test_a_feature_without_its_smoothness_is_named(alexnet, cats):
+    with pytest.raises(ValueError, match="smoothness must have a value for every feature; it has none for conv3"):
+        transfer(cats, alexnet, features=("conv4", "conv3"))
 
 
 def test_an_object_alone_in_its_category_is_said_to_have_no_neighbours(alexnet, cats):

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from html import escape
 from typing import Any
@@ -18,7 +18,7 @@ from corrcore.alignment import Alignment, Subject, Transfer
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.images import ImageError
 from dashboard import choices, figures, layout, published, resources
-from dashboard.components import compare, image_click
+from dashboard.components import Outline, compare, image_click
 from dashboard.jobs import Job, QueueFull
 
 BACKBONE = "alexnet"
@@ -27,6 +27,7 @@ SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
 MOST_ITERATIONS = 50
 SHOWN = 5
+PUBLISHED = "published, α = 0.1"
 ALPHA = 0.1  # of the longer side of the box: what counts as right
 OBJECTS, PHOTOS = "Objects of a data set", "Two photos of yours"
 SECTIONS = ("The chosen pair", "A point", "Accuracy (Table 2)")
@@ -186,7 +187,8 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
     return work
 
 
-def choose_features() -> Asked:
+def choose_features(places: Sequence[Any]) -> Asked:
+    """The controls, one in each of four places."""
     backbone = resources.network(BACKBONE)
     usual = backbone.receptive_field(backbone.architecture.default_layers[-1])
     layers = [
@@ -210,9 +212,10 @@ def choose_features() -> Asked:
     }
     for name, values in allowed.items():
         choices.check_link(name, values)
-    upper = st.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
-    lower = st.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
-    smoothness = st.select_slider(
+    at_upper, at_lower, at_smoothness, at_solver = places
+    upper = at_upper.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
+    lower = at_lower.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
+    smoothness = at_smoothness.select_slider(
         "Smoothness β",
         SMOOTHNESSES,
         0.1,
@@ -220,14 +223,17 @@ def choose_features() -> Asked:
         bind="query-params",
         help="How much neighbouring cells are held together: little follows every likeness, much moves all alike.",
     )
-    with st.expander("Solver"):
+    with at_solver.popover("Solver", icon=":material/tune:", width="stretch"):
         method = st.radio("Messages", list(METHODS), format_func=METHODS.get, key="method", bind="query-params")
         iterations = st.slider("Iterations at most", 1, MOST_ITERATIONS, 10, key="iterations", bind="query-params")
     return Asked((upper, lower), smoothness, method, iterations)
 
 
-def choose_object(data: KeypointDataset, category: str) -> Instance:
-    """A val object from a gallery; the choice is in the URL. Raises ValueError or OSError where there is none to show."""
+def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance:
+    """A val object from a gallery, with a choice of the sheet `beside` it; the choice is in the URL.
+
+    Raises ValueError or OSError where there is none to show.
+    """
     offered = data.shown(category, "val") if (category, "val") in data.splits else []
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
@@ -248,7 +254,9 @@ def choose_object(data: KeypointDataset, category: str) -> Instance:
     n_sheets = -(-len(offered) // per_sheet)
     sheet = chosen // per_sheet + 1
     if n_sheets > 1:
-        sheet = st.number_input(f"Page, of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}")
+        sheet = beside.number_input(
+            f"{len(offered)} objects, page of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
+        )
     shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
     objects = [offered[n] for n in shown]
     thumbnails = resources.object_thumbnails(resources.state_of(objects), objects)
@@ -281,8 +289,9 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
     chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
     truth = view.target.placement.to_cut_out(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
-    layout.two_a_row()
-    rows = st.container(key="two-a-row")
+    rows = layout.two_a_row("figure")
+    height, width = view.target.image.shape[:2]
+    frame = Outline((0, 0, 2 * width, 2 * height), width=4)  # pictures are drawn at twice their size
     for at, (feature, transfer) in enumerate(view.transfers.items()):
         predicted = view.target.placement.to_cut_out(transfer.keypoints)
         errors = np.linalg.norm(transfer.keypoints - instance.keypoints, axis=1) / max(instance.size)
@@ -305,6 +314,7 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                     ),
                     alt=f"{neighbour.instance.name}, warped by {feature}",
                     key=f"neighbour {at} {n}",
+                    boxes=[frame] if (at, n) == (chosen_row, chosen) else (),
                     on_click=lambda *_, where=f"{at + 1}.{n + 1}": choices.set_url_state("neighbour", where),
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
@@ -354,7 +364,10 @@ def show_pair(pair: Pair, feature: str) -> None:
             caption="as colours: see the wheel",
         )
         wheel, numbers = st.columns([1, 3], gap="small", vertical_alignment="center")
-        wheel.image(images.encode(figures.colour_wheel(), format="PNG"), width=88)
+        with wheel:
+            layout.round_picture(
+                figures.colour_wheel(), alt="Colours of directions: red to the right, others clockwise"
+            )
         solution = found.solution
         gap = "" if not np.isfinite(solution.lower_bound) else f", at most {max(solution.gap, 0):.2f} above the optimum"
         numbers.markdown(
@@ -394,9 +407,9 @@ def show_point(pair: Pair) -> None:
             )
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
             st.caption(
-                f"Target. Lands at ({lands[0]:.0f}, {lands[1]:.0f}) px of the cut-out. Likeness of the target's cells: dark 0, yellow 1; "
-                f"greatest {similarity.max():.2f}."
+                f"Target. Lands at ({lands[0]:.0f}, {lands[1]:.0f}) px of the cut-out; greatest likeness {similarity.max():.2f}."
             )
+    layout.colour_bar(figures.similarity_colours(), "likeness of the target's cells (cosine): 0", "1")
 
 
 def show_table(data: KeypointDataset, category: str) -> None:
@@ -406,32 +419,38 @@ def show_table(data: KeypointDataset, category: str) -> None:
         f"**PCK of keypoints transferred to the val objects** of {data.title}, in percent, with 95 % intervals over objects. "
         "NN lays the neighbours' boxes on the target's, with no alignment."
     )
-    rows: dict[str, list[str]] = {
-        name: []
-        for name in ("category", "objects", "row", *(f"α = {a}" for a in experiments.ALPHAS), "published, α = 0.1")
-    }
+    computed: list[dict[str, str]] = []
+    missing: list[dict[str, str]] = []
     for each in data.categories:
         result = read(folder / f"transfer {each}.json")
         if result is None:
+            missing += [
+                {"category": each, "objects": "not computed", "row": row, PUBLISHED: number}
+                for row in published.TRANSFER_ROWS
+                if (number := published.transfer(row, each))
+            ]
             continue
         for part, found in result["summary"].items():
             for row, at in found["rows"].items():
-                rows["category"].append(each)
-                rows["objects"].append(f"{found['objects']} {part}")
-                rows["row"].append(row)
+                cells = {"category": each, "objects": f"{found['objects']} {part}", "row": row}
                 for alpha in experiments.ALPHAS:
                     number = at[str(alpha)]
-                    rows[f"α = {alpha}"].append(f"{number['mean']:.1f} [{number['low']:.1f}, {number['high']:.1f}]")
-                rows["published, α = 0.1"].append(published.transfer(row, each) if part == "all" else "")
-    if rows["category"]:
-        st.dataframe(rows, hide_index=True, width="stretch")
+                    cells[f"α = {alpha}"] = f"{number['mean']:.1f} [{number['low']:.1f}, {number['high']:.1f}]"
+                computed.append(cells | {PUBLISHED: published.transfer(row, each) if part == "all" else ""})
+    if computed or missing:
+        names = list((computed or missing)[0])
+        st.dataframe(
+            {name: [cells.get(name, "") for cells in computed + missing] for name in names},
+            hide_index=True,
+            width="stretch",
+        )
         st.caption(
             "*Large*: the box's shorter side at least 60 px and five keypoints visible. Published: Long, Zhang and Darrell "
             "(2014), Table 2, with the Caffe reference model and fc7 neighbours."
         )
-    else:
+    if not computed:
         st.info(
-            "Nothing has been computed yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
+            "Nothing has been computed here yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
             icon=":material/table_chart:",
         )
     queue = resources.queue("measurements")
@@ -547,46 +566,50 @@ for feature in features:
 """
 
 
-def page_of_objects(side: Any, main: Any) -> None:
-    with side:
-        offered = resources.dataset_names()
-        titles = {each: "Drawn animals (synthetic)" if each == datasets.TOY else each for each in offered}
-        choices.check_link("data", titles.values())
-        name = st.selectbox(
-            "Data set",
-            offered,
-            format_func=titles.__getitem__,
-            key="data",
-            bind="query-params",
-            help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
-        )
-        try:
-            data = resources.dataset(name)
-        except (OSError, ValueError) as error:
-            st.error(layout.plain(str(error)), icon=":material/error:")
-            st.stop()
-        choices.check_link("category", data.categories)
-        category = st.selectbox("Category", data.categories, key="category", bind="query-params")
-        asked = choose_features()
-        if data.left_out:
-            with st.expander(f"{len(data.left_out)} annotations left out"):
-                for each, reason in list(data.left_out.items())[:50]:
-                    st.caption(layout.plain(f"{each}: {reason}"))
+def page_of_objects() -> None:
+    at_data, at_category, *others = layout.two_a_row("controls").columns(
+        [3, 2, 3, 3, 3, 2], gap="small", vertical_alignment="bottom"
+    )
+    offered = resources.dataset_names()
+    titles = {each: "Drawn animals (synthetic)" if each == datasets.TOY else each for each in offered}
+    choices.check_link("data", titles.values())
+    name = at_data.selectbox(
+        "Data set",
+        offered,
+        format_func=titles.__getitem__,
+        key="data",
+        bind="query-params",
+        help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
+    )
+    try:
+        data = resources.dataset(name)
+    except (OSError, ValueError) as error:
+        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.stop()
+    choices.check_link("category", data.categories)
+    category = at_category.selectbox("Category", data.categories, key="category", bind="query-params")
+    asked = choose_features(others)
     names = tuple(data.keypoint_names[category])
-    with main:
+    gallery, beside = st.columns([5, 3], gap="medium")
+    with gallery:
         try:
-            instance = choose_object(data, category)
+            instance = choose_object(data, category, beside)
             train = data.shown(category, "train")
             state = resources.state_of(train)
             key = (data.digest, category, instance.name, resources.state_of([instance]), state, asked.key)
         except (OSError, ValueError) as error:
             st.error(layout.plain(str(error)), icon=":material/broken_image:")
             st.stop()
+    with beside:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         st.caption(
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
+        if data.left_out:
+            with st.expander(f"{len(data.left_out)} annotations left out"):
+                for each, reason in list(data.left_out.items())[:50]:
+                    st.caption(layout.plain(f"{each}: {reason}"))
     work = work_on_object(category, instance, train, state, asked, key)
     view: View = run(work, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
@@ -626,38 +649,54 @@ def page_of_objects(side: Any, main: Any) -> None:
     )
 
 
-def page_of_photos(side: Any, main: Any) -> None:
-    with side:
-        asked = choose_features()
-    photos, names = [], []
-    with main:
-        for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
-            uploaded = place.file_uploader(what, key=f"upload {what}", max_upload_size=20)
-            if uploaded is None:
-                continue
-            try:
-                photos.append(images.decode(uploaded.getvalue(), name=uploaded.name))
-                names.append(images.display_name(uploaded.name))
-            except ImageError as error:
-                place.error(layout.plain(str(error)), icon=":material/broken_image:")
+def upload(what: str) -> tuple[np.ndarray, str] | None:
+    """A photo and its name; kept while the session looks at something else."""
+    key, kept = f"upload {what}", f"uploaded {what}"
+
+    def changed() -> None:
+        uploaded = st.session_state[key]
+        st.session_state[kept] = None if uploaded is None else (uploaded.getvalue(), uploaded.name)
+
+    st.file_uploader(what, key=key, max_upload_size=20, on_change=changed)
+    if (found := st.session_state.get(kept)) is None:
+        return None
+    content, name = found
+    try:
+        photo = images.decode(content, name=name)
+    except ImageError as error:
+        st.error(layout.plain(str(error)), icon=":material/broken_image:")
+        return None
+    if st.session_state[key] is None:
+        st.caption(f"Still here: {layout.plain(images.display_name(name))}")
+    return photo, images.display_name(name)
+
+
+def page_of_photos() -> None:
+    asked = choose_features(
+        layout.two_a_row("controls").columns([3, 3, 3, 2], gap="small", vertical_alignment="bottom")
+    )
+    found = []
+    for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
+        with place:
+            found.append(upload(what))
+    photos, names = [each[0] for each in found if each], [each[1] for each in found if each]
     if len(photos) < 2:
-        main.info(
+        st.info(
             "Upload two photos of the same kind of thing, each cropped to it. They stay in this session's memory.",
             icon=":material/upload_file:",
         )
         st.stop()
     key = ("photos", *(images.digest(photo) for photo in photos), asked.key)
     pair: Pair = run(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
-    layout.two_a_row()
     features = list(pair.alignments)
-    places = st.container(key="two-a-row").columns(2 + len(features), gap="small")
+    places = layout.two_a_row("figure").columns(2 + len(features), gap="small")
     for place, title, image in zip(places, ("source", "target"), (pair.source.image, pair.target.image), strict=False):
         place.markdown(f"**{title}**")
         place.image(images.encode(image, format="JPEG"), width="stretch")
+    warped = {feature: alignment.warp(pair.source, pair.target, pair.alignments[feature])[0] for feature in features}
     for place, feature in zip(places[2:], features, strict=True):
         place.markdown(f"**warped by {feature}**")
-        warped, _ = alignment.warp(pair.source, pair.target, pair.alignments[feature])
-        place.image(images.encode(warped, format="JPEG"), width="stretch")
+        place.image(images.encode(warped[feature], format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
     section = layout.choose_section(SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
@@ -675,8 +714,18 @@ source, target = (alignment.describe(photo, box, ["{features[0]}"], backbone=bac
 found = alignment.align(source.grids["{features[0]}"], target.grids["{features[0]}"], **{asked.options})
 picture, shown = alignment.warp(source, target, found)
 """
+
+    def sheet() -> bytes:
+        columns = [figures.Column("source", [pair.source.image]), figures.Column("target", [pair.target.image])]
+        columns += [figures.Column(f"warped by {feature}", [picture]) for feature, picture in warped.items()]
+        return images.encode(figures.sheet(columns, [""]), format="PNG")
+
     finish(
-        HOW_PHOTOS, asked, {"photos": " and ".join(names)}, {"alignment.npz": lambda: fields(pair.alignments)}, python
+        HOW_PHOTOS,
+        asked,
+        {"photos": " and ".join(names)},
+        {"alignment.png": sheet, "alignment.npz": lambda: fields(pair.alignments)},
+        python,
     )
 
 
@@ -702,20 +751,18 @@ def page() -> None:
         "One thing bent into another's shape",
         "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints travel with "
         "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
-        "about as well as SIFT, which was made for matching.",
+        "at least as well as SIFT, which was made for matching.",
     )
-    side, main = st.columns([1, 3], gap="medium")
-    with main:
-        mode = st.segmented_control(
-            "What to align",
-            (OBJECTS, PHOTOS),
-            default=OBJECTS,
-            key="mode",
-            bind="query-params",
-            required=True,
-            label_visibility="collapsed",
-        )
-    (page_of_objects if mode == OBJECTS else page_of_photos)(side, main)
+    mode = st.segmented_control(
+        "What to align",
+        (OBJECTS, PHOTOS),
+        default=OBJECTS,
+        key="mode",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    (page_of_objects if mode == OBJECTS else page_of_photos)()
 
 
 page()

@@ -111,8 +111,7 @@ def show_grid(
     def click(x: int, y: int) -> None:
         choices.set_url_state("at", f"{x + covered.left},{y + covered.top}")
 
-    layout.two_a_row()
-    places = st.container(key="two-a-row").columns(len(columns) + 1, gap="small")
+    places = layout.two_a_row("figure").columns(len(columns) + 1, gap="small")
     grids = {layer: result.retrieval.cells for layer, result in found.items()}
     first = next(iter(grids.values()))
     cell = {layer: cells.nearest(x, y) for layer, cells in grids.items()}

@@ -491,13 +491,15 @@ def keep(dataset, category, content):
 
 def test_without_results_table_2_says_how_to_get_them(open_page, cats):
     at = open_page("alignment", alignment_section=TABLE)
-    assert [info.value.startswith("Nothing has been computed yet") for info in at.info] == [True]
-    assert not at.dataframe
+    assert [info.value.startswith("Nothing has been computed here yet") for info in at.info] == [True]
+    table = at.dataframe[0].value
+    assert list(table["published, α = 0.1"]) == ["19.6", "16.0", "11.1"]
+    assert set(table["objects"]) == {"not computed"}
 
 
 def test_unfinished_results_are_not_shown(open_page, cats):
     keep(cats, "cat", {"records": {}})
-    assert not open_page("alignment", alignment_section=TABLE).dataframe
+    assert open_page("alignment", alignment_section=TABLE).info
 
 
 def test_results_stand_beside_what_was_published(open_page, cats):
