@@ -290,7 +290,7 @@ def _best_smoothness(
     rows = {f"{feature} {value}": (feature, value) for feature in features for value in SMOOTHNESSES}
     picked = np.random.default_rng(1).permutation(len(pool.instances))[:n_validation]
     samples = {pool.instances[n].name: pool.instances[n] for n in picked}
-    path = None if out is None else Path(out).with_suffix(".smoothness.json")
+    path = None if out is None else _beside(out)
 
     def measure(instance: Instance) -> dict[str, Any]:
         return _transferred(instance, pool, rows, options)
@@ -337,6 +337,16 @@ def results_folder() -> Path:
 def default_folder(dataset: KeypointDataset, backbone: str) -> Path:
     """The folder of a data set's results, which another state of its annotations does not share."""
     return results_folder() / f"{dataset.name} {dataset.digest[:8]} {backbone}"
+
+
+def forget(path: str | os.PathLike) -> None:
+    """Deletes an experiment's file, and that of the search for its smoothness."""
+    for each in (Path(path), _beside(path)):
+        each.unlink(missing_ok=True)
+
+
+def _beside(path: str | os.PathLike) -> Path:
+    return Path(path).with_suffix(".smoothness.json")
 
 
 def is_complete(path: str | os.PathLike) -> bool:

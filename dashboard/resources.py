@@ -13,7 +13,7 @@ from uuid import uuid4
 import numpy as np
 import streamlit as st
 
-from corrcore import backbones, cache, datasets, images, reconstruction
+from corrcore import backbones, cache, datasets, images, parallel, reconstruction
 from corrcore import index as indexes
 from corrcore.alignment import Subject
 from corrcore.backbones import Backbone
@@ -97,7 +97,9 @@ def object_thumbnails(state: str, _instances: Sequence[Instance]) -> list[np.nda
             return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 160, np.uint8)
 
     def all_of_them() -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        return {str(number): one(instance) for number, instance in enumerate(_instances)}, {}
+        found: list[np.ndarray] = []
+        parallel.run(one, _instances, found.append)
+        return {str(number): picture for number, picture in enumerate(found)}, {}
 
     key = cache.key(task="object thumbnails", objects=state, side=THUMBNAIL_PX)
     kept = results().get_or_compute(key, all_of_them).arrays

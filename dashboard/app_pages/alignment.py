@@ -458,14 +458,23 @@ def show_table(data: KeypointDataset, category: str) -> None:
     job = queue.find(resources.owner(), key)
     if READ_ONLY:
         return
-    if st.button(f"Compute for {category}", key="compute", disabled=job is not None and not job.finished):
+    file = folder / f"transfer {category}.json"
+    running = job is not None and not job.finished
+    buttons = st.container(horizontal=True)
+    if file.exists():
+        buttons.button(
+            f"Forget the results for {category}",
+            key="forget",
+            disabled=running,
+            on_click=lambda: experiments.forget(file),
+            help="To compute them anew, for instance where they are of other settings.",
+        )
+    if buttons.button(f"Compute for {category}", key="compute", disabled=running):
         backbone = resources.network(BACKBONE)
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
-            return experiments.transfer(
-                data, category, backbone=backbone, out=folder / f"transfer {category}.json", progress=progress
-            )
+            return experiments.transfer(data, category, backbone=backbone, out=file, progress=progress)
 
         try:
             job = queue.submit(work, label=f"Table 2, {category}", owner=resources.owner(), key=key)

@@ -454,6 +454,15 @@ def test_a_photo_aligned_to_itself_stays_as_it_is(two_photos):
     np.testing.assert_allclose(deformations(at), 0, atol=0.02)
 
 
+def test_photos_are_kept_while_objects_are_looked_at(two_photos):
+    at = upload(two_photos, photo(1), photo(2, 80, 110))
+    before = deformations(at)
+    for mode in ("Objects of a data set", PHOTOS):
+        at.segmented_control(key="mode").set_value(mode)
+        settled(at.run())
+    assert deformations(at) == before
+
+
 def test_a_broken_photo_gets_one_sentence(two_photos):
     at = upload(two_photos, photo(1), b"<html>no picture</html>")
     assert len(at.error) == 1
@@ -511,6 +520,16 @@ def test_results_stand_beside_what_was_published(open_page, cats):
     assert list(table["published, α = 0.1"]) == ["19.6", "11.1", "", ""]
     assert list(table["objects"]) == ["3 all", "3 all", "3 large", "3 large"]
     assert table["α = 0.1"][0] == "40.1 [39.0, 41.0]"
+
+
+def test_results_can_be_forgotten(open_page, cats):
+    keep(cats, "cat", result(40))
+    at = open_page("alignment", alignment_section=TABLE)
+    at.button(key="forget").click()
+    settled(at.run())
+    assert at.info
+    assert not [button for button in at.button if button.key == "forget"]
+    assert not list(experiments.default_folder(cats, "alexnet").iterdir())
 
 
 def test_table_2_is_computed_when_asked_for(open_page, cats, monkeypatch):
