@@ -87,8 +87,10 @@ def test_an_uploaded_photo_is_rebuilt_and_a_clicked_patch_shows_its_neighbours(a
 def test_a_copied_link_shows_the_same_to_somebody_else(app):
     page = app.open("reconstruction?photo=sample:flower&k=9")
     rebuilt(page)
+    before = patch_caption(page).inner_text()
     page.get_by_role("img", name=re.compile("rebuilt: conv4, k = 9")).first.click(position={"x": 60, "y": 50})
     expect(page).to_have_url(re.compile("at="), timeout=PATIENCE_MS)
+    expect(patch_caption(page)).not_to_have_text(before, timeout=PATIENCE_MS)
     rebuilt(page)
     caption = patch_caption(page).inner_text()
     sources = page.get_by_text(re.compile(r"^0\.\d\d · ")).all_inner_texts()
@@ -171,3 +173,6 @@ def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
     expect(page.get_by_text("1, chosen", exact=True)).to_have_count(0)
     expect(page).to_have_url(re.compile(r"neighbour=1\.2"))
     expect(numbers).not_to_have_text(before, timeout=PATIENCE_MS)
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
