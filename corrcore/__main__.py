@@ -83,6 +83,22 @@ def _parser() -> argparse.ArgumentParser:
     moved.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
     moved.set_defaults(run=_transfer)
 
+    named = evaluate.add_parser("classification", help="is a keypoint told by the descriptor there? (Table 3)")
+    named.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
+    named.add_argument("--categories", type=_words, default=None, help="such as cat,cow (default: all)")
+    named.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
+    named.add_argument("--layers", type=_words, default=experiments.NAMING, help="such as conv4,sift20")
+    named.add_argument(
+        "--protocol",
+        default="box",
+        choices=list(experiments.PROTOCOLS),
+        help="how objects are seen: in a box of 500 px or small one of 250, or in the photo as it is; raw descriptors, three by "
+        "three cells together, or sideless: left and right not told apart",
+    )
+    named.add_argument("--limit", type=_count, default=None, help="objects of each split at most (default: all)")
+    named.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
+    named.set_defaults(run=_classification)
+
     store = rooms.add_parser("cache", help="results kept on disk").add_subparsers(required=True)
     store.add_parser("show", help="where they are and how large").set_defaults(run=_show_cache)
     store.add_parser("clear", help="forget them all").set_defaults(run=_clear_cache)
@@ -241,6 +257,33 @@ def _transfer(options: argparse.Namespace) -> None:
                 )
                 chosen = result["settings"]["smoothness"].get(row)
                 print(f"  {row:8} {'   '.join(numbers)}" + (f"   smoothness {chosen}" if chosen else ""))
+        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+
+
+def _classification(options: argparse.Namespace) -> None:
+    dataset = datasets.open_dataset(options.data)
+    out = options.out or experiments.default_folder(dataset, options.backbone)
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"results in {out}")
+    backbone = backbones.load(options.backbone)
+    for category in options.categories or dataset.categories:
+        begun = time.monotonic()
+        result = experiments.classify(
+            dataset,
+            category,
+            backbone=backbone,
+            features=options.layers,
+            protocol=experiments.PROTOCOLS[options.protocol],
+            limit=options.limit,
+            out=out / experiments.classification_file(category, options.protocol),
+            progress=_Bar(),
+        )
+        print(f"{category}, {options.protocol}: accuracy over keypoints, its mean over classes, %")
+        for feature, found in result["summary"].items():
+            print(
+                f"  {feature:8} {found['accuracy']:5.1f} [{found['low']:.1f}, {found['high']:.1f}]"
+                f"   {found['mean_of_classes']:5.1f}   cost {found['cost']:g}   of {found['keypoints']}"
+            )
         print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
 
 

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int
 from torch.nn import functional as F
 
-from corrcore import images, mrf, sift
+from corrcore import images, mrf, sift, sources
 from corrcore.backbones import Backbone, Image
 from corrcore.compiled import kernel
 from corrcore.datasets.records import Instance
@@ -29,7 +29,6 @@ from corrcore.geometry import CellGrid, FeatureGrid, Placement, ReceptiveField
 from corrcore.mrf import Method, Solution
 
 VERSION = 1  # of what this module computes: results kept by another are not used
-SIFT = "sift"  # begins the name of SIFT descriptors, and their radius in pixels follows: sift20
 SUMMARY_CELLS = 6  # a side: as many as AlexNet's first fully connected layer takes
 NOTHING = 128  # the grey of a warped picture where its source has nothing to show
 
@@ -82,7 +81,7 @@ def describe(
     Raises ValueError for a box without area or outside the photo, an unknown feature, and layers whose cells differ.
     """
     _check_box(photo, box)
-    radii = {name: radius for name in features if (radius := sift_radius(name)) is not None}
+    radii = {name: radius for name in features if (radius := sources.sift_radius(name)) is not None}
     layers = [name for name in features if name not in radii]
     last = backbone.architecture.default_layers[-1]
     fields = {name: backbone.receptive_field(name) for name in layers or backbone.architecture.default_layers[-1:]}
@@ -125,20 +124,6 @@ def describe(
         )
         whole = F.adaptive_max_pool2d(inner.permute(2, 0, 1), SUMMARY_CELLS).flatten()
     return Subject(image, placement, grids, F.normalize(whole.float(), dim=0).cpu().numpy())
-
-
-def sift_radius(feature: str) -> float | None:
-    """The radius in pixels of a feature such as "sift20"; None for a layer. Raises ValueError for a radius below 2."""
-    if not feature.startswith(SIFT):
-        return None
-    try:
-        radius = float(feature.removeprefix(SIFT))
-    except ValueError:
-        radius = math.nan
-    if not 2 <= radius <= 1000:
-        msg = f"feature must be a layer, or sift with a radius of 2 to 1000 px such as sift20; got {feature!r}."
-        raise ValueError(msg)
-    return radius
 
 
 def _vector_layer(backbone: Backbone) -> str | None:
@@ -523,10 +508,3 @@ def transfer(
         found.sort(key=lambda neighbour: neighbour.alignment.deformation)
     points = np.stack([neighbour.keypoints for neighbour in found])
     return Transfer(feature, smoothness, tuple(found), vote(points, np.arange(len(found)), top=top))
-
-
-def check_features(features: Sequence[str], backbone: Backbone) -> None:
-    """Raises ValueError for what is neither a layer of the network nor SIFT of a usable radius."""
-    for feature in features:
-        if sift_radius(feature) is None:
-            backbone.receptive_field(feature)

@@ -166,6 +166,15 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+@dataclass(frozen=True)
+class Step:
+    """A module on the way to a layer, its window, and how many pixels lie between its neighbouring inputs."""
+
+    module: nn.Module
+    window: Window
+    jump: int
+
+
 class Backbone:
     """A network with its weights, on a device. Made by `load`.
 
@@ -224,6 +233,27 @@ class Backbone:
             needed = max(needed, 1)
         return needed
 
+    def steps(self, layer: str) -> "list[Step]":
+        """The modules an image goes through to a layer. Raises ValueError for a layer that branches lead to."""
+        self._chain(layer)
+        steps: list[Step] = []
+        node = self._nodes[self.architecture.layers[layer]]
+        modules = dict(self._model.named_modules())
+        while node.op != "placeholder":
+            module = modules.get(str(node.target)) if node.op == "call_module" else None
+            if module is None or isinstance(module, nn.AvgPool2d) or len(node.all_input_nodes) != 1:
+                msg = f"{layer} of {self.name} cannot be taken at every pixel: {node.name} is no step of a chain."
+                raise ValueError(msg)
+            steps.append(
+                Step(module, _window(module) if isinstance(module, (nn.Conv2d, nn.MaxPool2d)) else Window(1), 1)
+            )
+            node = node.all_input_nodes[0]
+        jump, placed = 1, []
+        for step in reversed(steps):
+            placed.append(dataclasses.replace(step, jump=jump))
+            jump *= step.window.stride
+        return placed
+
     def extract(self, image: Image, layers: Sequence[str]) -> dict[str, FeatureGrid]:
         """The descriptors of an RGB image in each of `layers`, after the layer's ReLU."""
         return self.extract_batch([image], layers)[0]
@@ -248,7 +278,7 @@ class Backbone:
                     f"got {width} x {height} px. Use a larger picture or an earlier layer."
                 )
                 raise ValueError(msg)
-        outputs = self._run(self._input(np.stack(images)), tuple(layers))
+        outputs = self._run(self.normalised(np.stack(images)), tuple(layers))
         grids = {layer: outputs[layer].permute(0, 2, 3, 1) for layer in layers}
         return [
             {
@@ -266,7 +296,7 @@ class Backbone:
             msg = f"vector layer of {self.name} must be one of {', '.join(self.vectors) or 'none'}; got {layer!r}."
             raise ValueError(msg)
         side = self.architecture.vector_size
-        pixels = self._input(image[None])
+        pixels = self.normalised(image[None])
         pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
         return self._run(pixels, (layer,))[layer][0]
 
@@ -277,7 +307,10 @@ class Backbone:
             msg = f"layer of {self.name} must be one of {', '.join(self.layers)}; got {layer!r}."
             raise ValueError(msg) from None
 
-    def _input(self, images: UInt8[np.ndarray, "batch height width 3"]) -> torch.Tensor:
+    def normalised(
+        self, images: UInt8[np.ndarray, "batch height width 3"]
+    ) -> Float[torch.Tensor, "batch 3 height width"]:
+        """Pixels as the network takes them, on its device."""
         # Height-width-channel pixels are channels_last as they lie: no copy is made to get there.
         pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).to(self.dtype)
         return torch.addcmul(self._shift, pixels, self._scale)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import alignment, cache, datasets, experiments, images, parallel
+from corrcore import alignment, cache, datasets, experiments, images, parallel, sources
 from corrcore.alignment import Alignment, Subject, Transfer
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.images import ImageError
@@ -196,10 +196,10 @@ def choose_features(places: Sequence[Any]) -> Asked:
         for layer in backbone.layers
         if (field := backbone.receptive_field(layer)).stride == usual.stride and field.offset == usual.offset
     ]
-    offered = [*layers, *(f"{alignment.SIFT}{radius}" for radius in RADII)]
+    offered = [*layers, *(f"{sources.SIFT}{radius}" for radius in RADII)]
 
     def title(feature: str) -> str:
-        radius = alignment.sift_radius(feature)
+        radius = sources.sift_radius(feature)
         return feature if radius is None else f"SIFT, radius {radius:g} px"
 
     titles = [title(feature) for feature in offered]

@@ -1,0 +1,182 @@
+"""Which keypoint is it? Descriptors taken at keypoints, and linear classifiers that name them.
+
+Long, Zhang and Darrell (2014), Section 5: given a photo and the place of a keypoint, say which keypoint of its category that
+is, from the descriptor there alone (Table 3). What the paper leaves open, the scale objects are seen at and how descriptors
+are scaled, is a `Protocol` here, and belongs to every number.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from corrcore import images, parallel, sources, svm
+from corrcore.backbones import Backbone, Image
+from corrcore.datasets.records import Instance
+from corrcore.geometry import Placement
+from corrcore.svm import LinearClassifier
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+COSTS = tuple(float(f"1e{power}") for power in range(-4, 3))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How objects are seen and described, and what is told apart.
+
+    The box, widened by `margin` of its sides on every side, is scaled so that its longer side has `longer_side_px` pixels;
+    None is the whole photo at its own scale. `cells` are those of `sources.at_points`. With `unit_length` descriptors are
+    divided by their length; without, they are as they are. Without `sides` the left and the right one of a pair are the
+    same keypoint.
+    """
+
+    longer_side_px: int | None = 500
+    margin: float = 0.3
+    cells: int = 1
+    unit_length: bool = True
+    sides: bool = True
+
+
+PROTOCOL = Protocol()
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Descriptors at the visible keypoints of objects, by feature; each sample's class, keypoint and object by number."""
+
+    features: Mapping[str, Float32[np.ndarray, "samples _channels"]]
+    labels: Int[np.ndarray, " samples"]
+    keypoints: Int[np.ndarray, " samples"]
+    objects: Int[np.ndarray, " samples"]
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointClassifier:
+    """Names keypoints by one feature; `names` are of its classes."""
+
+    feature: str
+    names: tuple[str, ...]
+    protocol: Protocol
+    linear: LinearClassifier
+
+
+def class_names(keypoint_names: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
+    """What is told apart: the keypoints, or without `sides` what is left of their names when L and R are gone."""
+    return tuple(dict.fromkeys(_class_of(name, protocol) for name in keypoint_names))
+
+
+def _class_of(name: str, protocol: Protocol) -> str:
+    return name if protocol.sides or name[:2] not in ("L_", "R_") else name[2:]
+
+
+def view(instance: Instance, protocol: Protocol) -> tuple[Image, Placement]:
+    """The object as the protocol shows it, and where that lies in its photo. Raises what loading the photo does."""
+    photo = instance.photo.load()
+    return frame(photo, instance.box, protocol)
+
+
+def frame(photo: Image, box: tuple[float, float, float, float], protocol: Protocol) -> tuple[Image, Placement]:
+    """The part of a photo in which the protocol shows what is in `box`, edges in pixels, at its scale."""
+    height, width = photo.shape[:2]
+    if protocol.longer_side_px is None:
+        return photo, Placement((-0.5, -0.5, width - 0.5, height - 0.5), (width, height))
+    left, top, right, bottom = box
+    x, y = protocol.margin * (right - left), protocol.margin * (bottom - top)
+    edges = (left - x, top - y, right + x, bottom + y)
+    sides = np.array([edges[2] - edges[0], edges[3] - edges[1]])
+    columns, rows = np.maximum(np.rint(sides * protocol.longer_side_px / sides.max()).astype(int), 1).tolist()
+    return images.cut(photo, edges, width=columns, height=rows), Placement(edges, (columns, rows))
+
+
+def samples(
+    instances: Sequence[Instance],
+    features: Sequence[str],
+    keypoint_names: Sequence[str],
+    *,
+    backbone: Backbone,
+    protocol: Protocol = PROTOCOL,
+    progress: Callable[[float, str], None] | None = None,
+) -> Samples:
+    """Every visible keypoint of the objects, described. Objects whose photo cannot be read, or is too small, are left out.
+
+    Raises ValueError for an unknown feature.
+    """
+    sources.check(features, backbone)
+    names = class_names(keypoint_names, protocol)
+    classes = np.array([names.index(_class_of(name, protocol)) for name in keypoint_names])
+    found: dict[str, list[np.ndarray]] = {feature: [] for feature in features}
+    keypoints: list[np.ndarray] = []
+    objects: list[np.ndarray] = []
+
+    def describe(number: int) -> tuple[int, np.ndarray, dict[str, np.ndarray]] | None:
+        instance = instances[number]
+        shown = np.flatnonzero(instance.visible)
+        try:
+            image, placement = view(instance, protocol)
+            points = placement.to_cut_out(instance.keypoints[shown])
+            at = sources.at_points(image, points, features, backbone=backbone, cells=protocol.cells)
+        except (images.ImageError, OSError, ValueError):
+            return None
+        return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}
+
+    def keep(one: tuple[int, np.ndarray, dict[str, np.ndarray]] | None) -> None:
+        nonlocal done
+        done += 1
+        if one is not None:
+            number, shown, described = one
+            keypoints.append(shown)
+            objects.append(np.full(len(shown), number))
+            for feature, values in described.items():
+                found[feature].append(values)
+        if progress is not None:
+            progress(done / len(instances), f"describing objects: {done} of {len(instances)}")
+
+    done = 0
+    parallel.run(describe, range(len(instances)), keep)
+    if not keypoints:
+        msg = f"none of {len(instances)} objects could be described by {', '.join(features)}."
+        raise ValueError(msg)
+    all_keypoints = np.concatenate(keypoints)
+    return Samples(
+        {feature: np.concatenate(values) for feature, values in found.items()},
+        classes[all_keypoints],
+        all_keypoints,
+        np.concatenate(objects),
+    )
+
+
+def scaled(
+    descriptors: Float[np.ndarray, "*shape channels"], protocol: Protocol
+) -> Float32[np.ndarray, "*shape channels"]:
+    """Descriptors as the protocol has classifiers see them; zero ones stay so."""
+    if not protocol.unit_length:
+        return descriptors.astype(np.float32)
+    lengths = np.linalg.norm(descriptors, axis=-1, keepdims=True)
+    return (descriptors / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def folds(
+    samples: Samples, photos: Sequence[str], n_folds: int, rng: np.random.Generator
+) -> Int[np.ndarray, " samples"]:
+    """A fold for every sample, the same for all of one photo; `photos` are the objects' photos by name."""
+    of_photo = {name: fold for fold, name in enumerate(rng.permutation(np.unique(photos)))}
+    return np.array([of_photo[photos[number]] % n_folds for number in samples.objects])
+
+
+def train(
+    samples: Samples,
+    feature: str,
+    names: tuple[str, ...],
+    *,
+    cost: float,
+    protocol: Protocol = PROTOCOL,
+    progress: Callable[[float], None] | None = None,
+) -> KeypointClassifier:
+    """The classifier of one feature; classes that no sample has get none of their own, and are never named.
+
+    Raises ValueError as `svm.fit` does.
+    """
+    there = np.unique(samples.labels)
+    linear = svm.fit(samples.features[feature], np.searchsorted(there, samples.labels), cost=cost, progress=progress)
+    return KeypointClassifier(feature, tuple(names[number] for number in there), protocol, linear)

@@ -1,0 +1,239 @@
+"""Layers at single-pixel stride: a descriptor for every pixel instead of one every 16.
+
+A network with strides gives descriptors where its grid happens to lie. Shifted by a pixel, the image gives those one pixel
+further. All shifts together share their work when no window skips anything, and the windows that follow spread their taps
+as far apart as was skipped before ("a trous"; Giusti et al. 2013; Long, Shelhamer and Darrell 2015, Section 3.1). Long,
+Zhang and Darrell (2014), Section 5, ask for it: a classifier's response at every pixel.
+
+The descriptor of the pixel (x, y) is that of the cell whose receptive field is centred there (half a pixel to the right and
+below, where such fields have no middle pixel). Where a field leaves the image there is padding, as in the network itself:
+zeros around each layer's values, from where the image's last cell lies. So phase zero, every stride-th pixel from the
+network's first cell on, is the network's own grid, border and all; other phases see as much padding as the pixels'
+distances from the border make it. Only pixels for which the network, suitably shifted, would have a cell are described: in
+AlexNet's conv5 all but the outermost 15 on every side (`covered`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from torch.nn import functional as F
+
+from corrcore.backbones import Backbone, Image, Step
+from corrcore.geometry import Box
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+_BUDGET = 2**30  # bytes of activations at a time
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFeatures:
+    """Descriptors of all pixels in `region`: ``descriptors[y - region.top, x - region.left]`` is that of (x, y)."""
+
+    descriptors: Float[torch.Tensor, "rows columns channels"]
+    region: Box
+    layer: str
+
+
+class _Span(NamedTuple):
+    """Positions `start` to `stop`, half-open, along one axis of a node whose positions are 0 to `length`."""
+
+    start: int
+    stop: int
+    length: int
+
+
+def covered(layer: str, image_size: tuple[int, int], *, backbone: Backbone) -> Box:
+    """The pixels of an image of ``(width, height)`` that have a descriptor.
+
+    Raises ValueError for an unknown layer and for an image too small for it.
+    """
+    steps = backbone.steps(layer)
+    smallest = backbone.smallest_side(layer)
+    if min(image_size) < smallest:
+        msg = (
+            f"an image must be at least {smallest} x {smallest} px for {layer} of {backbone.name}; "
+            f"got {image_size[0]} x {image_size[1]} px. Use a larger picture or an earlier layer."
+        )
+        raise ValueError(msg)
+    first = _first_pixel(backbone, layer)
+    width, height = (_lengths(steps, side)[-1] for side in image_size)
+    return Box(first, first, first + width, first + height)
+
+
+def extract(
+    image: Image,
+    layer: str,
+    *,
+    backbone: Backbone,
+    region: Box | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> DenseFeatures:
+    """The descriptors of every pixel of `region`, by default of all that have one.
+
+    Equal to the network's own, in phase zero, and to those of the image shifted in the other phases. `tiles` gives them a
+    part at a time, for what does not fit in memory: 500 x 375 px have 192 MB of conv5. Raises ValueError as `covered`
+    does, and for a region that is empty or leaves it.
+    """
+    there = covered(layer, (image.shape[1], image.shape[0]), backbone=backbone)
+    region = there if region is None else region
+    result: torch.Tensor | None = None
+    for tile, descriptors in tiles(image, layer, backbone=backbone, region=region, progress=progress):
+        if result is None:
+            result = descriptors.new_empty(region.height, region.width, descriptors.shape[-1])
+        rows = slice(tile.top - region.top, tile.bottom - region.top)
+        result[rows, tile.left - region.left : tile.right - region.left] = descriptors
+    if result is None:
+        msg = "a region has tiles; none came."
+        raise RuntimeError(msg)
+    return DenseFeatures(result, region, layer)
+
+
+def tiles(
+    image: Image,
+    layer: str,
+    *,
+    backbone: Backbone,
+    region: Box | None = None,
+    budget: int = _BUDGET,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[tuple[Box, Float[torch.Tensor, "rows columns channels"]]]:
+    """Parts of `region` and their descriptors, one after another, together all of it.
+
+    So large that no layer's input and output come to more than `budget` bytes; half a part's area is its surroundings, when
+    parts are as small as a receptive field, so small budgets cost time. Raises as `extract` does.
+    """
+    steps = backbone.steps(layer)
+    size = image.shape[1], image.shape[0]
+    there = covered(layer, size, backbone=backbone)
+    region = there if region is None else region
+    if (
+        region.width < 1
+        or region.height < 1
+        or region
+        != Box(
+            max(region.left, there.left),
+            max(region.top, there.top),
+            min(region.right, there.right),
+            min(region.bottom, there.bottom),
+        )
+    ):
+        msg = f"region must lie within the pixels that {layer} describes, {tuple(there)}; got {tuple(region)}."
+        raise ValueError(msg)
+    first = _first_pixel(backbone, layer)
+    parts = _divided(region, lambda part: _bytes(steps, size, _moved(part, -first)) <= budget)
+    for done, part in enumerate(parts):
+        if progress is not None:
+            progress(done / len(parts))
+        yield part, _evaluate(image, steps, backbone, _moved(part, -first))
+    if progress is not None:
+        progress(1.0)
+
+
+def _first_pixel(backbone: Backbone, layer: str) -> int:
+    return int(np.floor(backbone.receptive_field(layer).offset))
+
+
+def _moved(box: Box, by: int) -> Box:
+    return Box(*(edge + by for edge in box))
+
+
+def _divided(region: Box, fits: Callable[[Box], bool]) -> list[Box]:
+    """Halves of halves, across the longer side, until each part fits."""
+    if fits(region) or region.width * region.height == 1:
+        return [region]
+    left, top, right, bottom = region
+    if region.width >= region.height:
+        middle = (left + right) // 2
+        halves = Box(left, top, middle, bottom), Box(middle, top, right, bottom)
+    else:
+        middle = (top + bottom) // 2
+        halves = Box(left, top, right, middle), Box(left, middle, right, bottom)
+    return [part for half in halves for part in _divided(half, fits)]
+
+
+def _reach(step: Step) -> tuple[int, int]:
+    """How far a step's window reaches to the left and to the right of a position of the same number, in pixels."""
+    window = step.window
+    before = window.padding * step.jump
+    return before, (window.size - 1) * window.dilation * step.jump - before
+
+
+def _lengths(steps: list[Step], side: int) -> list[int]:
+    """How many positions each step's output has along an axis of `side` pixels, if nothing is skipped."""
+    lengths = []
+    for step in steps:
+        before, after = _reach(step)
+        side += before - after
+        lengths.append(side)
+    return lengths
+
+
+def _spans(steps: list[Step], side: int, start: int, stop: int) -> list[_Span]:
+    """What is needed, along an axis, of the input and of every step's output, for positions `start` to `stop` of the last."""
+    lengths = [side, *_lengths(steps, side)]
+    spans = [_Span(start, stop, lengths[-1])]
+    for step, length in zip(reversed(steps), reversed(lengths[:-1]), strict=True):
+        before, after = _reach(step)
+        start, stop = max(start - before, 0), min(stop + after, length)
+        spans.append(_Span(start, stop, length))
+    return spans[::-1]
+
+
+def _bytes(steps: list[Step], size: tuple[int, int], part: Box) -> int:
+    """Of the largest pair of a step's input and output."""
+    across, down = _spans(steps, size[0], part.left, part.right), _spans(steps, size[1], part.top, part.bottom)
+    channels = [3]
+    for step in steps:
+        channels.append(step.module.out_channels if isinstance(step.module, nn.Conv2d) else channels[-1])
+    each = [4 * c * (x.stop - x.start) * (y.stop - y.start) for c, x, y in zip(channels, across, down, strict=True)]
+    return max(before + after for before, after in pairwise(each))
+
+
+def _evaluate(
+    image: Image, steps: list[Step], backbone: Backbone, part: Box
+) -> Float[torch.Tensor, "rows columns channels"]:
+    """The last step's output at the positions in `part`."""
+    height, width = image.shape[:2]
+    across, down = _spans(steps, width, part.left, part.right), _spans(steps, height, part.top, part.bottom)
+    pixels = np.ascontiguousarray(image[down[0].start : down[0].stop, across[0].start : across[0].stop])
+    with torch.inference_mode():
+        values = backbone.normalised(pixels[None])
+        for number, step in enumerate(steps):
+            before, after = _reach(step)
+            margins = [
+                margin
+                for spans in (across, down)
+                for margin in (
+                    spans[number].start - (spans[number + 1].start - before),
+                    spans[number + 1].stop + after - spans[number].stop,
+                )
+            ]
+            values = _apply(values, step, margins)
+    return values[0].permute(1, 2, 0)
+
+
+def _apply(values: torch.Tensor, step: Step, margins: list[int]) -> torch.Tensor:
+    """A step with nothing skipped, its taps apart by what was skipped before; padded by `margins`, as F.pad has them."""
+    module, window = step.module, step.window
+    apart = window.dilation * step.jump
+    if isinstance(module, nn.Conv2d):
+        if any(margins):
+            values = F.pad(values, margins)
+        return F.conv2d(values, module.weight, module.bias, dilation=apart, groups=module.groups)
+    if isinstance(module, nn.MaxPool2d):
+        if any(margins):
+            values = F.pad(values, margins, value=-torch.inf)
+        for axis in (2, 3):  # the greatest of columns' greatest
+            n = values.shape[axis] - (window.size - 1) * apart
+            taps = [values.narrow(axis, tap * apart, n) for tap in range(window.size)]
+            values = taps[0]
+            for tap in taps[1:]:
+                values = torch.maximum(values, tap)
+        return values
+    return module(values)

@@ -1,0 +1,136 @@
+"""What a classifier says of every pixel: response maps, and where around a keypoint they are highest.
+
+Long, Zhang and Darrell (2014), Section 5: the score of a keypoint's classifier at single-pixel stride (`corrcore.dense`), and
+where it is highest within 21 x 21 px around the true place, over all test instances (Figure 5). Maxima on the rectangle's
+boundary are left out, for there the score still rises beyond. That leaves only places near the keypoint, so every number has
+to be compared with chance: a pixel of the rectangle's inside drawn at random.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from corrcore import sources
+from corrcore.backbones import Backbone, Image
+from corrcore.classification import KeypointClassifier, scaled
+from corrcore.geometry import Box
+from corrcore.metrics import bootstrap_interval
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+SIDE_PX = 21
+RADII_PX = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseMap:
+    """``scores[y - region.top, x - region.left, c]`` is what class c's classifier says of the pixel (x, y)."""
+
+    scores: Float32[np.ndarray, "rows columns classes"]
+    region: Box
+
+    def highest(self, number: int) -> tuple[int, int]:
+        """The pixel (x, y) where a class's score is highest; the first, row by row, of several."""
+        row, column = np.unravel_index(self.scores[..., number].argmax(), self.scores.shape[:2])
+        return self.region.left + int(column), self.region.top + int(row)
+
+
+def response_map(
+    image: Image,
+    classifier: KeypointClassifier,
+    *,
+    backbone: Backbone,
+    region: Box | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> ResponseMap:
+    """Every class's score at every pixel of `region`, by default at all that have a descriptor.
+
+    `image` is what the classifier's protocol shows (`classification.frame`). Descriptors are never all in memory. Raises
+    ValueError as `sources.tiles` does, and for a classifier of several cells together.
+    """
+    if classifier.protocol.cells != 1:
+        msg = f"a response map needs a classifier of single cells; got one of {classifier.protocol.cells} x {classifier.protocol.cells}."
+        raise ValueError(msg)
+    size = image.shape[1], image.shape[0]
+    region = sources.covered(classifier.feature, size, backbone=backbone) if region is None else region
+    scores = np.empty((region.height, region.width, len(classifier.names)), np.float32)
+    for part, found in sources.tiles(image, classifier.feature, backbone=backbone, region=region, progress=progress):
+        rows = slice(part.top - region.top, part.bottom - region.top)
+        columns = slice(part.left - region.left, part.right - region.left)
+        scores[rows, columns] = classifier.linear.scores(scaled(found.cpu().numpy(), classifier.protocol))
+    return ResponseMap(scores, region)
+
+
+def around(point: Float[np.ndarray, "2"], side: int = SIDE_PX) -> Box:
+    """The square of an odd number of pixels whose middle one holds a point."""
+    x, y = (int(np.floor(each + 0.5)) for each in point)
+    return Box(x - side // 2, y - side // 2, x + side // 2 + 1, y + side // 2 + 1)
+
+
+def inside(square: Box, feature: str, image_size: tuple[int, int], *, backbone: Backbone) -> bool:
+    """Whether every pixel of a square has a descriptor."""
+    there = sources.covered(feature, image_size, backbone=backbone)
+    return (
+        square.left >= there.left
+        and square.top >= there.top
+        and square.right <= there.right
+        and square.bottom <= there.bottom
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ArgmaxHistogram:
+    """How often a keypoint's score is highest at each pixel of a square around its true place.
+
+    ``counts[row, column]`` are of maxima; those on the square's boundary are left out of everything else. `distances_px` are
+    from the true place, and `chance_px` those of all inner pixels from the true places.
+    """
+
+    counts: Float[np.ndarray, "side side"]
+    on_boundary: Bool[np.ndarray, " instances"]
+    distances_px: Float[np.ndarray, " maxima"]
+    chance_px: Float[np.ndarray, " places"]
+
+    @property
+    def boundary_share(self) -> float:
+        return float(self.on_boundary.mean())
+
+    def share_within(self, radius_px: float) -> tuple[float, float]:
+        """Of maxima, and of places drawn at random."""
+        return float((self.distances_px <= radius_px).mean()), float((self.chance_px <= radius_px).mean())
+
+    def median_px(self, rng: np.random.Generator) -> tuple[float, float, float]:
+        """The median distance with its 95 % bootstrap interval over instances; NaN where there are too few."""
+        if len(self.distances_px) < 2:
+            return (float(np.median(self.distances_px)) if len(self.distances_px) else np.nan), np.nan, np.nan
+        low, high = bootstrap_interval(self.distances_px, rng=rng, statistic=np.median)
+        return float(np.median(self.distances_px)), low, high
+
+    @property
+    def chance_median_px(self) -> float:
+        return float(np.median(self.chance_px))
+
+
+def histogram(
+    maps: Float[np.ndarray, "instances side side"], places: Float[np.ndarray, "instances 2"]
+) -> ArgmaxHistogram:
+    """`maps` are one keypoint's scores in squares around its true places (`around`); `places` are these, (x, y) from the
+    square's middle pixel, so between -0.5 and 0.5. Raises ValueError for no maps, or squares without a middle or inside.
+    """
+    n, side = maps.shape[:2]
+    if n == 0 or side % 2 == 0 or side < 3:
+        msg = f"a histogram needs at least one map, of an odd side from 3; got {n} of side {side}."
+        raise ValueError(msg)
+    row, column = np.divmod(maps.reshape(n, -1).argmax(axis=1), side)
+    counts = np.zeros((side, side))
+    np.add.at(counts, (row, column), 1)
+    edge = (row == 0) | (row == side - 1) | (column == 0) | (column == side - 1)
+    maxima = np.stack([column, row], axis=-1) - side // 2
+    inner = np.stack(np.meshgrid(*[np.arange(1, side - 1) - side // 2] * 2), axis=-1).reshape(-1, 2)
+    return ArgmaxHistogram(
+        counts,
+        edge,
+        np.linalg.norm(maxima - places, axis=1)[~edge],
+        np.linalg.norm(inner - places[:, None], axis=-1)[~edge].reshape(-1),
+    )
