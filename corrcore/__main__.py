@@ -99,6 +99,20 @@ def _parser() -> argparse.ArgumentParser:
     named.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
     named.set_defaults(run=_classification)
 
+    placed = evaluate.add_parser(
+        "responses", help="where is a keypoint's classifier highest, pixel by pixel? (Figure 5)"
+    )
+    placed.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
+    placed.add_argument("--category", required=True)
+    placed.add_argument("--keypoints", type=_words, required=True, help="such as L_Eye,Nose")
+    placed.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
+    placed.add_argument("--layers", type=_words, default=experiments.RESPONDING, help="such as conv4,sift20")
+    placed.add_argument("--protocol", default="box", choices=["box", "photo", "small", "raw", "sideless"])
+    placed.add_argument("--cost", type=float, default=None, help="default: chosen on the train split")
+    placed.add_argument("--limit", type=_count, default=None, help="val objects at most (default: all)")
+    placed.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
+    placed.set_defaults(run=_responses)
+
     store = rooms.add_parser("cache", help="results kept on disk").add_subparsers(required=True)
     store.add_parser("show", help="where they are and how large").set_defaults(run=_show_cache)
     store.add_parser("clear", help="forget them all").set_defaults(run=_clear_cache)
@@ -285,6 +299,32 @@ def _classification(options: argparse.Namespace) -> None:
                 f"   {found['mean_of_classes']:5.1f}   cost {found['cost']:g}   of {found['keypoints']}"
             )
         print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+
+
+def _responses(options: argparse.Namespace) -> None:
+    result = experiments.respond(
+        datasets.open_dataset(options.data),
+        options.category,
+        options.keypoints,
+        backbone=backbones.load(options.backbone),
+        features=options.layers,
+        protocol=experiments.PROTOCOLS[options.protocol],
+        cost=options.cost,
+        limit=options.limit,
+        out=options.out,
+        progress=_Bar(),
+    )
+    print("maxima within 1, 2, 4 and 8 px of the keypoint, % (by chance); median distance, px (by chance)")
+    for feature, keypoints in result["summary"].items():
+        for name, found in keypoints.items():
+            if found is None or not found["within"]:
+                print(f"  {feature:8} {name:10} none inside the square")
+                continue
+            shares = "  ".join(f"{100 * own:3.0f} ({100 * chance:.0f})" for own, chance in found["within"].values())
+            print(
+                f"  {feature:8} {name:10} {shares}   {found['median_px']:.1f} [{found['low'] or 0:.1f}, {found['high'] or 0:.1f}]"
+                f" ({found['chance_median_px']:.1f})   {100 * found['boundary_share']:.0f} % of {found['instances']} on the boundary"
+            )
 
 
 def _print_summary(summary: dict[str, dict[str, dict[str, Any]]]) -> None:

@@ -63,10 +63,11 @@ class KeypointClassifier:
 
 def class_names(keypoint_names: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
     """What is told apart: the keypoints, or without `sides` what is left of their names when L and R are gone."""
-    return tuple(dict.fromkeys(_class_of(name, protocol) for name in keypoint_names))
+    return tuple(dict.fromkeys(class_of(name, protocol) for name in keypoint_names))
 
 
-def _class_of(name: str, protocol: Protocol) -> str:
+def class_of(name: str, protocol: Protocol) -> str:
+    """The class of a keypoint by name."""
     return name if protocol.sides or name[:2] not in ("L_", "R_") else name[2:]
 
 
@@ -104,7 +105,7 @@ def samples(
     """
     sources.check(features, backbone)
     names = class_names(keypoint_names, protocol)
-    classes = np.array([names.index(_class_of(name, protocol)) for name in keypoint_names])
+    classes = np.array([names.index(class_of(name, protocol)) for name in keypoint_names])
     found: dict[str, list[np.ndarray]] = {feature: [] for feature in features}
     keypoints: list[np.ndarray] = []
     objects: list[np.ndarray] = []

@@ -17,10 +17,23 @@ from typing import Any
 
 import numpy as np
 
-from corrcore import alignment, averaging, cache, classification, images, mrf, parallel, reconstruction, sources, svm
+from corrcore import (
+    alignment,
+    averaging,
+    cache,
+    classification,
+    dense,
+    images,
+    mrf,
+    parallel,
+    reconstruction,
+    responses,
+    sources,
+    svm,
+)
 from corrcore.alignment import Framing, Order, Subject
 from corrcore.backbones import Backbone
-from corrcore.classification import Protocol, Samples
+from corrcore.classification import KeypointClassifier, Protocol, Samples
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Placement
 from corrcore.index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
@@ -372,7 +385,7 @@ def classify(
         shown = dataset.shown(category, split)
         spread = np.random.default_rng(0).permutation(len(shown))  # with a limit, objects of the whole split
         splits[split] = [shown[n] for n in (spread[:limit] if limit else range(len(shown)))]
-    costs = tuple(costs) if costs is not None else classification.COSTS if protocol.unit_length else RAW_COSTS
+    costs = usual_costs(protocol) if costs is None else tuple(costs)
     settings = {
         "experiment": "classification",
         "version": [classification.VERSION, svm.VERSION, FORMAT],
@@ -415,22 +428,14 @@ def classify(
     def measure(feature: str) -> dict[str, Any]:
         train, val = described()
         photos = [one.photo.name for one in splits["train"]]
-        folds = classification.folds(train, photos, n_folds, np.random.default_rng(0))
-        there = np.unique(train.labels)
-        right = svm.cross_validate(
-            train.features[feature], np.searchsorted(there, train.labels), folds, costs=costs, device=backbone.device
-        )
-        curve = right.mean(axis=1)
-        cost = costs[int(curve.argmax())]
+        cost, curve = best_cost(train, feature, photos, protocol, backbone, costs=costs, n_folds=n_folds)
         classifier = classification.train(train, feature, names, cost=cost, protocol=protocol)
         called = np.array([names.index(name) for name in classifier.names])[
             classifier.linear.predict(val.features[feature])
         ]
-        by_fold = [[float(row[folds == fold].mean()) for fold in range(n_folds)] for row in right]
         return {
             "cost": cost,
-            "curve": curve.tolist(),
-            "curve_by_fold": by_fold,
+            "curve": curve,
             "objects": [splits["val"][n].name for n in val.objects],
             "keypoints": val.keypoints.tolist(),
             "labels": val.labels.tolist(),
@@ -441,6 +446,144 @@ def classify(
         return {feature: _named(record, len(names)) for feature, record in zip(features, records, strict=True)}
 
     return _run({feature: feature for feature in features}, measure, settings, summarise, out, progress)
+
+
+def usual_costs(protocol: Protocol) -> tuple[float, ...]:
+    return classification.COSTS if protocol.unit_length else RAW_COSTS
+
+
+def best_cost(
+    train: Samples,
+    feature: str,
+    photos: Sequence[str],
+    protocol: Protocol,
+    backbone: Backbone,
+    *,
+    costs: Sequence[float] | None = None,
+    n_folds: int = 5,
+) -> tuple[float, list[float]]:
+    """The cost of highest accuracy in cross validation, the least of several, and the accuracies of all; by photos of train."""
+    costs = usual_costs(protocol) if costs is None else costs
+    folds = classification.folds(train, photos, n_folds, np.random.default_rng(0))
+    labels = np.searchsorted(np.unique(train.labels), train.labels)
+    right = svm.cross_validate(train.features[feature], labels, folds, costs=costs, device=backbone.device)
+    curve = right.mean(axis=1)
+    return costs[int(curve.argmax())], curve.tolist()
+
+
+RESPONDING = ("conv3", "conv4", "conv5", "sift20", "sift40")
+
+
+def respond(
+    dataset: KeypointDataset,
+    category: str,
+    keypoints: Sequence[str],
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = RESPONDING,
+    protocol: Protocol = classification.PROTOCOL,
+    cost: float | None = None,
+    limit: int | None = None,
+    out: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Where around `keypoints` of a category's val objects their classifiers' scores are highest: Figure 5.
+
+    Classifiers are trained on all keypoints of the train objects, at `cost` or that of best cross validation. Pixels are those
+    of what the protocol shows. Keypoints so near its border that not all of the square's pixels have a descriptor are left out.
+    The summary has, by feature and keypoint: the histogram, the share of maxima on the boundary, shares within 1, 2, 4 and 8 px
+    and the median distance, with what chance would give. Resumes as the others do.
+    """
+    features = tuple(features)
+    sources.check(features, backbone)
+    known = list(dataset.keypoint_names[category])
+    if absent := [name for name in keypoints if name not in known]:
+        msg = f"keypoints of {category} must be among {', '.join(known)}; got {', '.join(absent)}."
+        raise ValueError(msg)
+    names = classification.class_names(known, protocol)
+    train, val = (dataset.shown(category, split) for split in ("train", "val"))
+    numbers = [known.index(name) for name in keypoints]
+    val = [one for one in val if one.visible[numbers].any()]
+    spread = np.random.default_rng(0).permutation(len(val))
+    asked = [val[n] for n in (spread[:limit] if limit else range(len(val)))]
+    settings = {
+        "experiment": "responses",
+        "version": [responses.VERSION, classification.VERSION, svm.VERSION, dense.VERSION, FORMAT],
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "train": cache.key(stamps=[[one.name, str(one.photo.stamp)] for one in train]),
+        "category": category,
+        "keypoints": list(keypoints),
+        "features": list(features),
+        "backbone": backbone.name,
+        "backbone_digest": backbone.digest,
+        "protocol": asdict(protocol),
+        "cost": cost,
+        "side_px": responses.SIDE_PX,
+    }
+
+    @functools.cache
+    def classifiers() -> dict[str, KeypointClassifier]:
+        found = classification.samples(train, features, known, backbone=backbone, protocol=protocol, progress=progress)
+        photos = [one.photo.name for one in train]
+        return {
+            feature: classification.train(
+                found,
+                feature,
+                names,
+                cost=cost or best_cost(found, feature, photos, protocol, backbone)[0],
+                protocol=protocol,
+            )
+            for feature in features
+        }
+
+    def measure(instance: Instance) -> dict[str, Any]:
+        image, placement = classification.view(instance, protocol)
+        size = image.shape[1], image.shape[0]
+        points = placement.to_cut_out(instance.keypoints)
+        record: dict[str, Any] = {feature: {} for feature in features}
+        for feature, classifier in classifiers().items():
+            for name, number in zip(keypoints, numbers, strict=True):
+                square = responses.around(points[number]) if instance.visible[number] else None
+                if square is None or not responses.inside(square, feature, size, backbone=backbone):
+                    continue
+                found = responses.response_map(image, classifier, backbone=backbone, region=square)
+                own = classifier.names.index(classification.class_of(name, protocol))
+                middle = np.array([square.left, square.top]) + responses.SIDE_PX // 2
+                record[feature][name] = {
+                    "maximum": [int(each) for each in np.array(found.highest(own)) - middle],
+                    "place": (points[number] - middle).tolist(),
+                }
+        return record
+
+    def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            feature: {name: _placed([r[feature][name] for r in records if name in r[feature]]) for name in keypoints}
+            for feature in features
+        }
+
+    return _run({one.name: one for one in asked}, measure, settings, summarise, out, progress)
+
+
+def _placed(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if not records:
+        return None
+    maxima, places = (np.array([record[name] for record in records]) for name in ("maximum", "place"))
+    found = responses.histogram(maxima, places)
+    middle, low, high = found.median_px(np.random.default_rng(0))
+    inside = len(found.distances_px) > 0
+    return _plain(
+        {
+            "instances": len(records),
+            "boundary_share": found.boundary_share,
+            "median_px": middle,
+            "low": low,
+            "high": high,
+            "chance_median_px": found.chance_median_px if inside else float("nan"),
+            "within": {str(r): list(found.share_within(r)) for r in responses.RADII_PX} if inside else {},
+            "counts": found.counts.tolist(),
+        }
+    )
 
 
 def classification_file(category: str, protocol: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from corrcore import sources
 from corrcore.backbones import Backbone, Image
@@ -113,21 +113,21 @@ class ArgmaxHistogram:
 
 
 def histogram(
-    maps: Float[np.ndarray, "instances side side"], places: Float[np.ndarray, "instances 2"]
+    maxima: Int[np.ndarray, "instances 2"], places: Float[np.ndarray, "instances 2"], *, side: int = SIDE_PX
 ) -> ArgmaxHistogram:
-    """`maps` are one keypoint's scores in squares around its true places (`around`); `places` are these, (x, y) from the
-    square's middle pixel, so between -0.5 and 0.5. Raises ValueError for no maps, or squares without a middle or inside.
+    """`maxima` are where one keypoint's score is highest in squares around its true places (`around`), and `places` are
+    these; both (x, y) in pixels from the square's middle pixel, so places are between -0.5 and 0.5.
+
+    Raises ValueError for no maxima, and for squares without a middle or an inside.
     """
-    n, side = maps.shape[:2]
-    if n == 0 or side % 2 == 0 or side < 3:
-        msg = f"a histogram needs at least one map, of an odd side from 3; got {n} of side {side}."
+    if len(maxima) == 0 or side % 2 == 0 or side < 3:
+        msg = f"a histogram needs at least one maximum, in squares of an odd side from 3; got {len(maxima)} in squares of {side}."
         raise ValueError(msg)
-    row, column = np.divmod(maps.reshape(n, -1).argmax(axis=1), side)
+    half = side // 2
     counts = np.zeros((side, side))
-    np.add.at(counts, (row, column), 1)
-    edge = (row == 0) | (row == side - 1) | (column == 0) | (column == side - 1)
-    maxima = np.stack([column, row], axis=-1) - side // 2
-    inner = np.stack(np.meshgrid(*[np.arange(1, side - 1) - side // 2] * 2), axis=-1).reshape(-1, 2)
+    np.add.at(counts, (maxima[:, 1] + half, maxima[:, 0] + half), 1)
+    edge = (np.abs(maxima) == half).any(axis=1)
+    inner = np.stack(np.meshgrid(*[np.arange(1 - half, half)] * 2), axis=-1).reshape(-1, 2)
     return ArgmaxHistogram(
         counts,
         edge,

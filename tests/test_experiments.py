@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from corrcore import alignment, averaging, experiments, images, reconstruction
+from corrcore import alignment, averaging, classification, experiments, images, reconstruction, responses
 from corrcore import index as indexes
 from corrcore.alignment import Framing
+from corrcore.classification import Protocol
 from corrcore.datasets import toy
 from corrcore.metrics import keypoint_errors, pck
 from tests.conftest import ArrayPhoto, smooth_noise
@@ -441,3 +442,82 @@ def test_what_has_no_summary_is_not_complete(tmp_path, text):
     if text is not None:
         path.write_text(text)
     assert not experiments.is_complete(path)
+
+
+# --- Naming keypoints, and where their classifiers respond -----------------------------------------------------------
+
+
+SMALL = Protocol(longer_side_px=200)
+
+
+@pytest.fixture(scope="module")
+def herd():
+    return toy.load(n_train=10, n_val=3)
+
+
+def classify(herd, alexnet, **options):
+    chosen = {"features": ("conv3", "sift20"), "protocol": SMALL, "costs": (0.1, 10.0), "n_folds": 3} | options
+    return experiments.classify(herd, "toy cat", backbone=alexnet, **chosen)
+
+
+def test_classification_records_what_every_keypoint_is_called(alexnet, herd, tmp_path):
+    out = tmp_path / "classification.json"
+    result = classify(herd, alexnet, out=out)
+    assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
+    val = herd.shown("toy cat", "val")
+    expected = [(cat.name, int(number)) for cat in val for number in np.flatnonzero(cat.visible)]
+    for feature, found in result["summary"].items():
+        record = result["records"][feature]["measured"]
+        assert list(zip(record["objects"], record["keypoints"], strict=True)) == expected
+        labels, called = np.array(record["labels"]), np.array(record["called"])
+        assert found["accuracy"] == pytest.approx(100 * (labels == called).mean())
+        assert found["low"] <= found["accuracy"] <= found["high"]
+        confusion = np.array(found["confusion"])
+        assert confusion.sum() == len(expected)
+        assert np.trace(confusion) == (labels == called).sum()
+        assert confusion[labels[0], called[0]] >= 1
+        shown = [n for n, value in enumerate(found["by_class"]) if value is not None]
+        assert shown == list(np.unique(labels))
+        assert found["cost"] == (0.1, 10.0)[int(np.argmax(found["curve"]))]
+        assert found["accuracy"] > 2 * 100 / 16  # of chance
+
+
+def test_a_finished_classification_describes_nothing_and_a_new_feature_only_itself(
+    alexnet, herd, tmp_path, monkeypatch
+):
+    out = tmp_path / "classification.json"
+    first = classify(herd, alexnet, features=("sift20",), out=out)
+    more = classify(herd, alexnet, features=("sift20", "sift10"), out=out)
+    assert more["records"]["sift20"] == first["records"]["sift20"]
+    monkeypatch.setattr(experiments.classification, "samples", None)
+    assert classify(herd, alexnet, features=("sift10",), out=out)["summary"]["sift10"] == more["summary"]["sift10"]
+    with pytest.raises(ValueError, match="other settings"):
+        classify(herd, alexnet, protocol=replace(SMALL, sides=False), out=out)
+
+
+def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
+    out = tmp_path / "responses.json"
+    options = {"backbone": alexnet, "features": ("sift20", "conv3"), "protocol": SMALL, "cost": 1.0}
+    result = experiments.respond(herd, "toy cat", ["Nose", "TailBase"], out=out, **options)
+    assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
+    names = list(herd.keypoint_names["toy cat"])
+    train, val = herd.shown("toy cat", "train"), herd.shown("toy cat", "val")
+    found = classification.samples(train, ["sift20"], names, backbone=alexnet, protocol=SMALL)
+    named = classification.train(found, "sift20", tuple(names), cost=1.0, protocol=SMALL)
+    n_compared = 0
+    for cat in val:
+        for keypoint, at in result["records"][cat.name]["measured"]["sift20"].items():
+            image, placement = classification.view(cat, SMALL)
+            x, y = placement.to_cut_out(cat.keypoints)[names.index(keypoint)]
+            whole = responses.response_map(image, named, backbone=alexnet).scores[..., named.names.index(keypoint)]
+            column, row = round(x), round(y)
+            square = whole[row - 10 : row + 11, column - 10 : column + 11]
+            down, across = np.unravel_index(square.argmax(), (21, 21))
+            assert at["maximum"] == [across - 10, down - 10]
+            np.testing.assert_allclose(at["place"], [x - column, y - row], atol=1e-6)
+            n_compared += 1
+    assert n_compared
+    summary = result["summary"]["sift20"]["Nose"]
+    assert np.sum(summary["counts"]) == summary["instances"]
+    with pytest.raises(ValueError, match="keypoints of toy cat must be among .*; got Wing"):
+        experiments.respond(herd, "toy cat", ["Wing"], **options)

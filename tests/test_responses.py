@@ -81,16 +81,9 @@ def test_a_square_that_leaves_the_described_pixels_is_not_inside(alexnet):
 # --- Histograms ------------------------------------------------------------------------------------------------------
 
 
-def peaks(*places, side=21):
-    maps = np.zeros((len(places), side, side))
-    for number, (x, y) in enumerate(places):
-        maps[number, y, x] = 1
-    return maps
-
-
 def test_maxima_are_counted_where_they_are_and_boundaries_left_out():
     places = np.array([[0.25, 0.0], [0.0, 0.0], [0.0, -0.5], [0.0, 0.0]])
-    found = responses.histogram(peaks((10, 10), (13, 14), (10, 9), (0, 5)), places)
+    found = responses.histogram(np.array([[0, 0], [3, 4], [0, -1], [-10, -5]]), places)
     assert found.counts.sum() == 4
     assert found.counts[10, 10] == found.counts[14, 13] == found.counts[9, 10] == found.counts[5, 0] == 1
     assert found.boundary_share == 0.25
@@ -102,7 +95,7 @@ def test_maxima_are_counted_where_they_are_and_boundaries_left_out():
 
 
 def test_chance_is_a_pixel_of_the_inside_drawn_at_random():
-    found = responses.histogram(peaks((10, 10)), np.zeros((1, 2)))
+    found = responses.histogram(np.array([[0, 0]]), np.zeros((1, 2)))
     assert len(found.chance_px) == 19 * 19
     for radius in responses.RADII_PX:
         inner = sum(x * x + y * y <= radius * radius for x in range(-9, 10) for y in range(-9, 10))
@@ -111,9 +104,9 @@ def test_chance_is_a_pixel_of_the_inside_drawn_at_random():
     assert found.chance_median_px == np.median(np.hypot(x, y))
 
 
-def test_random_maps_are_at_chance():
+def test_random_maxima_are_at_chance():
     rng = np.random.default_rng(3)
-    found = responses.histogram(rng.normal(size=(4000, 21, 21)), np.zeros((4000, 2)))
+    found = responses.histogram(rng.integers(-10, 11, size=(4000, 2)), np.zeros((4000, 2)))
     assert found.boundary_share == pytest.approx(80 / 441, abs=0.02)
     for radius in (4, 8):
         own, chance = found.share_within(radius)
@@ -124,13 +117,13 @@ def test_random_maps_are_at_chance():
 
 
 def test_where_all_maxima_are_on_the_boundary_there_is_no_median():
-    found = responses.histogram(peaks((0, 0)), np.zeros((1, 2)))
+    found = responses.histogram(np.array([[-10, -10]]), np.zeros((1, 2)))
     assert found.boundary_share == 1
     assert np.isnan(found.median_px(np.random.default_rng(0))).all()
 
 
 @pytest.mark.parametrize(("n", "side"), [(0, 21), (2, 20), (1, 1)])
-def test_maps_without_an_inside_are_refused(n, side):
-    text = f"a histogram needs at least one map, of an odd side from 3; got {n} of side {side}."
+def test_squares_without_an_inside_are_refused(n, side):
+    text = f"a histogram needs at least one maximum, in squares of an odd side from 3; got {n} in squares of {side}."
     with pytest.raises(ValueError, match=re.escape(text)):
-        responses.histogram(np.zeros((n, side, side)), np.zeros((n, 2)))
+        responses.histogram(np.zeros((n, 2), int), np.zeros((n, 2)), side=side)
