@@ -23,6 +23,7 @@ from corrcore.parallel import default_device
 VERSION = 1  # of what this module computes: results kept by another are not used
 _FORCING = 0.1  # the residual of a Newton step, as a share of the gradient
 _NOISE = 1e-7  # a step that lowers the objective by less, relatively, is rounding
+_STALE = 2  # how much the mean weight of samples may change until the preconditioner is made anew
 _JITTER = 1e-6  # of the largest diagonal element, for a Cholesky factor in single precision
 _MOST_SQUARED = 6000  # features, whose products with one another are used
 _MOST_STEPS = 100
@@ -212,7 +213,7 @@ def _minimise(
     left = torch.arange(n_problems, device=w.device)
     margins = _scores(samples, w)
     before = w.new_full((n_problems,), torch.inf)
-    gram = _gram(samples)
+    precondition, weight = None, 0.0
     for _ in range(_MOST_STEPS):
         slack = (1 - y * margins).clamp_(min=0)
         value = w.square().sum(0) / 2 + (costs * slack.square()).sum(0)
@@ -232,7 +233,10 @@ def _minimise(
         before, active = value, 2 * costs * (slack > 0)
         # A Newton step as exact as is worth it: its residual would be the gradient, were the active samples to stay.
         residual = torch.maximum(_FORCING * gradient.norm(dim=0), (0.5 * tolerance * value).sqrt())
-        step, changed = _direction(samples, active, gradient, residual, _preconditioner(gram, float(active.mean())))
+        now = float(active.mean())
+        if precondition is None or not weight / _STALE < now < weight * _STALE:
+            precondition, weight = _preconditioner(samples, active), now
+        step, changed = _direction(samples, active, gradient, residual, precondition)
         length = _length(w, step, gradient, y, costs, margins, changed)
         w = w + length * step
         margins = margins + length * changed
@@ -268,19 +272,21 @@ def _direction(
     return step, changed
 
 
-def _gram(samples: torch.Tensor) -> torch.Tensor:
-    """X' X, from every n-th sample where there are many more than features; of very many features its diagonal."""
-    some = samples[:: max(len(samples) // (2 * samples.shape[1] + 512), 1)]
-    some = torch.cat([some, some.new_ones(len(some), 1)], dim=1)
-    gram = some.T @ some if some.shape[1] <= _MOST_SQUARED else some.square().sum(0)
-    return gram * (len(samples) / len(some))
+def _preconditioner(samples: torch.Tensor, active: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Divides by I + X' D X, D being the mean of the columns' weights: no column's own Hessian is far from it.
 
-
-def _preconditioner(gram: torch.Tensor, weight: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Divides by I + weight * X' X. The Hessian of each column, I + X' D X with weights D of its own, is not far from it."""
-    if gram.ndim == 1:
-        return lambda vectors: vectors / (1 + weight * gram)[:, None]
-    hessian = weight * gram
+    From every n-th active sample where there are many more than features; of very many features by the diagonal alone.
+    """
+    weights = active.mean(1)
+    some = weights.nonzero()[:, 0]
+    some = some[:: max(len(some) // (2 * samples.shape[1] + 512), 1)]
+    rows = samples[some]
+    rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
+    weights = weights[some] * (weights.sum() / weights[some].sum())
+    if rows.shape[1] > _MOST_SQUARED:
+        diagonal = 1 + (weights[:, None] * rows.square()).sum(0)
+        return lambda vectors: vectors / diagonal[:, None]
+    hessian = (weights[:, None] * rows).T @ rows
     hessian.diagonal().add_(1 + _JITTER * float(hessian.diagonal().max()))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
     return lambda vectors: inverse @ vectors

@@ -35,6 +35,12 @@ page = st.navigation(
             help="Two objects of a kind brought into line, and keypoints that travel with them.",
         ),
         st.Page(
+            "app_pages/responses.py",
+            title="Responses",
+            icon=":material/my_location:",
+            help="What a keypoint's classifier says of every pixel, and where it is highest.",
+        ),
+        st.Page(
             "app_pages/data.py",
             title="Data",
             icon=":material/database:",

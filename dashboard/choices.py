@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from corrcore import images
+from corrcore import datasets, images, sources
+from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import Box
 from corrcore.images import ImageError
@@ -227,6 +229,108 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
     name, image = name_and_image
     python = f"image = images.decode({name!r})"
     return Chosen(_working(image), name, reference, tuple(index.photos_like(image)), python)
+
+
+def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDataset, str]:
+    """A data set, by the name it is offered under, and a category of it; the page stops where it cannot be read."""
+    offered = resources.dataset_names()
+    titles = {each: "Drawn animals (synthetic)" if each == datasets.TOY else each for each in offered}
+    check_link("data", titles.values())
+    name = at_data.selectbox(
+        "Data set",
+        offered,
+        format_func=titles.__getitem__,
+        key="data",
+        bind="query-params",
+        help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
+    )
+    try:
+        data = resources.dataset(name)
+    except (OSError, ValueError) as error:
+        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.stop()
+    check_link("category", data.categories)
+    return name, data, at_category.selectbox("Category", data.categories, key="category", bind="query-params")
+
+
+def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance:
+    """A val object from a gallery, with a choice of the sheet `beside` it; the choice is in the URL.
+
+    Raises ValueError or OSError where there is none to show.
+    """
+    offered = data.shown(category, "val") if (category, "val") in data.splits else []
+    if not offered:
+        msg = f"No val object of {category} shows a keypoint; choose another category."
+        raise ValueError(msg)
+    names = [one.name for one in offered]
+    asked = url_state("object", names[first_choice(offered)])
+    if asked not in names:
+        if any(asked == one.name for other in data.categories for one in data.splits.get((other, "val"), ())):
+            asked = names[first_choice(offered)]  # the category was changed
+        else:
+            st.warning(
+                f"There is no object {layout.plain(asked[:64])} here; this is another.", icon=":material/link_off:"
+            )
+            asked = names[first_choice(offered)]
+    set_url_state("object", asked)
+    chosen = names.index(asked)
+    per_sheet = PER_SHEET
+    n_sheets = -(-len(offered) // per_sheet)
+    sheet = chosen // per_sheet + 1
+    if n_sheets > 1:
+        sheet = beside.number_input(
+            f"{len(offered)} objects, page of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
+        )
+    shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
+    objects = [offered[n] for n in shown]
+    thumbnails = resources.object_thumbnails(resources.state_of(objects), objects)
+    gallery(
+        thumbnails,
+        chosen - shown.start if chosen in shown else None,
+        [names[n] for n in shown],
+        lambda number: set_url_state("object", names[shown[number]]),
+    )
+    return offered[chosen]
+
+
+def first_choice(offered: list[Instance]) -> int:
+    """An object that shows much of itself, to begin with."""
+    return int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))
+
+
+def show_left_out(data: KeypointDataset) -> None:
+    """Annotations that could not be used, folded."""
+    if data.left_out:
+        with st.expander(f"{len(data.left_out)} annotations left out"):
+            for each, reason in list(data.left_out.items())[:50]:
+                st.caption(layout.plain(f"{each}: {reason}"))
+
+
+def feature_title(feature: str) -> str:
+    radius = sources.sift_radius(feature)
+    return feature if radius is None else f"SIFT, radius {radius:g} px"
+
+
+def upload(what: str) -> tuple[np.ndarray, str] | None:
+    """A photo and its name; kept while the session looks at something else."""
+    key, kept = f"upload {what}", f"uploaded {what}"
+
+    def changed() -> None:
+        uploaded = st.session_state[key]
+        st.session_state[kept] = None if uploaded is None else (uploaded.getvalue(), uploaded.name)
+
+    st.file_uploader(what, key=key, max_upload_size=20, on_change=changed)
+    if (found := st.session_state.get(kept)) is None:
+        return None
+    content, name = found
+    try:
+        photo = images.decode(content, name=name)
+    except ImageError as error:
+        st.error(layout.plain(str(error)), icon=":material/broken_image:")
+        return None
+    if st.session_state[key] is None:
+        st.caption(f"Still here: {layout.plain(images.display_name(name))}")
+    return photo, images.display_name(name)
 
 
 def _working(image: np.ndarray) -> np.ndarray:

@@ -352,6 +352,101 @@ _VIRIDIS = np.array(
 )  # a level, then red, green and blue there
 
 
+def score_overlay(
+    image: np.ndarray, scores: np.ndarray, region: Box, *, limit: float, opacity: float = 0.6
+) -> np.ndarray:
+    """Scores over the grey picture, each at its pixel: blue below zero, red above, full colour at `limit`."""
+    grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).astype(float)
+    levels = np.clip(scores / max(limit, 1e-9), -1, 1)
+    colours = 255 * np.stack([np.interp(levels, _DIVERGING[0], channel) for channel in _DIVERGING[1:]], axis=-1)
+    there = slice(region.top, region.bottom), slice(region.left, region.right)
+    grey[there] = (1 - opacity) * grey[there] + opacity * colours
+    return np.rint(grey).astype(np.uint8)
+
+
+def score_colours() -> list[str]:
+    """The colours of `score_overlay`, from -limit to limit."""
+    return [f"#{''.join(f'{round(255 * value):02x}' for value in colour)}" for colour in _DIVERGING[1:].T]
+
+
+# ColorBrewer's RdBu: a level, then red, green and blue there
+_DIVERGING = np.array(
+    [
+        [-1, -0.8, -0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6, 0.8, 1],
+        [0.020, 0.129, 0.263, 0.573, 0.820, 0.969, 0.992, 0.957, 0.839, 0.698, 0.404],
+        [0.188, 0.400, 0.576, 0.773, 0.898, 0.969, 0.859, 0.647, 0.376, 0.094, 0.0],
+        [0.380, 0.675, 0.765, 0.871, 0.941, 0.969, 0.780, 0.510, 0.302, 0.169, 0.122],
+    ]
+)
+
+
+def scores_of_all(scores: Mapping[str, np.ndarray], names: Sequence[str], own: str, *, height: int = 360) -> go.Figure:
+    """What every keypoint's classifier says of one pixel, by feature; the chosen keypoint's name is bold."""
+    figure = go.Figure()
+    labels = [f"<b>{name}</b>" if name == own else name for name in names]
+    for feature, values in scores.items():
+        figure.add_bar(
+            x=values,
+            y=labels,
+            name=feature,
+            orientation="h",
+            marker={"color": colour_of(feature, list(scores))},
+            hovertemplate="%{y}: %{x:.3f}",
+        )
+    figure.add_vline(x=0, line={"color": GREY, "width": 1})
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title="score")
+    return _styled(figure, height=max(height, 16 * len(names) * len(scores))).update_layout(
+        showlegend=len(scores) > 1, legend={"orientation": "h", "y": 1.08}
+    )
+
+
+def score_profile(profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], at: int, *, height: int = 300) -> go.Figure:
+    """Scores along the row of pixels through one: (x, score) by feature."""
+    figure = go.Figure()
+    for feature, (x, values) in profiles.items():
+        figure.add_scatter(
+            x=x,
+            y=values,
+            name=feature,
+            mode="lines",
+            line={"color": colour_of(feature, list(profiles)), "width": 2},
+            hovertemplate="%{y:.3f} at x = %{x}",
+        )
+    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.add_vline(x=at, line={"color": GREY, "width": 1})
+    figure.update_xaxes(title="x (px)")
+    figure.update_yaxes(title="score")
+    return _styled(figure, height=height).update_layout(
+        showlegend=len(profiles) > 1, legend={"orientation": "h", "y": 1.15}
+    )
+
+
+def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 260) -> go.Figure:
+    """How many maxima fall on each pixel around the keypoint, in the middle; one colour range for all."""
+    half = len(counts) // 2
+    offsets = np.arange(-half, half + 1)
+    figure = go.Figure(
+        go.Heatmap(
+            x=offsets,
+            y=offsets,
+            z=counts,
+            zmin=0,
+            zmax=highest,
+            colorscale="Viridis",
+            showscale=False,
+            hovertemplate="%{z} at %{x:+d} px right, %{y:+d} px down<extra></extra>",
+        )
+    )
+    edge = half - 0.5
+    figure.add_shape(
+        type="rect", x0=-edge, y0=-edge, x1=edge, y1=edge, line={"color": "white", "width": 1, "dash": "dot"}
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x")
+    return _styled(figure, height=height)
+
+
 def energy_history(solution: Solution, *, height: int = 280) -> go.Figure:
     """Energy and, where there is one, lower bound after every iteration."""
     figure = go.Figure()

@@ -61,6 +61,12 @@ def alignments() -> _Recent[Any]:
     return _Recent(8)
 
 
+@st.cache_resource(max_entries=1, show_spinner=False)
+def maps() -> _Recent[Any]:
+    """Scores of every pixel of what was looked at last, some 10 MB a feature."""
+    return _Recent(6)
+
+
 def dataset_names() -> list[str]:
     """The annotated data sets on offer: the drawn one, and those in the folder that ``CORRCORE_DATA`` names."""
     folder = os.environ.get("CORRCORE_DATA", "")

@@ -198,10 +198,7 @@ def choose_features(places: Sequence[Any]) -> Asked:
     ]
     offered = [*layers, *(f"{sources.SIFT}{radius}" for radius in RADII)]
 
-    def title(feature: str) -> str:
-        radius = sources.sift_radius(feature)
-        return feature if radius is None else f"SIFT, radius {radius:g} px"
-
+    title = choices.feature_title
     titles = [title(feature) for feature in offered]
     allowed = {
         "upper": titles,
@@ -227,51 +224,6 @@ def choose_features(places: Sequence[Any]) -> Asked:
         method = st.radio("Messages", list(METHODS), format_func=METHODS.get, key="method", bind="query-params")
         iterations = st.slider("Iterations at most", 1, MOST_ITERATIONS, 10, key="iterations", bind="query-params")
     return Asked((upper, lower), smoothness, method, iterations)
-
-
-def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance:
-    """A val object from a gallery, with a choice of the sheet `beside` it; the choice is in the URL.
-
-    Raises ValueError or OSError where there is none to show.
-    """
-    offered = data.shown(category, "val") if (category, "val") in data.splits else []
-    if not offered:
-        msg = f"No val object of {category} shows a keypoint; choose another category."
-        raise ValueError(msg)
-    names = [one.name for one in offered]
-    asked = choices.url_state("object", names[first_choice(offered)])
-    if asked not in names:
-        if any(asked == one.name for other in data.categories for one in data.splits.get((other, "val"), ())):
-            asked = names[first_choice(offered)]  # the category was changed
-        else:
-            st.warning(
-                f"There is no object {layout.plain(asked[:64])} here; this is another.", icon=":material/link_off:"
-            )
-            asked = names[first_choice(offered)]
-    choices.set_url_state("object", asked)
-    chosen = names.index(asked)
-    per_sheet = choices.PER_SHEET
-    n_sheets = -(-len(offered) // per_sheet)
-    sheet = chosen // per_sheet + 1
-    if n_sheets > 1:
-        sheet = beside.number_input(
-            f"{len(offered)} objects, page of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
-        )
-    shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
-    objects = [offered[n] for n in shown]
-    thumbnails = resources.object_thumbnails(resources.state_of(objects), objects)
-    choices.gallery(
-        thumbnails,
-        chosen - shown.start if chosen in shown else None,
-        [names[n] for n in shown],
-        lambda number: choices.set_url_state("object", names[shown[number]]),
-    )
-    return offered[chosen]
-
-
-def first_choice(offered: list[Instance]) -> int:
-    """An object that shows much of itself, to begin with."""
-    return int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))
 
 
 def radii_in_cut_out(instance: Instance, subject: Subject) -> tuple[float, float]:
@@ -579,30 +531,13 @@ def page_of_objects() -> None:
     at_data, at_category, *others = layout.two_a_row("controls").columns(
         [3, 2, 3, 3, 3, 2], gap="small", vertical_alignment="bottom"
     )
-    offered = resources.dataset_names()
-    titles = {each: "Drawn animals (synthetic)" if each == datasets.TOY else each for each in offered}
-    choices.check_link("data", titles.values())
-    name = at_data.selectbox(
-        "Data set",
-        offered,
-        format_func=titles.__getitem__,
-        key="data",
-        bind="query-params",
-        help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
-    )
-    try:
-        data = resources.dataset(name)
-    except (OSError, ValueError) as error:
-        st.error(layout.plain(str(error)), icon=":material/error:")
-        st.stop()
-    choices.check_link("category", data.categories)
-    category = at_category.selectbox("Category", data.categories, key="category", bind="query-params")
+    name, data, category = choices.choose_category(at_data, at_category)
     asked = choose_features(others)
     names = tuple(data.keypoint_names[category])
     gallery, beside = st.columns([5, 3], gap="medium")
     with gallery:
         try:
-            instance = choose_object(data, category, beside)
+            instance = choices.choose_object(data, category, beside)
             train = data.shown(category, "train")
             state = resources.state_of(train)
             key = (data.digest, category, instance.name, resources.state_of([instance]), state, asked.key)
@@ -615,10 +550,7 @@ def page_of_objects() -> None:
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
-        if data.left_out:
-            with st.expander(f"{len(data.left_out)} annotations left out"):
-                for each, reason in list(data.left_out.items())[:50]:
-                    st.caption(layout.plain(f"{each}: {reason}"))
+        choices.show_left_out(data)
     work = work_on_object(category, instance, train, state, asked, key)
     view: View = run(work, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
@@ -658,28 +590,6 @@ def page_of_objects() -> None:
     )
 
 
-def upload(what: str) -> tuple[np.ndarray, str] | None:
-    """A photo and its name; kept while the session looks at something else."""
-    key, kept = f"upload {what}", f"uploaded {what}"
-
-    def changed() -> None:
-        uploaded = st.session_state[key]
-        st.session_state[kept] = None if uploaded is None else (uploaded.getvalue(), uploaded.name)
-
-    st.file_uploader(what, key=key, max_upload_size=20, on_change=changed)
-    if (found := st.session_state.get(kept)) is None:
-        return None
-    content, name = found
-    try:
-        photo = images.decode(content, name=name)
-    except ImageError as error:
-        st.error(layout.plain(str(error)), icon=":material/broken_image:")
-        return None
-    if st.session_state[key] is None:
-        st.caption(f"Still here: {layout.plain(images.display_name(name))}")
-    return photo, images.display_name(name)
-
-
 def page_of_photos() -> None:
     asked = choose_features(
         layout.two_a_row("controls").columns([3, 3, 3, 2], gap="small", vertical_alignment="bottom")
@@ -687,7 +597,7 @@ def page_of_photos() -> None:
     found = []
     for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
         with place:
-            found.append(upload(what))
+            found.append(choices.upload(what))
     photos, names = [each[0] for each in found if each], [each[1] for each in found if each]
     if len(photos) < 2:
         st.info(

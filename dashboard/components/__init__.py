@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import streamlit as st
 from PIL import Image, UnidentifiedImageError
 from streamlit.components.v2 import component
@@ -52,6 +53,8 @@ def image_click(
     grid: tuple[float, float, int, int, int] | None = None,
     selected: tuple[int, int] | None = None,
     on_click: Callable[[int, int], None] | None = None,
+    values: np.ndarray | None = None,
+    digits: int = 3,
     width: int | Literal["stretch"] = "stretch",
     max_height: int | None = None,
 ) -> tuple[int, int] | None:
@@ -67,6 +70,9 @@ def image_click(
 
     `selected` is the pixel to mark (with a grid: its cell). It is the caller's: keep the click, in the state of a
     widget bound to the URL for instance, and pass it in again.
+
+    `values`, a row a row of pixels, are told beside the pointer with so many `digits`: exact to a 65,000th of their range; NaN
+    is none.
 
     `image` is the content of a PNG, JPEG or WebP file, shown as stored (EXIF orientation is ignored) and as sharp
     pixels once enlarged more than twice; `max_height` is in screen pixels. Raises ValueError for anything else.
@@ -92,6 +98,7 @@ def image_click(
             "grid": grid and [float(number) for number in grid],
             "selected": selected and [int(number) for number in selected],
             "maxHeight": max_height,
+            "values": None if values is None else _steps(values, size, digits),
             "answered": st.session_state.get(answered, 0),
         },
         on_click_change=answer,
@@ -135,6 +142,18 @@ def compare(
             "maxHeight": max_height,
         },
     )
+
+
+def _steps(values: np.ndarray, size: tuple[int, int], digits: int) -> dict[str, Any]:
+    """Values in 65,535 steps of their range, the last number for none; as image_click.js reads them."""
+    if values.shape != size[::-1]:
+        msg = f"values must be one a pixel of a picture of {size[0]} x {size[1]}; got {values.shape[1]} x {values.shape[0]}."
+        raise ValueError(msg)
+    there = np.isfinite(values)
+    low, high = (float(values[there].min()), float(values[there].max())) if there.any() else (0.0, 0.0)
+    steps = np.full(values.shape, 65535, "<u2")
+    steps[there] = np.rint((values[there] - low) / max(high - low, 1e-30) * 65534)
+    return {"steps": base64.b64encode(steps.tobytes()).decode("ascii"), "low": low, "high": high, "digits": digits}
 
 
 def _picture(image: bytes) -> tuple[str, tuple[int, int]]:

@@ -1,6 +1,7 @@
 // A point is a whole pixel [x, y] of the picture. A box is [left, top, right, bottom], half-open, in its pixels.
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
+const LAST_STEP = 65534 // of a value's range; the next one stands for no value
 const pictures = new WeakMap()
 
 // Streamlit calls this whenever the data or the theme changes; the picture outlives the calls.
@@ -22,6 +23,7 @@ class Picture {
     this.boxes = frame.querySelector(".boxes")
     this.marks = frame.querySelector(".marks")
     this.labels = frame.querySelector(".labels")
+    this.tip = frame.querySelector(".tip")
     this.spoken = frame.querySelector(".spoken")
     frame.onpointermove = event => this.point(this.pixel(event))
     frame.onpointerleave = frame.onblur = () => this.point(null)
@@ -33,6 +35,7 @@ class Picture {
 
   update(data, send) {
     const [width, height] = data.size
+    if (data.values?.steps !== this.data?.values?.steps) this.steps = decoded(data.values?.steps)
     this.data = data
     this.send = send
     this.pending = this.pending.filter(click => click.id > data.answered)
@@ -91,6 +94,7 @@ class Picture {
   point(pixel) {
     this.pointer = pixel
     this.drawMarks()
+    this.drawTip()
   }
 
   key(event) {
@@ -107,7 +111,7 @@ class Picture {
       } else {
         const step = event.shiftKey ? 10 : 1
         this.point(this.inside([from[0] + dx * step, from[1] + dy * step]))
-        this.spoken.textContent = `x ${this.pointer[0]}, y ${this.pointer[1]}`
+        this.spoken.textContent = this.data.values ? this.tip.textContent : `x ${this.pointer[0]}, y ${this.pointer[1]}`
       }
     } else if (event.key === "Enter" || event.key === " ") {
       this.click(grid ? this.centre(this.cell(from)) : from)
@@ -142,6 +146,21 @@ class Picture {
     }
   }
 
+  // The pixel under the pointer and its value, on the side of it where there is room.
+  drawTip() {
+    const { values, size } = this.data
+    this.tip.textContent = ""
+    if (!values || !this.pointer) return
+    const [x, y] = this.pointer
+    const step = this.steps[y * size[0] + x]
+    const value = values.low + (step / LAST_STEP) * (values.high - values.low)
+    this.tip.textContent = `x ${x}, y ${y}: ${step > LAST_STEP ? "none" : value.toFixed(values.digits)}`
+    const [across, down] = [(x + 0.5) / size[0], (y + 0.5) / size[1]]
+    this.tip.style.inset = "auto"
+    this.tip.style[across < 0.5 ? "left" : "right"] = `calc(${100 * Math.min(across, 1 - across)}% + 10px)`
+    this.tip.style[down < 0.5 ? "top" : "bottom"] = `calc(${100 * Math.min(down, 1 - down)}% + 10px)`
+  }
+
   // Above the box's left corner, or inside the box where there is no room above; at its right corner near the right.
   label([left, top, right], colour, text, shownHeight) {
     const [width, height] = this.data.size
@@ -154,6 +173,12 @@ class Picture {
     else element.style.right = `${100 * Math.max(1 - right / width, 0)}%`
     return element
   }
+}
+
+function decoded(text) {
+  if (!text) return null
+  const bytes = Uint8Array.from(atob(text), character => character.charCodeAt(0))
+  return new Uint16Array(bytes.buffer)
 }
 
 function clamp(value, count) {

@@ -438,3 +438,45 @@ def test_blink_moves_nothing_where_less_motion_is_wanted(app):
     page.get_by_role("button", name="Blink").click()
     assert set(opacities(page)) == {1}
     assert [blue(page, share) for share in (0.02, 0.98)] == [255, 255]
+
+
+VALUES = """
+import io
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from dashboard.components import image_click
+
+y, x = np.mgrid[:40, :60]
+values = np.sin(x / 7) * np.cos(y / 5) * 3.5
+values[:4] = np.nan
+file = io.BytesIO()
+Image.new("RGB", (60, 40), "teal").save(file, "PNG")
+image_click(file.getvalue(), alt="Scores", key="scores", values=values, width=480)
+"""
+
+
+def test_the_value_under_the_pointer_is_the_arrays(serve, tmp_path):
+    script = tmp_path / "values.py"
+    script.write_text(VALUES, "utf-8")
+    page = serve(script).open()
+    picture = page.get_by_role("application")
+    expect(picture).to_be_visible()
+    box = picture.bounding_box()
+    assert box is not None
+    for x, y in ((5, 10), (58, 38), (30, 4), (17, 25)):
+        page.mouse.move(box["x"] + (x + 0.5) * box["width"] / 60, box["y"] + (y + 0.5) * box["height"] / 40)
+        tip = page.locator(".tip")
+        expect(tip).to_contain_text(f"x {x}, y {y}: ")
+        shown = float(tip.inner_text().rpartition(" ")[2])
+        assert shown == pytest.approx(np.sin(x / 7) * np.cos(y / 5) * 3.5, abs=1e-3)
+        inside = tip.bounding_box()
+        assert inside is not None
+        assert box["x"] <= inside["x"] + 1
+        assert inside["x"] + inside["width"] <= box["x"] + box["width"] + 1
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 2)
+    expect(page.locator(".tip")).to_contain_text(": none")
+    page.mouse.move(box["x"] + box["width"] + 60, box["y"])
+    expect(page.locator(".tip")).to_be_hidden()

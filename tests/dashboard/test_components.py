@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import re
 
+import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -148,3 +150,9 @@ def test_compare_sends_both_pictures_and_their_labels():
     sent = data(at)
     assert [base64.b64decode(url.split(",")[1]) for url in sent["images"]] == [before, after]
     assert (sent["labels"], sent["alt"], sent["maxHeight"]) == (["query", "rebuilt"], "A cat", 300)
+
+
+def test_values_of_another_size_are_refused():
+    text = "values must be one a pixel of a picture of 20 x 10; got 10 x 20."
+    with pytest.raises(ValueError, match=re.escape(text)):
+        image_click(encoded(), alt="", key="values", values=np.zeros((20, 10)))

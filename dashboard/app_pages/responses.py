@@ -1,0 +1,534 @@
+"""What a keypoint's classifier says of every pixel, and where around the keypoint it is highest: Figure 5."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from corrcore import cache, classification, datasets, dense, experiments, images, responses, sources, svm
+from corrcore.classification import KeypointClassifier, Protocol
+from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.geometry import Box
+from corrcore.responses import ResponseMap
+from corrcore.svm import LinearClassifier
+from dashboard import choices, figures, layout, resources
+from dashboard.components import Outline, image_click
+from dashboard.jobs import Job, QueueFull
+
+BACKBONE = "alexnet"
+RADII = (10, 20, 40, 80)
+MOST_FEATURES = 3
+PROTOCOLS = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}
+OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
+WHOLE, SQUARE = "Everything", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
+SECTIONS = ("The pixel", "Histogram (Figure 5)")
+PLAIN = {"displayModeBar": False}
+READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
+TRUTH, HIGHEST = "#ffd500", "#009e73"
+LIMIT = 2.0  # of the colours, the same for all panels and objects: twice the margin
+
+HOW = r"""
+A linear classifier of every keypoint, one against all others, learns from the descriptors at the train objects' keypoints,
+scaled to unit length; the cost is that of best cross validation. Then the layer is evaluated at *every* pixel, not at every
+16th: the descriptor of a pixel is that of the cell whose receptive field is centred there, as if the image were shifted
+under the network. The map shows
+
+$$ s(x, y) = w \cdot f(x, y) + b $$
+
+for the chosen keypoint: 0 is the classifier's boundary, 1 its margin. Pixels near the border have no cell, and no score. SIFT
+descriptors are taken at every pixel too. Long, Zhang and Darrell (2014), Section 5.
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is looked at: the picture as the protocol shows it, and true keypoints in it, NaN where there are none."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    title: str
+
+
+def classifier_key(feature: str, state: str, protocol: Protocol) -> str:
+    backbone = resources.network(BACKBONE)
+    return cache.key(
+        task="keypoint classifier",
+        version=[classification.VERSION, svm.VERSION],
+        feature=feature,
+        objects=state,
+        backbone=backbone.digest,
+        protocol=asdict(protocol),
+    )
+
+
+def known_classifier(feature: str, state: str, protocol: Protocol) -> KeypointClassifier | None:
+    entry = resources.results().get(classifier_key(feature, state, protocol))
+    if entry is None:
+        return None
+    arrays, about = entry.arrays, entry.metadata
+    linear = LinearClassifier(arrays["weights"], arrays["bias"], about["cost"], arrays["objective"], arrays["gap"])
+    return KeypointClassifier(feature, tuple(about["names"]), protocol, linear)
+
+
+def training(
+    train: list[Instance], features: Sequence[str], known: Sequence[str], state: str, protocol: Protocol
+) -> Callable[..., bool]:
+    """Work that trains and keeps the classifiers of `features`."""
+    backbone, results = resources.network(BACKBONE), resources.results()
+    keys = {feature: classifier_key(feature, state, protocol) for feature in features}
+
+    def work(*, progress: Callable[[float, str], None]) -> bool:
+        found = classification.samples(
+            train,
+            features,
+            known,
+            backbone=backbone,
+            protocol=protocol,
+            progress=lambda share, text: progress(0.8 * share, text),
+        )
+        names = classification.class_names(known, protocol)
+        photos = [one.photo.name for one in train]
+        for number, feature in enumerate(features):
+            progress(0.8 + 0.2 * number / len(features), f"training on {feature}")
+            cost, _ = experiments.best_cost(found, feature, photos, protocol, backbone)
+            trained = classification.train(found, feature, names, cost=cost, protocol=protocol)
+            linear = trained.linear
+            results.put(
+                keys[feature],
+                {"weights": linear.weights, "bias": linear.bias, "objective": linear.objective, "gap": linear.gap},
+                {"names": list(trained.names), "cost": cost},
+            )
+        return True
+
+    return work
+
+
+def mapping(
+    image: np.ndarray, classifiers: Sequence[KeypointClassifier], key: tuple[object, ...]
+) -> Callable[..., dict[str, ResponseMap]]:
+    backbone, views = resources.network(BACKBONE), resources.maps()
+
+    def make(progress: Callable[[float, str], None]) -> dict[str, ResponseMap]:
+        found = {}
+        for number, classifier in enumerate(classifiers):
+
+            def report(share: float, number: int = number, feature: str = classifier.feature) -> None:
+                progress((number + share) / len(classifiers), f"{feature} at every pixel")
+
+            report(0)
+            found[classifier.feature] = responses.response_map(image, classifier, backbone=backbone, progress=report)
+        return found
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, ResponseMap]:
+        return views.get(key, lambda: make(progress))
+
+    return work
+
+
+def run(work: Callable[..., Any], label: str, key: tuple) -> Any:
+    """The job's result; the page stops here while there is none."""
+    try:
+        job: Job[Any] = resources.submit_view(work, label, key)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        st.stop()
+    job.wait(1.0)
+    if job.result is None:
+        layout.job_panel(job, again=resources.forget_view)
+        st.stop()
+    return job.result
+
+
+def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
+    """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
+    at_keypoint, at_features, at_more = places
+    backbone = resources.network(BACKBONE)
+    offered = [*backbone.layers, *(f"{sources.SIFT}{radius}" for radius in RADII)]
+    choices.check_link("keypoint", known)
+    keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
+    features = at_features.multiselect(
+        "Features",
+        offered,
+        ["conv3", "conv5", "sift20"],
+        format_func=choices.feature_title,
+        max_selections=MOST_FEATURES,
+        key="features",
+        bind="query-params",
+    )
+    with at_more.popover("Display", icon=":material/tune:", width="stretch"):
+        seen = st.radio("Objects seen as", list(PROTOCOLS), key="seen", bind="query-params")
+        opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
+        alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
+    return keypoint, tuple(features), seen, opacity, alone
+
+
+def show_panels(
+    seen: Seen,
+    maps: Mapping[str, ResponseMap],
+    numbers: Mapping[str, int],
+    truth: np.ndarray,
+    opacity: float,
+    alone: bool,
+) -> tuple[int, int]:
+    """A panel a feature; which pixel is looked at."""
+    height, width = seen.image.shape[:2]
+    there = bool(np.isfinite(truth).all())
+    part = Box(0, 0, width, height)
+    if there:
+        part_asked = st.segmented_control(
+            "Part",
+            (WHOLE, SQUARE),
+            default=WHOLE,
+            key="part",
+            bind="query-params",
+            required=True,
+            label_visibility="collapsed",
+        )
+        if part_asked == SQUARE:
+            part = responses.around(truth).clip((width, height))
+    start = (int(truth[0] + 0.5), int(truth[1] + 0.5)) if there else None
+    x, y = choices.pixel_of(seen.image, part, start=start)
+    own = {feature: found.scores[..., numbers[feature]] for feature, found in maps.items()}
+    limits = {feature: float(np.abs(values).max()) if alone else LIMIT for feature, values in own.items()}
+    backbone = resources.network(BACKBONE)
+    for place, (feature, found) in zip(
+        layout.two_a_row("maps").columns(len(maps), gap="small"), maps.items(), strict=True
+    ):
+        picture = figures.score_overlay(seen.image, own[feature], found.region, limit=limits[feature], opacity=opacity)
+        values = np.full((height, width), np.nan)
+        values[found.region.top : found.region.bottom, found.region.left : found.region.right] = own[feature]
+        highest = found.highest(numbers[feature])
+        boxes = [_mark(highest, part, HIGHEST, 1)]
+        if there:
+            boxes.append(_mark((int(truth[0] + 0.5), int(truth[1] + 0.5)), part, TRUTH, 1))
+        if part.width < width and sources.sift_radius(feature) is None:
+            boxes += _cells(backbone.receptive_field(feature), part)
+        with place:
+            st.markdown(f"**{choices.feature_title(feature)}**")
+            image_click(
+                images.encode(figures.crop(picture, part), format="PNG" if part.width < width else "JPEG"),
+                alt=f"{seen.title}, scores by {feature}",
+                key=f"map {feature}",
+                boxes=boxes,
+                values=values[part.top : part.bottom, part.left : part.right],
+                selected=None if (x, y) == start else (x - part.left, y - part.top),
+                on_click=lambda x, y: choices.set_url_state("at", f"{x + part.left},{y + part.top}"),
+            )
+            if alone:
+                layout.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
+            distance = f", {np.hypot(*(np.array(highest) - truth)):.0f} px from the keypoint" if there else ""
+            st.caption(f"highest {own[feature].max():.2f} at {highest}{distance}")
+    if not alone:
+        layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
+    st.caption(
+        "Yellow square: the true place. Green square: where the score is highest. Point at a pixel to read its score, click it to "
+        "see what every classifier says of it. Near the border no receptive field is centred, and there is no score."
+        + (" Thin lines: the patches of the layer's own cells, one stride wide." if part.width < width else "")
+    )
+    return x, y
+
+
+def _mark(at: tuple[int, int], part: Box, colour: str, reach: int) -> Outline:
+    x, y = at[0] - part.left, at[1] - part.top
+    return Outline((x - reach, y - reach, x + reach + 1, y + reach + 1), colour, width=2)
+
+
+def _cells(field: Any, part: Box) -> list[Outline]:
+    """The patches that the layer's own cells stand for, where they cross a part of the picture."""
+    first = [int(np.floor(field.cell(edge))) for edge in (part.left, part.top)]
+    n = part.width // field.stride + 3
+    return [
+        Outline(
+            (box.left - part.left, box.top - part.top, box.right - part.left, box.bottom - part.top), "#ffffff", width=1
+        )
+        for row in range(first[1], first[1] + n)
+        for column in range(first[0], first[0] + n)
+        for box in [field.patch_box(row, column)]
+        if box.right > part.left and box.left < part.right and box.bottom > part.top and box.top < part.bottom
+    ]
+
+
+def show_pixel(
+    maps: Mapping[str, ResponseMap], classifiers: Mapping[str, KeypointClassifier], keypoint: str, x: int, y: int
+) -> None:
+    """What all classifiers say of a pixel, and the chosen one's scores along its row."""
+    names = list(dict.fromkeys(name for each in classifiers.values() for name in each.names))
+    all_scores, profiles = {}, {}
+    for feature, found in maps.items():
+        region, own = found.region, classifiers[feature].names
+        if not (region.left <= x < region.right and region.top <= y < region.bottom):
+            continue
+        at = found.scores[y - region.top, x - region.left]
+        all_scores[feature] = np.array([at[own.index(name)] if name in own else np.nan for name in names])
+        profiles[feature] = (
+            np.arange(region.left, region.right),
+            found.scores[y - region.top, :, own.index(keypoint)],
+        )
+    if not all_scores:
+        st.info(
+            f"The pixel ({x}, {y}) is too near the border to have a score; click another.",
+            icon=":material/border_outer:",
+        )
+        return
+    left, right = st.columns(2, gap="medium")
+    left.markdown(f"**Every keypoint's score at ({x}, {y})**")
+    left.plotly_chart(figures.scores_of_all(all_scores, names, keypoint), key="scores", config=PLAIN)
+    right.markdown(f"**{keypoint} along the row y = {y}**")
+    right.plotly_chart(figures.score_profile(profiles, x), key="profile", config=PLAIN)
+
+
+def show_histogram(
+    data: KeypointDataset, category: str, keypoint: str, features: tuple[str, ...], protocol: str
+) -> None:
+    """Figure 5 of what was computed on this machine, and a button to compute it."""
+    folder = experiments.default_folder(data, BACKBONE)
+    file = folder / f"responses {category} {keypoint} {protocol} {' '.join(features)}.json"
+    st.markdown(
+        f"**Where the score of {keypoint} is highest** within {responses.SIDE_PX} x {responses.SIDE_PX} px around the true place, over "
+        "all val objects. Outside of the dotted line, on the square's boundary, the score still rises: those are left out."
+    )
+    queue = resources.queue("measurements")
+    key = ("responses", str(file))
+    job = queue.find(resources.owner(), key)
+    result = json.loads(file.read_text()) if experiments.is_complete(file) else None
+    if result is not None:
+        found = {name: each[keypoint] for name, each in result["summary"].items() if each[keypoint]}
+        highest = max((int(np.max(each["counts"])) for each in found.values()), default=1)
+        rows = []
+        for place, (feature, each) in zip(st.columns(max(len(found), 1)), found.items(), strict=False):
+            with place:
+                st.markdown(f"**{choices.feature_title(feature)}**")
+                st.plotly_chart(
+                    figures.maxima_counts(np.array(each["counts"]), highest=highest),
+                    key=f"counts {feature}",
+                    config=PLAIN,
+                )
+            if not each["within"]:
+                continue
+            rows.append(
+                {
+                    "feature": feature,
+                    "objects": str(each["instances"]),
+                    **{
+                        f"within {r} px (chance)": f"{100 * own:.0f} % ({100 * by_chance:.0f})"
+                        for r, (own, by_chance) in each["within"].items()
+                    },
+                    "median (chance)": f"{each['median_px']:.1f} px ({each['chance_median_px']:.1f})",
+                    "on the boundary": f"{100 * each['boundary_share']:.0f} %",
+                }
+            )
+        if rows:
+            st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(["feature", "x", "y", "maxima"])
+        half = responses.SIDE_PX // 2
+        for feature, each in found.items():
+            for row, counts in enumerate(each["counts"]):
+                for column, count in enumerate(counts):
+                    table.writerow([feature, column - half, row - half, int(count)])
+        st.download_button(
+            "CSV", text.getvalue().encode(), "histogram.csv", icon=":material/download:", on_click="ignore"
+        )
+    elif READ_ONLY:
+        st.info("Nothing has been computed for this yet.", icon=":material/bar_chart:")
+    if READ_ONLY:
+        return
+    running = job is not None and not job.finished
+    if result is None and st.button(f"Compute for all {category} objects", key="compute", disabled=running):
+        backbone = resources.network(BACKBONE)
+
+        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+            folder.mkdir(parents=True, exist_ok=True)
+            return experiments.respond(
+                data,
+                category,
+                [keypoint],
+                backbone=backbone,
+                features=features,
+                protocol=experiments.PROTOCOLS[protocol],
+                out=file,
+                progress=progress,
+            )
+
+        try:
+            job = queue.submit(work, label=f"Figure 5, {category}, {keypoint}", owner=resources.owner(), key=key)
+        except QueueFull as error:
+            st.warning(str(error), icon=":material/hourglass:")
+    if job is not None:
+        layout.job_panel(job)
+
+
+def python_lines(
+    source: str, category: str, instance: Instance, keypoint: str, feature: str, protocol: Protocol, cost: float
+) -> str:
+    where = repr(source) if source == datasets.TOY else f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+    imports = "" if source == datasets.TOY else "import os\nfrom pathlib import Path\n\n"
+    return f"""{imports}from corrcore import backbones, classification, datasets, responses
+from corrcore.classification import Protocol
+
+data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
+names, protocol = data.keypoint_names[{category!r}], {protocol!r}
+samples = classification.samples(data.shown({category!r}, "train"), [{feature!r}], names, backbone=backbone, protocol=protocol)
+named = classification.train(samples, {feature!r}, tuple(names), cost={cost!r}, protocol=protocol)
+target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
+image, placement = classification.view(target, protocol)
+found = responses.response_map(image, named, backbone=backbone)
+print(found.highest(named.names.index({keypoint!r})), placement.to_cut_out(target.keypoints)[list(names).index({keypoint!r})])
+"""
+
+
+def array_file(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()
+
+
+def page() -> None:
+    layout.header(
+        "What a keypoint's classifier says of every pixel",
+        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** how narrow the "
+        "red peak is: a layer's cells lie 16 px apart and see a hundred pixels and more, and still its classifier knows the "
+        "place to a few pixels.",
+    )
+    mode = st.segmented_control(
+        "What to look at",
+        (OBJECTS, PHOTO),
+        default=OBJECTS,
+        key="mode",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    at_data, at_category, *others = layout.two_a_row("controls").columns(
+        [3, 2, 2, 5, 2], gap="small", vertical_alignment="bottom"
+    )
+    source, data, category = choices.choose_category(at_data, at_category)
+    known = tuple(data.keypoint_names[category])
+    keypoint, features, seen_as, opacity, alone = choose(others, known)
+    protocol = experiments.PROTOCOLS[PROTOCOLS[seen_as]]
+    instance: Instance | None = None
+    if mode == OBJECTS:
+        gallery, beside = st.columns([5, 3], gap="medium")
+        with gallery:
+            try:
+                instance = choices.choose_object(data, category, beside)
+                image, placement = classification.view(instance, protocol)
+            except (OSError, ValueError) as error:
+                st.error(layout.plain(str(error)), icon=":material/broken_image:")
+                st.stop()
+        with beside:
+            st.caption(layout.plain(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
+            choices.show_left_out(data)
+        seen = Seen(image, placement.to_cut_out(instance.keypoints), instance.name)
+    else:
+        uploaded = choices.upload("A photo, cropped to the object")
+        if uploaded is None:
+            st.info(
+                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory.",
+                icon=":material/upload_file:",
+            )
+            st.stop()
+        photo, title = uploaded
+        whole = (-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5)
+        longer = protocol.longer_side_px or choices.LONGER_SIDE_PX
+        image, _ = classification.frame(photo, whole, Protocol(longer_side_px=longer, margin=0))
+        seen = Seen(image, np.full((len(known), 2), np.nan), title)
+    if not features:
+        st.info("Choose at least one feature.", icon=":material/layers:")
+        st.stop()
+    try:
+        train = data.shown(category, "train")
+    except ValueError as error:
+        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.stop()
+    state = resources.state_of(train)
+    found = {feature: known_classifier(feature, state, protocol) for feature in features}
+    missing = [feature for feature, each in found.items() if each is None]
+    if missing:
+        key = ("training", data.digest, category, state, seen_as, tuple(missing))
+        job_key, _ = st.session_state.get("view", (None, None))
+        if not data.synthetic and job_key != key:
+            if READ_ONLY:
+                st.info("Classifiers of this category have not been trained on this server.", icon=":material/school:")
+                st.stop()
+            pressed = layout.empty_state(
+                f"Classifiers of {category} have to be trained first",
+                f"By {', '.join(missing)}, on {len(train)} train objects; that takes a few minutes, once.",
+                button="Train",
+            )
+            if not pressed:
+                st.stop()
+        run(training(train, missing, known, state, protocol), f"Training on {category}", key)
+        resources.forget_view()
+        st.rerun()
+    classifiers = {feature: each for feature, each in found.items() if each is not None}
+    lacking = [feature for feature, each in classifiers.items() if keypoint not in each.names]
+    if lacking:
+        st.info(
+            f"No train object of {category} shows {keypoint}; choose another keypoint.",
+            icon=":material/visibility_off:",
+        )
+        st.stop()
+    key = ("maps", images.digest(seen.image), features, state, seen_as)
+    try:
+        for feature in features:
+            sources.covered(feature, (seen.image.shape[1], seen.image.shape[0]), backbone=resources.network(BACKBONE))
+    except ValueError as error:
+        st.error(layout.plain(str(error)), icon=":material/broken_image:")
+        st.stop()
+    maps = run(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
+    numbers = {feature: each.names.index(keypoint) for feature, each in classifiers.items()}
+    x, y = show_panels(seen, maps, numbers, seen.truth[known.index(keypoint)], opacity, alone)
+    section = layout.choose_section(SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
+    if section == SECTIONS[0]:
+        show_pixel(maps, classifiers, keypoint, x, y)
+    else:
+        show_histogram(data, category, keypoint, features, PROTOCOLS[seen_as])
+
+    def sheet() -> bytes:
+        columns = [figures.Column(seen.title, [seen.image])] + [
+            figures.Column(
+                feature,
+                [
+                    figures.score_overlay(
+                        seen.image, each.scores[..., numbers[feature]], each.region, limit=LIMIT, opacity=opacity
+                    )
+                ],
+            )
+            for feature, each in maps.items()
+        ]
+        return images.encode(figures.sheet(columns, [keypoint]), format="PNG")
+
+    first = features[0]
+    layout.how_computed(
+        HOW,
+        {
+            "data": f"{data.title}, {data.digest[:8]}",
+            "seen": seen_as + (f", box widened by {protocol.margin:g}" if protocol.longer_side_px else ""),
+            "network": f"{BACKBONE}, weights {resources.network(BACKBONE).digest[:8]}",
+            "train objects": len(train),
+            "features": ", ".join(features),
+            "costs": ", ".join(f"{each.linear.cost:g}" for each in classifiers.values()),
+            "covers": ", ".join(str(tuple(each.region)) for each in maps.values()),
+            "versions": f"classifiers {classification.VERSION}, layers at every pixel {dense.VERSION}",
+        },
+    )
+    layout.quiet_row(
+        downloads={
+            "responses.png": sheet,
+            f"{first} {keypoint}.npy": lambda: array_file(maps[first].scores[..., numbers[first]]),
+        },
+        python=""
+        if instance is None
+        else python_lines(source, category, instance, keypoint, first, protocol, classifiers[first].linear.cost),
+    )
+
+
+page()
