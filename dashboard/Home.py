@@ -35,6 +35,12 @@ page = st.navigation(
             help="Two objects of a kind brought into line, and keypoints that travel with them.",
         ),
         st.Page(
+            "app_pages/classification.py",
+            title="Classification",
+            icon=":material/label:",
+            help="Which layer tells keypoints apart, by the descriptor there alone.",
+        ),
+        st.Page(
             "app_pages/responses.py",
             title="Responses",
             icon=":material/my_location:",

@@ -25,6 +25,7 @@ PER_SHEET = 16
 SHEET_COLUMNS = 8
 GAP_PX = 0
 
+SYNTHETIC = "Drawn animals (synthetic)"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
 
 
@@ -234,7 +235,7 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
 def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDataset, str]:
     """A data set, by the name it is offered under, and a category of it; the page stops where it cannot be read."""
     offered = resources.dataset_names()
-    titles = {each: "Drawn animals (synthetic)" if each == datasets.TOY else each for each in offered}
+    titles = {each: SYNTHETIC if each == datasets.TOY else each for each in offered}
     check_link("data", titles.values())
     name = at_data.selectbox(
         "Data set",

@@ -422,6 +422,59 @@ def score_profile(profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], at: int
     )
 
 
+def accuracy_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], chosen: Mapping[str, float], *, height: int = 340
+) -> go.Figure:
+    """Figure 4: accuracy in cross validation against the cost, a line a feature; the chosen cost is marked."""
+    figure = go.Figure()
+    for feature, (costs, accuracies) in curves.items():
+        colour = colour_of(feature, list(curves))
+        percent = 100 * np.array(accuracies)
+        sizes = [11 if cost == chosen[feature] else 5 for cost in costs]
+        figure.add_scatter(
+            x=list(costs),
+            y=percent,
+            name=feature,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5},
+            marker={"size": sizes},
+            hovertemplate="%{y:.1f} % at cost %{x}",
+        )
+        figure.add_annotation(
+            x=np.log10(costs[-1]),
+            y=percent[-1],
+            text=feature,
+            font={"color": colour},
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
+        )
+    figure.update_xaxes(title="cost of misclassification C", type="log")
+    figure.update_yaxes(title="accuracy", ticksuffix=" %", rangemode="tozero")
+    return _styled(figure, height=height).update_layout(margin={"r": 56})
+
+
+def confusion(counts: np.ndarray, names: Sequence[str], *, height: int = 520) -> go.Figure:
+    """Which keypoints (rows) are called what (columns), as a share of each row."""
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = go.Figure(
+        go.Heatmap(
+            x=list(names),
+            y=list(names),
+            z=shares,
+            zmin=0,
+            zmax=100,
+            colorscale="Viridis",
+            customdata=counts,
+            colorbar={"title": "% of row", "thickness": 12},
+            hovertemplate="%{y} called %{x}: %{z:.0f} % (%{customdata})<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", title="keypoint")
+    figure.update_xaxes(title="called", tickangle=-60)
+    return _styled(figure, height=height)
+
+
 def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 260) -> go.Figure:
     """How many maxima fall on each pixel around the keypoint, in the middle; one colour range for all."""
     half = len(counts) // 2

@@ -1,5 +1,5 @@
-"""Numbers printed in Long, Zhang and Darrell (2014), to stand beside ours: Table 2, PCK at alpha 0.1 in percent, of
-cat, cow and horse."""
+"""Numbers printed in Long, Zhang and Darrell (2014), to stand beside ours, of cat, cow and horse: Table 2, PCK at alpha 0.1,
+and Table 3, accuracy of keypoint classification, in percent."""
 
 _TRANSFER = {
     "conv4": {"cat": 19.6, "cow": 25.4, "horse": 25.9},
@@ -8,6 +8,19 @@ _TRANSFER = {
 }
 
 
+_CLASSIFICATION = {
+    "sift10": {"cat": 37, "cow": 37, "horse": 39},
+    "sift20": {"cat": 40, "cow": 43, "horse": 42},
+    "sift40": {"cat": 37, "cow": 40, "horse": 42},
+    "sift80": {"cat": 30, "cow": 36, "horse": 36},
+    "sift160": {"cat": 25, "cow": 30, "horse": 32},
+    "conv1": {"cat": 22, "cow": 17, "horse": 14},
+    "conv2": {"cat": 44, "cow": 40, "horse": 40},
+    "conv3": {"cat": 52, "cow": 45, "horse": 48},
+    "conv4": {"cat": 55, "cow": 48, "horse": 51},
+    "conv5": {"cat": 53, "cow": 45, "horse": 49},
+}
+
 TRANSFER_ROWS = tuple(_TRANSFER)
 
 
@@ -15,3 +28,8 @@ def transfer(row: str, category: str) -> str:
     """Empty for other rows and categories than these."""
     number = _TRANSFER.get(row, {}).get(category)
     return "" if number is None else f"{number:.1f}"
+
+
+def classification(row: str, category: str) -> int | None:
+    """None for other rows and categories than these."""
+    return _CLASSIFICATION.get(row, {}).get(category)
