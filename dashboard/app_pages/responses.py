@@ -394,8 +394,7 @@ def page() -> None:
     layout.header(
         "What a keypoint's classifier says of every pixel",
         "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** how narrow the "
-        "red peak is: a layer's cells lie 16 px apart and see a hundred pixels and more, and still its classifier knows the "
-        "place to a few pixels.",
+        "red peak is, and how near to the keypoint: a layer's cells lie 16 px apart, and each sees a hundred pixels and more.",
     )
     mode = st.segmented_control(
         "What to look at",
