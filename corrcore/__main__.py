@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from corrcore import alignment, backbones, cache, datasets, experiments
 from corrcore import index as indexes
+from corrcore.backbones import Backbone
 from corrcore.datasets import folder
+from corrcore.datasets.records import KeypointDataset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,12 +241,17 @@ def _radius(options: argparse.Namespace) -> None:
     _print_summary(result["summary"])
 
 
-def _transfer(options: argparse.Namespace) -> None:
+def _annotated(options: argparse.Namespace) -> tuple[KeypointDataset, Backbone, Path]:
+    """The data set and the network asked for, and the folder for what is measured with them."""
     dataset = datasets.open_dataset(options.data)
     out = options.out or experiments.default_folder(dataset, options.backbone)
     out.mkdir(parents=True, exist_ok=True)
     print(f"results in {out}")
-    backbone = backbones.load(options.backbone)
+    return dataset, backbones.load(options.backbone), out
+
+
+def _transfer(options: argparse.Namespace) -> None:
+    dataset, backbone, out = _annotated(options)
     given = None if options.smoothness is None else {name: float(options.smoothness) for name in options.layers}
     for category in options.categories or dataset.categories:
         begun = time.monotonic()
@@ -275,11 +282,7 @@ def _transfer(options: argparse.Namespace) -> None:
 
 
 def _classification(options: argparse.Namespace) -> None:
-    dataset = datasets.open_dataset(options.data)
-    out = options.out or experiments.default_folder(dataset, options.backbone)
-    out.mkdir(parents=True, exist_ok=True)
-    print(f"results in {out}")
-    backbone = backbones.load(options.backbone)
+    dataset, backbone, out = _annotated(options)
     for category in options.categories or dataset.categories:
         begun = time.monotonic()
         result = experiments.classify(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Int
 
 from corrcore import images, parallel, sources, svm
@@ -19,6 +20,7 @@ from corrcore.svm import LinearClassifier
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 COSTS = tuple(float(f"1e{power}") for power in range(-4, 3))
+RAW_COSTS = tuple(float(f"1e{power}") for power in range(-8, -1))  # of descriptors as they are, which are longer
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,31 @@ def folds(
     """A fold for every sample, the same for all of one photo; `photos` are the objects' photos by name."""
     of_photo = {name: fold for fold, name in enumerate(rng.permutation(np.unique(photos)))}
     return np.array([of_photo[photos[number]] % n_folds for number in samples.objects])
+
+
+def usual_costs(protocol: Protocol) -> tuple[float, ...]:
+    """The costs tried, for descriptors as the protocol scales them."""
+    return COSTS if protocol.unit_length else RAW_COSTS
+
+
+def best_cost(
+    samples: Samples,
+    feature: str,
+    photos: Sequence[str],
+    *,
+    costs: Sequence[float] = COSTS,
+    n_folds: int = 5,
+    device: torch.device | str | None = None,
+) -> tuple[float, list[float]]:
+    """The cost of highest accuracy in cross validation, the least of several, and the accuracies of all.
+
+    `photos` are the objects' photos by name; folds share none. Raises ValueError as `svm.cross_validate` does.
+    """
+    of = folds(samples, photos, n_folds, np.random.default_rng(0))
+    labels = np.searchsorted(np.unique(samples.labels), samples.labels)
+    right = svm.cross_validate(samples.features[feature], labels, of, costs=costs, device=device)
+    curve = right.mean(axis=1)
+    return costs[int(curve.argmax())], curve.tolist()
 
 
 def train(

@@ -37,7 +37,7 @@ from corrcore.classification import KeypointClassifier, Protocol, Samples
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Placement
 from corrcore.index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
-from corrcore.metrics import bootstrap_interval, keypoint_errors, pck
+from corrcore.metrics import bootstrap_interval, keypoint_errors, pck, times_drawn
 
 FORMAT = 2  # of the records: files of another are not continued
 WITHIN_PX = (4, 8, 16)
@@ -181,8 +181,7 @@ def transfer(
     features = tuple(features)
     sources.check(features, backbone)
     train, val = (dataset.shown(category, split) for split in ("train", "val"))
-    spread = np.random.default_rng(0).permutation(len(val))  # with a limit, objects of the whole split
-    asked = [val[n] for n in (spread[:limit] if limit else range(len(val)))]
+    asked = _some(val, limit)
     settings = {
         "experiment": "transfer",
         "version": [alignment.VERSION, mrf.VERSION, FORMAT],
@@ -215,6 +214,12 @@ def transfer(
 
     samples = {instance.name: instance for instance in asked}
     return _run(samples, measure, settings | {"smoothness": chosen}, _accuracies, out, progress)
+
+
+def _some(instances: list[Instance], limit: int | None) -> list[Instance]:
+    """All, or with a limit so many of the whole list, which a higher limit has too."""
+    spread = np.random.default_rng(0).permutation(len(instances))
+    return [instances[n] for n in spread[:limit]] if limit else instances
 
 
 class _Pool:
@@ -353,7 +358,6 @@ PROTOCOLS: dict[str, Protocol] = {
     "sideless": Protocol(sides=False),
 }
 NAMING = ("conv1", "conv2", "conv3", "conv4", "conv5", "sift10", "sift20", "sift40", "sift80", "sift160")
-RAW_COSTS = tuple(float(f"1e{power}") for power in range(-8, -1))
 
 
 def classify(
@@ -382,10 +386,8 @@ def classify(
     names = classification.class_names(dataset.keypoint_names[category], protocol)
     splits = {}
     for split in ("train", "val"):
-        shown = dataset.shown(category, split)
-        spread = np.random.default_rng(0).permutation(len(shown))  # with a limit, objects of the whole split
-        splits[split] = [shown[n] for n in (spread[:limit] if limit else range(len(shown)))]
-    costs = usual_costs(protocol) if costs is None else tuple(costs)
+        splits[split] = _some(dataset.shown(category, split), limit)
+    costs = classification.usual_costs(protocol) if costs is None else tuple(costs)
     settings = {
         "experiment": "classification",
         "version": [classification.VERSION, svm.VERSION, FORMAT],
@@ -428,7 +430,9 @@ def classify(
     def measure(feature: str) -> dict[str, Any]:
         train, val = described()
         photos = [one.photo.name for one in splits["train"]]
-        cost, curve = best_cost(train, feature, photos, protocol, backbone, costs=costs, n_folds=n_folds)
+        cost, curve = classification.best_cost(
+            train, feature, photos, costs=costs, n_folds=n_folds, device=backbone.device
+        )
         classifier = classification.train(train, feature, names, cost=cost, protocol=protocol)
         called = np.array([names.index(name) for name in classifier.names])[
             classifier.linear.predict(val.features[feature])
@@ -446,29 +450,6 @@ def classify(
         return {feature: _named(record, len(names)) for feature, record in zip(features, records, strict=True)}
 
     return _run({feature: feature for feature in features}, measure, settings, summarise, out, progress)
-
-
-def usual_costs(protocol: Protocol) -> tuple[float, ...]:
-    return classification.COSTS if protocol.unit_length else RAW_COSTS
-
-
-def best_cost(
-    train: Samples,
-    feature: str,
-    photos: Sequence[str],
-    protocol: Protocol,
-    backbone: Backbone,
-    *,
-    costs: Sequence[float] | None = None,
-    n_folds: int = 5,
-) -> tuple[float, list[float]]:
-    """The cost of highest accuracy in cross validation, the least of several, and the accuracies of all; by photos of train."""
-    costs = usual_costs(protocol) if costs is None else costs
-    folds = classification.folds(train, photos, n_folds, np.random.default_rng(0))
-    labels = np.searchsorted(np.unique(train.labels), train.labels)
-    right = svm.cross_validate(train.features[feature], labels, folds, costs=costs, device=backbone.device)
-    curve = right.mean(axis=1)
-    return costs[int(curve.argmax())], curve.tolist()
 
 
 RESPONDING = ("conv3", "conv4", "conv5", "sift20", "sift40")
@@ -504,8 +485,7 @@ def respond(
     train, val = (dataset.shown(category, split) for split in ("train", "val"))
     numbers = [known.index(name) for name in keypoints]
     val = [one for one in val if one.visible[numbers].any()]
-    spread = np.random.default_rng(0).permutation(len(val))
-    asked = [val[n] for n in (spread[:limit] if limit else range(len(val)))]
+    asked = _some(val, limit)
     settings = {
         "experiment": "responses",
         "version": [responses.VERSION, classification.VERSION, svm.VERSION, dense.VERSION, FORMAT],
@@ -526,14 +506,13 @@ def respond(
     def classifiers() -> dict[str, KeypointClassifier]:
         found = classification.samples(train, features, known, backbone=backbone, protocol=protocol, progress=progress)
         photos = [one.photo.name for one in train]
+        costs = classification.usual_costs(protocol)
+
+        def best(feature: str) -> float:
+            return classification.best_cost(found, feature, photos, costs=costs, device=backbone.device)[0]
+
         return {
-            feature: classification.train(
-                found,
-                feature,
-                names,
-                cost=cost or best_cost(found, feature, photos, protocol, backbone)[0],
-                protocol=protocol,
-            )
+            feature: classification.train(found, feature, names, cost=cost or best(feature), protocol=protocol)
             for feature in features
         }
 
@@ -598,7 +577,7 @@ def _named(record: dict[str, Any], n_classes: int) -> dict[str, Any]:
     by_class = [100 * confusion[n, n] / shown[n] if shown[n] else float("nan") for n in range(n_classes)]
     _, objects = np.unique(record["objects"], return_inverse=True)
     hits, of = np.bincount(objects, labels == called), np.bincount(objects)
-    times = np.random.default_rng(0).multinomial(len(of), np.full(len(of), 1 / len(of)), size=2000)
+    times = times_drawn(len(of), 2000, np.random.default_rng(0))
     low, high = np.quantile(100 * (times @ hits) / (times @ of), [0.025, 0.975])
     return _plain(
         {
@@ -635,12 +614,17 @@ def _beside(path: str | os.PathLike) -> Path:
     return Path(path).with_suffix(".smoothness.json")
 
 
-def is_complete(path: str | os.PathLike) -> bool:
-    """Whether an experiment's file is there with its summary, not only with a part of its records."""
+def read(path: str | os.PathLike) -> dict[str, Any] | None:
+    """An experiment's file; None where it is not there, or has no summary yet but only a part of its records."""
     try:
-        return "summary" in json.loads(Path(path).read_text())
+        kept = json.loads(Path(path).read_text())
     except (OSError, ValueError):
-        return False
+        return None
+    return kept if "summary" in kept else None
+
+
+def is_complete(path: str | os.PathLike) -> bool:
+    return read(path) is not None
 
 
 def _run(

@@ -78,7 +78,7 @@ def pck(
         raise ValueError(msg)
     shown, errors = (values[shown.any(axis=1)] for values in (shown, errors))  # of the others no sample can consist
     hit = shown & (np.nan_to_num(errors, nan=np.inf) <= alpha)
-    times = _times_drawn(len(errors), n_resamples, rng)
+    times = times_drawn(len(errors), n_resamples, rng)
     by_keypoint = _percentages(np.ones((1, len(errors))), hit, shown)[0]
     resampled = np.nanmean(_percentages(times, hit, shown), axis=1)
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
@@ -87,7 +87,7 @@ def pck(
     )
 
 
-def _times_drawn(n: int, n_resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resamples n"]:
+def times_drawn(n: int, n_resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resamples n"]:
     """How often each of `n` objects is in a sample of `n` drawn with replacement."""
     return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(float)
 

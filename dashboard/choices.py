@@ -90,6 +90,13 @@ def python_index(index: PatchIndex) -> str:
     return f'indexes.PatchIndex(indexes.default_root() / "{index.name}")'
 
 
+def python_dataset(source: str) -> tuple[str, str]:
+    """The imports that opening a data set takes in Python, and what to open it by."""
+    if source == datasets.TOY:
+        return "", repr(source)
+    return "import os\nfrom pathlib import Path\n\n", f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+
+
 def choose_index() -> PatchIndex:
     """The index to search. Stops the page with a sentence where it cannot be opened."""
     names = resources.index_names()

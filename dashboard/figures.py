@@ -327,19 +327,25 @@ def similarity_overlay(
     image: np.ndarray, similarity: np.ndarray, *, opacity: float = 0.75, scale: int = 2
 ) -> np.ndarray:
     """A similarity from 0 to 1 a cell over the picture: cells are the squares around their centres; Viridis."""
-    levels = np.clip(similarity, 0, 1)
-    colours = np.rint(255 * np.stack([np.interp(levels, _VIRIDIS[0], channel) for channel in _VIRIDIS[1:]], axis=-1))
+    colours = np.rint(_coloured(np.clip(similarity, 0, 1), _VIRIDIS))
     size = (image.shape[1] * scale, image.shape[0] * scale)
     over = Image.fromarray(colours.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     under = Image.fromarray(image).convert("L").convert("RGB").resize(size, Image.Resampling.BICUBIC)
     return np.asarray(Image.blend(under, over, opacity))
 
 
-def similarity_colours(steps: int = 9) -> list[str]:
+def similarity_colours() -> list[str]:
     """The colours of `similarity_overlay`, from 0 to 1."""
-    levels = np.linspace(0, 1, steps)
-    channels = [np.interp(levels, _VIRIDIS[0], channel) for channel in _VIRIDIS[1:]]
-    return [f"#{''.join(f'{round(255 * value):02x}' for value in colour)}" for colour in zip(*channels, strict=True)]
+    return _names_of(_VIRIDIS)
+
+
+def _coloured(levels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Red, green and blue, to 255, of levels by a table of levels and channels."""
+    return 255 * np.stack([np.interp(levels, table[0], channel) for channel in table[1:]], axis=-1)
+
+
+def _names_of(table: np.ndarray) -> list[str]:
+    return [f"#{''.join(f'{round(255 * value):02x}' for value in colour)}" for colour in table[1:].T]
 
 
 _VIRIDIS = np.array(
@@ -358,7 +364,7 @@ def score_overlay(
     """Scores over the grey picture, each at its pixel: blue below zero, red above, full colour at `limit`."""
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).astype(float)
     levels = np.clip(scores / max(limit, 1e-9), -1, 1)
-    colours = 255 * np.stack([np.interp(levels, _DIVERGING[0], channel) for channel in _DIVERGING[1:]], axis=-1)
+    colours = _coloured(levels, _DIVERGING)
     there = slice(region.top, region.bottom), slice(region.left, region.right)
     grey[there] = (1 - opacity) * grey[there] + opacity * colours
     return np.rint(grey).astype(np.uint8)
@@ -366,7 +372,7 @@ def score_overlay(
 
 def score_colours() -> list[str]:
     """The colours of `score_overlay`, from -limit to limit."""
-    return [f"#{''.join(f'{round(255 * value):02x}' for value in colour)}" for colour in _DIVERGING[1:].T]
+    return _names_of(_DIVERGING)
 
 
 # ColorBrewer's RdBu: a level, then red, green and blue there

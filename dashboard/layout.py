@@ -3,17 +3,20 @@
 import mimetypes
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from html import escape
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import streamlit as st
 
 from corrcore import images
-from dashboard.jobs import Job
+from dashboard import resources
+from dashboard.jobs import Job, QueueFull
+
+T = TypeVar("T")
 
 
 def header(sentence: str, look_for: str = "") -> None:
@@ -32,12 +35,12 @@ def two_a_row(what: str) -> Any:
     return st.container(key=f"two-a-row {what}")
 
 
-def choose_section(sections: Sequence[str], *, key: str) -> str:
-    """What to look at more closely, below the main picture; the choice is in the URL."""
+def switch(label: str, options: Sequence[str], *, key: str) -> str:
+    """One of a few options, side by side, the first to begin with; the choice is in the URL. `label` is not shown."""
     return st.segmented_control(
-        "Look closer",
-        sections,
-        default=sections[0],
+        label,
+        options,
+        default=options[0],
         key=key,
         bind="query-params",
         required=True,
@@ -83,6 +86,37 @@ def quiet_row(*, downloads: Mapping[str, Callable[[], bytes]], python: str) -> N
             )
         with st.popover("Python", icon=":material/code:"):
             st.code(python, language="python")
+
+
+def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
+    """The job for what this session looks at (`resources.submit_view`), a second given to it; the page stops where there is
+    no room for it.
+    """
+    try:
+        job = resources.submit_view(work, label, key)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        st.stop()
+    job.wait(1.0)
+    return job
+
+
+def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
+    """What `view_job` makes; the page stops here while there is nothing."""
+    job = view_job(work, label, key)
+    if job.result is None:
+        job_panel(job, again=resources.forget_view)
+        st.stop()
+    return job.result
+
+
+def begin_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
+    """Work of minutes, which `resources.measurement` finds again; None, with a warning, where there is no room for it."""
+    try:
+        return resources.queue("measurements").submit(work, label=label, owner=resources.owner(), key=key)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        return None
 
 
 def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None:

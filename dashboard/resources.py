@@ -141,6 +141,16 @@ def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     return job
 
 
+def measurement(key: Hashable) -> Job[Any] | None:
+    """This session's work of minutes, running or ended, if it began any under this key."""
+    return queue("measurements").find(owner(), key)
+
+
+def read_only() -> bool:
+    """Whether visitors cannot build indexes or compute tables."""
+    return bool(os.environ.get("CORRCORE_READ_ONLY"))
+
+
 def forget_view() -> None:
     """Let the next `submit_view` begin again."""
     st.session_state.pop("view", None)

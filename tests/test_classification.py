@@ -5,16 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from corrcore import backbones, classification, images, sources, svm
+from corrcore import classification, images, sources, svm
 from corrcore.classification import Protocol
 from corrcore.datasets import toy
 
 NAMES = ("L_Eye", "R_Eye", "Nose", "L_F_Paw", "R_F_Paw")
-
-
-@pytest.fixture(scope="module")
-def alexnet():
-    return backbones.load("alexnet", device="cpu")
 
 
 @pytest.fixture(scope="module")

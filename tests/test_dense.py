@@ -17,11 +17,6 @@ LAYERS = list(ARCHITECTURES["alexnet"].layers)
 
 
 @pytest.fixture(scope="module")
-def alexnet():
-    return backbones.load("alexnet", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def image():
     return smooth_noise(261, 234, 3)
 

@@ -5,17 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from corrcore import backbones, classification, responses, sift
+from corrcore import classification, responses, sift
 from corrcore.classification import KeypointClassifier, Protocol
 from corrcore.geometry import Box
 from corrcore.svm import LinearClassifier
 
 from .conftest import smooth_noise
-
-
-@pytest.fixture(scope="module")
-def alexnet():
-    return backbones.load("alexnet", device="cpu")
 
 
 @pytest.fixture(scope="module")

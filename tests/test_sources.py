@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import backbones, dense, sift, sources
+from corrcore import dense, sift, sources
 from corrcore.geometry import Box
 
 from .conftest import smooth_noise
-
-
-@pytest.fixture(scope="module")
-def alexnet():
-    return backbones.load("alexnet", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -13,13 +11,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import alignment, cache, datasets, experiments, images, parallel, sources
+from corrcore import alignment, cache, experiments, images, parallel, sources
 from corrcore.alignment import Alignment, Subject, Transfer
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.images import ImageError
 from dashboard import choices, figures, layout, published, resources
 from dashboard.components import Outline, compare, image_click
-from dashboard.jobs import Job, QueueFull
 
 BACKBONE = "alexnet"
 RADII = (10, 20, 40)
@@ -32,7 +29,6 @@ ALPHA = 0.1  # of the longer side of the box: what counts as right
 OBJECTS, PHOTOS = "Objects of a data set", "Two photos of yours"
 SECTIONS = ("The chosen pair", "A point", "Accuracy (Table 2)")
 PLAIN = {"displayModeBar": False}
-READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 
 ENERGY = r"""
 Every cell $p$ of the source is displaced by $w(p)$ to a cell of the target, all together with the least energy
@@ -374,7 +370,7 @@ def show_table(data: KeypointDataset, category: str) -> None:
     computed: list[dict[str, str]] = []
     missing: list[dict[str, str]] = []
     for each in data.categories:
-        result = read(folder / f"transfer {each}.json")
+        result = experiments.read(folder / f"transfer {each}.json")
         if result is None:
             missing += [
                 {"category": each, "objects": "not computed", "row": row, PUBLISHED: number}
@@ -405,10 +401,9 @@ def show_table(data: KeypointDataset, category: str) -> None:
             "Nothing has been computed here yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
             icon=":material/table_chart:",
         )
-    queue = resources.queue("measurements")
     key = ("transfer", data.digest, category)
-    job = queue.find(resources.owner(), key)
-    if READ_ONLY:
+    job = resources.measurement(key)
+    if resources.read_only():
         return
     file = folder / f"transfer {category}.json"
     running = job is not None and not job.finished
@@ -428,30 +423,9 @@ def show_table(data: KeypointDataset, category: str) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             return experiments.transfer(data, category, backbone=backbone, out=file, progress=progress)
 
-        try:
-            job = queue.submit(work, label=f"Table 2, {category}", owner=resources.owner(), key=key)
-        except QueueFull as error:
-            st.warning(str(error), icon=":material/hourglass:")
+        job = layout.begin_measurement(work, f"Table 2, {category}", key)
     if job is not None:
         layout.job_panel(job)
-
-
-def read(path: Any) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if experiments.is_complete(path) else None
-
-
-def run(work: Callable[..., Any], label: str, key: tuple) -> Any:
-    """The job's result; the page stops here while there is none."""
-    try:
-        job: Job[Any] = resources.submit_view(work, label, key)
-    except QueueFull as error:
-        st.warning(str(error), icon=":material/hourglass:")
-        st.stop()
-    job.wait(1.0)
-    if job.result is None:
-        layout.job_panel(job, again=resources.forget_view)
-        st.stop()
-    return job.result
 
 
 def poster(view: View, instance: Instance) -> bytes:
@@ -507,8 +481,7 @@ def keypoints_table(view: View, instance: Instance, names: tuple[str, ...]) -> b
 
 
 def python_lines(source: str, category: str, instance: Instance, asked: Asked) -> str:
-    where = repr(source) if source == datasets.TOY else f'Path(os.environ["CORRCORE_DATA"], {source!r})'
-    imports = "" if source == datasets.TOY else "import os\nfrom pathlib import Path\n\n"
+    imports, where = choices.python_dataset(source)
     return f"""{imports}import numpy as np
 
 from corrcore import alignment, backbones, datasets
@@ -552,7 +525,7 @@ def page_of_objects() -> None:
         )
         choices.show_left_out(data)
     work = work_on_object(category, instance, train, state, asked, key)
-    view: View = run(work, f"Aligning {layout.plain(instance.name)}", key)
+    view: View = layout.view(work, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
     alignments = {
@@ -560,7 +533,7 @@ def page_of_objects() -> None:
         for each, transfer in view.transfers.items()
     }
     pair = Pair(neighbour.subject, view.target, (neighbour.instance.name, instance.name), alignments)
-    section = layout.choose_section(SECTIONS, key="alignment_section")
+    section = layout.switch("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         show_pair(pair, feature)
     elif section == SECTIONS[1]:
@@ -606,7 +579,7 @@ def page_of_photos() -> None:
         )
         st.stop()
     key = ("photos", *(images.digest(photo) for photo in photos), asked.key)
-    pair: Pair = run(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
+    pair: Pair = layout.view(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
     features = list(pair.alignments)
     places = layout.two_a_row("figure").columns(2 + len(features), gap="small")
     for place, title, image in zip(places, ("source", "target"), (pair.source.image, pair.target.image), strict=False):
@@ -617,7 +590,7 @@ def page_of_photos() -> None:
         place.markdown(f"**warped by {feature}**")
         place.image(images.encode(warped[feature], format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
-    section = layout.choose_section(SECTIONS[:2], key="alignment_section")
+    section = layout.switch("Look closer", SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
         feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
         show_pair(pair, feature)
@@ -672,15 +645,7 @@ def page() -> None:
         "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
         "at least as well as SIFT, which was made for matching.",
     )
-    mode = st.segmented_control(
-        "What to align",
-        (OBJECTS, PHOTOS),
-        default=OBJECTS,
-        key="mode",
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
-    )
+    mode = layout.switch("What to align", (OBJECTS, PHOTOS), key="mode")
     (page_of_objects if mode == OBJECTS else page_of_photos)()
 
 

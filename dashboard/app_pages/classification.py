@@ -1,7 +1,5 @@
 """Which layer tells keypoints apart: Table 3, Figure 4, who is taken for whom, and right and wrong calls."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from corrcore import classification, datasets, experiments, images, sources
 from corrcore.classification import Protocol
 from corrcore.datasets.records import Instance, KeypointDataset
 from dashboard import choices, figures, layout, published, resources
-from dashboard.jobs import QueueFull
 
 BACKBONE = "alexnet"
 PROTOCOLS = {
@@ -29,7 +26,6 @@ FEATURE_ROWS = experiments.NAMING
 SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40
 PLAIN = {"displayModeBar": False}
-READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 
 HOW = """
 A descriptor is taken at every visible keypoint: of a layer that of the cell whose receptive field is nearest, of SIFT exactly
@@ -45,16 +41,12 @@ def result_file(data: KeypointDataset, category: str, protocol: str) -> Path:
     return experiments.default_folder(data, BACKBONE) / experiments.classification_file(category, protocol)
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if experiments.is_complete(path) else None
-
-
 def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: bool) -> None:
     """A button that computes a category's results, or without one `at_once`; the job's progress."""
     file = result_file(data, category, protocol)
-    queue, key = resources.queue("measurements"), ("classification", str(file))
-    job = queue.find(resources.owner(), key)
-    if READ_ONLY:
+    key = "classification", str(file)
+    job = resources.measurement(key)
+    if resources.read_only():
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
     running = job is not None and not job.finished
@@ -74,10 +66,7 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
                 progress=progress,
             )
 
-        try:
-            job = queue.submit(work, label=f"Table 3, {category}", owner=resources.owner(), key=key)
-        except QueueFull as error:
-            st.warning(str(error), icon=":material/hourglass:")
+        job = layout.begin_measurement(work, f"Table 3, {category}", key)
     if job is not None:
         layout.job_panel(job)
 
@@ -146,8 +135,7 @@ def around(instance: Instance, keypoint: int, protocol: str) -> np.ndarray:
 
 
 def python_lines(source: str, category: str, protocol: Protocol) -> str:
-    where = repr(source) if source == datasets.TOY else f'Path(os.environ["CORRCORE_DATA"], {source!r})'
-    imports = "" if source == datasets.TOY else "import os\nfrom pathlib import Path\n\n"
+    imports, where = choices.python_dataset(source)
     return f"""{imports}from corrcore import backbones, datasets, experiments
 from corrcore.classification import Protocol
 
@@ -172,7 +160,7 @@ def page() -> None:
     )
     results: dict[str, dict[str, Any]] = {}
     for each in data.categories:
-        kept = read(result_file(data, each, protocol))
+        kept = experiments.read(result_file(data, each, protocol))
         if kept is not None:
             results[each] = kept
     drawn = " · **drawn, synthetic**" if data.synthetic else ""
@@ -190,7 +178,7 @@ def page() -> None:
         f"{at_best['keypoints']} keypoints, {at_best['mean_of_classes']:.1f} % as the mean over {len(names)} classes; by chance "
         f"{100 / len(names):.0f} %. Published: Long, Zhang and Darrell (2014), Table 3."
     )
-    section = layout.choose_section(SECTIONS, key="classification_section")
+    section = layout.switch("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]
         kinds = {

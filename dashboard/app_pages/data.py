@@ -13,7 +13,6 @@ from dashboard import layout, resources
 from dashboard.jobs import QueueFull
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
-READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 
 HOW = """
 Every photo runs through the network at each chosen scale, whole, and mirrored if asked for. The descriptors of each layer are
@@ -62,7 +61,7 @@ def delete_form() -> None:
     root = indexes.default_root()
     finished = [name for name in resources.index_names() if name != resources.SAMPLES]
     unfinished = [name for name in indexes.list_unfinished(root) if name not in finished]
-    if READ_ONLY or not finished + unfinished:
+    if resources.read_only() or not finished + unfinished:
         return
     if unfinished:
         st.caption(
@@ -86,7 +85,7 @@ def delete_form() -> None:
 
 def build_form() -> None:
     st.subheader("Build an index", anchor=False)
-    if READ_ONLY:
+    if resources.read_only():
         st.info("This server is shared: indexes are built on it by its owner only.", icon=":material/lock:")
         return
     source = st.text_input(

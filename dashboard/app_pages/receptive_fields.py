@@ -16,7 +16,7 @@ from corrcore.geometry import Box, CellGrid
 from corrcore.index import Cells, PatchIndex
 from dashboard import choices, figures, layout, resources
 from dashboard.components import Outline, image_click
-from dashboard.jobs import Job, QueueFull
+from dashboard.jobs import Job
 
 KS = (5, 50, 500)
 ZOOM = 1.4
@@ -114,7 +114,7 @@ def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[s
         return found
 
     key = (images.digest(seed.image), seed.pixel, index.digest, layers, seed.same)
-    return resources.submit_view(work, "Averaging receptive fields", key)
+    return layout.view_job(work, "Averaging receptive fields", key)
 
 
 def ks_of(index: PatchIndex, layer: str, exclude: tuple[int, ...]) -> tuple[int, ...]:
@@ -206,8 +206,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
-    queue = resources.queue("measurements")
-    job = queue.find(resources.owner(), key)
+    job = resources.measurement(key)
     asked = st.button(
         f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
     )
@@ -217,12 +216,9 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             return experiments.effective_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
 
-        try:
-            job = queue.submit(work, label="Measuring effective radii", owner=resources.owner(), key=key)
-        except QueueFull as error:
-            st.warning(str(error), icon=":material/hourglass:")
-            return
-        job.wait(0.5)
+        job = layout.begin_measurement(work, "Measuring effective radii", key)
+        if job is not None:
+            job.wait(0.5)
     if job is None:
         return
     layout.job_panel(job)
@@ -316,12 +312,7 @@ def page() -> None:
             except ValueError as error:
                 st.error(str(error), icon=":material/error:")
                 st.stop()
-    try:
-        job = submit(seed, index, layers)
-    except QueueFull as error:
-        st.warning(str(error), icon=":material/hourglass:")
-        st.stop()
-    job.wait(1.0)
+    job = submit(seed, index, layers)
     left, right = st.columns([2, 5], gap="medium")
     with left:
         show_seed(seed, layers)

@@ -13,7 +13,7 @@ from corrcore.reconstruction import Localisation, Reconstruction
 from dashboard import choices, figures, layout, resources
 from dashboard.choices import Chosen
 from dashboard.components import Outline, compare, image_click
-from dashboard.jobs import Job, QueueFull
+from dashboard.jobs import Job
 
 RETRIEVED = 50  # neighbours searched at once: any k up to this is drawn without searching again
 SHOWN = 10
@@ -65,7 +65,7 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
         return found
 
     key = (images.digest(chosen.image), index.digest, layers, chosen.same)
-    return resources.submit_view(work, f"Rebuilding {layout.plain(chosen.title)}", key)
+    return layout.view_job(work, f"Rebuilding {layout.plain(chosen.title)}", key)
 
 
 def retrievable(index: PatchIndex, layers: tuple[str, ...], exclude: tuple[int, ...]) -> int:
@@ -375,12 +375,7 @@ def page() -> None:
         st.warning(f"{index.name} has {most} patches besides this photo's own; choose a larger index.")
         st.stop()
     ks = (1, k)
-    try:
-        job = submit(chosen, index, layers)
-    except QueueFull as error:
-        st.warning(str(error), icon=":material/hourglass:")
-        st.stop()
-    job.wait(1.0)
+    job = submit(chosen, index, layers)
     found = job.result
     if found is None:
         photo, panel = st.columns([1, 4], gap="small")
@@ -391,7 +386,7 @@ def page() -> None:
         st.stop()
     columns = figure(chosen, index, found, ks)
     show_grid(chosen, found, columns, ks)
-    section = layout.choose_section(SECTIONS, key="section")
+    section = layout.switch("Look closer", SECTIONS, key="section")
     if section == SECTIONS[0]:
         show_neighbours(chosen, index, found, k)
     elif section == SECTIONS[1]:

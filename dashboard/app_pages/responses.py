@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import cache, classification, datasets, dense, experiments, images, responses, sources, svm
+from corrcore import cache, classification, dense, experiments, images, responses, sources, svm
 from corrcore.classification import KeypointClassifier, Protocol
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Box
@@ -19,7 +17,6 @@ from corrcore.responses import ResponseMap
 from corrcore.svm import LinearClassifier
 from dashboard import choices, figures, layout, resources
 from dashboard.components import Outline, image_click
-from dashboard.jobs import Job, QueueFull
 
 BACKBONE = "alexnet"
 RADII = (10, 20, 40, 80)
@@ -29,7 +26,6 @@ OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 WHOLE, SQUARE = "Everything", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
 PLAIN = {"displayModeBar": False}
-READ_ONLY = bool(os.environ.get("CORRCORE_READ_ONLY"))
 TRUTH, HIGHEST = "#ffd500", "#009e73"
 LIMIT = 2.0  # of the colours, the same for all panels and objects: twice the margin
 
@@ -96,7 +92,9 @@ def training(
         photos = [one.photo.name for one in train]
         for number, feature in enumerate(features):
             progress(0.8 + 0.2 * number / len(features), f"training on {feature}")
-            cost, _ = experiments.best_cost(found, feature, photos, protocol, backbone)
+            cost, _ = classification.best_cost(
+                found, feature, photos, costs=classification.usual_costs(protocol), device=backbone.device
+            )
             trained = classification.train(found, feature, names, cost=cost, protocol=protocol)
             linear = trained.linear
             results.put(
@@ -129,20 +127,6 @@ def mapping(
         return views.get(key, lambda: make(progress))
 
     return work
-
-
-def run(work: Callable[..., Any], label: str, key: tuple) -> Any:
-    """The job's result; the page stops here while there is none."""
-    try:
-        job: Job[Any] = resources.submit_view(work, label, key)
-    except QueueFull as error:
-        st.warning(str(error), icon=":material/hourglass:")
-        st.stop()
-    job.wait(1.0)
-    if job.result is None:
-        layout.job_panel(job, again=resources.forget_view)
-        st.stop()
-    return job.result
 
 
 def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
@@ -181,15 +165,7 @@ def show_panels(
     there = bool(np.isfinite(truth).all())
     part = Box(0, 0, width, height)
     if there:
-        part_asked = st.segmented_control(
-            "Part",
-            (WHOLE, SQUARE),
-            default=WHOLE,
-            key="part",
-            bind="query-params",
-            required=True,
-            label_visibility="collapsed",
-        )
+        part_asked = layout.switch("Part", (WHOLE, SQUARE), key="part")
         if part_asked == SQUARE:
             part = responses.around(truth).clip((width, height))
     start = (int(truth[0] + 0.5), int(truth[1] + 0.5)) if there else None
@@ -293,10 +269,9 @@ def show_histogram(
         f"**Where the score of {keypoint} is highest** within {responses.SIDE_PX} x {responses.SIDE_PX} px around the true place, over "
         "all val objects. Outside of the dotted line, on the square's boundary, the score still rises: those are left out."
     )
-    queue = resources.queue("measurements")
     key = ("responses", str(file))
-    job = queue.find(resources.owner(), key)
-    result = json.loads(file.read_text()) if experiments.is_complete(file) else None
+    job = resources.measurement(key)
+    result = experiments.read(file)
     if result is not None:
         found = {name: each[keypoint] for name, each in result["summary"].items() if each[keypoint]}
         highest = max((int(np.max(each["counts"])) for each in found.values()), default=1)
@@ -336,9 +311,9 @@ def show_histogram(
         st.download_button(
             "CSV", text.getvalue().encode(), "histogram.csv", icon=":material/download:", on_click="ignore"
         )
-    elif READ_ONLY:
+    elif resources.read_only():
         st.info("Nothing has been computed for this yet.", icon=":material/bar_chart:")
-    if READ_ONLY:
+    if resources.read_only():
         return
     running = job is not None and not job.finished
     if result is None and st.button(f"Compute for all {category} objects", key="compute", disabled=running):
@@ -357,10 +332,7 @@ def show_histogram(
                 progress=progress,
             )
 
-        try:
-            job = queue.submit(work, label=f"Figure 5, {category}, {keypoint}", owner=resources.owner(), key=key)
-        except QueueFull as error:
-            st.warning(str(error), icon=":material/hourglass:")
+        job = layout.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
     if job is not None:
         layout.job_panel(job)
 
@@ -368,8 +340,7 @@ def show_histogram(
 def python_lines(
     source: str, category: str, instance: Instance, keypoint: str, feature: str, protocol: Protocol, cost: float
 ) -> str:
-    where = repr(source) if source == datasets.TOY else f'Path(os.environ["CORRCORE_DATA"], {source!r})'
-    imports = "" if source == datasets.TOY else "import os\nfrom pathlib import Path\n\n"
+    imports, where = choices.python_dataset(source)
     return f"""{imports}from corrcore import backbones, classification, datasets, responses
 from corrcore.classification import Protocol
 
@@ -396,15 +367,7 @@ def page() -> None:
         "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** how narrow the "
         "red peak is, and how near to the keypoint: a layer's cells lie 16 px apart, and each sees a hundred pixels and more.",
     )
-    mode = st.segmented_control(
-        "What to look at",
-        (OBJECTS, PHOTO),
-        default=OBJECTS,
-        key="mode",
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
-    )
+    mode = layout.switch("What to look at", (OBJECTS, PHOTO), key="mode")
     at_data, at_category, *others = layout.two_a_row("controls").columns(
         [3, 2, 2, 5, 2], gap="small", vertical_alignment="bottom"
     )
@@ -454,7 +417,7 @@ def page() -> None:
         key = ("training", data.digest, category, state, seen_as, tuple(missing))
         job_key, _ = st.session_state.get("view", (None, None))
         if not data.synthetic and job_key != key:
-            if READ_ONLY:
+            if resources.read_only():
                 st.info("Classifiers of this category have not been trained on this server.", icon=":material/school:")
                 st.stop()
             pressed = layout.empty_state(
@@ -464,7 +427,7 @@ def page() -> None:
             )
             if not pressed:
                 st.stop()
-        run(training(train, missing, known, state, protocol), f"Training on {category}", key)
+        layout.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
         resources.forget_view()
         st.rerun()
     classifiers = {feature: each for feature, each in found.items() if each is not None}
@@ -482,10 +445,10 @@ def page() -> None:
     except ValueError as error:
         st.error(layout.plain(str(error)), icon=":material/broken_image:")
         st.stop()
-    maps = run(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
+    maps = layout.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
     numbers = {feature: each.names.index(keypoint) for feature, each in classifiers.items()}
     x, y = show_panels(seen, maps, numbers, seen.truth[known.index(keypoint)], opacity, alone)
-    section = layout.choose_section(SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
+    section = layout.switch("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
     if section == SECTIONS[0]:
         show_pixel(maps, classifiers, keypoint, x, y)
     else:

@@ -4,11 +4,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
+
+from dashboard import layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +60,19 @@ def open_page(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         return settled(at.run())
 
     return open_page
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the page offers to take along: makers of files by name, filled in by each run."""
+    found: dict[str, Any] = {}
+
+    def quiet_row(*, downloads: dict[str, Any], python: str) -> None:
+        found.clear()
+        found.update(downloads, python=python)
+
+    monkeypatch.setattr(layout, "quiet_row", quiet_row)
+    return found
 
 
 def settled(at: AppTest, timeout_s: float = 60) -> AppTest:

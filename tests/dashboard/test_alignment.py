@@ -71,19 +71,6 @@ def pair_numbers(at):
     return [float(n) for n in re.findall(r"(?:Energy|likeness|smoothness) ([0-9.]+[0-9])", text)], text
 
 
-@pytest.fixture
-def offered(monkeypatch):
-    """What the page offers to take along: makers of files by name, filled in by each run."""
-    found = {}
-
-    def quiet_row(*, downloads, python):
-        found.clear()
-        found.update(downloads, python=python)
-
-    monkeypatch.setattr(layout, "quiet_row", quiet_row)
-    return found
-
-
 @pytest.fixture(scope="module")
 def kept():
     """The first view, for tests that only look at it."""

@@ -9,7 +9,7 @@ import pytest
 
 from corrcore import backbones, classification, experiments, images, responses
 from corrcore.datasets import toy
-from dashboard import layout, resources
+from dashboard import resources
 
 from .conftest import settled
 from .test_reconstruction import component, keys, picture
@@ -36,18 +36,6 @@ def few_animals(data, cache_folder, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def offered(monkeypatch):
-    found = {}
-
-    def quiet_row(*, downloads, python):
-        found.clear()
-        found.update(downloads, python=python)
-
-    monkeypatch.setattr(layout, "quiet_row", quiet_row)
-    return found
-
-
-@pytest.fixture
 def at(open_page, offered):
     return open_page("responses", features=FEATURES, object="toy-cat-val-000", keypoint="Nose")
 
@@ -69,7 +57,7 @@ def expected(data):
     photos = [one.photo.name for one in train]
     maps = {}
     for feature in ("conv3", "sift20"):
-        cost, _ = experiments.best_cost(found, feature, photos, SMALL, backbone)
+        cost, _ = classification.best_cost(found, feature, photos)
         named = classification.train(found, feature, tuple(names), cost=cost, protocol=SMALL)
         maps[feature] = responses.response_map(image, named, backbone=backbone), named
     return image, placement, maps
