@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from corrcore import alignment, backbones, cache, datasets, experiments
+from corrcore import alignment, backbones, cache, datasets, experiments, responses
 from corrcore import index as indexes
 from corrcore.backbones import Backbone
 from corrcore.datasets import folder
@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         default="box",
         choices=list(experiments.PROTOCOLS),
         help="how objects are seen: in a box of 500 px or small one of 250, or in the photo as it is; raw descriptors, three by "
-        "three cells together, or sideless: left and right not told apart",
+        "three cells together, or sideless: left and right not told apart; exact: layers at the keypoint's own pixel, not the nearest "
+        "cell",
     )
     named.add_argument("--limit", type=_count, default=None, help="objects of each split at most (default: all)")
     named.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
@@ -109,7 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     placed.add_argument("--keypoints", type=_words, required=True, help="such as L_Eye,Nose")
     placed.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
     placed.add_argument("--layers", type=_words, default=experiments.RESPONDING, help="such as conv4,sift20")
-    placed.add_argument("--protocol", default="box", choices=["box", "photo", "small", "raw", "sideless"])
+    single = [name for name, protocol in experiments.PROTOCOLS.items() if protocol.cells == 1]
+    placed.add_argument("--protocol", default="box", choices=single, help="how objects are seen, as for classification")
+    placed.add_argument(
+        "--side",
+        type=_count,
+        default=responses.SIDE_PX,
+        help="of the square around the keypoint, px (default: %(default)s)",
+    )
     placed.add_argument("--cost", type=float, default=None, help="default: chosen on the train split")
     placed.add_argument("--limit", type=_count, default=None, help="val objects at most (default: all)")
     placed.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
@@ -312,6 +320,7 @@ def _responses(options: argparse.Namespace) -> None:
         backbone=backbones.load(options.backbone),
         features=options.layers,
         protocol=experiments.PROTOCOLS[options.protocol],
+        side_px=options.side,
         cost=options.cost,
         limit=options.limit,
         out=options.out,
@@ -323,10 +332,13 @@ def _responses(options: argparse.Namespace) -> None:
             if found is None or not found["within"]:
                 print(f"  {feature:8} {name:10} none inside the square")
                 continue
+            finer = ""
+            if found["finer_than_stride"]:
+                finer = f"finer than its stride ({found['stride_median_px']:.1f}): {found['finer_than_stride']}   "
             shares = "  ".join(f"{100 * own:3.0f} ({100 * chance:.0f})" for own, chance in found["within"].values())
             print(
                 f"  {feature:8} {name:10} {shares}   {found['median_px']:.1f} [{found['low'] or 0:.1f}, {found['high'] or 0:.1f}]"
-                f" ({found['chance_median_px']:.1f})   {100 * found['boundary_share']:.0f} % of {found['instances']} on the boundary"
+                f" ({found['chance_median_px']:.1f})   {finer}{100 * found['boundary_share']:.0f} % of {found['instances']} on the boundary"
             )
 
 

@@ -30,7 +30,7 @@ class Protocol:
     The box, widened by `margin` of its sides on every side, is scaled so that its longer side has `longer_side_px` pixels;
     None is the whole photo at its own scale. `cells` are those of `sources.at_points`. With `unit_length` descriptors are
     divided by their length; without, they are as they are. Without `sides` the left and the right one of a pair are the
-    same keypoint.
+    same keypoint. `exact` takes layers at the keypoint's own pixel (`dense.at_points`), not at the nearest cell.
     """
 
     longer_side_px: int | None = 500
@@ -38,6 +38,7 @@ class Protocol:
     cells: int = 1
     unit_length: bool = True
     sides: bool = True
+    exact: bool = False
 
 
 PROTOCOL = Protocol()
@@ -118,7 +119,9 @@ def samples(
         try:
             image, placement = view(instance, protocol)
             points = placement.to_cut_out(instance.keypoints[shown])
-            at = sources.at_points(image, points, features, backbone=backbone, cells=protocol.cells)
+            at = sources.at_points(
+                image, points, features, backbone=backbone, cells=protocol.cells, exact=protocol.exact
+            )
         except (images.ImageError, OSError, ValueError):
             return None
         return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}

@@ -41,11 +41,12 @@ class DenseFeatures:
 
 
 class _Span(NamedTuple):
-    """Positions `start` to `stop`, half-open, along one axis of a node whose positions are 0 to `length`."""
+    """Positions `start` to `stop`, half-open, along one axis of a node, and how many more are missing before and after."""
 
     start: int
     stop: int
-    length: int
+    before: int
+    after: int
 
 
 def covered(layer: str, image_size: tuple[int, int], *, backbone: Backbone) -> Box:
@@ -92,6 +93,25 @@ def extract(
         msg = "a region has tiles; none came."
         raise RuntimeError(msg)
     return DenseFeatures(result, region, layer)
+
+
+def at_points(
+    image: Image, points: Float[np.ndarray, "points 2"], layer: str, *, backbone: Backbone
+) -> Float[torch.Tensor, "points channels"]:
+    """The descriptors of the pixels that hold points, (x, y); for those that have none (`covered`), of the nearest that has.
+
+    The same as `extract` gives, without the pixels between: for few, far apart, much less work. Raises ValueError as
+    `covered` does.
+    """
+    there = covered(layer, (image.shape[1], image.shape[0]), backbone=backbone)
+    steps = backbone.steps(layer)
+    found = []
+    for x, y in np.floor(points + 0.5).astype(int).tolist():
+        column = min(max(x, there.left), there.right - 1) - there.left
+        row = min(max(y, there.top), there.bottom - 1) - there.top
+        one = Box(column, row, column + 1, row + 1)
+        found.append(_evaluate(image, steps, backbone, one, strided=True)[0, 0])
+    return torch.stack(found)
 
 
 def tiles(
@@ -174,15 +194,20 @@ def _lengths(steps: list[Step], side: int) -> list[int]:
     return lengths
 
 
-def _spans(steps: list[Step], side: int, start: int, stop: int) -> list[_Span]:
-    """What is needed, along an axis, of the input and of every step's output, for positions `start` to `stop` of the last."""
+def _spans(steps: list[Step], side: int, start: int, stop: int, *, strided: bool = False) -> list[_Span]:
+    """What is needed, along an axis, of the input and of every step's output, for positions `start` to `stop` of the last.
+
+    `strided` is for a single position: of every node only those as far apart as the network has them, counted as such.
+    """
     lengths = [side, *_lengths(steps, side)]
-    spans = [_Span(start, stop, lengths[-1])]
+    spans = []
     for step, length in zip(reversed(steps), reversed(lengths[:-1]), strict=True):
         before, after = _reach(step)
-        start, stop = max(start - before, 0), min(stop + after, length)
-        spans.append(_Span(start, stop, length))
-    return spans[::-1]
+        every = step.jump if strided else 1
+        missing = [max(-(room // every), 0) for room in (start - before, length - stop - after)]
+        spans.append(_Span(start, stop, *missing))
+        start, stop = start - before + every * missing[0], stop + after - every * missing[1]
+    return [_Span(start, stop, 0, 0), *spans[::-1]]
 
 
 def _bytes(steps: list[Step], size: tuple[int, int], part: Box) -> int:
@@ -196,39 +221,35 @@ def _bytes(steps: list[Step], size: tuple[int, int], part: Box) -> int:
 
 
 def _evaluate(
-    image: Image, steps: list[Step], backbone: Backbone, part: Box
+    image: Image, steps: list[Step], backbone: Backbone, part: Box, *, strided: bool = False
 ) -> Float[torch.Tensor, "rows columns channels"]:
     """The last step's output at the positions in `part`."""
     height, width = image.shape[:2]
-    across, down = _spans(steps, width, part.left, part.right), _spans(steps, height, part.top, part.bottom)
+    across = _spans(steps, width, part.left, part.right, strided=strided)
+    down = _spans(steps, height, part.top, part.bottom, strided=strided)
     pixels = np.ascontiguousarray(image[down[0].start : down[0].stop, across[0].start : across[0].stop])
     with torch.inference_mode():
         values = backbone.normalised(pixels[None])
-        for number, step in enumerate(steps):
-            before, after = _reach(step)
-            margins = [
-                margin
-                for spans in (across, down)
-                for margin in (
-                    spans[number].start - (spans[number + 1].start - before),
-                    spans[number + 1].stop + after - spans[number].stop,
-                )
-            ]
-            values = _apply(values, step, margins)
+        for step, x, y in zip(steps, across[1:], down[1:], strict=True):
+            values = _apply(values, step, (x.before, x.after, y.before, y.after), strided=strided)
     return values[0].permute(1, 2, 0)
 
 
-def _apply(values: torch.Tensor, step: Step, margins: list[int]) -> torch.Tensor:
-    """A step with nothing skipped, its taps apart by what was skipped before; padded by `margins`, as F.pad has them."""
+def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, strided: bool) -> torch.Tensor:
+    """A step, padded by `margins` as F.pad has them: as the network has it, or with nothing skipped and so its taps apart by
+    what was skipped before.
+    """
     module, window = step.module, step.window
-    apart = window.dilation * step.jump
+    apart, skip = (window.dilation, window.stride) if strided else (window.dilation * step.jump, 1)
     if isinstance(module, nn.Conv2d):
         if any(margins):
             values = F.pad(values, margins)
-        return F.conv2d(values, module.weight, module.bias, dilation=apart, groups=module.groups)
+        return F.conv2d(values, module.weight, module.bias, stride=skip, dilation=apart, groups=module.groups)
     if isinstance(module, nn.MaxPool2d):
         if any(margins):
             values = F.pad(values, margins, value=-torch.inf)
+        if strided:
+            return F.max_pool2d(values, window.size, stride=skip, dilation=apart)
         for axis in (2, 3):  # the greatest of columns' greatest
             n = values.shape[axis] - (window.size - 1) * apart
             taps = [values.narrow(axis, tap * apart, n) for tap in range(window.size)]

@@ -356,6 +356,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "raw": Protocol(unit_length=False),
     "three": Protocol(cells=3),
     "sideless": Protocol(sides=False),
+    "exact": Protocol(exact=True),
+    "exact-photo": Protocol(longer_side_px=None, exact=True),
 }
 NAMING = ("conv1", "conv2", "conv3", "conv4", "conv5", "sift10", "sift20", "sift40", "sift80", "sift160")
 
@@ -463,6 +465,7 @@ def respond(
     backbone: Backbone,
     features: Sequence[str] = RESPONDING,
     protocol: Protocol = classification.PROTOCOL,
+    side_px: int = responses.SIDE_PX,
     cost: float | None = None,
     limit: int | None = None,
     out: str | os.PathLike | None = None,
@@ -471,12 +474,17 @@ def respond(
     """Where around `keypoints` of a category's val objects their classifiers' scores are highest: Figure 5.
 
     Classifiers are trained on all keypoints of the train objects, at `cost` or that of best cross validation. Pixels are those
-    of what the protocol shows. Keypoints so near its border that not all of the square's pixels have a descriptor are left out.
-    The summary has, by feature and keypoint: the histogram, the share of maxima on the boundary, shares within 1, 2, 4 and 8 px
-    and the median distance, with what chance would give. Resumes as the others do.
+    of what the protocol shows, and looked at are squares of `side_px`. Keypoints so near the border that not all of theirs
+    have a descriptor are left out. The summary has, by feature and keypoint: the histogram, the share of maxima on the
+    boundary, shares within 1, 2, 4 and 8 px and the median distance, with what chance would give, for layers what their stride
+    alone would (`responses.stride_median_px`) and whether they are finer ("yes" or "no" where the interval leaves no doubt, else
+    "open"), and the mean score by distance. Resumes as the others do.
     """
     features = tuple(features)
     sources.check(features, backbone)
+    if side_px < 3 or side_px % 2 == 0:
+        msg = f"side_px must be odd, so that a pixel is in the middle, and at least 3; got {side_px}."
+        raise ValueError(msg)
     known = list(dataset.keypoint_names[category])
     if absent := [name for name in keypoints if name not in known]:
         msg = f"keypoints of {category} must be among {', '.join(known)}; got {', '.join(absent)}."
@@ -484,6 +492,12 @@ def respond(
     names = classification.class_names(known, protocol)
     train, val = (dataset.shown(category, split) for split in ("train", "val"))
     numbers = [known.index(name) for name in keypoints]
+    for split, some in (("train", train), ("val", val)):
+        if unseen := [
+            name for name, n in zip(keypoints, numbers, strict=True) if not any(one.visible[n] for one in some)
+        ]:
+            msg = f"keypoints must be visible in some {split} object of {category}; none shows {', '.join(unseen)}."
+            raise ValueError(msg)
     val = [one for one in val if one.visible[numbers].any()]
     asked = _some(val, limit)
     settings = {
@@ -499,7 +513,7 @@ def respond(
         "backbone_digest": backbone.digest,
         "protocol": asdict(protocol),
         "cost": cost,
-        "side_px": responses.SIDE_PX,
+        "side_px": side_px,
     }
 
     @functools.cache
@@ -523,34 +537,48 @@ def respond(
         record: dict[str, Any] = {feature: {} for feature in features}
         for feature, classifier in classifiers().items():
             for name, number in zip(keypoints, numbers, strict=True):
-                square = responses.around(points[number]) if instance.visible[number] else None
+                square = responses.around(points[number], side_px) if instance.visible[number] else None
                 if square is None or not responses.inside(square, feature, size, backbone=backbone):
                     continue
                 found = responses.response_map(image, classifier, backbone=backbone, region=square)
                 own = classifier.names.index(classification.class_of(name, protocol))
-                middle = np.array([square.left, square.top]) + responses.SIDE_PX // 2
+                middle = np.array([square.left, square.top]) + side_px // 2
+                profile = responses.profile(found, own, middle.astype(float), reach=side_px // 2)
                 record[feature][name] = {
                     "maximum": [int(each) for each in np.array(found.highest(own)) - middle],
                     "place": (points[number] - middle).tolist(),
+                    "profile": np.round(profile, 4).tolist(),
                 }
         return record
 
+    def placed(feature: str, some: list[dict[str, Any]]) -> dict[str, Any] | None:
+        stride = None if sources.sift_radius(feature) else backbone.receptive_field(feature).stride
+        return _placed(some, side_px, stride)
+
     def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            feature: {name: _placed([r[feature][name] for r in records if name in r[feature]]) for name in keypoints}
+            feature: {
+                name: placed(feature, [r[feature][name] for r in records if name in r[feature]]) for name in keypoints
+            }
             for feature in features
         }
 
     return _run({one.name: one for one in asked}, measure, settings, summarise, out, progress)
 
 
-def _placed(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _placed(records: list[dict[str, Any]], side_px: int, stride: int | None) -> dict[str, Any] | None:
     if not records:
         return None
-    maxima, places = (np.array([record[name] for record in records]) for name in ("maximum", "place"))
-    found = responses.histogram(maxima, places)
+    maxima, places, profiles = (
+        np.array([record[name] for record in records]) for name in ("maximum", "place", "profile")
+    )
+    found = responses.histogram(maxima, places, side=side_px)
     middle, low, high = found.median_px(np.random.default_rng(0))
     inside = len(found.distances_px) > 0
+    by_stride = float("nan") if stride is None else responses.stride_median_px(stride)
+    finer = None
+    if stride is not None and np.isfinite(low):
+        finer = "yes" if high < by_stride else "no" if low > by_stride else "open"
     return _plain(
         {
             "instances": len(records),
@@ -559,8 +587,11 @@ def _placed(records: list[dict[str, Any]]) -> dict[str, Any] | None:
             "low": low,
             "high": high,
             "chance_median_px": found.chance_median_px if inside else float("nan"),
+            "stride_median_px": by_stride,
+            "finer_than_stride": finer,
             "within": {str(r): list(found.share_within(r)) for r in responses.RADII_PX} if inside else {},
             "counts": found.counts.tolist(),
+            "profile": profiles.mean(axis=0).tolist(),
         }
     )
 

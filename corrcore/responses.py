@@ -3,9 +3,11 @@
 Long, Zhang and Darrell (2014), Section 5: the score of a keypoint's classifier at single-pixel stride (`corrcore.dense`), and
 where it is highest within 21 x 21 px around the true place, over all test instances (Figure 5). Maxima on the rectangle's
 boundary are left out, for there the score still rises beyond. That leaves only places near the keypoint, so every number has
-to be compared with chance: a pixel of the rectangle's inside drawn at random.
+to be compared with chance: a pixel of the rectangle's inside drawn at random. A rectangle of 21 px has little room to be far
+from the keypoint; a larger one (`WIDE_PX`) tells layers apart that the small one does not.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,8 +20,8 @@ from corrcore.classification import KeypointClassifier, scaled
 from corrcore.geometry import Box
 from corrcore.metrics import bootstrap_interval
 
-VERSION = 1  # of what this module computes: results kept by another are not used
-SIDE_PX = 21
+VERSION = 2  # of what this module computes: results kept by another are not used
+SIDE_PX, WIDE_PX = 21, 81
 RADII_PX = (1, 2, 4, 8)
 
 
@@ -77,6 +79,29 @@ def inside(square: Box, feature: str, image_size: tuple[int, int], *, backbone: 
         and square.right <= there.right
         and square.bottom <= there.bottom
     )
+
+
+def profile(
+    found: ResponseMap, number: int, point: Float[np.ndarray, "2"], *, reach: int
+) -> Float[np.ndarray, " distances"]:
+    """A class's mean score at 0, 1, ... `reach` pixels (rounded) from a point; NaN where the map has none."""
+    x, y = np.meshgrid(
+        np.arange(found.region.left, found.region.right) - point[0],
+        np.arange(found.region.top, found.region.bottom) - point[1],
+    )
+    away = np.rint(np.hypot(x, y)).astype(int).reshape(-1)
+    near = away <= reach
+    sums = np.bincount(away[near], found.scores[..., number].reshape(-1)[near], minlength=reach + 1)
+    pixels = np.bincount(away[near], minlength=reach + 1)
+    return np.divide(sums, pixels, out=np.full(reach + 1, np.nan), where=pixels > 0)
+
+
+def stride_median_px(stride: int) -> float:
+    """The median distance from a square's middle of places uniform in it, its side a layer's stride.
+
+    So far off a keypoint is at best, if all that is known of it is which cell it lies in: "finer than its stride" is nearer.
+    """
+    return stride / math.sqrt(2 * math.pi)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,23 +43,32 @@ def at_points(
     *,
     backbone: Backbone,
     cells: int = 1,
+    exact: bool = False,
 ) -> dict[str, Float[torch.Tensor, "points _channels"]]:
     """Descriptors of points, (x, y) in pixels: SIFT exactly there, of a layer the cell whose receptive field is nearest.
 
     With `cells` an odd number above 1, the square of so many by so many cells around it, row by row, end to end; beyond the
-    grid its border is repeated. Raises ValueError for an unknown feature, and for an image too small for a layer.
+    grid its border is repeated. With `exact`, layers' descriptors are those of the pixels that hold the points
+    (`dense.at_points`). Raises ValueError for an unknown feature, for an image too small for a layer, and for several cells
+    of exact ones.
     """
     check(features, backbone)
     if cells < 1 or cells % 2 == 0:
         msg = f"cells must be an odd number from 1; got {cells}."
         raise ValueError(msg)
+    if exact and cells > 1:
+        msg = f"several cells together have the layer's own places; got cells = {cells} with exact."
+        raise ValueError(msg)
     layers = [feature for feature in features if sift_radius(feature) is None]
-    grids = backbone.extract(image, layers) if layers else {}
+    grids = backbone.extract(image, layers) if layers and not exact else {}
     found: dict[str, torch.Tensor] = {}
     for feature in features:
         radius = sift_radius(feature)
         if radius is not None:
             found[feature] = sift.describe(image, points, radius_px=radius, device=backbone.device)
+            continue
+        if exact:
+            found[feature] = dense.at_points(image, points, feature, backbone=backbone)
             continue
         grid = grids[feature]
         around = np.arange(cells) - cells // 2

@@ -428,6 +428,25 @@ def score_profile(profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], at: int
     )
 
 
+def score_by_distance(profiles: Mapping[str, np.ndarray], *, height: int = 300) -> go.Figure:
+    """Mean scores at 0, 1, ... pixels from a keypoint, a line a feature."""
+    figure = go.Figure()
+    for feature, values in profiles.items():
+        figure.add_scatter(
+            x=np.arange(len(values)),
+            y=values,
+            name=feature,
+            mode="lines",
+            line={"color": colour_of(feature, list(profiles)), "width": 2},
+            hovertemplate="%{y:.3f} at %{x} px",
+        )
+    figure.update_xaxes(title="distance (px)")
+    figure.update_yaxes(title="mean score")
+    return _styled(figure, height=height).update_layout(
+        showlegend=len(profiles) > 1, legend={"orientation": "h", "y": 1.15}
+    )
+
+
 def accuracy_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], chosen: Mapping[str, float], *, height: int = 340
 ) -> go.Figure:

@@ -67,6 +67,18 @@ def test_a_region_is_a_part_of_the_whole(alexnet, image):
         torch.testing.assert_close(part.descriptors, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv4"])
+def test_points_have_their_pixels_descriptors(alexnet, image, layer):
+    whole = dense.extract(image, layer, backbone=alexnet)
+    region = whole.region
+    corners = [[x, y] for x in (region.left, region.right - 1) for y in (region.top, region.bottom - 1)]
+    points = np.array([*corners, [100.4, 90.6], [40, 50], [41, 66], [-9, 70], [120, 1000]], dtype=float)
+    at = dense.at_points(image, points, layer, backbone=alexnet)
+    columns = np.clip([*points[:4, 0], 100, 40, 41, -9, 120], region.left, region.right - 1).astype(int) - region.left
+    rows = np.clip([*points[:4, 1], 91, 50, 66, 70, 1000], region.top, region.bottom - 1).astype(int) - region.top
+    torch.testing.assert_close(at, whole.descriptors[rows, columns], atol=1e-4, rtol=1e-4)
+
+
 def test_tiles_cover_the_region_once_within_the_budget(alexnet, image):
     region, budget, told = Box(30, 40, 200, 150), 16 * 2**20, []
     whole = dense.extract(image, "conv3", backbone=alexnet, region=region).descriptors
@@ -87,9 +99,9 @@ def test_tiles_cover_the_region_once_within_the_budget(alexnet, image):
 def test_no_layers_values_take_more_than_the_budget(alexnet, image, monkeypatch):
     apply, largest, budget = dense._apply, 0, 16 * 2**20
 
-    def watched(values, step, margins):
+    def watched(values, step, margins, *, strided):
         nonlocal largest
-        result = apply(values, step, margins)
+        result = apply(values, step, margins, strided=strided)
         largest = max(largest, 4 * (values.numel() + result.numel()))
         return result
 

@@ -21,6 +21,8 @@ PROTOCOLS = {
     "raw": "in a box of 500 px, descriptors as they are",
     "three": "in a box of 500 px, 3 x 3 cells together",
     "sideless": "in a box of 500 px, left and right alike",
+    "exact": "in a box of 500 px, layers at the keypoint's pixel",
+    "exact-photo": "in the photo as it is, layers at the keypoint's pixel",
 }
 FEATURE_ROWS = experiments.NAMING
 SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import streamlit as st
 
 from corrcore import cache, classification, dense, experiments, images, responses, sources, svm
@@ -25,6 +26,7 @@ PROTOCOLS = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "ph
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 WHOLE, SQUARE = "Everything", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
+SIDES = {f"{side} x {side} px": side for side in (responses.SIDE_PX, responses.WIDE_PX)}
 PLAIN = {"displayModeBar": False}
 TRUTH, HIGHEST = "#ffd500", "#009e73"
 LIMIT = 2.0  # of the colours, the same for all panels and objects: twice the margin
@@ -177,8 +179,7 @@ def show_panels(
         layout.two_a_row("maps").columns(len(maps), gap="small"), maps.items(), strict=True
     ):
         picture = figures.score_overlay(seen.image, own[feature], found.region, limit=limits[feature], opacity=opacity)
-        values = np.full((height, width), np.nan)
-        values[found.region.top : found.region.bottom, found.region.left : found.region.right] = own[feature]
+        values = everywhere(found, numbers[feature], seen.image)
         highest = found.highest(numbers[feature])
         boxes = [_mark(highest, part, HIGHEST, 1)]
         if there:
@@ -264,16 +265,18 @@ def show_histogram(
 ) -> None:
     """Figure 5 of what was computed on this machine, and a button to compute it."""
     folder = experiments.default_folder(data, BACKBONE)
-    file = folder / f"responses {category} {keypoint} {protocol} {' '.join(features)}.json"
     st.markdown(
-        f"**Where the score of {keypoint} is highest** within {responses.SIDE_PX} x {responses.SIDE_PX} px around the true place, over "
-        "all val objects. Outside of the dotted line, on the square's boundary, the score still rises: those are left out."
+        f"**Where the score of {keypoint} is highest** in a square around the true place, over all val objects. Outside of the "
+        "dotted line, on the square's boundary, the score still rises: those are left out."
     )
+    side = SIDES[layout.switch("Side of the square", tuple(SIDES), key="side")]
+    file = folder / f"responses {category} {keypoint} {protocol} {side} {' '.join(features)}.json"
     key = ("responses", str(file))
     job = resources.measurement(key)
     result = experiments.read(file)
     if result is not None:
         found = {name: each[keypoint] for name, each in result["summary"].items() if each[keypoint]}
+        st.markdown("  \n".join(in_words(feature, each) for feature, each in found.items()))
         highest = max((int(np.max(each["counts"])) for each in found.values()), default=1)
         rows = []
         for place, (feature, each) in zip(st.columns(max(len(found), 1)), found.items(), strict=False):
@@ -300,10 +303,16 @@ def show_histogram(
             )
         if rows:
             st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
+        st.markdown("**The mean score by distance from the keypoint**")
+        st.plotly_chart(
+            figures.score_by_distance({feature: np.array(each["profile"]) for feature, each in found.items()}),
+            key="by distance",
+            config=PLAIN,
+        )
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(["feature", "x", "y", "maxima"])
-        half = responses.SIDE_PX // 2
+        half = side // 2
         for feature, each in found.items():
             for row, counts in enumerate(each["counts"]):
                 for column, count in enumerate(counts):
@@ -328,6 +337,7 @@ def show_histogram(
                 backbone=backbone,
                 features=features,
                 protocol=experiments.PROTOCOLS[protocol],
+                side_px=side,
                 out=file,
                 progress=progress,
             )
@@ -335,6 +345,28 @@ def show_histogram(
         job = layout.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
     if job is not None:
         layout.job_panel(job)
+
+
+def in_words(feature: str, found: dict[str, Any]) -> str:
+    """What a feature's histogram says, in a sentence."""
+    title = choices.feature_title(feature)
+    title = title[0].upper() + title[1:] if sources.sift_radius(feature) else title
+    if found["low"] is None:
+        return f"**{title}**: too few maxima inside the square to say anything."
+    low, high, chance = found["low"], found["high"], found["chance_median_px"]
+    against = "nearer than" if high < chance else "farther than" if low > chance else "no nearer than"
+    text = (
+        f"**{title}**: half of the maxima lie within {found['median_px']:.1f} px [{low:.1f}, {high:.1f}] of the keypoint, {against} by "
+        f"chance ({chance:.1f} px)"
+    )
+    said = {
+        "yes": "finer than its stride",
+        "no": "not finer than its stride",
+        "open": "as fine as its stride or finer, or not",
+    }
+    if found["finer_than_stride"]:
+        text += f"; {said[found['finer_than_stride']]} ({found['stride_median_px']:.1f} px)"
+    return text + "."
 
 
 def python_lines(
@@ -355,9 +387,23 @@ print(found.highest(named.names.index({keypoint!r})), placement.to_cut_out(targe
 """
 
 
+def everywhere(found: ResponseMap, number: int, image: np.ndarray) -> np.ndarray:
+    """A class's score at every pixel of the picture, NaN where there is none."""
+    values = np.full(image.shape[:2], np.nan, np.float32)
+    region = found.region
+    values[region.top : region.bottom, region.left : region.right] = found.scores[..., number]
+    return values
+
+
 def array_file(values: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, values, allow_pickle=False)
+    return file.getvalue()
+
+
+def tiff_file(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(values).save(file, "TIFF")
     return file.getvalue()
 
 
@@ -485,7 +531,8 @@ def page() -> None:
     layout.quiet_row(
         downloads={
             "responses.png": sheet,
-            f"{first} {keypoint}.npy": lambda: array_file(maps[first].scores[..., numbers[first]]),
+            f"{first} {keypoint}.npy": lambda: array_file(everywhere(maps[first], numbers[first], seen.image)),
+            f"{first} {keypoint}.tiff": lambda: tiff_file(everywhere(maps[first], numbers[first], seen.image)),
         },
         python=""
         if instance is None

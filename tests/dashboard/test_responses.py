@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from corrcore import backbones, classification, experiments, images, responses
@@ -147,7 +148,12 @@ def test_without_a_feature_the_page_asks_for_one(at):
 def test_downloads_are_the_scores_and_the_figure(at, offered, expected):
     found, named = expected[2]["conv3"]
     array = np.load(io.BytesIO(offered["conv3 Nose.npy"]()))
-    np.testing.assert_allclose(array, found.scores[..., named.names.index("Nose")], atol=1e-2)
+    region = found.region
+    own = found.scores[..., named.names.index("Nose")]
+    np.testing.assert_allclose(array[region.top : region.bottom, region.left : region.right], own, atol=1e-2)
+    assert np.isnan(array).sum() == array.size - own.size
+    with PIL.Image.open(io.BytesIO(offered["conv3 Nose.tiff"]())) as picture:
+        np.testing.assert_array_equal(np.array(picture), array)
     assert images.decode(offered["responses.png"]()).shape[1] > 3 * 200
     compile(offered["python"], "lines", "exec")
 
