@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import dataclass, field, replace
 
@@ -519,5 +520,31 @@ def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
     assert n_compared
     summary = result["summary"]["sift20"]["Nose"]
     assert np.sum(summary["counts"]) == summary["instances"]
+    assert len(summary["profile"]) == 11
+    assert summary["finer_than_stride"] is summary["stride_median_px"] is None
     with pytest.raises(ValueError, match="keypoints of toy cat must be among .*; got Wing"):
         experiments.respond(herd, "toy cat", ["Wing"], **options)
+    with pytest.raises(ValueError, match="side_px must be odd, .*; got 20"):
+        experiments.respond(herd, "toy cat", ["Nose"], side_px=20, **options)
+
+
+def test_a_layer_is_finer_than_its_stride_where_the_interval_leaves_no_doubt():
+    def verdict(distance):
+        records = [{"maximum": [distance, 0], "place": [0.0, 0.0], "profile": [0.0]} for _ in range(8)]
+        return experiments._placed(records, 41, 16)["finer_than_stride"]
+
+    assert [verdict(2), verdict(9)] == ["yes", "no"]
+    mixed = [{"maximum": [d, 0], "place": [0.0, 0.0], "profile": [0.0]} for d in (1, 12) * 4]
+    assert experiments._placed(mixed, 41, 16)["finer_than_stride"] == "open"
+
+
+def test_a_keypoint_that_no_object_shows_is_named(alexnet, herd):
+    names = list(herd.keypoint_names["toy cat"])
+    blind = []
+    for cat in herd.splits["toy cat", "train"]:
+        points = cat.keypoints.copy()
+        points[names.index("Nose")] = np.nan
+        blind.append(dataclasses.replace(cat, keypoints=points))
+    changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): blind})
+    with pytest.raises(ValueError, match="visible in some train object of toy cat; none shows Nose"):
+        experiments.respond(changed, "toy cat", ["Nose"], backbone=alexnet, features=["sift20"], protocol=SMALL)

@@ -73,6 +73,23 @@ def test_a_square_that_leaves_the_described_pixels_is_not_inside(alexnet):
     assert responses.inside(Box(0, 0, 21, 21), "sift20", (150, 130), backbone=alexnet)
 
 
+def test_a_profile_is_the_mean_score_by_distance():
+    scores = np.zeros((21, 31, 1), np.float32)
+    y, x = np.mgrid[20:41, 10:41]
+    scores[..., 0] = -np.hypot(x - 25, y - 30)
+    found = responses.profile(responses.ResponseMap(scores, Box(10, 20, 41, 41)), 0, np.array([25.0, 30.0]), reach=10)
+    np.testing.assert_allclose(found, -np.arange(11), atol=0.3)  # a ring is a pixel wide
+    assert found[0] == 0
+    outside = responses.profile(responses.ResponseMap(scores, Box(10, 20, 41, 41)), 0, np.array([60.0, 30.0]), reach=2)
+    assert np.isnan(outside).all()
+
+
+def test_a_keypoint_known_by_its_cell_alone_is_off_by_the_strides_median():
+    rng = np.random.default_rng(0)
+    within = np.linalg.norm(rng.uniform(-8, 8, size=(200_000, 2)), axis=1)
+    assert responses.stride_median_px(16) == pytest.approx(np.median(within), abs=0.03)
+
+
 # --- Histograms ------------------------------------------------------------------------------------------------------
 
 

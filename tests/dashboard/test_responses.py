@@ -168,6 +168,31 @@ def test_the_histogram_is_computed_when_asked_for(open_page):
     table = at.dataframe[0].value
     assert list(table["feature"]) == ["sift20"]
     assert list(table["objects"]) == ["2"] or list(table["objects"]) == ["1"]
+    said = [markdown.value for markdown in at.markdown]
+    assert any(text.startswith("**SIFT, radius 20 px**: ") and text.count("\n") == 0 for text in said)
+    at.segmented_control(key="side").set_value("81 x 81 px")
+    settled(at.run())
+    assert not at.dataframe  # another square is another result
+    assert at.button(key="compute")
+
+
+def test_an_uploaded_photo_has_scores_but_no_true_place(open_page):
+    at = open_page("responses", features=["sift20"], keypoint="Nose", mode="A photo of yours")
+    at.multiselect(key="features").set_value(["sift20"])
+    assert any("Upload a photo of a toy cat" in info.value for info in settled(at.run()).info)
+    content = images.encode(np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8), format="PNG")
+    at.file_uploader(key="upload A photo, cropped to the object").set_value(("mine.png", content, "image/png"))
+    settled(at.run())
+    assert not at.exception
+    shown = values(at, "map sift20")
+    assert shown.shape == (250, 167)  # as the protocol has objects
+    assert np.isfinite(shown).all()
+    highest = next(caption.value for caption in at.caption if caption.value.startswith("highest"))
+    assert "px from the keypoint" not in highest
+    assert not [box for box in component(at, "map sift20")["boxes"] if box["colour"] == "#ffd500"]
+    at.file_uploader(key="upload A photo, cropped to the object").set_value(("no.png", b"<html>", "image/png"))
+    settled(at.run())
+    assert "no.png" in at.error[0].value
 
 
 def test_links_that_ask_for_what_is_not_offered_say_so(open_page):
