@@ -23,8 +23,9 @@ from corrcore.parallel import default_device
 VERSION = 1  # of what this module computes: results kept by another are not used
 _FORCING = 0.1  # the residual of a Newton step, as a share of the gradient
 _NOISE = 1e-7  # a step that lowers the objective by less, relatively, is rounding
-_STALE = 2  # how much the mean weight of samples may change until the preconditioner is made anew
+_STALE = 2.5  # how much the mean weight of samples may change until the preconditioner is made anew
 _JITTER = 1e-6  # of the largest diagonal element, for a Cholesky factor in single precision
+_FEW = 0.8  # of the samples: where fewer are active they are put together, which takes as long as passing them twice
 _MOST_SQUARED = 6000  # features, whose products with one another are used
 _MOST_STEPS = 100
 _MOST_LENGTHS = 10  # tried, in one Newton step
@@ -251,35 +252,38 @@ def _direction(
     precondition: Callable[[torch.Tensor], torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The Newton direction by conjugate gradients, with residuals below those `allowed`, and how it changes the scores."""
-    step, changed = torch.zeros_like(gradient), torch.zeros_like(active)
-    residual = -gradient
+    step, residual = torch.zeros_like(gradient), -gradient
+    some = active.any(dim=1)
+    rows = samples
+    if some.float().mean() < _FEW:
+        rows, active = samples[some], active[some]
     goal = allowed.square()
     ahead = precondition(residual)
     product = (residual * ahead).sum(0)
     for _ in range(_MOST_DIRECTIONS):
-        scores = _scores(samples, ahead)
-        curved = ahead + _back(samples, active * scores)
+        curved = ahead + _back(rows, active * _scores(rows, ahead))
         going = residual.square().sum(0) > goal
         length = torch.where(going, product / (ahead * curved).sum(0).clamp(min=1e-30), 0)
         step += length * ahead
-        changed += length * scores
         residual -= length * curved
         if not (residual.square().sum(0) > goal).any():
             break
         steered = precondition(residual)
         before, product = product, (residual * steered).sum(0)
         ahead = steered + product / before.clamp(min=1e-30) * ahead
-    return step, changed
+    return step, _scores(samples, step)
 
 
 def _preconditioner(samples: torch.Tensor, active: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """Divides by I + X' D X, D being the mean of the columns' weights: no column's own Hessian is far from it.
 
-    From every n-th active sample where there are many more than features; of very many features by the diagonal alone.
+    From every n-th active sample where there are many more than features, fewer before any is out, when a step need not be
+    exact; of very many features by the diagonal alone.
     """
     weights = active.mean(1)
     some = weights.nonzero()[:, 0]
-    some = some[:: max(len(some) // (2 * samples.shape[1] + 512), 1)]
+    enough = (1 if len(some) == len(weights) else 2) * samples.shape[1] + 512
+    some = some[:: max(len(some) // enough, 1)]
     rows = samples[some]
     rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
     weights = weights[some] * (weights.sum() / weights[some].sum())
