@@ -465,18 +465,9 @@ def accuracy_curves(
             marker={"size": sizes},
             hovertemplate="%{y:.1f} % at cost %{x}",
         )
-        figure.add_annotation(
-            x=np.log10(costs[-1]),
-            y=percent[-1],
-            text=feature,
-            font={"color": colour},
-            showarrow=False,
-            xanchor="left",
-            xshift=6,
-        )
-    figure.update_xaxes(title="cost of misclassification C", type="log")
+    figure.update_xaxes(title="cost of misclassification C", type="log", exponentformat="power", dtick=1)
     figure.update_yaxes(title="accuracy", ticksuffix=" %", rangemode="tozero")
-    return _styled(figure, height=height).update_layout(margin={"r": 56})
+    return _styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2})
 
 
 def confusion(counts: np.ndarray, names: Sequence[str], *, height: int = 520) -> go.Figure:

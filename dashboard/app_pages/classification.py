@@ -91,7 +91,7 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
             return ""
         return f"background-color: rgba(15, 107, 125, {min(max(value, 0) / 100, 1):.2f})"
 
-    st.dataframe(table.style.map(shade).format("{:.1f}", na_rep=""), width="stretch")
+    st.dataframe(table.style.map(shade).format("{:.1f}", na_rep=""), width="stretch", placeholder="–")
 
 
 def show_calls(

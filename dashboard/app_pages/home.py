@@ -11,7 +11,9 @@ from dashboard import figures, layout, resources
 
 SAMPLE = "chelsea"
 AT = (173, 115)  # an eye
-PICTURES = Path(__file__).parents[1] / "pictures"  # made by the Alignment page: computing them takes a while
+PICTURES = (
+    Path(__file__).parents[1] / "pictures"
+)  # made by the Alignment and Responses pages: computing them takes a while
 
 
 @st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
@@ -86,6 +88,23 @@ with st.container(border=True):
     st.page_link(
         "app_pages/alignment.py", label="Align animals, or two photos of yours", icon=":material/compare_arrows:"
     )
+
+with st.container(border=True):
+    st.subheader("Ask a classifier about every pixel", anchor=False)
+    asked = (
+        ("object.jpg", "where is the left eye?"),
+        ("eye_conv3.jpg", "by conv3"),
+        ("eye_conv5.jpg", "by conv5"),
+        ("eye_sift20.jpg", "by SIFT, radius 20 px"),
+    )
+    for place, (name, title) in zip(st.columns(4, gap="small"), asked, strict=True):
+        place.image(PICTURES / name, caption=title, width="stretch")
+    st.markdown(
+        "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked about every pixel of "
+        "another animal, it says yes where the map is red."
+    )
+    st.page_link("app_pages/responses.py", label="Read its score at any pixel", icon=":material/my_location:")
+    st.page_link("app_pages/classification.py", label="Which layer tells keypoints apart?", icon=":material/label:")
 
 with st.container(border=True):
     st.subheader("Search your own photos", anchor=False)

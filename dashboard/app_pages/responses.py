@@ -24,12 +24,12 @@ RADII = (10, 20, 40, 80)
 MOST_FEATURES = 3
 PROTOCOLS = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
-WHOLE, SQUARE = "Everything", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
+WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
 SIDES = {f"{side} x {side} px": side for side in (responses.SIDE_PX, responses.WIDE_PX)}
 PLAIN = {"displayModeBar": False}
 TRUTH, HIGHEST = "#ffd500", "#009e73"
-LIMIT = 2.0  # of the colours, the same for all panels and objects: twice the margin
+LIMIT = 1.0  # of the colours, the same for all panels and objects: the margin
 
 HOW = r"""
 A linear classifier of every keypoint, one against all others, learns from the descriptors at the train objects' keypoints,
@@ -82,9 +82,12 @@ def training(
     keys = {feature: classifier_key(feature, state, protocol) for feature in features}
 
     def work(*, progress: Callable[[float, str], None]) -> bool:
+        missing = [feature for feature, key in keys.items() if results.get(key) is None]
+        if not missing:  # another session had the same trained while this one waited
+            return True
         found = classification.samples(
             train,
-            features,
+            missing,
             known,
             backbone=backbone,
             protocol=protocol,
@@ -92,8 +95,8 @@ def training(
         )
         names = classification.class_names(known, protocol)
         photos = [one.photo.name for one in train]
-        for number, feature in enumerate(features):
-            progress(0.8 + 0.2 * number / len(features), f"training on {feature}")
+        for number, feature in enumerate(missing):
+            progress(0.8 + 0.2 * number / len(missing), f"training on {feature}")
             cost, _ = classification.best_cost(
                 found, feature, photos, costs=classification.usual_costs(protocol), device=backbone.device
             )
