@@ -18,6 +18,7 @@ from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
 from dashboard import layout, resources
 from dashboard.components import image_click
 
+SEEN = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}  # the scales responses are shown at
 LONGER_SIDE_PX = 500
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep

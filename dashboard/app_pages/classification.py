@@ -95,9 +95,17 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
 
 
 def show_calls(
-    data: KeypointDataset, category: str, source: str, record: dict[str, Any], names: list[str], protocol: str
+    data: KeypointDataset,
+    category: str,
+    source: str,
+    found: tuple[str, dict[str, Any]],
+    names: list[str],
+    protocol: str,
 ) -> None:
-    """Some right and some wrong calls, cut out around the keypoint; each opens the object's response maps."""
+    """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's response map."""
+    feature, record = found
+    alike = experiments.PROTOCOLS[protocol].longer_side_px
+    seen = next(title for title, name in choices.SEEN.items() if experiments.PROTOCOLS[name].longer_side_px == alike)
     by_name = {one.name: one for one in data.shown(category, "val")}
     labels, called = np.array(record["labels"]), np.array(record["called"])
     for title, some in (("Wrong", np.flatnonzero(labels != called)), ("Right", np.flatnonzero(labels == called))):
@@ -119,7 +127,14 @@ def show_calls(
                 keypoint = data.keypoint_names[category][record["keypoints"][sample]]
                 name = names[called[sample]]
                 link = urlencode(
-                    {"data": titled(source), "category": category, "object": instance.name, "keypoint": keypoint}
+                    {
+                        "data": titled(source),
+                        "category": category,
+                        "object": instance.name,
+                        "keypoint": keypoint,
+                        "features": choices.feature_title(feature),
+                        "seen": seen,
+                    }
                 )
                 st.markdown(f"[{keypoint}](responses?{link})" + ("" if title == "Right" else f", called {name}"))
 
@@ -202,7 +217,7 @@ def page() -> None:
                 figures.confusion(np.array(found[feature]["confusion"]), names), key="confusion", config=PLAIN
             )
         else:
-            show_calls(data, category, source, result["records"][feature]["measured"], names, protocol)
+            show_calls(data, category, source, (feature, result["records"][feature]["measured"]), names, protocol)
     file = result_file(data, category, protocol)
     layout.how_computed(
         HOW,

@@ -22,7 +22,6 @@ from dashboard.components import Outline, image_click
 BACKBONE = "alexnet"
 RADII = (10, 20, 40, 80)
 MOST_FEATURES = 3
-PROTOCOLS = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
@@ -151,7 +150,7 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
         bind="query-params",
     )
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        seen = st.radio("Objects seen as", list(PROTOCOLS), key="seen", bind="query-params")
+        seen = st.radio("Objects seen as", list(choices.SEEN), key="seen", bind="query-params")
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
     return keypoint, tuple(features), seen, opacity, alone
@@ -423,7 +422,7 @@ def page() -> None:
     source, data, category = choices.choose_category(at_data, at_category)
     known = tuple(data.keypoint_names[category])
     keypoint, features, seen_as, opacity, alone = choose(others, known)
-    protocol = experiments.PROTOCOLS[PROTOCOLS[seen_as]]
+    protocol = experiments.PROTOCOLS[choices.SEEN[seen_as]]
     instance: Instance | None = None
     if mode == OBJECTS:
         gallery, beside = st.columns([5, 3], gap="medium")
@@ -501,7 +500,7 @@ def page() -> None:
     if section == SECTIONS[0]:
         show_pixel(maps, classifiers, keypoint, x, y)
     else:
-        show_histogram(data, category, keypoint, features, PROTOCOLS[seen_as])
+        show_histogram(data, category, keypoint, features, choices.SEEN[seen_as])
 
     def sheet() -> bytes:
         columns = [figures.Column(seen.title, [seen.image])] + [

@@ -152,17 +152,48 @@ import streamlit as st
 from corrcore.datasets import toy
 
 if not isinstance(toy.load, functools.partial):
-    toy.load = functools.partial(toy.load, n_train=5, n_val=2)
+    toy.load = functools.partial(toy.load, n_train=N_TRAIN, n_val=2)
 st.set_page_config(layout="wide")
-st.navigation([st.Page(Path(PAGE), title="Alignment")]).run()
+st.navigation([st.Page(Path(page)) for page in PAGES]).run()
 """
 
 
+def few_animals(folder: Path, n_train: int, *pages: str) -> Path:
+    """A script that shows some pages, with only so many animals drawn."""
+    paths = [str(Path(__file__).parents[2] / "dashboard" / "app_pages" / f"{page}.py") for page in pages]
+    script = folder / "few.py"
+    script.write_text(FEW_ANIMALS.replace("PAGES", repr(paths)).replace("N_TRAIN", str(n_train)), "utf-8")
+    return script
+
+
+def test_a_wrong_call_opens_its_responses_and_the_pointer_reads_the_downloaded_scores(serve, tmp_path):
+    script = few_animals(tmp_path, 10, "classification", "responses")
+    page = serve(script, CORRCORE_DATA="").open("?seen=in+a+box+of+250+px&classification_section=Right+and+wrong")
+    call = page.get_by_role("link", name=re.compile("^(L_|R_|Nose|Throat|TailBase|Withers)")).first
+    expect(call).to_be_visible(timeout=PATIENCE_MS)
+    keypoint = call.inner_text()
+    with page.expect_popup() as opened:
+        call.click()
+    page = opened.value
+    shown = page.get_by_role("application", name=re.compile(", scores by "))
+    expect(shown).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text(f"{keypoint} along the row")).to_be_visible(timeout=PATIENCE_MS)
+    with page.expect_download(timeout=PATIENCE_MS) as download:
+        page.get_by_role("button", name="NPY").click()
+    scores = np.load(download.value.path())
+    height, width = scores.shape
+    shown.scroll_into_view_if_needed()
+    box = shown.bounding_box()
+    assert box is not None
+    for x, y in ((width // 2, height // 2), (40, 60), (width - 50, 45)):
+        page.mouse.move(box["x"] + (x + 0.5) * box["width"] / width, box["y"] + (y + 0.5) * box["height"] / height)
+        tip = page.locator(".tip").last  # the first is the gallery's
+        expect(tip).to_contain_text(f"x {x}, y {y}: ")
+        assert float(tip.inner_text().rpartition(" ")[2]) == pytest.approx(scores[y, x], abs=2e-3)
+
+
 def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
-    script = tmp_path / "few.py"
-    page_file = Path(__file__).parents[2] / "dashboard" / "app_pages" / "alignment.py"
-    script.write_text(FEW_ANIMALS.replace("PAGE", repr(str(page_file))), "utf-8")
-    page = serve(script, CORRCORE_DATA="").open()
+    page = serve(few_animals(tmp_path, 5, "alignment"), CORRCORE_DATA="").open()
     second = page.get_by_role("img", name=re.compile("warped by conv4$")).nth(1)
     expect(second).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("1, chosen", exact=True)).to_be_visible(timeout=PATIENCE_MS)
