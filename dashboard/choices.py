@@ -75,13 +75,26 @@ def pixel_of(image: np.ndarray, within: Box | None = None, *, start: tuple[int, 
 
 
 def check_link(name: str, allowed: Collection[str]) -> None:
-    """Says so where a link asks for what a widget bound to the URL does not offer, before the widget drops it."""
-    asked = [value for value in st.query_params.get_all(name) if value not in allowed]
-    if asked:
-        st.warning(
-            f"This link asks for {name} {layout.plain(', '.join(asked)[:64])}, which there is not here; it is left out.",
-            icon=":material/link_off:",
-        )
+    """Says so where a link asks for what a widget bound to the URL does not offer, before the widget drops it.
+
+    It stays until another choice is made, for a page runs again when its work is done.
+    """
+    left_out: dict[str, tuple[str, Any]] = st.session_state.setdefault("left_out", {})
+    if asked := [value for value in st.query_params.get_all(name) if value not in allowed]:
+        left_out[name] = ", ".join(asked)[:64], None
+    if name not in left_out:
+        return
+    what, chosen_then = left_out[name]
+    chosen = st.session_state.get(name)
+    if chosen_then is None:
+        left_out[name] = what, chosen
+    elif chosen != chosen_then:
+        del left_out[name]
+        return
+    st.warning(
+        f"This link asks for {name} {layout.plain(what)}, which there is not here; it is left out.",
+        icon=":material/link_off:",
+    )
 
 
 def python_index(index: PatchIndex) -> str:

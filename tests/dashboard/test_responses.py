@@ -159,9 +159,7 @@ def test_downloads_are_the_scores_and_the_figure(at, offered, expected):
 
 
 def test_the_histogram_is_computed_when_asked_for(open_page):
-    at = open_page("responses", features=["sift20"], keypoint="Nose", responses_section=HISTOGRAM)
-    at.multiselect(key="features").set_value(["sift20"])
-    settled(at.run())
+    at = open_page("responses", features=FEATURES[1:], keypoint="Nose", responses_section=HISTOGRAM)
     at.button(key="compute").click()
     settled(at.run())
     settled(at.run())
@@ -177,9 +175,8 @@ def test_the_histogram_is_computed_when_asked_for(open_page):
 
 
 def test_an_uploaded_photo_has_scores_but_no_true_place(open_page):
-    at = open_page("responses", features=["sift20"], keypoint="Nose", mode="A photo of yours")
-    at.multiselect(key="features").set_value(["sift20"])
-    assert any("Upload a photo of a toy cat" in info.value for info in settled(at.run()).info)
+    at = open_page("responses", features=FEATURES[1:], keypoint="Nose", mode="A photo of yours")
+    assert any("Upload a photo of a toy cat" in info.value for info in at.info)
     content = images.encode(np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8), format="PNG")
     at.file_uploader(key="upload A photo, cropped to the object").set_value(("mine.png", content, "image/png"))
     settled(at.run())
@@ -196,5 +193,8 @@ def test_an_uploaded_photo_has_scores_but_no_true_place(open_page):
 
 
 def test_links_that_ask_for_what_is_not_offered_say_so(open_page):
-    at = open_page("responses", keypoint="Wing")
-    assert any("keypoint Wing" in warning.value for warning in at.warning)
+    at = open_page("responses", keypoint="Wing", features=FEATURES[1:])
+    asked = "This link asks for keypoint Wing, which there is not here; it is left out."
+    assert [warning.value for warning in settled(at.run()).warning] == [asked]
+    at.selectbox(key="keypoint").set_value("Throat")
+    assert not settled(at.run()).warning
