@@ -8,7 +8,8 @@ where x ends in a constant 1, so that the bias is regularised like the rest. Tru
 takes a few dozen passes through the samples; the classes share them, and so do the folds of a cross validation.
 
 Weights and their squared hinges give a feasible point of the dual problem, whose value is less than P(w) by exactly
-||gradient||² / 2. So the solver knows how far from the optimum it is at most, and stops there.
+||gradient||² / 2. So the solver knows how far from the optimum it is at most, and stops there; what a solution says of
+itself is computed in double precision.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +21,12 @@ from jaxtyping import Bool, Float, Int
 
 from corrcore.parallel import default_device
 
-VERSION = 1  # of what this module computes: results kept by another are not used
+VERSION = 2  # of what this module computes: results kept by another are not used
 _FORCING = 0.1  # the residual of a Newton step, as a share of the gradient
-_NOISE = 1e-7  # a step that lowers the objective by less, relatively, is rounding
 _STALE = 2.5  # how much the mean weight of samples may change until the preconditioner is made anew
-_JITTER = 1e-6  # of the largest diagonal element, for a Cholesky factor in single precision
+_JITTERS = (10, 100, 1e3, 1e4)  # tried for a Cholesky factor, in roundings of the largest diagonal element
 _FEW = 0.8  # of the samples: where fewer are active they are put together, which takes as long as passing them twice
+_ROWS = 4096  # of samples, at a time in double precision
 _MOST_SQUARED = 6000  # features, whose products with one another are used
 _MOST_STEPS = 100
 _MOST_LENGTHS = 10  # tried, in one Newton step
@@ -67,7 +68,8 @@ def fit(
     """One classifier a class, each against all others.
 
     `labels` count classes from 0, up to `n_classes` (by default those there are). `weights` are of samples. Stops when
-    every class's objective is within `tolerance` of the least possible, relatively; that is certain, see above.
+    every class's objective is within `tolerance` of the least possible, relatively, or where single precision goes no
+    further, as for costs of thousands; the classifier's `gap` tells, and is certain.
 
     Raises ValueError for fewer than two samples, one class, a class without samples, NaN features or a cost that is not
     positive.
@@ -112,7 +114,11 @@ def fit_targets(
     w = torch.zeros(samples.shape[1] + 1, y.shape[1], dtype=samples.dtype, device=samples.device)
     if start is not None:
         w[:-1], w[-1] = torch.from_numpy(start.weights.T).to(w), torch.from_numpy(start.bias).to(w)
-    w, objective, gap = _minimise(samples, y, costs, w, tolerance, progress)
+    w = _minimise(samples, y, costs, w, tolerance, progress)
+    objective, gap = _certified(samples, y, costs, w)
+    if not torch.isfinite(objective).all():
+        msg = "features are too large for the cost; scale them, or give a smaller cost."
+        raise ValueError(msg)
     found = w.cpu().numpy()
     return LinearClassifier(
         np.ascontiguousarray(found[:-1].T), found[-1].copy(), cost, objective.cpu().numpy(), gap.cpu().numpy()
@@ -147,7 +153,7 @@ def cross_validate(
     inside = folds[:, None] != np.arange(n_folds)
     for fold in range(n_folds):
         absent = np.setdiff1d(np.arange(n_classes), labels[inside[:, fold]])
-        if len(absent) or len(labels[inside[:, fold]]) == 0:
+        if len(absent):
             msg = f"every class needs samples outside of every fold; class {absent[0]} has none outside of fold {fold}."
             raise ValueError(msg)
     y = torch.from_numpy(targets).to(samples).repeat(1, n_folds)
@@ -157,7 +163,7 @@ def cross_validate(
     w = torch.zeros(samples.shape[1] + 1, y.shape[1], dtype=samples.dtype, device=samples.device)
     right = np.empty((len(costs), len(labels)), bool)
     for done, number in enumerate(np.argsort(costs)):
-        w, _, _ = _minimise(samples, y, float(costs[number]) * masks, w, tolerance, None)
+        w = _minimise(samples, y, float(costs[number]) * masks, w, tolerance, None)
         scores = (samples @ w[:-1] + w[-1]).reshape(len(labels), n_folds, n_classes).cpu().numpy()
         right[number] = scores[np.arange(len(labels)), folds].argmax(axis=1) == labels
         if progress is not None:
@@ -168,7 +174,7 @@ def cross_validate(
 def one_against_all(labels: Int[np.ndarray, " samples"], n_classes: int | None) -> Float[np.ndarray, "samples classes"]:
     """1 in the column of a sample's class, -1 in the others. Raises ValueError for less than two classes."""
     n_classes = n_classes if n_classes is not None else int(labels.max(initial=-1)) + 1
-    if n_classes < 2:
+    if n_classes < 2 or len(labels) == 0:
         msg = f"a classifier needs samples of at least 2 classes; got {len(labels)} samples of {n_classes}."
         raise ValueError(msg)
     if labels.min() < 0 or labels.max() >= n_classes:
@@ -204,14 +210,12 @@ def _minimise(
     w: Float[torch.Tensor, "features+1 problems"],
     tolerance: float,
     progress: Callable[[float], None] | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Each column's least P, its value, and how far above the least possible it is at most.
-
-    Columns are independent; those that are solved leave, so that the rest costs less.
-    """
+) -> Float[torch.Tensor, "features+1 problems"]:
+    """Each column's w of least P. Columns are independent; those that are solved leave, so that the rest costs less."""
     n_problems = y.shape[1]
-    result, objective, gap = w.clone(), w.new_zeros(n_problems), w.new_zeros(n_problems)
+    result = w.clone()
     left = torch.arange(n_problems, device=w.device)
+    noise = torch.finfo(w.dtype).eps  # a step that lowers the objective by less, relatively, is rounding
     margins = _scores(samples, w)
     before = w.new_full((n_problems,), torch.inf)
     precondition, weight = None, 0.0
@@ -220,8 +224,9 @@ def _minimise(
         value = w.square().sum(0) / 2 + (costs * slack.square()).sum(0)
         gradient = w - _back(samples, 2 * costs * slack * y)
         above = gradient.square().sum(0) / 2
-        result[:, left], objective[left], gap[left] = w, value, above
-        going = (above > tolerance * value) & (before - value > _NOISE * value)
+        better = value < before
+        result[:, left[better]] = w[:, better]
+        going = (above > tolerance * value) & (before - value > noise * value)
         if progress is not None:
             progress(1 - len(left) / n_problems)
         if not going.any():
@@ -241,7 +246,21 @@ def _minimise(
         length = _length(w, step, gradient, y, costs, margins, changed)
         w = w + length * step
         margins = margins + length * changed
-    return result, objective, gap
+    return result
+
+
+def _certified(
+    samples: torch.Tensor, y: torch.Tensor, costs: torch.Tensor, w: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """P of every column, and how far above the least possible it is at most; in double precision."""
+    w = w.double()
+    value, gradient = w.square().sum(0) / 2, w.clone()
+    for some, own, weights in zip(samples.split(_ROWS), y.split(_ROWS), costs.split(_ROWS), strict=True):
+        rows = some.double()
+        slack = (1 - own * _scores(rows, w)).clamp_(min=0)
+        value += (weights * slack.square()).sum(0)
+        gradient -= _back(rows, 2 * weights * slack * own)
+    return value, gradient.square().sum(0) / 2
 
 
 def _direction(
@@ -291,9 +310,14 @@ def _preconditioner(samples: torch.Tensor, active: torch.Tensor) -> Callable[[to
         diagonal = 1 + (weights[:, None] * rows.square()).sum(0)
         return lambda vectors: vectors / diagonal[:, None]
     hessian = (weights[:, None] * rows).T @ rows
-    hessian.diagonal().add_(1 + _JITTER * float(hessian.diagonal().max()))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    return lambda vectors: inverse @ vectors
+    diagonal = hessian.diagonal() + 1
+    for jitter in _JITTERS:
+        hessian.diagonal().copy_(diagonal + jitter * torch.finfo(diagonal.dtype).eps * diagonal.max())
+        factor, failed = torch.linalg.cholesky_ex(hessian)
+        if not failed:
+            inverse = torch.cholesky_inverse(factor)
+            return lambda vectors: inverse @ vectors
+    return lambda vectors: vectors / diagonal[:, None]
 
 
 def _length(

@@ -70,6 +70,25 @@ def test_raw_activations_of_any_scale_are_solved():
         assert own <= objective(scaled, signs, peer.coef_[0], peer.intercept_[0], 1.0) * (1 + 1e-3)
 
 
+@pytest.mark.parametrize(("n", "scale", "offset"), [(300, 100.0, 0.0), (600, 30.0, 0.0), (300, 1.0, 100.0)])
+def test_fewer_samples_than_features_of_any_scale_have_a_solution_that_knows_itself(n, scale, offset, monkeypatch):
+    monkeypatch.setattr(svm, "_MOST_STEPS", 8)
+    rng = np.random.default_rng(n)
+    labels = np.arange(n) % 3
+    centres = rng.normal(size=(3, 800))[labels] * 0.1
+    features = (np.maximum(rng.normal(size=(n, 800)) + centres, 0) * scale + offset).astype(np.float32)
+    found = svm.fit(features, labels, cost=0.01, device="cpu")
+    assert (found.predict(features) == labels).all()
+    inputs = np.c_[features.astype(float), np.ones(n)]
+    for number in range(3):
+        signs = np.where(labels == number, 1, -1)
+        weights = np.r_[found.weights[number], found.bias[number]].astype(float)
+        slack = np.maximum(0, 1 - signs * (inputs @ weights))
+        gradient = weights - 2 * 0.01 * (slack * signs) @ inputs
+        assert found.objective[number] == pytest.approx(weights @ weights / 2 + 0.01 * (slack**2).sum(), rel=1e-6)
+        assert found.gap[number] == pytest.approx(gradient @ gradient / 2, rel=1e-3)
+
+
 def test_very_many_features_are_solved_too(monkeypatch):
     features, labels = problem(n=80, d=200, seed=4)
     expected = svm.fit(features, labels, device="cpu", tolerance=1e-5)
@@ -175,6 +194,11 @@ def broken(value):
 def test_bad_input_is_named(features, labels, options, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         svm.fit(features, labels, **options)
+
+
+def test_no_samples_are_too_few():
+    with pytest.raises(ValueError, match="at least 2 classes; got 0 samples of 3"):
+        svm.fit(np.zeros((0, 2), np.float32), np.zeros(0, int), n_classes=3)
 
 
 def test_features_and_labels_of_different_samples_are_refused():

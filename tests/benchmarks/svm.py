@@ -2,7 +2,7 @@
 
     python tests/benchmarks/svm.py [--samples 16000] [--features 2304] [--classes 12]
 
-Samples are drawn: non-negative, of unit length, classes that overlap. Times are of one fit each; objectives are computed anew,
+Samples are drawn: non-negative, of unit length, classes that overlap. Ours is the median of three fits; objectives are computed anew,
 in double precision, from both solutions' weights.
 """
 
