@@ -300,7 +300,7 @@ def _classification(options: argparse.Namespace) -> None:
             features=options.layers,
             protocol=experiments.PROTOCOLS[options.protocol],
             limit=options.limit,
-            out=out / experiments.classification_file(category, options.protocol),
+            out=out / experiments.classification_file(category, options.protocol, options.limit),
             progress=_Bar(),
         )
         print(f"{category}, {options.protocol}: accuracy over keypoints, its mean over classes, %")
@@ -335,9 +335,10 @@ def _responses(options: argparse.Namespace) -> None:
             finer = ""
             if found["finer_than_stride"]:
                 finer = f"finer than its stride ({found['stride_median_px']:.1f}): {found['finer_than_stride']}   "
+            ends = "-, -" if found["low"] is None else f"{found['low']:.1f}, {found['high']:.1f}"
             shares = "  ".join(f"{100 * own:3.0f} ({100 * chance:.0f})" for own, chance in found["within"].values())
             print(
-                f"  {feature:8} {name:10} {shares}   {found['median_px']:.1f} [{found['low'] or 0:.1f}, {found['high'] or 0:.1f}]"
+                f"  {feature:8} {name:10} {shares}   {found['median_px']:.1f} [{ends}]"
                 f" ({found['chance_median_px']:.1f})   {finer}{100 * found['boundary_share']:.0f} % of {found['instances']} on the boundary"
             )
 

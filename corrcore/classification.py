@@ -46,12 +46,16 @@ PROTOCOL = Protocol()
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Descriptors at the visible keypoints of objects, by feature; each sample's class, keypoint and object by number."""
+    """Descriptors at the visible keypoints of objects, by feature; each sample's class, keypoint and object by number.
+
+    `left_out` are objects without samples, by number, with the reason.
+    """
 
     features: Mapping[str, Float32[np.ndarray, "samples _channels"]]
     labels: Int[np.ndarray, " samples"]
     keypoints: Int[np.ndarray, " samples"]
     objects: Int[np.ndarray, " samples"]
+    left_out: Mapping[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def samples(
 ) -> Samples:
     """Every visible keypoint of the objects, described. Objects whose photo cannot be read, or is too small, are left out.
 
-    Raises ValueError for an unknown feature.
+    Raises ValueError for an unknown feature, and where nothing is left.
     """
     sources.check(features, backbone)
     names = class_names(keypoint_names, protocol)
@@ -112,6 +116,8 @@ def samples(
     found: dict[str, list[np.ndarray]] = {feature: [] for feature in features}
     keypoints: list[np.ndarray] = []
     objects: list[np.ndarray] = []
+
+    left_out: dict[int, str] = {}
 
     def describe(number: int) -> tuple[int, np.ndarray, dict[str, np.ndarray]] | None:
         instance = instances[number]
@@ -122,7 +128,8 @@ def samples(
             at = sources.at_points(
                 image, points, features, backbone=backbone, cells=protocol.cells, exact=protocol.exact
             )
-        except (images.ImageError, OSError, ValueError):
+        except (images.ImageError, OSError, ValueError) as error:
+            left_out[number] = str(error)
             return None
         return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}
 
@@ -141,7 +148,7 @@ def samples(
     done = 0
     parallel.run(describe, range(len(instances)), keep)
     if not keypoints:
-        msg = f"none of {len(instances)} objects could be described by {', '.join(features)}."
+        msg = f"none of {len(instances)} objects could be described by {', '.join(features)}; the first: {left_out[0]}"
         raise ValueError(msg)
     all_keypoints = np.concatenate(keypoints)
     return Samples(
@@ -149,6 +156,7 @@ def samples(
         classes[all_keypoints],
         all_keypoints,
         np.concatenate(objects),
+        dict(sorted(left_out.items())),
     )
 
 
@@ -191,8 +199,9 @@ def best_cost(
     of = folds(samples, photos, n_folds, np.random.default_rng(0))
     labels = np.searchsorted(np.unique(samples.labels), samples.labels)
     right = svm.cross_validate(samples.features[feature], labels, of, costs=costs, device=device)
-    curve = right.mean(axis=1)
-    return costs[int(curve.argmax())], curve.tolist()
+    curve = right.mean(axis=1).tolist()
+    best = max(range(len(costs)), key=lambda n: (curve[n], -costs[n]))
+    return costs[best], curve
 
 
 def train(

@@ -28,7 +28,7 @@ from corrcore.backbones import Backbone, Image, Step
 from corrcore.geometry import Box
 
 VERSION = 1  # of what this module computes: results kept by another are not used
-_BUDGET = 2**30  # bytes of activations at a time
+_BUDGET = 2**30  # bytes of a layer's input and output; what torch needs to get from one to the other comes on top
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def extract(
     """The descriptors of every pixel of `region`, by default of all that have one.
 
     Equal to the network's own, in phase zero, and to those of the image shifted in the other phases. `tiles` gives them a
-    part at a time, for what does not fit in memory: 500 x 375 px have 192 MB of conv5. Raises ValueError as `covered`
+    part at a time, for what does not fit in memory: 500 x 375 px have 166 MB of conv5. Raises ValueError as `covered`
     does, and for a region that is empty or leaves it.
     """
     there = covered(layer, (image.shape[1], image.shape[0]), backbone=backbone)
@@ -125,8 +125,8 @@ def tiles(
 ) -> Iterator[tuple[Box, Float[torch.Tensor, "rows columns channels"]]]:
     """Parts of `region` and their descriptors, one after another, together all of it.
 
-    So large that no layer's input and output come to more than `budget` bytes; half a part's area is its surroundings, when
-    parts are as small as a receptive field, so small budgets cost time. Raises as `extract` does.
+    So large that no layer's input and output come to more than `budget` bytes; three quarters of what is looked at are
+    surroundings when parts are as small as a receptive field, so small budgets cost time. Raises as `extract` does.
     """
     steps = backbone.steps(layer)
     size = image.shape[1], image.shape[0]

@@ -28,6 +28,7 @@ from corrcore import (
     parallel,
     reconstruction,
     responses,
+    sift,
     sources,
     svm,
 )
@@ -379,33 +380,19 @@ def classify(
 
     For every feature classifiers are trained on the train objects' visible keypoints at the best of `costs`: that of highest
     accuracy in `n_folds`-fold cross validation on train, whose folds share no photo. The summary has, by feature: accuracy
-    over keypoints with its 95 % interval over objects, accuracy by class and its mean over classes, the cross validation's
-    curve, the cost, and the confusion matrix (true classes in rows). The records have what every val keypoint was called.
+    over keypoints with its 95 % interval over photos, accuracy by class and its mean over classes, the cross validation's
+    curve, the cost, and the confusion matrix (true classes in rows). The records have what every val keypoint was called, and
+    the objects left out, with the reason.
     With `limit`, so many objects of each split. With `out`, features already measured are not measured again.
     """
     features = tuple(features)
     sources.check(features, backbone)
     names = classification.class_names(dataset.keypoint_names[category], protocol)
-    splits = {}
-    for split in ("train", "val"):
-        splits[split] = _some(dataset.shown(category, split), limit)
+    splits = _both_splits(dataset, category, limit)
     costs = classification.usual_costs(protocol) if costs is None else tuple(costs)
-    settings = {
-        "experiment": "classification",
-        "version": [classification.VERSION, svm.VERSION, FORMAT],
-        "data": dataset.name,
-        "data_digest": dataset.digest,
-        "photos": cache.key(stamps=[[one.name, str(one.photo.stamp)] for split in splits.values() for one in split]),
-        "objects": {split: len(some) for split, some in splits.items()},
-        "category": category,
-        "keypoints": list(dataset.keypoint_names[category]),
-        "classes": list(names),
-        "backbone": backbone.name,
-        "backbone_digest": backbone.digest,
-        "protocol": asdict(protocol),
-        "costs": list(costs),
-        "folds": n_folds,
-    }
+    settings = classification_settings(
+        dataset, category, backbone=backbone, protocol=protocol, costs=costs, n_folds=n_folds, limit=limit
+    )
 
     @functools.cache
     def described() -> tuple[Samples, Samples]:
@@ -440,18 +427,74 @@ def classify(
             classifier.linear.predict(val.features[feature])
         ]
         return {
+            "feature": feature,
             "cost": cost,
             "curve": curve,
+            "left_out": {
+                splits[split][n].name: why
+                for split, some in (("train", train), ("val", val))
+                for n, why in some.left_out.items()
+            },
             "objects": [splits["val"][n].name for n in val.objects],
+            "photos": [splits["val"][n].photo.name for n in val.objects],
             "keypoints": val.keypoints.tolist(),
             "labels": val.labels.tolist(),
             "called": called.tolist(),
         }
 
     def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
-        return {feature: _named(record, len(names)) for feature, record in zip(features, records, strict=True)}
+        return {record["feature"]: _named(record, len(names)) for record in records}
 
-    return _run({feature: feature for feature in features}, measure, settings, summarise, out, progress)
+    every = {feature: feature for feature in features}
+    return _run(every, measure, settings, summarise, out, progress, prepare=described)
+
+
+def classification_settings(
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    protocol: Protocol = classification.PROTOCOL,
+    costs: Sequence[float] | None = None,
+    n_folds: int = 5,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """What `classify` writes beside its results: those of other settings are others."""
+    splits = _both_splits(dataset, category, limit)
+    names = classification.class_names(dataset.keypoint_names[category], protocol)
+    return {
+        "experiment": "classification",
+        "version": [classification.VERSION, svm.VERSION, dense.VERSION, sift.VERSION, FORMAT],
+        **_described(dataset, category, splits, backbone, protocol),
+        "classes": list(names),
+        "costs": list(classification.usual_costs(protocol) if costs is None else costs),
+        "folds": n_folds,
+    }
+
+
+def _both_splits(dataset: KeypointDataset, category: str, limit: int | None) -> dict[str, list[Instance]]:
+    return {split: _some(dataset.shown(category, split), limit) for split in ("train", "val")}
+
+
+def _described(
+    dataset: KeypointDataset,
+    category: str,
+    splits: Mapping[str, Sequence[Instance]],
+    backbone: Backbone,
+    protocol: Protocol,
+) -> dict[str, Any]:
+    """The part of settings that says which objects are seen, and how."""
+    return {
+        "data": dataset.name,
+        "data_digest": dataset.digest,
+        "photos": cache.key(stamps=[[one.name, str(one.photo.stamp)] for split in splits.values() for one in split]),
+        "objects": {split: len(some) for split, some in splits.items()},
+        "category": category,
+        "keypoints": list(dataset.keypoint_names[category]),
+        "backbone": backbone.name,
+        "backbone_digest": backbone.digest,
+        "protocol": asdict(protocol),
+    }
 
 
 RESPONDING = ("conv3", "conv4", "conv5", "sift20", "sift40")
@@ -498,23 +541,17 @@ def respond(
         ]:
             msg = f"keypoints must be visible in some {split} object of {category}; none shows {', '.join(unseen)}."
             raise ValueError(msg)
-    val = [one for one in val if one.visible[numbers].any()]
-    asked = _some(val, limit)
-    settings = {
-        "experiment": "responses",
-        "version": [responses.VERSION, classification.VERSION, svm.VERSION, dense.VERSION, FORMAT],
-        "data": dataset.name,
-        "data_digest": dataset.digest,
-        "train": cache.key(stamps=[[one.name, str(one.photo.stamp)] for one in train]),
-        "category": category,
-        "keypoints": list(keypoints),
-        "features": list(features),
-        "backbone": backbone.name,
-        "backbone_digest": backbone.digest,
-        "protocol": asdict(protocol),
-        "cost": cost,
-        "side_px": side_px,
-    }
+    asked = _some([one for one in val if one.visible[numbers].any()], limit)
+    settings = response_settings(
+        dataset,
+        category,
+        keypoints,
+        backbone=backbone,
+        features=features,
+        protocol=protocol,
+        side_px=side_px,
+        cost=cost,
+    )
 
     @functools.cache
     def classifiers() -> dict[str, KeypointClassifier]:
@@ -526,7 +563,9 @@ def respond(
             return classification.best_cost(found, feature, photos, costs=costs, device=backbone.device)[0]
 
         return {
-            feature: classification.train(found, feature, names, cost=cost or best(feature), protocol=protocol)
+            feature: classification.train(
+                found, feature, names, cost=best(feature) if cost is None else cost, protocol=protocol
+            )
             for feature in features
         }
 
@@ -563,7 +602,30 @@ def respond(
             for feature in features
         }
 
-    return _run({one.name: one for one in asked}, measure, settings, summarise, out, progress)
+    return _run({one.name: one for one in asked}, measure, settings, summarise, out, progress, prepare=classifiers)
+
+
+def response_settings(
+    dataset: KeypointDataset,
+    category: str,
+    keypoints: Sequence[str],
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = RESPONDING,
+    protocol: Protocol = classification.PROTOCOL,
+    side_px: int = responses.SIDE_PX,
+    cost: float | None = None,
+) -> dict[str, Any]:
+    """What `respond` writes beside its results: those of other settings are others."""
+    return {
+        "experiment": "responses",
+        "version": [responses.VERSION, classification.VERSION, svm.VERSION, dense.VERSION, sift.VERSION, FORMAT],
+        **_described(dataset, category, {"train": dataset.shown(category, "train")}, backbone, protocol),
+        "asked": list(keypoints),
+        "features": list(features),
+        "cost": cost,
+        "side_px": side_px,
+    }
 
 
 def _placed(records: list[dict[str, Any]], side_px: int, stride: int | None) -> dict[str, Any] | None:
@@ -596,8 +658,10 @@ def _placed(records: list[dict[str, Any]], side_px: int, stride: int | None) -> 
     )
 
 
-def classification_file(category: str, protocol: str) -> str:
-    return f"classification {category}.json" if protocol == "box" else f"classification {category} {protocol}.json"
+def classification_file(category: str, protocol: str, limit: int | None = None) -> str:
+    """Where a table's results lie; those of a quick look at some objects beside them."""
+    about = [category, *([] if protocol == "box" else [protocol]), *([] if limit is None else [f"of {limit}"])]
+    return f"classification {' '.join(about)}.json"
 
 
 def _named(record: dict[str, Any], n_classes: int) -> dict[str, Any]:
@@ -606,8 +670,8 @@ def _named(record: dict[str, Any], n_classes: int) -> dict[str, Any]:
     np.add.at(confusion, (labels, called), 1)
     shown = confusion.sum(axis=1)
     by_class = [100 * confusion[n, n] / shown[n] if shown[n] else float("nan") for n in range(n_classes)]
-    _, objects = np.unique(record["objects"], return_inverse=True)
-    hits, of = np.bincount(objects, labels == called), np.bincount(objects)
+    _, photos = np.unique(record["photos"], return_inverse=True)
+    hits, of = np.bincount(photos, labels == called), np.bincount(photos)
     times = times_drawn(len(of), 2000, np.random.default_rng(0))
     low, high = np.quantile(100 * (times @ hits) / (times @ of), [0.025, 0.975])
     return _plain(
@@ -641,15 +705,29 @@ def forget(path: str | os.PathLike) -> None:
         each.unlink(missing_ok=True)
 
 
+def forget_others(path: str | os.PathLike, settings: Mapping[str, Any]) -> None:
+    """Deletes an experiment's file if it has other settings, or cannot be read: it could not be gone on with."""
+    try:
+        same = json.loads(Path(path).read_text())["settings"] == _plain(dict(settings))
+    except (OSError, ValueError, KeyError):
+        same = False
+    if not same:
+        forget(path)
+
+
 def _beside(path: str | os.PathLike) -> Path:
     return Path(path).with_suffix(".smoothness.json")
 
 
-def read(path: str | os.PathLike) -> dict[str, Any] | None:
-    """An experiment's file; None where it is not there, or has no summary yet but only a part of its records."""
+def read(path: str | os.PathLike, settings: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """An experiment's file; None where it is not there, has other `settings` than these, or no summary yet but only a part
+    of its records.
+    """
     try:
         kept = json.loads(Path(path).read_text())
     except (OSError, ValueError):
+        return None
+    if settings is not None and kept["settings"] != _plain(dict(settings)):
         return None
     return kept if "summary" in kept else None
 
@@ -665,8 +743,13 @@ def _run(
     summarise: Callable[[list[dict[str, Any]]], dict[str, Any]],
     out: str | os.PathLike | None,
     progress: Progress | None,
+    *,
+    prepare: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
-    """Measures every sample that `out` does not have yet, and sums up those asked for."""
+    """Measures every sample that `out` does not have yet, and sums up those asked for.
+
+    `prepare` makes what all of them need, once there is one to measure; its errors are the experiment's, not a sample's.
+    """
     if not samples:
         msg = "there is nothing to measure; give at least one photo or seed."
         raise ValueError(msg)
@@ -682,6 +765,9 @@ def _run(
     for done, (name, sample) in enumerate(samples.items()):
         stamp = str(getattr(getattr(sample, "photo", sample), "stamp", ""))
         if records.get(name, {}).get("stamp") != stamp:
+            if prepare is not None:
+                prepare()
+                prepare = None
             try:
                 measured = measure(sample)
             except (images.ImageError, ValueError) as error:

@@ -30,6 +30,7 @@ VoteWindow = Literal["gaussian", "flat"]
 N_BINS, N_DIRECTIONS = 4, 8
 N_CHANNELS = N_BINS * N_BINS * N_DIRECTIONS
 _SIGMA_BINS = 2.0  # VLFeat's default `windowSize`
+VERSION = 1  # of what this module computes: results kept by another are not used
 _LARGEST = 0.2
 
 _LARGEST_LEVEL = 1_000_000  # squares of sums are still far from the limits of single precision

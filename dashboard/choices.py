@@ -92,7 +92,7 @@ def check_link(name: str, allowed: Collection[str]) -> None:
         del left_out[name]
         return
     st.warning(
-        f"This link asks for {name} {layout.plain(what)}, which there is not here; it is left out.",
+        f"This link asks for {name} {layout.plain(what)}, which does not exist here; another is shown.",
         icon=":material/link_off:",
     )
 
@@ -301,7 +301,7 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
     sheet = chosen // per_sheet + 1
     if n_sheets > 1:
         sheet = beside.number_input(
-            f"{len(offered)} objects, page of {n_sheets}", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
+            f"Page of {n_sheets}, {len(offered)} objects", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
         )
     shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
     objects = [offered[n] for n in shown]

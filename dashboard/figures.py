@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw, ImageFont
+from plotly.colors import sequential
 
 from corrcore.alignment import Alignment
 from corrcore.averaging import Agreement, Averages, expand_contrast
@@ -370,6 +371,11 @@ def score_overlay(
     return np.rint(grey).astype(np.uint8)
 
 
+def count_colours() -> list[str]:
+    """The colours of `maxima_counts`, from none to most."""
+    return list(sequential.Viridis)
+
+
 def score_colours() -> list[str]:
     """The colours of `score_overlay`, from -limit to limit."""
     return _names_of(_DIVERGING)
@@ -448,9 +454,16 @@ def score_by_distance(profiles: Mapping[str, np.ndarray], *, height: int = 300) 
 
 
 def accuracy_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], chosen: Mapping[str, float], *, height: int = 340
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    chosen: Mapping[str, float],
+    *,
+    highest: float,
+    height: int = 340,
 ) -> go.Figure:
-    """Figure 4: accuracy in cross validation against the cost, a line a feature; the chosen cost is marked."""
+    """Figure 4: accuracy in cross validation against the cost, a line a feature; the chosen cost is marked.
+
+    The axis ends at `highest`, a share of 1, so that several such figures compare.
+    """
     figure = go.Figure()
     for feature, (costs, accuracies) in curves.items():
         colour = colour_of(feature, list(curves))
@@ -466,7 +479,7 @@ def accuracy_curves(
             hovertemplate="%{y:.1f} % at cost %{x}",
         )
     figure.update_xaxes(title="cost of misclassification C", type="log", exponentformat="power", dtick=1)
-    figure.update_yaxes(title="accuracy", ticksuffix=" %", rangemode="tozero")
+    figure.update_yaxes(title="accuracy", ticksuffix=" %", range=[0, 105 * highest])
     return _styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2})
 
 
@@ -495,6 +508,7 @@ def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 260) -> go.
     """How many maxima fall on each pixel around the keypoint, in the middle; one colour range for all."""
     half = len(counts) // 2
     offsets = np.arange(-half, half + 1)
+    middle = {"color": "white", "width": 1}
     figure = go.Figure(
         go.Heatmap(
             x=offsets,
@@ -511,8 +525,13 @@ def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 260) -> go.
     figure.add_shape(
         type="rect", x0=-edge, y0=-edge, x1=edge, y1=edge, line={"color": "white", "width": 1, "dash": "dot"}
     )
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x")
+    for x, y in ((half / 10, 0), (0, half / 10)):
+        figure.add_shape(type="line", x0=-x, x1=x, y0=-y, y1=y, line=middle)
+    ticks = [-half, 0, half]
+    figure.update_xaxes(
+        tickvals=ticks, ticktext=[f"{ticks[0]} px", "0", f"{half} px"], showgrid=False, constrain="domain"
+    )
+    figure.update_yaxes(tickvals=ticks, autorange="reversed", scaleanchor="x", showgrid=False)
     return _styled(figure, height=height)
 
 

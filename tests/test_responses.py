@@ -76,10 +76,9 @@ def test_a_square_that_leaves_the_described_pixels_is_not_inside(alexnet):
 def test_a_profile_is_the_mean_score_by_distance():
     scores = np.zeros((21, 31, 1), np.float32)
     y, x = np.mgrid[20:41, 10:41]
-    scores[..., 0] = -np.hypot(x - 25, y - 30)
+    scores[..., 0] = -np.rint(np.hypot(x - 25, y - 30))
     found = responses.profile(responses.ResponseMap(scores, Box(10, 20, 41, 41)), 0, np.array([25.0, 30.0]), reach=10)
-    np.testing.assert_allclose(found, -np.arange(11), atol=0.3)  # a ring is a pixel wide
-    assert found[0] == 0
+    np.testing.assert_array_equal(found, -np.arange(11))
     outside = responses.profile(responses.ResponseMap(scores, Box(10, 20, 41, 41)), 0, np.array([60.0, 30.0]), reach=2)
     assert np.isnan(outside).all()
 
@@ -103,7 +102,16 @@ def test_maxima_are_counted_where_they_are_and_boundaries_left_out():
     assert found.share_within(1)[0] == pytest.approx(2 / 3)
     middle, low, high = found.median_px(np.random.default_rng(0))
     assert middle == 0.5
-    assert 0.25 <= low <= middle <= high <= 5.0
+    assert np.isnan([low, high]).all()
+
+
+def test_six_maxima_are_needed_for_an_interval():
+    for n in (5, 6):
+        maxima = np.array([[each, 0] for each in range(n)])
+        middle, low, high = responses.histogram(maxima, np.zeros((n, 2))).median_px(np.random.default_rng(0))
+        assert middle == (n - 1) / 2
+        assert np.isfinite([low, high]).all() == (n == 6)
+    assert 0 <= low <= middle <= high <= 5
 
 
 def test_chance_is_a_pixel_of_the_inside_drawn_at_random():

@@ -1,6 +1,6 @@
 """Which layer tells keypoints apart: Table 3, Figure 4, who is taken for whom, and right and wrong calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -27,13 +27,14 @@ PROTOCOLS = {
 FEATURE_ROWS = experiments.NAMING
 SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40
+PUBLISHED = ", published"
 PLAIN = {"displayModeBar": False}
 
 HOW = """
 A descriptor is taken at every visible keypoint: of a layer that of the cell whose receptive field is nearest, of SIFT exactly
 there. One linear support vector machine a keypoint, each against all others (squared hinge, as liblinear has it), learns
 from the train objects; the cost C is that of best accuracy in five-fold cross validation on train, whose folds share no photo.
-Accuracy is over all visible keypoints of the val objects, with 95 % bootstrap intervals over objects. Long, Zhang and
+Accuracy is over all visible keypoints of the val objects, with 95 % bootstrap intervals over photos. Long, Zhang and
 Darrell (2014), Section 5, Table 3 and Figure 4. The paper does not say at which size objects are seen, nor how left and right
 are counted, and both matter: hence the choice of how they are seen.
 """
@@ -41,6 +42,22 @@ are counted, and both matter: hence the choice of how they are seen.
 
 def result_file(data: KeypointDataset, category: str, protocol: str) -> Path:
     return experiments.default_folder(data, BACKBONE) / experiments.classification_file(category, protocol)
+
+
+def settings_of(data: KeypointDataset, category: str, protocol: str) -> dict[str, Any]:
+    return experiments.classification_settings(
+        data, category, backbone=resources.network(BACKBONE), protocol=experiments.PROTOCOLS[protocol]
+    )
+
+
+def known_result(data: KeypointDataset, category: str, protocol: str) -> dict[str, Any] | None:
+    """What was computed for the photos, weights and code as they are, of all features; None where there is no such thing."""
+    try:
+        settings = settings_of(data, category, protocol)
+    except ValueError:  # a category without train or val objects
+        return None
+    kept = experiments.read(result_file(data, category, protocol), settings)
+    return kept if kept is not None and all(feature in kept["summary"] for feature in FEATURE_ROWS) else None
 
 
 def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: bool) -> None:
@@ -52,12 +69,19 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
     running = job is not None and not job.finished
-    pressed = not at_once and st.button(f"Compute for {category}", key="compute", disabled=running, type="primary")
+    pressed = False
+    if not at_once and not running:
+        pressed = layout.empty_state(
+            f"Nothing has been computed for {category} yet",
+            f"{len(FEATURE_ROWS)} features at every keypoint, and classifiers of them at seven costs: some two minutes on two cores.",
+            button=f"Compute for {category}",
+        )
     if pressed or (at_once and job is None):
         backbone = resources.network(BACKBONE)
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             file.parent.mkdir(parents=True, exist_ok=True)
+            experiments.forget_others(file, settings_of(data, category, protocol))
             return experiments.classify(
                 data,
                 category,
@@ -69,6 +93,8 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
             )
 
         job = layout.begin_measurement(work, f"Table 3, {category}", key)
+        if pressed:
+            st.rerun()
     if job is not None:
         layout.job_panel(job)
 
@@ -77,21 +103,31 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
     """Table 3: a row a feature, a column a category, the published number beside it."""
     import pandas as pd  # Streamlit has it loaded
 
-    columns: dict[str, list[float | None]] = {}
+    columns: dict[str, Sequence[float | None]] = {}
     for each in categories:
         summary = results[each]["summary"] if each in results else {}
         columns[each] = [summary[row]["accuracy"] if row in summary else None for row in FEATURE_ROWS]
         paper = [published.classification(row, each) for row in FEATURE_ROWS]
         if any(number is not None for number in paper):
-            columns[f"{each}, published"] = [None if number is None else float(number) for number in paper]
+            columns[each + PUBLISHED] = paper
     table = pd.DataFrame(columns, index=pd.Index([choices.feature_title(row) for row in FEATURE_ROWS], name="feature"))
 
     def shade(value: float) -> str:
         if value is None or np.isnan(value):
             return ""
-        return f"background-color: rgba(15, 107, 125, {min(max(value, 0) / 100, 1):.2f})"
+        ink = "; color: white" if value > 60 else ""
+        return f"background-color: rgba(15, 107, 125, {min(max(value, 0) / 100, 1):.2f}){ink}"
 
-    st.dataframe(table.style.map(shade).format("{:.1f}", na_rep=""), width="stretch", placeholder="–")
+    theirs = [name for name in columns if name.endswith(PUBLISHED)]
+    ours = [name for name in columns if name not in theirs]
+    shown = table.style.map(shade, subset=ours).map(lambda _: "color: gray", subset=theirs)
+    shown = shown.format("{:.1f}", na_rep="", subset=ours).format("{:.0f}", na_rep="", subset=theirs)
+    st.dataframe(shown, width="stretch", placeholder="–")
+    if theirs:
+        st.caption(
+            "Published: Long, Zhang and Darrell (2014), Table 3. They do not say at which size objects are seen, nor whether the left "
+            'and the right one of a pair are told apart; compare "left and right alike".'
+        )
 
 
 def show_calls(
@@ -104,12 +140,13 @@ def show_calls(
 ) -> None:
     """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's response map."""
     feature, record = found
-    alike = experiments.PROTOCOLS[protocol].longer_side_px
-    seen = next(title for title, name in choices.SEEN.items() if experiments.PROTOCOLS[name].longer_side_px == alike)
+    seen = next((title for title, name in choices.SEEN.items() if name == protocol), None)
     by_name = {one.name: one for one in data.shown(category, "val")}
     labels, called = np.array(record["labels"]), np.array(record["called"])
+    known = list(data.keypoint_names[category])
     for title, some in (("Wrong", np.flatnonzero(labels != called)), ("Right", np.flatnonzero(labels == called))):
-        st.markdown(f"**{title}: {len(some)} of {len(labels)}**")
+        drawn = f", {N_CALLS} of them by lot" if len(some) > N_CALLS else ""
+        st.markdown(f"**{title}: {len(some)} of {len(labels)}{drawn}**")
         picked = np.sort(np.random.default_rng(0).permutation(some)[:N_CALLS])
         places = layout.two_a_row(title.lower()).columns(6, gap="small")
         for number, sample in enumerate(picked):
@@ -124,8 +161,11 @@ def show_calls(
                     )
                 except (images.ImageError, OSError):
                     continue
-                keypoint = data.keypoint_names[category][record["keypoints"][sample]]
-                name = names[called[sample]]
+                keypoint = known[record["keypoints"][sample]]
+                wrong = "" if title == "Right" else f", called {layout.plain(names[called[sample]])}"
+                if seen is None:  # no map is made that way
+                    st.markdown(layout.plain(keypoint) + wrong)
+                    continue
                 link = urlencode(
                     {
                         "data": titled(source),
@@ -136,7 +176,7 @@ def show_calls(
                         "seen": seen,
                     }
                 )
-                st.markdown(f"[{keypoint}](responses?{link})" + ("" if title == "Right" else f", called {name}"))
+                st.markdown(f"[{layout.plain(keypoint)}](responses?{link}){wrong}")
 
 
 def titled(source: str) -> str:
@@ -177,7 +217,7 @@ def page() -> None:
     )
     results: dict[str, dict[str, Any]] = {}
     for each in data.categories:
-        kept = experiments.read(result_file(data, each, protocol))
+        kept = known_result(data, each, protocol)
         if kept is not None:
             results[each] = kept
     drawn = " · **drawn, synthetic**" if data.synthetic else ""
@@ -193,8 +233,17 @@ def page() -> None:
     st.caption(
         f"{category}: {choices.feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
         f"{at_best['keypoints']} keypoints, {at_best['mean_of_classes']:.1f} % as the mean over {len(names)} classes; by chance "
-        f"{100 / len(names):.0f} %. Published: Long, Zhang and Darrell (2014), Table 3."
+        f"{100 / len(names):.0f} %."
+        + (
+            " Drawings are less varied than photos, which suits SIFT: try a data set of photos."
+            if data.synthetic
+            else ""
+        )
     )
+    if left_out := result["records"][best]["measured"]["left_out"]:
+        with st.expander(f"{len(left_out)} objects left out"):
+            for name, reason in list(left_out.items())[:50]:
+                st.caption(layout.plain(f"{name}: {reason}"))
     section = layout.switch("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]
@@ -202,15 +251,20 @@ def page() -> None:
             "Layers": [feature for feature in found if sources.sift_radius(feature) is None],
             "SIFT": [feature for feature in found if sources.sift_radius(feature) is not None],
         }
+        highest = max(max(each["curve"]) for each in found.values())
         for place, (title, some) in zip(st.columns(2, gap="medium"), kinds.items(), strict=True):
             place.markdown(f"**{title}: accuracy in cross validation on train**")
             curves = {feature: (costs, found[feature]["curve"]) for feature in some}
             chosen = {feature: found[feature]["cost"] for feature in some}
-            place.plotly_chart(figures.accuracy_curves(curves, chosen), key=f"curves {title}", config=PLAIN)
+            place.plotly_chart(
+                figures.accuracy_curves(curves, chosen, highest=highest), key=f"curves {title}", config=PLAIN
+            )
     else:
-        choices.check_link("feature", found)
-        feature = st.selectbox(
-            "Feature", list(found), list(found).index(best), choices.feature_title, key="feature", bind="query-params"
+        choices.check_link("feature", [choices.feature_title(feature) for feature in found])
+        order = list(found)
+        feature = (
+            st.selectbox("Feature", order, order.index(best), choices.feature_title, key="feature", bind="query-params")
+            or best
         )
         if section == SECTIONS[1]:
             st.plotly_chart(
@@ -223,7 +277,7 @@ def page() -> None:
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
-            "objects": result["settings"]["objects"],
+            "objects": ", ".join(f"{n} {split}" for split, n in result["settings"]["objects"].items()),
             "seen": PROTOCOLS[protocol],
             "network": f"{BACKBONE}, weights {result['settings']['backbone_digest'][:8]}",
             "costs tried": ", ".join(f"{cost:g}" for cost in result["settings"]["costs"]),

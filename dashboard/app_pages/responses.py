@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import streamlit as st
 
-from corrcore import cache, classification, dense, experiments, images, responses, sources, svm
+from corrcore import cache, classification, dense, experiments, images, responses, sift, sources, svm
 from corrcore.classification import KeypointClassifier, Protocol
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Box
@@ -20,13 +20,14 @@ from dashboard import choices, figures, layout, resources
 from dashboard.components import Outline, image_click
 
 BACKBONE = "alexnet"
-RADII = (10, 20, 40, 80)
+RADII = (10, 20, 40, 80, 160)
 MOST_FEATURES = 3
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
 SIDES = {f"{side} x {side} px": side for side in (responses.SIDE_PX, responses.WIDE_PX)}
 PLAIN = {"displayModeBar": False}
+SMALL_PX = 100  # of a photo's longer side: smaller ones hold next to nothing
 TRUTH, HIGHEST = "#ffd500", "#009e73"
 LIMIT = 1.0  # of the colours, the same for all panels and objects: the margin
 
@@ -56,7 +57,7 @@ def classifier_key(feature: str, state: str, protocol: Protocol) -> str:
     backbone = resources.network(BACKBONE)
     return cache.key(
         task="keypoint classifier",
-        version=[classification.VERSION, svm.VERSION],
+        version=[classification.VERSION, svm.VERSION, sift.VERSION],
         feature=feature,
         objects=state,
         backbone=backbone.digest,
@@ -133,12 +134,18 @@ def mapping(
     return work
 
 
+def forget_pixel() -> None:
+    """At another scale the same numbers are another place."""
+    choices.set_url_state("at", "")
+
+
 def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
     """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
     at_keypoint, at_features, at_more = places
     backbone = resources.network(BACKBONE)
     offered = [*backbone.layers, *(f"{sources.SIFT}{radius}" for radius in RADII)]
     choices.check_link("keypoint", known)
+    choices.check_link("features", [choices.feature_title(feature) for feature in offered])
     keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
     features = at_features.multiselect(
         "Features",
@@ -150,7 +157,7 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
         bind="query-params",
     )
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        seen = st.radio("Objects seen as", list(choices.SEEN), key="seen", bind="query-params")
+        seen = st.radio("Objects seen as", list(choices.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
     return keypoint, tuple(features), seen, opacity, alone
@@ -166,32 +173,41 @@ def show_panels(
 ) -> tuple[int, int]:
     """A panel a feature; which pixel is looked at."""
     height, width = seen.image.shape[:2]
-    there = bool(np.isfinite(truth).all())
+    middle = responses.around(truth, 1) if np.isfinite(truth).all() else None
+    there = middle is not None and middle.inside((width, height))  # where boxes are wrong, a keypoint may be outside
     part = Box(0, 0, width, height)
     if there:
         part_asked = layout.switch("Part", (WHOLE, SQUARE), key="part")
         if part_asked == SQUARE:
             part = responses.around(truth).clip((width, height))
-    start = (int(truth[0] + 0.5), int(truth[1] + 0.5)) if there else None
+    true = (middle.left, middle.top) if middle is not None and there else None
+    first = next(iter(maps))
+    start = true or maps[first].highest(numbers[first])
     x, y = choices.pixel_of(seen.image, part, start=start)
     own = {feature: found.scores[..., numbers[feature]] for feature, found in maps.items()}
-    limits = {feature: float(np.abs(values).max()) if alone else LIMIT for feature, values in own.items()}
+    limits = limits_of(own, alone=alone)
     backbone = resources.network(BACKBONE)
-    for place, (feature, found) in zip(
-        layout.two_a_row("maps").columns(len(maps), gap="small"), maps.items(), strict=True
-    ):
-        picture = figures.score_overlay(seen.image, own[feature], found.region, limit=limits[feature], opacity=opacity)
+    places = st.columns(2, gap="small") if len(maps) == 1 else layout.two_a_row("maps").columns(len(maps), gap="small")
+    if len(maps) == 1:
+        with places[1]:
+            st.markdown("**the picture**")
+            st.image(images.encode(figures.crop(seen.image, part), format="PNG"), width="stretch")
+    for place, (feature, found) in zip(places, maps.items(), strict=False):
+        whole = part.width == width
+        picture = figures.score_overlay(
+            seen.image, own[feature], found.region, limit=limits[feature], opacity=opacity if whole else 1.0
+        )
         values = everywhere(found, numbers[feature], seen.image)
-        highest = found.highest(numbers[feature])
+        highest, score = highest_within(values, part)
         boxes = [_mark(highest, part, HIGHEST, 1)]
-        if there:
-            boxes.append(_mark((int(truth[0] + 0.5), int(truth[1] + 0.5)), part, TRUTH, 1))
-        if part.width < width and sources.sift_radius(feature) is None:
+        if true is not None:
+            boxes.append(_mark(true, part, TRUTH, 1))
+        if not whole and sources.sift_radius(feature) is None:
             boxes += _cells(backbone.receptive_field(feature), part)
         with place:
             st.markdown(f"**{choices.feature_title(feature)}**")
             image_click(
-                images.encode(figures.crop(picture, part), format="PNG" if part.width < width else "JPEG"),
+                images.encode(figures.crop(picture, part), format="JPEG" if whole else "PNG"),
                 alt=f"{seen.title}, scores by {feature}",
                 key=f"map {feature}",
                 boxes=boxes,
@@ -202,15 +218,28 @@ def show_panels(
             if alone:
                 layout.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
             distance = f", {np.hypot(*(np.array(highest) - truth)):.0f} px from the keypoint" if there else ""
-            st.caption(f"highest {own[feature].max():.2f} at {highest}{distance}")
+            st.caption(f"highest {score:.3f} at {highest}{distance}" + ("" if whole else ", of this square"))
     if not alone:
         layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
     st.caption(
-        "Yellow square: the true place. Green square: where the score is highest. Point at a pixel to read its score, click it to "
-        "see what every classifier says of it. Near the border no receptive field is centred, and there is no score."
-        + (" Thin lines: the patches of the layer's own cells, one stride wide." if part.width < width else "")
+        ("Yellow square: the true place. " if there else "")
+        + "Green square: where the score is highest. Point at a pixel to read its score, click it to see what every classifier says "
+        "of it. Near the border, in grey, no receptive field of a layer is centred, and there is no score."
+        + (" White lines: the patches of the layer's own cells, one stride wide." if part.width < width else "")
     )
     return x, y
+
+
+def limits_of(own: Mapping[str, np.ndarray], *, alone: bool) -> dict[str, float]:
+    """Where the colours end: the same for all, or at each panel's own highest score."""
+    return {feature: max(float(values.max()), 0.1) if alone else LIMIT for feature, values in own.items()}
+
+
+def highest_within(values: np.ndarray, part: Box) -> tuple[tuple[int, int], float]:
+    """The pixel of the highest score in a part of the picture, and the score."""
+    inside = np.nan_to_num(values[part.top : part.bottom, part.left : part.right], nan=-np.inf)
+    row, column = np.unravel_index(inside.argmax(), inside.shape)
+    return (part.left + int(column), part.top + int(row)), float(inside[row, column])
 
 
 def _mark(at: tuple[int, int], part: Box, colour: str, reach: int) -> Outline:
@@ -268,14 +297,22 @@ def show_histogram(
     """Figure 5 of what was computed on this machine, and a button to compute it."""
     folder = experiments.default_folder(data, BACKBONE)
     st.markdown(
-        f"**Where the score of {keypoint} is highest** in a square around the true place, over all val objects. Outside of the "
-        "dotted line, on the square's boundary, the score still rises: those are left out."
+        f"**Where the score of {keypoint} is highest** in a square around the true place, for all val objects that show it with room "
+        "around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the numbers: there the score may "
+        "still be rising."
     )
     side = SIDES[layout.switch("Side of the square", tuple(SIDES), key="side")]
     file = folder / f"responses {category} {keypoint} {protocol} {side} {' '.join(features)}.json"
     key = ("responses", str(file))
     job = resources.measurement(key)
-    result = experiments.read(file)
+    asked: dict[str, Any] = {
+        "backbone": resources.network(BACKBONE),
+        "features": features,
+        "protocol": experiments.PROTOCOLS[protocol],
+        "side_px": side,
+    }
+    settings = experiments.response_settings(data, category, [keypoint], **asked)
+    result = experiments.read(file, settings)
     if result is not None:
         found = {name: each[keypoint] for name, each in result["summary"].items() if each[keypoint]}
         st.markdown("  \n".join(in_words(feature, each) for feature, each in found.items()))
@@ -303,6 +340,7 @@ def show_histogram(
                     "on the boundary": f"{100 * each['boundary_share']:.0f} %",
                 }
             )
+        layout.colour_bar(figures.count_colours(), "no maximum", f"{highest} on one pixel")
         if rows:
             st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
         st.markdown("**The mean score by distance from the keypoint**")
@@ -327,22 +365,17 @@ def show_histogram(
     if resources.read_only():
         return
     running = job is not None and not job.finished
-    if result is None and st.button(f"Compute for all {category} objects", key="compute", disabled=running):
-        backbone = resources.network(BACKBONE)
+    if result is None and st.button(
+        f"Compute for all {category} objects",
+        key="compute",
+        disabled=running,
+        help="On two cores about two seconds an object, for squares of 81 px about five; it can be stopped and gone on with.",
+    ):
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
-            return experiments.respond(
-                data,
-                category,
-                [keypoint],
-                backbone=backbone,
-                features=features,
-                protocol=experiments.PROTOCOLS[protocol],
-                side_px=side,
-                out=file,
-                progress=progress,
-            )
+            experiments.forget_others(file, settings)
+            return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
 
         job = layout.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
     if job is not None:
@@ -356,23 +389,21 @@ def in_words(feature: str, found: dict[str, Any]) -> str:
     if found["low"] is None:
         return f"**{title}**: too few maxima inside the square to say anything."
     low, high, chance = found["low"], found["high"], found["chance_median_px"]
-    against = "nearer than" if high < chance else "farther than" if low > chance else "no nearer than"
+    against = "nearer than by" if high < chance else "farther than by" if low > chance else "not surely nearer than by"
+    inner = round(found["instances"] * (1 - found["boundary_share"]))
     text = (
-        f"**{title}**: half of the maxima lie within {found['median_px']:.1f} px [{low:.1f}, {high:.1f}] of the keypoint, {against} by "
-        f"chance ({chance:.1f} px)"
+        f"**{title}**: of the {inner} maxima inside, half lie within {found['median_px']:.1f} px [{low:.1f}, {high:.1f}] of the "
+        f"keypoint, {against} chance ({chance:.1f} px)"
     )
-    said = {
-        "yes": "finer than its stride",
-        "no": "not finer than its stride",
-        "open": "as fine as its stride or finer, or not",
-    }
+    stride = f"its stride alone ({found['stride_median_px'] or 0:.1f} px)"
+    said = {"yes": f"finer than {stride}", "no": f"not finer than {stride}", "open": f"no surer than {stride}"}
     if found["finer_than_stride"]:
-        text += f"; {said[found['finer_than_stride']]} ({found['stride_median_px']:.1f} px)"
+        text += f"; {said[found['finer_than_stride']]}"
     return text + "."
 
 
 def python_lines(
-    source: str, category: str, instance: Instance, keypoint: str, feature: str, protocol: Protocol, cost: float
+    source: str, category: str, instance: Instance, keypoint: str, costs: Mapping[str, float], protocol: Protocol
 ) -> str:
     imports, where = choices.python_dataset(source)
     return f"""{imports}from corrcore import backbones, classification, datasets, responses
@@ -380,12 +411,15 @@ from corrcore.classification import Protocol
 
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 names, protocol = data.keypoint_names[{category!r}], {protocol!r}
-samples = classification.samples(data.shown({category!r}, "train"), [{feature!r}], names, backbone=backbone, protocol=protocol)
-named = classification.train(samples, {feature!r}, tuple(names), cost={cost!r}, protocol=protocol)
+costs = {dict(costs)!r}  # of best cross validation
+samples = classification.samples(data.shown({category!r}, "train"), list(costs), names, backbone=backbone, protocol=protocol)
 target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
 image, placement = classification.view(target, protocol)
-found = responses.response_map(image, named, backbone=backbone)
-print(found.highest(named.names.index({keypoint!r})), placement.to_cut_out(target.keypoints)[list(names).index({keypoint!r})])
+print("true place", placement.to_cut_out(target.keypoints)[list(names).index({keypoint!r})])
+for feature, cost in costs.items():
+    named = classification.train(samples, feature, tuple(names), cost=cost, protocol=protocol)
+    found = responses.response_map(image, named, backbone=backbone)
+    print(feature, "is highest at", found.highest(named.names.index({keypoint!r})))
 """
 
 
@@ -404,16 +438,19 @@ def array_file(values: np.ndarray) -> bytes:
 
 
 def tiff_file(values: np.ndarray) -> bytes:
+    """A page a map."""
+    first, *others = (PIL.Image.fromarray(each) for each in values)
     file = io.BytesIO()
-    PIL.Image.fromarray(values).save(file, "TIFF")
+    first.save(file, "TIFF", save_all=True, append_images=others)
     return file.getvalue()
 
 
 def page() -> None:
     layout.header(
         "What a keypoint's classifier says of every pixel",
-        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** how narrow the "
-        "red peak is, and how near to the keypoint: a layer's cells lie 16 px apart, and each sees a hundred pixels and more.",
+        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where it "
+        "is red, how wide that is, and how far the highest score is from the keypoint: a layer's cells lie 16 px apart, and each "
+        "sees a hundred pixels and more.",
     )
     mode = layout.switch("What to look at", (OBJECTS, PHOTO), key="mode")
     at_data, at_category, *others = layout.two_a_row("controls").columns(
@@ -441,11 +478,20 @@ def page() -> None:
         uploaded = choices.upload("A photo, cropped to the object")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory.",
+                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory."
+                + (
+                    " These classifiers have only seen drawings: for photos choose a data set of photos."
+                    * data.synthetic
+                ),
                 icon=":material/upload_file:",
             )
             st.stop()
         photo, title = uploaded
+        if max(photo.shape[:2]) < SMALL_PX:
+            st.warning(
+                f"{layout.plain(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
+                icon=":material/photo_size_select_small:",
+            )
         whole = (-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5)
         longer = protocol.longer_side_px or choices.LONGER_SIDE_PX
         image, _ = classification.frame(photo, whole, Protocol(longer_side_px=longer, margin=0))
@@ -458,7 +504,7 @@ def page() -> None:
     except ValueError as error:
         st.error(layout.plain(str(error)), icon=":material/error:")
         st.stop()
-    state = resources.state_of(train)
+    state = cache.key(task="train objects", data=data.digest, category=category, photos=resources.state_of(train))
     found = {feature: known_classifier(feature, state, protocol) for feature in features}
     missing = [feature for feature, each in found.items() if each is None]
     if missing:
@@ -475,6 +521,8 @@ def page() -> None:
             )
             if not pressed:
                 st.stop()
+            layout.view_job(training(train, missing, known, state, protocol), f"Training on {category}", key)
+            st.rerun()  # without the button
         layout.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
         resources.forget_view()
         st.rerun()
@@ -502,21 +550,23 @@ def page() -> None:
     else:
         show_histogram(data, category, keypoint, features, choices.SEEN[seen_as])
 
+    own = {feature: each.scores[..., numbers[feature]] for feature, each in maps.items()}
+    limits = limits_of(own, alone=alone)
+
     def sheet() -> bytes:
         columns = [figures.Column(seen.title, [seen.image])] + [
             figures.Column(
-                feature,
-                [
-                    figures.score_overlay(
-                        seen.image, each.scores[..., numbers[feature]], each.region, limit=LIMIT, opacity=opacity
-                    )
-                ],
+                f"{feature}, {-limits[feature]:.2g} to {limits[feature]:.2g}",
+                [figures.score_overlay(seen.image, own[feature], each.region, limit=limits[feature], opacity=opacity)],
             )
             for feature, each in maps.items()
         ]
         return images.encode(figures.sheet(columns, [keypoint]), format="PNG")
 
-    first = features[0]
+    def stacked() -> np.ndarray:
+        return np.stack([everywhere(each, numbers[feature], seen.image) for feature, each in maps.items()])
+
+    name = f"{keypoint} by {', '.join(features)}"
     layout.how_computed(
         HOW,
         {
@@ -533,12 +583,19 @@ def page() -> None:
     layout.quiet_row(
         downloads={
             "responses.png": sheet,
-            f"{first} {keypoint}.npy": lambda: array_file(everywhere(maps[first], numbers[first], seen.image)),
-            f"{first} {keypoint}.tiff": lambda: tiff_file(everywhere(maps[first], numbers[first], seen.image)),
+            f"{name}.npy": lambda: array_file(stacked()),
+            f"{name}.tiff": lambda: tiff_file(stacked()),
         },
         python=""
         if instance is None
-        else python_lines(source, category, instance, keypoint, first, protocol, classifiers[first].linear.cost),
+        else python_lines(
+            source,
+            category,
+            instance,
+            keypoint,
+            {feature: each.linear.cost for feature, each in classifiers.items()},
+            protocol,
+        ),
     )
 
 

@@ -168,7 +168,8 @@ def few_animals(folder: Path, n_train: int, *pages: str) -> Path:
 
 def test_a_wrong_call_opens_its_responses_and_the_pointer_reads_the_downloaded_scores(serve, tmp_path):
     script = few_animals(tmp_path, 10, "classification", "responses")
-    page = serve(script, CORRCORE_DATA="").open("?seen=in+a+box+of+250+px&classification_section=Right+and+wrong")
+    app = serve(script, CORRCORE_DATA="")
+    page = app.open("?seen=in+a+box+of+250+px&classification_section=Right+and+wrong")
     call = page.get_by_role("link", name=re.compile("^(L_|R_|Nose|Throat|TailBase|Withers)")).first
     expect(call).to_be_visible(timeout=PATIENCE_MS)
     keypoint = call.inner_text()
@@ -180,7 +181,7 @@ def test_a_wrong_call_opens_its_responses_and_the_pointer_reads_the_downloaded_s
     expect(page.get_by_text(f"{keypoint} along the row")).to_be_visible(timeout=PATIENCE_MS)
     with page.expect_download(timeout=PATIENCE_MS) as download:
         page.get_by_role("button", name="NPY").click()
-    scores = np.load(download.value.path())
+    [scores] = np.load(download.value.path())
     height, width = scores.shape
     shown.scroll_into_view_if_needed()
     box = shown.bounding_box()
@@ -190,6 +191,10 @@ def test_a_wrong_call_opens_its_responses_and_the_pointer_reads_the_downloaded_s
         tip = page.locator(".tip").last  # the first is the gallery's
         expect(tip).to_contain_text(f"x {x}, y {y}: ")
         assert float(tip.inner_text().rpartition(" ")[2]) == pytest.approx(scores[y, x], abs=2e-3)
+    for path in (page.url, f"{app.url}/?seen=in+a+box+of+250+px"):
+        narrow = app.open(path.removeprefix(app.url), width=390, color_scheme="dark")
+        expect(narrow.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
+        assert narrow.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
 def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):

@@ -268,7 +268,7 @@ def test_a_link_that_asks_for_what_is_not_offered_says_so(open_page):
     }
     at = open_page("alignment", **wrong)
     assert [warning.value for warning in at.warning] == [
-        f"This link asks for {name} {layout.plain(value)}, which there is not here; it is left out."
+        f"This link asks for {name} {layout.plain(value)}, which does not exist here; another is shown."
         for name, value in wrong.items()
     ]
     assert len(deformations(at)) == 10

@@ -142,7 +142,7 @@ def test_a_link_to_an_index_that_is_not_here_says_so(open_page):
 @pytest.mark.parametrize(("name", "value"), [("k", "999"), ("layers", "conv99")])
 def test_a_link_that_asks_for_what_is_not_offered_says_so(open_page, name, value):
     at = open_page("reconstruction", **{name: value})
-    assert f"asks for {name} {value}, which there is not here" in at.warning[0].value
+    assert f"asks for {name} {value}, which does not exist here" in at.warning[0].value
 
 
 def test_a_very_wide_photo_is_rebuilt(at):

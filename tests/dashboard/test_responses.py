@@ -1,6 +1,7 @@
 """The Responses page: what every choice and every click changes, on drawn animals."""
 
 import base64
+import dataclasses
 import io
 import json
 
@@ -147,13 +148,17 @@ def test_without_a_feature_the_page_asks_for_one(at):
 
 def test_downloads_are_the_scores_and_the_figure(at, offered, expected):
     found, named = expected[2]["conv3"]
-    array = np.load(io.BytesIO(offered["conv3 Nose.npy"]()))
+    arrays = np.load(io.BytesIO(offered["Nose by conv3, sift20.npy"]()))
+    assert arrays.shape[0] == 2
+    array = arrays[0]
     region = found.region
     own = found.scores[..., named.names.index("Nose")]
     np.testing.assert_allclose(array[region.top : region.bottom, region.left : region.right], own, atol=1e-2)
     assert np.isnan(array).sum() == array.size - own.size
-    with PIL.Image.open(io.BytesIO(offered["conv3 Nose.tiff"]())) as picture:
-        np.testing.assert_array_equal(np.array(picture), array)
+    with PIL.Image.open(io.BytesIO(offered["Nose by conv3, sift20.tiff"]())) as picture:
+        for page, expected_page in enumerate(arrays):
+            picture.seek(page)
+            np.testing.assert_array_equal(np.array(picture), expected_page)
     assert images.decode(offered["responses.png"]()).shape[1] > 3 * 200
     compile(offered["python"], "lines", "exec")
 
@@ -194,7 +199,31 @@ def test_an_uploaded_photo_has_scores_but_no_true_place(open_page):
 
 def test_links_that_ask_for_what_is_not_offered_say_so(open_page):
     at = open_page("responses", keypoint="Wing", features=FEATURES[1:])
-    asked = "This link asks for keypoint Wing, which there is not here; it is left out."
+    asked = "This link asks for keypoint Wing, which does not exist here; another is shown."
     assert [warning.value for warning in settled(at.run()).warning] == [asked]
     at.selectbox(key="keypoint").set_value("Throat")
     assert not settled(at.run()).warning
+
+
+def test_at_another_scale_the_pixel_is_the_keypoints_again(at, click):
+    click(at, "map conv3", 60, 50)
+    settled(at)
+    at.radio(key="seen").set_value("photo as it is")
+    settled(at.run())
+    assert component(at, "map conv3")["selected"] is None
+    assert not any("at (60, 50)" in markdown.value for markdown in at.markdown)
+
+
+def test_a_keypoint_outside_of_what_is_shown_is_not_marked(at, data, monkeypatch):
+    place = classification.frame
+    monkeypatch.setattr(
+        classification,
+        "frame",
+        lambda photo, box, protocol: (
+            lambda image, at: (image, dataclasses.replace(at, edges=(9e3, 9e3, 9.1e3, 9.1e3)))
+        )(*place(photo, box, protocol)),
+    )
+    settled(at.run())
+    assert not at.exception
+    assert "part" not in [control.key for control in at.segmented_control]
+    assert not [box for box in component(at, "map conv3")["boxes"] if box["colour"] == "#ffd500"]
