@@ -22,6 +22,37 @@ def run(root, *words):
     return main(["--root", str(root), *map(str, words)])
 
 
+@pytest.fixture
+def few_animals(monkeypatch):
+    few = toy.load(n_train=8, n_val=3)
+    monkeypatch.setattr(toy, "load", lambda: few)
+
+
+def test_keypoints_are_classified_and_the_table_is_told(few_animals, tmp_path, capsys):
+    words = ["evaluate", "classification", "--data", "toy", "--categories", "toy cat", "--layers", "sift20"]
+    assert run(tmp_path, *words, "--protocol", "small", "--out", tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert "toy cat, small: accuracy over keypoints" in told
+    found = json.loads((tmp_path / "out" / "classification toy cat small.json").read_text())["summary"]["sift20"]
+    assert f"sift20   {found['accuracy']:5.1f} [{found['low']:.1f}, {found['high']:.1f}]" in told
+    assert run(tmp_path, *words, "--protocol", "small", "--out", tmp_path / "out", "--limit", 7) == 0
+    assert (tmp_path / "out" / "classification toy cat small of 7.json").exists()
+
+
+def test_responses_are_told_with_chance(few_animals, tmp_path, capsys):
+    out = tmp_path / "responses.json"
+    words = ["evaluate", "responses", "--data", "toy", "--category", "toy cat", "--keypoints", "Nose"]
+    words += ["--layers", "sift20,conv3", "--protocol", "small", "--cost", 1, "--side", 31, "--out", out]
+    assert run(tmp_path, *words) == 0
+    told = capsys.readouterr().out
+    assert "maxima within 1, 2, 4 and 8 px" in told
+    assert "[-, -]" in told  # too few for an interval
+    found = json.loads(out.read_text())
+    assert found["settings"]["side_px"] == 31
+    assert run(tmp_path, *words[:-2], "--side", 30) == 2
+    assert "side_px must be odd" in capsys.readouterr().err
+
+
 def test_an_index_is_built_listed_verified_measured_and_deleted(photos, tmp_path, capsys):
     root = tmp_path / "indexes"
     assert run(root, "index", "build", photos, "--name", "mine", "--layers", "conv3", "--hold-out", 2, "--mirror") == 0

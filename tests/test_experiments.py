@@ -528,6 +528,83 @@ def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
         experiments.respond(herd, "toy cat", ["Nose"], side_px=20, **options)
 
 
+def test_responses_go_on_where_they_were_stopped_and_train_no_more_when_done(alexnet, herd, tmp_path, monkeypatch):
+    out = tmp_path / "responses.json"
+    options = {"backbone": alexnet, "features": ("sift20",), "protocol": SMALL}
+    result = experiments.respond(herd, "toy cat", ["Nose"], out=out, **options)
+    kept = json.loads(out.read_text())
+    dropped = next(iter(kept["records"]))
+    del kept["records"][dropped], kept["summary"]
+    out.write_text(json.dumps(kept))
+    view, seen = classification.view, []
+    train = {cat.name for cat in herd.shown("toy cat", "train")}
+
+    def watched(instance, protocol):
+        seen.append(instance.name)
+        return view(instance, protocol)
+
+    monkeypatch.setattr(classification, "view", watched)
+    again = experiments.respond(herd, "toy cat", ["Nose"], out=out, **options)
+    assert again["summary"] == result["summary"]
+    assert set(seen) - train == {dropped}
+    seen.clear()
+    assert experiments.respond(herd, "toy cat", ["Nose"], out=out, **options)["summary"] == result["summary"]
+    assert not seen
+
+
+def test_what_no_classifier_can_be_trained_on_is_said_once_and_not_kept(alexnet, herd, tmp_path):
+    names = list(herd.keypoint_names["toy cat"])
+    train = [dataclasses.replace(cat, keypoints=cat.keypoints.copy()) for cat in herd.shown("toy cat", "train")]
+    for cat in train[1:]:
+        cat.keypoints[names.index("Nose")] = np.nan
+    changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): train})
+    told = []
+    out = tmp_path / "responses.json"
+    with pytest.raises(ValueError, match="every class needs samples outside of every fold"):
+        experiments.respond(
+            changed,
+            "toy cat",
+            ["L_EarBase"],
+            backbone=alexnet,
+            features=["sift20"],
+            protocol=SMALL,
+            out=out,
+            progress=lambda share, text: told.append(text),
+        )
+    assert len(told) == len(train)
+    assert not out.exists()
+
+
+def test_results_of_other_settings_are_none(alexnet, herd, tmp_path):
+    out = tmp_path / "classification.json"
+    classify(herd, alexnet, features=("sift20",), out=out)
+    options = {"backbone": alexnet, "protocol": SMALL, "costs": (0.1, 10.0), "n_folds": 3}
+    settings = experiments.classification_settings(herd, "toy cat", **options)
+    assert experiments.read(out, settings)
+    other = experiments.classification_settings(herd, "toy cat", **options | {"limit": 2})
+    assert experiments.read(out, other) is None
+    experiments.forget_others(out, settings)
+    assert out.exists()
+    experiments.forget_others(out, other)
+    assert not out.exists()
+
+
+def test_objects_whose_photo_is_gone_are_named(alexnet, herd):
+    class Gone:
+        name, stamp = "gone.jpg", "gone"
+
+        def load(self):
+            raise FileNotFoundError(2, "No such file", "gone.jpg")
+
+    train = [*herd.shown("toy cat", "train")]
+    train[3] = dataclasses.replace(train[3], photo=Gone())
+    changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): train})
+    result = classify(changed, alexnet, features=("sift20",))
+    left_out = result["records"]["sift20"]["measured"]["left_out"]
+    assert list(left_out) == [train[3].name]
+    assert "gone.jpg" in left_out[train[3].name]
+
+
 def test_a_layer_is_finer_than_its_stride_where_the_interval_leaves_no_doubt():
     def verdict(distance):
         records = [{"maximum": [distance, 0], "place": [0.0, 0.0], "profile": [0.0]} for _ in range(8)]

@@ -85,6 +85,19 @@ def test_calls_link_to_the_objects_responses(at, data):
     assert all(", called " not in link or link.split("]")[0][1:] != link.rpartition("called ")[2] for link in links)
 
 
+def test_results_of_other_photos_are_computed_anew(at, data, open_page):
+    settled(at.run())
+    folder = experiments.default_folder(data, "alexnet")
+    file = folder / experiments.classification_file("toy cat", "small")
+    kept = json.loads(file.read_text())
+    expected = kept["summary"]["sift20"]["accuracy"]
+    kept["settings"]["photos"] = "others"
+    kept["summary"]["sift20"]["accuracy"] = 1.25
+    file.write_text(json.dumps(kept))
+    table = settled(open_page("classification", seen="in a box of 250 px").run()).dataframe[0].value
+    assert table["toy cat"]["SIFT, radius 20 px"] == pytest.approx(expected)
+
+
 def test_a_shared_server_computes_nothing(open_page, monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("classification", seen="in the photo as it is")
