@@ -504,7 +504,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], *, height: int = 520) ->
     return _styled(figure, height=height)
 
 
-def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 260) -> go.Figure:
+def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 330) -> go.Figure:
     """How many maxima fall on each pixel around the keypoint, in the middle; one colour range for all."""
     half = len(counts) // 2
     offsets = np.arange(-half, half + 1)
