@@ -396,7 +396,11 @@ def in_words(feature: str, found: dict[str, Any]) -> str:
         f"keypoint, {against} chance ({chance:.1f} px)"
     )
     stride = f"its stride alone ({found['stride_median_px'] or 0:.1f} px)"
-    said = {"yes": f"finer than {stride}", "no": f"not finer than {stride}", "open": f"whether finer than {stride} stays open"}
+    said = {
+        "yes": f"finer than {stride}",
+        "no": f"not finer than {stride}",
+        "open": f"whether finer than {stride} stays open",
+    }
     if found["finer_than_stride"]:
         text += f"; {said[found['finer_than_stride']]}"
     return text + "."
