@@ -291,6 +291,7 @@ def _transfer(options: argparse.Namespace) -> None:
 
 def _classification(options: argparse.Namespace) -> None:
     dataset, backbone, out = _annotated(options)
+    accuracies: dict[str, list[float]] = {}
     for category in options.categories or dataset.categories:
         begun = time.monotonic()
         result = experiments.classify(
@@ -309,7 +310,11 @@ def _classification(options: argparse.Namespace) -> None:
                 f"  {feature:8} {found['accuracy']:5.1f} [{found['low']:.1f}, {found['high']:.1f}]"
                 f"   {found['mean_of_classes']:5.1f}   cost {found['cost']:g}   of {found['keypoints']}"
             )
+            accuracies.setdefault(feature, []).append(found["accuracy"])
         print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    print(f"mean of categories, {options.protocol}: accuracy over keypoints, %")
+    for feature, each in accuracies.items():
+        print(f"  {feature:8} {sum(each) / len(each):5.1f}   of {len(each)}")
 
 
 def _responses(options: argparse.Namespace) -> None:

@@ -589,6 +589,11 @@ def test_results_of_other_settings_are_none(alexnet, herd, tmp_path):
     assert not out.exists()
 
 
+def test_a_quick_look_has_a_file_of_its_own():
+    assert experiments.classification_file("cow", "box") == "classification cow.json"
+    assert experiments.classification_file("cow", "photo", 20) == "classification cow photo of 20.json"
+
+
 def test_objects_whose_photo_is_gone_are_named(alexnet, herd):
     class Gone:
         name, stamp = "gone.jpg", "gone"

@@ -100,7 +100,7 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
 
 
 def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) -> None:
-    """Table 3: a row a feature, a column a category, the published number beside it."""
+    """Table 3: a row a feature, a column a category, the published number beside it; the mean where all are there."""
     import pandas as pd  # Streamlit has it loaded
 
     columns: dict[str, Sequence[float | None]] = {}
@@ -110,6 +110,9 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
         paper = [published.classification(row, each) for row in FEATURE_ROWS]
         if any(number is not None for number in paper):
             columns[each + PUBLISHED] = paper
+    if len(categories) > 1 and all(each in results for each in categories):
+        own = [columns[each] for each in categories]
+        columns["mean"] = np.mean(np.array(own, dtype=float), axis=0).tolist()
     table = pd.DataFrame(columns, index=pd.Index([choices.feature_title(row) for row in FEATURE_ROWS], name="feature"))
 
     def shade(value: float) -> str:

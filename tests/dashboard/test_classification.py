@@ -16,7 +16,7 @@ CONFUSION, CALLS = "Who is taken for whom", "Right and wrong"
 
 @pytest.fixture(scope="module")
 def data():
-    return LOAD(n_train=8, n_val=3)
+    return LOAD(n_train=12, n_val=3)
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +48,11 @@ def test_drawn_animals_are_computed_at_once_and_shown_beside_nothing_published(a
     assert table["toy cat"]["conv3"] == pytest.approx(found["conv3"]["accuracy"])
     assert table["toy cow"].isna().all()
     assert any("drawn, synthetic" in markdown.value for markdown in at.markdown)
+    at.selectbox(key="category").set_value("toy cow")
+    both = settled(at.run()).dataframe[0].value
+    assert list(both["mean"]) == pytest.approx([both.loc[row, ["toy cat", "toy cow"]].mean() for row in both.index])
+    at.selectbox(key="category").set_value("toy cat")
+    settled(at.run())
     best = max(found.values(), key=lambda each: each["accuracy"])
     assert any(f"{best['accuracy']:.1f} %" in caption.value for caption in at.caption)
 
