@@ -707,11 +707,7 @@ def forget(path: str | os.PathLike) -> None:
 
 def forget_others(path: str | os.PathLike, settings: Mapping[str, Any]) -> None:
     """Deletes an experiment's file if it has other settings, or cannot be read: it could not be gone on with."""
-    try:
-        same = json.loads(Path(path).read_text())["settings"] == _plain(dict(settings))
-    except (OSError, ValueError, KeyError):
-        same = False
-    if not same:
+    if (_kept(path) or {}).get("settings") != _plain(dict(settings)):
         forget(path)
 
 
@@ -723,13 +719,18 @@ def read(path: str | os.PathLike, settings: Mapping[str, Any] | None = None) -> 
     """An experiment's file; None where it is not there, has other `settings` than these, or no summary yet but only a part
     of its records.
     """
+    kept = _kept(path)
+    if kept is None or "summary" not in kept:
+        return None
+    return kept if settings is None or kept["settings"] == _plain(dict(settings)) else None
+
+
+def _kept(path: str | os.PathLike) -> dict[str, Any] | None:
+    """What an experiment has written so far; None where no file can be read."""
     try:
-        kept = json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text())
     except (OSError, ValueError):
         return None
-    if settings is not None and kept["settings"] != _plain(dict(settings)):
-        return None
-    return kept if "summary" in kept else None
 
 
 def is_complete(path: str | os.PathLike) -> bool:

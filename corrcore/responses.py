@@ -49,7 +49,8 @@ def response_map(
     """Every class's score at every pixel of `region`, by default at all that have a descriptor.
 
     `image` is what the classifier's protocol shows (`classification.frame`). Descriptors of large images come and go a tile
-    at a time (`dense.tiles`), scores stay: four bytes a pixel and class. Raises ValueError as `sources.tiles` does, and for a classifier of several cells together.
+    at a time (`dense.tiles`), scores stay: four bytes a pixel and class. Raises ValueError as `sources.tiles` does, and for a
+    classifier of several cells together.
     """
     if classifier.protocol.cells != 1:
         msg = f"a response map needs a classifier of single cells; got one of {classifier.protocol.cells} x {classifier.protocol.cells}."

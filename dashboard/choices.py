@@ -1,7 +1,7 @@
 """What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -253,15 +253,19 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
     return Chosen(_working(image), name, reference, tuple(index.photos_like(image)), python)
 
 
+def dataset_title(source: str) -> str:
+    """What a data set is called where it is chosen, and so in links."""
+    return SYNTHETIC if source == datasets.TOY else source
+
+
 def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDataset, str]:
     """A data set, by the name it is offered under, and a category of it; the page stops where it cannot be read."""
     offered = resources.dataset_names()
-    titles = {each: SYNTHETIC if each == datasets.TOY else each for each in offered}
-    check_link("data", titles.values())
+    check_link("data", [dataset_title(each) for each in offered])
     name = at_data.selectbox(
         "Data set",
         offered,
-        format_func=titles.__getitem__,
+        format_func=dataset_title,
         key="data",
         bind="query-params",
         help="Those in the folder that the environment variable CORRCORE_DATA names are offered besides.",
@@ -320,11 +324,11 @@ def first_choice(offered: list[Instance]) -> int:
     return int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))
 
 
-def show_left_out(data: KeypointDataset) -> None:
-    """Annotations that could not be used, folded."""
-    if data.left_out:
-        with st.expander(f"{len(data.left_out)} annotations left out"):
-            for each, reason in list(data.left_out.items())[:50]:
+def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
+    """Annotations or objects that could not be used, by name, folded."""
+    if reasons:
+        with st.expander(f"{len(reasons)} {what} left out"):
+            for each, reason in list(reasons.items())[:50]:
                 st.caption(layout.plain(f"{each}: {reason}"))
 
 

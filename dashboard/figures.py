@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw, ImageFont
-from plotly.colors import sequential
 
 from corrcore.alignment import Alignment
 from corrcore.averaging import Agreement, Averages, expand_contrast
@@ -335,8 +334,8 @@ def similarity_overlay(
     return np.asarray(Image.blend(under, over, opacity))
 
 
-def similarity_colours() -> list[str]:
-    """The colours of `similarity_overlay`, from 0 to 1."""
+def viridis_colours() -> list[str]:
+    """The colours of `similarity_overlay`, from 0 to 1, and of `maxima_counts`, from none to most."""
     return _names_of(_VIRIDIS)
 
 
@@ -359,21 +358,13 @@ _VIRIDIS = np.array(
 )  # a level, then red, green and blue there
 
 
-def score_overlay(
-    image: np.ndarray, scores: np.ndarray, region: Box, *, limit: float, opacity: float = 0.6
-) -> np.ndarray:
-    """Scores over the grey picture, each at its pixel: blue below zero, red above, full colour at `limit`."""
+def score_overlay(image: np.ndarray, scores: np.ndarray, *, limit: float, opacity: float = 0.6) -> np.ndarray:
+    """A score a pixel, NaN for none, over the grey picture: blue below zero, red above, full colour at `limit`."""
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).astype(float)
-    levels = np.clip(scores / max(limit, 1e-9), -1, 1)
-    colours = _coloured(levels, _DIVERGING)
-    there = slice(region.top, region.bottom), slice(region.left, region.right)
+    there = ~np.isnan(scores)
+    colours = _coloured(np.clip(scores[there] / max(limit, 1e-9), -1, 1), _DIVERGING)
     grey[there] = (1 - opacity) * grey[there] + opacity * colours
     return np.rint(grey).astype(np.uint8)
-
-
-def count_colours() -> list[str]:
-    """The colours of `maxima_counts`, from none to most."""
-    return list(sequential.Viridis)
 
 
 def score_colours() -> list[str]:
@@ -413,44 +404,34 @@ def scores_of_all(scores: Mapping[str, np.ndarray], names: Sequence[str], own: s
     )
 
 
-def score_profile(profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], at: int, *, height: int = 300) -> go.Figure:
+def score_profile(profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], at: int) -> go.Figure:
     """Scores along the row of pixels through one: (x, score) by feature."""
+    figure = _score_lines(profiles, axes=("x (px)", "score"), hover="%{y:.3f} at x = %{x}")
+    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.add_vline(x=at, line={"color": GREY, "width": 1})
+    return figure
+
+
+def score_by_distance(profiles: Mapping[str, np.ndarray]) -> go.Figure:
+    """Mean scores at 0, 1, ... pixels from a keypoint, by feature."""
+    lines = {feature: (np.arange(len(values)), values) for feature, values in profiles.items()}
+    return _score_lines(lines, axes=("distance (px)", "mean score"), hover="%{y:.3f} at %{x} px")
+
+
+def _score_lines(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], *, axes: tuple[str, str], hover: str) -> go.Figure:
     figure = go.Figure()
-    for feature, (x, values) in profiles.items():
+    for feature, (x, values) in lines.items():
         figure.add_scatter(
             x=x,
             y=values,
             name=feature,
             mode="lines",
-            line={"color": colour_of(feature, list(profiles)), "width": 2},
-            hovertemplate="%{y:.3f} at x = %{x}",
+            line={"color": colour_of(feature, list(lines)), "width": 2},
+            hovertemplate=hover,
         )
-    figure.add_hline(y=0, line={"color": GREY, "dash": "dot", "width": 1})
-    figure.add_vline(x=at, line={"color": GREY, "width": 1})
-    figure.update_xaxes(title="x (px)")
-    figure.update_yaxes(title="score")
-    return _styled(figure, height=height).update_layout(
-        showlegend=len(profiles) > 1, legend={"orientation": "h", "y": 1.15}
-    )
-
-
-def score_by_distance(profiles: Mapping[str, np.ndarray], *, height: int = 300) -> go.Figure:
-    """Mean scores at 0, 1, ... pixels from a keypoint, a line a feature."""
-    figure = go.Figure()
-    for feature, values in profiles.items():
-        figure.add_scatter(
-            x=np.arange(len(values)),
-            y=values,
-            name=feature,
-            mode="lines",
-            line={"color": colour_of(feature, list(profiles)), "width": 2},
-            hovertemplate="%{y:.3f} at %{x} px",
-        )
-    figure.update_xaxes(title="distance (px)")
-    figure.update_yaxes(title="mean score")
-    return _styled(figure, height=height).update_layout(
-        showlegend=len(profiles) > 1, legend={"orientation": "h", "y": 1.15}
-    )
+    figure.update_xaxes(title=axes[0])
+    figure.update_yaxes(title=axes[1])
+    return _styled(figure, height=300).update_layout(showlegend=len(lines) > 1, legend={"orientation": "h", "y": 1.15})
 
 
 def accuracy_curves(

@@ -357,7 +357,7 @@ def show_point(pair: Pair) -> None:
             st.caption(
                 f"Target. Lands at ({lands[0]:.0f}, {lands[1]:.0f}) px of the cut-out; greatest likeness {similarity.max():.2f}."
             )
-    layout.colour_bar(figures.similarity_colours(), "likeness of the target's cells (cosine): 0", "1")
+    layout.colour_bar(figures.viridis_colours(), "likeness of the target's cells (cosine): 0", "1")
 
 
 def show_table(data: KeypointDataset, category: str) -> None:
@@ -523,7 +523,7 @@ def page_of_objects() -> None:
             f"{layout.plain(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(resources.network(BACKBONE))}"
         )
-        choices.show_left_out(data)
+        choices.show_left_out("annotations", data.left_out)
     work = work_on_object(category, instance, train, state, asked, key)
     view: View = layout.view(work, f"Aligning {layout.plain(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)

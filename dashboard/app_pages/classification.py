@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from corrcore import classification, datasets, experiments, images, sources
+from corrcore import classification, experiments, images, sources
 from corrcore.classification import Protocol
 from corrcore.datasets.records import Instance, KeypointDataset
 from dashboard import choices, figures, layout, published, resources
@@ -171,7 +171,7 @@ def show_calls(
                     continue
                 link = urlencode(
                     {
-                        "data": titled(source),
+                        "data": choices.dataset_title(source),
                         "category": category,
                         "object": instance.name,
                         "keypoint": keypoint,
@@ -180,10 +180,6 @@ def show_calls(
                     }
                 )
                 st.markdown(f"[{layout.plain(keypoint)}](responses?{link}){wrong}")
-
-
-def titled(source: str) -> str:
-    return choices.SYNTHETIC if source == datasets.TOY else source
 
 
 def around(instance: Instance, keypoint: int, protocol: str) -> np.ndarray:
@@ -243,10 +239,7 @@ def page() -> None:
             else ""
         )
     )
-    if left_out := result["records"][best]["measured"]["left_out"]:
-        with st.expander(f"{len(left_out)} objects left out"):
-            for name, reason in list(left_out.items())[:50]:
-                st.caption(layout.plain(f"{name}: {reason}"))
+    choices.show_left_out("objects", result["records"][best]["measured"]["left_out"])
     section = layout.switch("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]

@@ -11,9 +11,8 @@ from dashboard import figures, layout, resources
 
 SAMPLE = "chelsea"
 AT = (173, 115)  # an eye
-PICTURES = (
-    Path(__file__).parents[1] / "pictures"
-)  # made by the Alignment and Responses pages: computing them takes a while
+# made by the Alignment and Responses pages, where computing them takes a while
+PICTURES = Path(__file__).parents[1] / "pictures"
 
 
 @st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
@@ -39,6 +38,12 @@ def pictures() -> tuple[list[bytes], list[tuple[str, bytes, int]]]:
     box = last.field.field_box(*last.cells.nearest(*AT))
     averages.insert(0, ("the seed's field", images.encode(figures.crop(image, box), format="JPEG"), box.width))
     return [images.encode(figures.crop(image, last.cells.covered), format="JPEG"), *rebuilt], averages
+
+
+def show_drawn(captions: dict[str, str]) -> None:
+    """Up to four of the pictures of drawn animals in a row."""
+    for place, (name, caption) in zip(st.columns(4, gap="small"), captions.items(), strict=False):
+        place.image(PICTURES / name, caption=caption, width="stretch")
 
 
 layout.header(
@@ -74,13 +79,13 @@ with st.container(border=True):
 
 with st.container(border=True):
     st.subheader("Bend one animal into another's shape", anchor=False)
-    drawn = (
-        ("target.jpg", "the target"),
-        ("source.jpg", "its neighbour"),
-        ("warped.jpg", "the neighbour, warped by conv4"),
+    show_drawn(
+        {
+            "target.jpg": "the target",
+            "source.jpg": "its neighbour",
+            "warped.jpg": "the neighbour, warped by conv4",
+        }
     )
-    for place, (name, title) in zip(st.columns(4, gap="small"), drawn, strict=False):
-        place.image(PICTURES / name, caption=title, width="stretch")
     st.markdown(
         "Matched by conv4's descriptors, held together by a smooth displacement, keypoints travel along. These animals are drawn, "
         "so that everybody may have them; data sets of photos are offered where there are any."
@@ -91,14 +96,14 @@ with st.container(border=True):
 
 with st.container(border=True):
     st.subheader("Ask a classifier about every pixel", anchor=False)
-    asked = (
-        ("object.jpg", "where is the left eye?"),
-        ("eye_conv3.jpg", "by conv3"),
-        ("eye_conv5.jpg", "by conv5"),
-        ("eye_sift20.jpg", "by SIFT, radius 20 px"),
+    show_drawn(
+        {
+            "object.jpg": "where is the left eye?",
+            "eye_conv3.jpg": "by conv3",
+            "eye_conv5.jpg": "by conv5",
+            "eye_sift20.jpg": "by SIFT, radius 20 px",
+        }
     )
-    for place, (name, title) in zip(st.columns(4, gap="small"), asked, strict=True):
-        place.image(PICTURES / name, caption=title, width="stretch")
     st.markdown(
         "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked about every pixel of "
         "another animal, it says yes where the map is red."

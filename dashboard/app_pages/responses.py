@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -165,39 +165,34 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
 
 def show_panels(
     seen: Seen,
-    maps: Mapping[str, ResponseMap],
-    numbers: Mapping[str, int],
+    maps: Mapping[str, np.ndarray],
+    limits: Mapping[str, float],
     truth: np.ndarray,
     opacity: float,
     alone: bool,
 ) -> tuple[int, int]:
     """A panel a feature; which pixel is looked at."""
     height, width = seen.image.shape[:2]
-    middle = responses.around(truth, 1) if np.isfinite(truth).all() else None
-    there = middle is not None and middle.inside((width, height))  # where boxes are wrong, a keypoint may be outside
-    part = Box(0, 0, width, height)
-    if there:
-        part_asked = layout.switch("Part", (WHOLE, SQUARE), key="part")
-        if part_asked == SQUARE:
-            part = responses.around(truth).clip((width, height))
-    true = (middle.left, middle.top) if middle is not None and there else None
-    first = next(iter(maps))
-    start = true or maps[first].highest(numbers[first])
+    part = everything = Box(0, 0, width, height)
+    true = None
+    if np.isfinite(truth).all():
+        pixel = responses.around(truth, 1)
+        true = pixel[:2] if pixel.inside((width, height)) else None  # where boxes are wrong, keypoints may be outside
+    if true is not None and layout.switch("Part", (WHOLE, SQUARE), key="part") == SQUARE:
+        part = responses.around(truth).clip((width, height))
+    whole = part == everything
+    start = true or highest_within(next(iter(maps.values())), everything)[0]
     x, y = choices.pixel_of(seen.image, part, start=start)
-    own = {feature: found.scores[..., numbers[feature]] for feature, found in maps.items()}
-    limits = limits_of(own, alone=alone)
     backbone = resources.network(BACKBONE)
-    places = st.columns(2, gap="small") if len(maps) == 1 else layout.two_a_row("maps").columns(len(maps), gap="small")
     if len(maps) == 1:
+        places = st.columns(2, gap="small")
         with places[1]:
             st.markdown("**the picture**")
             st.image(images.encode(figures.crop(seen.image, part), format="PNG"), width="stretch")
-    for place, (feature, found) in zip(places, maps.items(), strict=False):
-        whole = part.width == width
-        picture = figures.score_overlay(
-            seen.image, own[feature], found.region, limit=limits[feature], opacity=opacity if whole else 1.0
-        )
-        values = everywhere(found, numbers[feature], seen.image)
+    else:
+        places = layout.two_a_row("maps").columns(len(maps), gap="small")
+    for place, (feature, values) in zip(places, maps.items(), strict=False):
+        picture = figures.score_overlay(seen.image, values, limit=limits[feature], opacity=opacity if whole else 1.0)
         highest, score = highest_within(values, part)
         boxes = [_mark(highest, part, HIGHEST, 1)]
         if true is not None:
@@ -217,22 +212,17 @@ def show_panels(
             )
             if alone:
                 layout.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
-            distance = f", {np.hypot(*(np.array(highest) - truth)):.0f} px from the keypoint" if there else ""
+            distance = "" if true is None else f", {np.hypot(*(np.array(highest) - truth)):.0f} px from the keypoint"
             st.caption(f"highest {score:.3f} at {highest}{distance}" + ("" if whole else ", of this square"))
     if not alone:
         layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
     st.caption(
-        ("Yellow square: the true place. " if there else "")
+        ("" if true is None else "Yellow square: the true place. ")
         + "Green square: where the score is highest. Point at a pixel to read its score, click it to see what every classifier says "
         "of it. Near the border, in grey, no receptive field of a layer is centred, and there is no score."
-        + (" White lines: the patches of the layer's own cells, one stride wide." if part.width < width else "")
+        + (" White lines: the patches of the layer's own cells, one stride wide." * (not whole))
     )
     return x, y
-
-
-def limits_of(own: Mapping[str, np.ndarray], *, alone: bool) -> dict[str, float]:
-    """Where the colours end: the same for all, or at each panel's own highest score."""
-    return {feature: max(float(values.max()), 0.1) if alone else LIMIT for feature, values in own.items()}
 
 
 def highest_within(values: np.ndarray, part: Box) -> tuple[tuple[int, int], float]:
@@ -340,7 +330,7 @@ def show_histogram(
                     "on the boundary": f"{100 * each['boundary_share']:.0f} %",
                 }
             )
-        layout.colour_bar(figures.count_colours(), "no maximum", f"{highest} on one pixel")
+        layout.colour_bar(figures.viridis_colours(), "no maximum", f"{highest} on one pixel")
         if rows:
             st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
         st.markdown("**The mean score by distance from the keypoint**")
@@ -441,9 +431,9 @@ def array_file(values: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def tiff_file(values: np.ndarray) -> bytes:
+def tiff_file(maps: Iterable[np.ndarray]) -> bytes:
     """A page a map."""
-    first, *others = (PIL.Image.fromarray(each) for each in values)
+    first, *others = (PIL.Image.fromarray(each) for each in maps)
     file = io.BytesIO()
     first.save(file, "TIFF", save_all=True, append_images=others)
     return file.getvalue()
@@ -476,7 +466,7 @@ def page() -> None:
                 st.stop()
         with beside:
             st.caption(layout.plain(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
-            choices.show_left_out(data)
+            choices.show_left_out("annotations", data.left_out)
         seen = Seen(image, placement.to_cut_out(instance.keypoints), instance.name)
     else:
         uploaded = choices.upload("A photo, cropped to the object")
@@ -546,29 +536,27 @@ def page() -> None:
         st.error(layout.plain(str(error)), icon=":material/broken_image:")
         st.stop()
     maps = layout.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
-    numbers = {feature: each.names.index(keypoint) for feature, each in classifiers.items()}
-    x, y = show_panels(seen, maps, numbers, seen.truth[known.index(keypoint)], opacity, alone)
+    own = {
+        feature: everywhere(each, classifiers[feature].names.index(keypoint), seen.image)
+        for feature, each in maps.items()
+    }
+    limits = {feature: max(float(np.nanmax(values)), 0.1) if alone else LIMIT for feature, values in own.items()}
+    x, y = show_panels(seen, own, limits, seen.truth[known.index(keypoint)], opacity, alone)
     section = layout.switch("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
     if section == SECTIONS[0]:
         show_pixel(maps, classifiers, keypoint, x, y)
     else:
         show_histogram(data, category, keypoint, features, choices.SEEN[seen_as])
 
-    own = {feature: each.scores[..., numbers[feature]] for feature, each in maps.items()}
-    limits = limits_of(own, alone=alone)
-
     def sheet() -> bytes:
         columns = [figures.Column(seen.title, [seen.image])] + [
             figures.Column(
                 f"{feature}, {-limits[feature]:.2g} to {limits[feature]:.2g}",
-                [figures.score_overlay(seen.image, own[feature], each.region, limit=limits[feature], opacity=opacity)],
+                [figures.score_overlay(seen.image, values, limit=limits[feature], opacity=opacity)],
             )
-            for feature, each in maps.items()
+            for feature, values in own.items()
         ]
         return images.encode(figures.sheet(columns, [keypoint]), format="PNG")
-
-    def stacked() -> np.ndarray:
-        return np.stack([everywhere(each, numbers[feature], seen.image) for feature, each in maps.items()])
 
     name = f"{keypoint} by {', '.join(features)}"
     layout.how_computed(
@@ -587,8 +575,8 @@ def page() -> None:
     layout.quiet_row(
         downloads={
             "responses.png": sheet,
-            f"{name}.npy": lambda: array_file(stacked()),
-            f"{name}.tiff": lambda: tiff_file(stacked()),
+            f"{name}.npy": lambda: array_file(np.stack([*own.values()])),
+            f"{name}.tiff": lambda: tiff_file(own.values()),
         },
         python=""
         if instance is None
