@@ -412,13 +412,15 @@ class Mining:
             raise ValueError(msg)
         self._targets = every[..., list(self.trained)].reshape(-1, len(self.trained))
         n_features = self._descriptors.shape[-1] * (2 * scheme.reach + 1) ** 2
-        positives = int((self._targets == 1).sum(axis=0).max())
+        positives = (self._targets == 1).sum(axis=0)
         # However many objects: the positives of one keypoint, and as many negatives.
-        self._most = min(max(most_bytes // (4 * n_features), 2 * positives), len(self._targets))
-        together = max(int(self._most / (_HARD_SHARE * len(self._targets))), 1)
-        self._groups = [
-            list(range(len(self.trained)))[start : start + together] for start in range(0, len(self.trained), together)
-        ]
+        self._most = min(max(most_bytes // (4 * n_features), 2 * int(positives.max())), len(self._targets))
+        needed = np.maximum(2 * positives, _HARD_SHARE * len(self._targets))
+        self._groups: list[list[int]] = []
+        for detector in range(len(needed)):
+            if not self._groups or needed[[*self._groups[-1], detector]].sum() > self._most:
+                self._groups.append([])
+            self._groups[-1].append(detector)
         rng = np.random.default_rng(seed)
         per_object = len(self._targets) // len(self._descriptors)
         lots = [rng.permutation(per_object)[:first] + per_object * n for n in range(len(self._descriptors))]
@@ -457,9 +459,9 @@ class Mining:
                 cells, current, own = self._first_cells(number), _part(start, group), []
             pool.start(cells)
             cells = None
-            growing = True
             while current is None or len(own) < most_rounds:
                 y = here[pool.cells].astype(np.float32)
+                growing = not own or 3 * own[-1].hard > own[-1].cells
                 allowed = tolerance * (_LOOSE if growing and len(own) < most_rounds - 1 else 1)
                 current = svm.fit_targets(pool.rows, y, cost=cost, start=current, tolerance=allowed)
                 scores = self._all_scores(current)
@@ -472,10 +474,11 @@ class Mining:
                     share = len(own) / (len(own) + 3) if n_new else 1
                     text = f"round {len(own)}, {n_new:,} more hard negatives"
                     progress((number + share) / len(self._groups), text)
-                was_growing, growing = growing, 3 * n_new > len(pool.cells)
                 if n_new and not self._grow(pool, here, scores, hard, new):
                     break
-                if not n_new and not was_growing:
+                if len(own) > 1 and not pool.room and n_new > 0.9 * own[-2].hard:
+                    break  # what is put in only pushes others out
+                if not n_new and not growing:
                     break
                 _write_down(kept, key, [*found, current], [*rounds, own], pool.cells)
             self._cells[number] = np.sort(pool.cells)
