@@ -695,12 +695,12 @@ def _named(record: dict[str, Any], n_classes: int) -> dict[str, Any]:
 
 DETECTING = ("sift16", "conv5")
 DETECTOR_COSTS = (0.01, 0.1, 1.0)
-DRAWN_COSTS = (0.1,)  # of drawn objects, which are there to try things on: nothing is to be chosen
+_DRAWN_COSTS, _DRAWN_OBJECTS = (0.1,), 24  # drawn objects are there to try things on: at once, and with nothing chosen
 ETAS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 40.0, 60.0)  # the paper's, and those tried for several places
 PRIORS = 5
 _FOLDS = 2
-_PLAIN, _ONE, _SEVERAL = "", "+prior", f"+{PRIORS} priors"  # after a feature's name, make rows
+_ONE, _SEVERAL = "+prior", f"+{PRIORS} priors"  # after a feature's name, make rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -729,14 +729,14 @@ def detectors(
     """Keypoint detectors by feature, trained on a category's train objects, and the prior of these (`prediction`).
 
     The cost, among `costs`, eta and, for several neighbours, sigma are those of highest PCK in cross validation on train, whose folds share
-    no photo; the paper's sigma is kept for one neighbour. `limit` is of train objects. With `out`, a folder, detectors are
+    no photo; the paper's sigma is kept for one neighbour. Of drawn objects a few are taken, and nothing is chosen. `limit` is
+    of train objects. With `out`, a folder, detectors are
     kept there, and are not trained again while data, photos, weights and code are the same; training that was stopped goes
     on from its last round.
 
     Raises ValueError for an unknown category or feature, and where nothing can be trained.
     """
-    train = _some(dataset.shown(category, "train"), limit)
-    costs = _usual_costs(dataset) if costs is None else tuple(costs)
+    train = _detected(dataset, category, limit)
     known: dict[str, Trained] = {}
     settings = {
         feature: _plain(detector_settings(dataset, category, feature, backbone=backbone, costs=costs, limit=limit))
@@ -750,6 +750,11 @@ def detectors(
         if (found := _known_detectors(file, settings[feature])) is not None:
             known[feature] = found
     missing = [Scheme(feature) for feature in features if feature not in known]
+    kept_prior = None if out is None else Path(out) / f"{_prediction_name(category, limit)} prior.safetensors"
+    objects = _prior_settings(settings[features[0]])
+    prior = _known_prior(kept_prior, objects)
+    if not missing and prior is not None:
+        return {feature: known[feature] for feature in features}, prior
 
     def part(start: float, share: float, what: str = "") -> Progress:
         def report(done: float, text: str) -> None:
@@ -761,11 +766,13 @@ def detectors(
     describing = 0.1 if missing else 1.0
     names = dataset.keypoint_names[category]
     gathered = prediction.gather(train, names, missing, backbone=backbone, progress=part(0, describing))
+    if kept_prior is not None:
+        prediction.save_prior(kept_prior, gathered.prior, {"settings": objects})
     for number, scheme in enumerate(missing):
         share = (1 - describing) / len(missing)
         report = part(describing + number * share, share, f"{scheme.feature}: ")
         file = files[scheme.feature]
-        known[scheme.feature] = _train_detectors(gathered, scheme, costs, settings[scheme.feature], file, report)
+        known[scheme.feature] = _train_detectors(gathered, scheme, settings[scheme.feature], file, report)
     return {feature: known[feature] for feature in features}, gathered.prior
 
 
@@ -779,7 +786,7 @@ def detector_settings(
     limit: int | None = None,
 ) -> dict[str, Any]:
     """What is written beside the detectors of one feature: those of other settings are others."""
-    train = _some(dataset.shown(category, "train"), limit)
+    train = _detected(dataset, category, limit)
     return {
         "experiment": "detectors",
         "version": [prediction.VERSION, svm.VERSION, sift.VERSION, FORMAT],
@@ -787,23 +794,52 @@ def detector_settings(
         "scheme": asdict(Scheme(feature)),
         "side_px": prediction.SIDE_PX,
         "neighbours_by": prediction.summary_layer(backbone),
-        "costs": list(_usual_costs(dataset) if costs is None else costs),
+        "costs": list(costs or (_DRAWN_COSTS if dataset.synthetic else DETECTOR_COSTS)),
         "etas": list(ETAS),
         "sigmas_px": list(SIGMAS_PX),
-        "folds": _FOLDS,
+        "folds": 0 if dataset.synthetic else _FOLDS,
     }
 
 
 def known_detectors(
-    dataset: KeypointDataset, category: str, feature: str, *, backbone: Backbone, out: str | os.PathLike
-) -> Trained | None:
-    """Those that `detectors` has kept in `out`; None where there are none for the photos, weights and code as they are."""
-    file = Path(out) / f"{_prediction_name(category, None)} {feature}.safetensors"
-    return _known_detectors(file, _plain(detector_settings(dataset, category, feature, backbone=backbone)))
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = DETECTING,
+    out: str | os.PathLike,
+) -> tuple[dict[str, Trained], Prior] | None:
+    """What `detectors` has kept in `out`; None where something is missing for the photos, weights and code as they are."""
+    settings = {
+        feature: _plain(detector_settings(dataset, category, feature, backbone=backbone)) for feature in features
+    }
+    name = Path(out) / _prediction_name(category, None)
+    known = {
+        feature: _known_detectors(Path(f"{name} {feature}.safetensors"), settings[feature]) for feature in features
+    }
+    prior = _known_prior(Path(f"{name} prior.safetensors"), _prior_settings(settings[features[0]]))
+    found = {feature: each for feature, each in known.items() if each is not None}
+    return (found, prior) if prior is not None and len(found) == len(known) else None
 
 
-def _usual_costs(dataset: KeypointDataset) -> tuple[float, ...]:
-    return DRAWN_COSTS if dataset.synthetic else DETECTOR_COSTS
+def _prior_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of detectors' settings its prior depends on."""
+    return {
+        name: value for name, value in settings.items() if name not in ("scheme", "costs", "etas", "sigmas_px", "folds")
+    }
+
+
+def _known_prior(file: Path | None, settings: dict[str, Any]) -> Prior | None:
+    try:
+        found, about = prediction.load_prior(file or "")
+    except (OSError, ValueError):
+        return None
+    return found if about.get("settings") == settings else None
+
+
+def _detected(dataset: KeypointDataset, category: str, limit: int | None) -> list[Instance]:
+    """The train objects that detectors learn from."""
+    return _some(dataset.shown(category, "train"), _DRAWN_OBJECTS if dataset.synthetic and limit is None else limit)
 
 
 def _known_detectors(file: Path | None, settings: dict[str, Any]) -> Trained | None:
@@ -819,7 +855,6 @@ def _known_detectors(file: Path | None, settings: dict[str, Any]) -> Trained | N
 def _train_detectors(
     gathered: Gathered,
     scheme: Scheme,
-    costs: Sequence[float],
     settings: dict[str, Any],
     file: Path | None,
     progress: Progress,
@@ -831,7 +866,9 @@ def _train_detectors(
     if about.get("key") != key:
         about = {
             "key": key,
-            **_chosen(gathered, scheme, costs, lambda share, text: progress(0.6 * share, f"cross validation, {text}")),
+            **_chosen(
+                gathered, scheme, settings, lambda share, text: progress(0.6 * share, f"cross validation, {text}")
+            ),
         }
         if beside is not None:
             beside.write_text(json.dumps(about))
@@ -851,11 +888,15 @@ def _train_detectors(
     return Trained(found, {name: Weighing(**each) for name, each in about["weighings"].items()}, about)
 
 
-def _chosen(gathered: Gathered, scheme: Scheme, costs: Sequence[float], progress: Progress) -> dict[str, Any]:
+def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """The cost of detectors that are best alone, and how the prior is weighed against these; with all that was tried."""
     begun = time.monotonic()
+    costs, folds = settings["costs"], settings["folds"]
+    if not folds:
+        one, several = Weighing(1, prediction.SIGMA_PX, 0.05), Weighing(PRIORS, 40.0, 0.1)
+        return {"cost": costs[0], "weighings": {_ONE: asdict(one), _SEVERAL: asdict(several)}, "seconds": 0.0}
     centres = gathered.cells[scheme.feature].centres()
-    scores = prediction.held_out_scores(gathered, scheme, costs=costs, n_folds=_FOLDS, progress=progress)
+    scores = prediction.held_out_scores(gathered, scheme, costs=costs, n_folds=folds, progress=progress)
     alone = [
         prediction.accuracy(
             np.stack([prediction.locate(prediction.combined(one), centres) for one in some]), gathered.keypoints
@@ -961,7 +1002,7 @@ def predict(
         )
         return _accuracies(records, stretched=True) | {"training": training}
 
-    samples = {one.name: one for one in _both_splits(dataset, category, limit)["val"]}
+    samples = {one.name: one for one in _some(dataset.shown(category, "val"), limit)}
     return _run(samples, measure, settings, summarise, out, progress, prepare=trained)
 
 
@@ -980,7 +1021,12 @@ def prediction_settings(
     return training | {
         "experiment": "prediction",
         "version": [*training["version"], dense.VERSION],
-        **_described(dataset, category, _both_splits(dataset, category, limit), backbone),
+        **_described(
+            dataset,
+            category,
+            {"train": _detected(dataset, category, limit), "val": _some(dataset.shown(category, "val"), limit)},
+            backbone,
+        ),
         "scheme": [asdict(Scheme(feature)) for feature in features],
         "fine": fine,
     }

@@ -126,6 +126,42 @@ def summary_layer(backbone: Backbone) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Prior:
+    """Where keypoints are in training objects, to be asked by likeness: descriptions of unit length, and places in pixels of
+    the stretched objects, NaN where not visible. `objects` and `photos` are names.
+    """
+
+    summaries: Float[np.ndarray, "objects channels"]
+    keypoints: Float[np.ndarray, "objects keypoints 2"]
+    objects: tuple[str, ...]
+    photos: tuple[str, ...]
+
+    def nearest(
+        self, summary: Float[np.ndarray, " channels"], *, k: int = 1, photo: str | None = None
+    ) -> Int[np.ndarray, "k keypoints"]:
+        """For each keypoint the `k` objects most alike that show it, most alike first; -1 where there are no more.
+
+        Those in the `photo` of this name, the object's own, are left out. Raises ValueError for `k` below 1.
+        """
+        if k < 1:
+            msg = f"k must be at least 1; got {k}."
+            raise ValueError(msg)
+        order = np.argsort(-(self.summaries @ summary), kind="stable")
+        order = order[[self.photos[n] != photo for n in order]]
+        shown = np.asarray(np.isfinite(self.keypoints[order]).all(axis=-1))
+        found = np.full((k, self.keypoints.shape[1]), -1)
+        for keypoint in range(self.keypoints.shape[1]):
+            some = order[shown[:, keypoint]][:k]
+            found[: len(some), keypoint] = some
+        return found
+
+    def places(self, objects: Int[np.ndarray, "k keypoints"]) -> Float[np.ndarray, "k keypoints 2"]:
+        """Where the objects that `nearest` found have the keypoints; NaN for -1."""
+        at = self.keypoints[objects, np.arange(objects.shape[1])]
+        return np.where((objects >= 0)[..., None], at, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
 class Gathered:
     """Training objects, described: all in one array a feature, in half precision, half a megabyte an object for conv5.
 
@@ -143,7 +179,7 @@ class Gathered:
     left_out: Mapping[str, str]
 
     @property
-    def prior(self) -> "Prior":
+    def prior(self) -> Prior:
         return Prior(self.summaries, self.keypoints, self.objects, self.photos)
 
     def some(self, chosen: Int[np.ndarray, " chosen"]) -> "Gathered":
@@ -416,6 +452,7 @@ class Mining:
         # However many objects: the positives of one keypoint, and as many negatives.
         self._most = min(max(most_bytes // (4 * n_features), 2 * int(positives.max())), len(self._targets))
         needed = np.maximum(2 * positives, _HARD_SHARE * len(self._targets))
+        needed = needed if self._most < len(self._targets) else np.zeros(len(needed))  # there is room for all cells
         self._groups: list[list[int]] = []
         for detector in range(len(needed)):
             if not self._groups or needed[[*self._groups[-1], detector]].sum() > self._most:
@@ -606,6 +643,28 @@ def load(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
     return detectors, manifest["about"]
 
 
+def save_prior(path: str | os.PathLike, prior: Prior, about: Mapping[str, Any]) -> None:
+    """Writes a prior as `save` writes detectors; descriptions in half precision, 0.1 MB an object."""
+    arrays = {"summaries": prior.summaries.astype(np.float16), "keypoints": prior.keypoints}
+    manifest = {"version": VERSION, "objects": prior.objects, "photos": prior.photos, "about": dict(about)}
+    _save(Path(path), arrays, manifest)
+
+
+def load_prior(path: str | os.PathLike) -> tuple[Prior, dict[str, Any]]:
+    """A prior that `save_prior` wrote, and what it was told about it. Raises as `load` does."""
+    try:
+        arrays, manifest = _load(Path(path))
+        if manifest["version"] != VERSION:
+            msg = f"{path} holds a prior of version {manifest['version']}, not {VERSION}; delete it."
+            raise ValueError(msg)
+        summaries = arrays["summaries"].astype(np.float32)
+        prior = Prior(summaries, arrays["keypoints"], tuple(manifest["objects"]), tuple(manifest["photos"]))
+    except (SafetensorError, KeyError, TypeError) as error:
+        msg = f"{path} holds no prior that can be read; delete it."
+        raise ValueError(msg) from error
+    return prior, manifest["about"]
+
+
 def _save(path: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -617,42 +676,6 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     with safe_open(path, framework="numpy") as file:
         manifest = json.loads((file.metadata() or {}).get("corrcore", "{}"))
         return {name: file.get_tensor(name) for name in file.keys()}, manifest  # noqa: SIM118 - no mapping
-
-
-@dataclass(frozen=True, eq=False)
-class Prior:
-    """Where keypoints are in training objects, to be asked by likeness: descriptions of unit length, and places in pixels of
-    the stretched objects, NaN where not visible. `objects` and `photos` are names.
-    """
-
-    summaries: Float[np.ndarray, "objects channels"]
-    keypoints: Float[np.ndarray, "objects keypoints 2"]
-    objects: tuple[str, ...]
-    photos: tuple[str, ...]
-
-    def nearest(
-        self, summary: Float[np.ndarray, " channels"], *, k: int = 1, photo: str | None = None
-    ) -> Int[np.ndarray, "k keypoints"]:
-        """For each keypoint the `k` objects most alike that show it, most alike first; -1 where there are no more.
-
-        Those in the `photo` of this name, the object's own, are left out. Raises ValueError for `k` below 1.
-        """
-        if k < 1:
-            msg = f"k must be at least 1; got {k}."
-            raise ValueError(msg)
-        order = np.argsort(-(self.summaries @ summary), kind="stable")
-        order = order[[self.photos[n] != photo for n in order]]
-        shown = np.asarray(np.isfinite(self.keypoints[order]).all(axis=-1))
-        found = np.full((k, self.keypoints.shape[1]), -1)
-        for keypoint in range(self.keypoints.shape[1]):
-            some = order[shown[:, keypoint]][:k]
-            found[: len(some), keypoint] = some
-        return found
-
-    def places(self, objects: Int[np.ndarray, "k keypoints"]) -> Float[np.ndarray, "k keypoints 2"]:
-        """Where the objects that `nearest` found have the keypoints; NaN for -1."""
-        at = self.keypoints[objects, np.arange(objects.shape[1])]
-        return np.where((objects >= 0)[..., None], at, np.nan)
 
 
 def log_prior(
