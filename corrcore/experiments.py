@@ -699,7 +699,7 @@ _DRAWN_COSTS, _DRAWN_OBJECTS = (0.1,), 24  # drawn objects are there to try thin
 ETAS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 40.0, 60.0)  # the paper's, and those tried for several places
 PRIORS = 5
-_FOLDS = 2
+_FOLDS, _VALIDATED = 2, 200  # of cross validation; train objects it takes at most, by lot
 _ONE, _SEVERAL = "+prior", f"+{PRIORS} priors"  # after a feature's name, make rows
 
 
@@ -798,6 +798,7 @@ def detector_settings(
         "etas": list(ETAS),
         "sigmas_px": list(SIGMAS_PX),
         "folds": 0 if dataset.synthetic else _FOLDS,
+        "validated": _VALIDATED,
     }
 
 
@@ -825,7 +826,9 @@ def known_detectors(
 def _prior_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """What of detectors' settings its prior depends on."""
     return {
-        name: value for name, value in settings.items() if name not in ("scheme", "costs", "etas", "sigmas_px", "folds")
+        name: value
+        for name, value in settings.items()
+        if name not in ("scheme", "costs", "etas", "sigmas_px", "folds", "validated")
     }
 
 
@@ -895,6 +898,9 @@ def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], pro
     if not folds:
         one, several = Weighing(1, prediction.SIGMA_PX, 0.05), Weighing(PRIORS, 40.0, 0.1)
         return {"cost": costs[0], "weighings": {_ONE: asdict(one), _SEVERAL: asdict(several)}, "seconds": 0.0}
+    prior = gathered.prior
+    lot = np.random.default_rng(0).permutation(len(gathered.objects))[: settings["validated"]]
+    gathered = gathered.some(np.sort(lot))
     centres = gathered.cells[scheme.feature].centres()
     scores = prediction.held_out_scores(gathered, scheme, costs=costs, n_folds=folds, progress=progress)
     alone = [
@@ -904,11 +910,10 @@ def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], pro
         for some in scores
     ]
     best = max(range(len(costs)), key=lambda n: (alone[n], -costs[n]))
-    prior = gathered.prior
     places = np.stack(
         [
             prior.places(prior.nearest(summary, k=PRIORS, photo=photo))
-            for summary, photo in zip(prior.summaries, prior.photos, strict=True)
+            for summary, photo in zip(gathered.summaries, gathered.photos, strict=True)
         ]
     )
     one = prediction.weigh(scores[best], centres, places[:, :1], gathered.keypoints, etas=ETAS)
