@@ -468,7 +468,8 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
     import pandas as pd  # Streamlit has it loaded
 
     file = experiments.default_folder(data, BACKBONE) / experiments.prediction_file(category)
-    settings = experiments.prediction_settings(data, category, backbone=resources.network(BACKBONE))
+    asked: dict[str, Any] = {"backbone": resources.network(BACKBONE), "features": FEATURES}
+    settings = experiments.prediction_settings(data, category, **asked)
     result = experiments.read(file, settings)
     if result is not None:
         rows = result["summary"]["all"]["rows"]
@@ -498,12 +499,11 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
         f"All {len(data.shown(category, 'val'))} val objects are looked at; that takes under a minute.",
         button=f"Compute for {category}",
     ):
-        backbone = resources.network(BACKBONE)
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             file.parent.mkdir(parents=True, exist_ok=True)
             experiments.forget_others(file, settings)
-            return experiments.predict(data, category, backbone=backbone, out=file, progress=progress)
+            return experiments.predict(data, category, **asked, out=file, progress=progress)
 
         job = layout.begin_measurement(work, f"Table 4, {category}", key)
     if job is not None:
@@ -709,16 +709,14 @@ def page() -> None:
             "network": f"{BACKBONE}, weights {resources.network(BACKBONE).digest[:8]}",
         },
     )
-    shown = [each for each in sheet if isinstance(each, Seen)]
-    folder = experiments.default_folder(data, BACKBONE)
+    shown = [each for each in sheet if not isinstance(each, str)]  # this class is another in every run of the page
+    detectors = experiments.default_folder(data, BACKBONE) / f"prediction {category} {FEATURES[-1]}.safetensors"
     layout.quiet_row(
         downloads={
             "prediction.png": lambda: sheet_file(shown, weighings, prior),
             "keypoints.csv": lambda: points_file(shown, weighings, prior, names),
             f"{Path(seen.title).stem} maps.npz": lambda: maps_file(seen),
-            f"prediction {category} conv5.safetensors": (
-                folder / f"prediction {category} conv5.safetensors"
-            ).read_bytes,
+            detectors.name: detectors.read_bytes,
         },
         python=python_lines(source, category, seen.title, weighings) if mode == OBJECTS else "",
     )
