@@ -851,6 +851,7 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
+_IDENTITY = ("data", "data_digest", "category", "backbone", "backbone_digest")
 # What is measured, and on what; the other settings of a table say how.
 _WHAT = (
     *("experiment", "version", "data", "data_digest", "photos", "objects", "category", "keypoints", "classes"),
@@ -917,7 +918,7 @@ class Table:
         """
         chosen = np.full(len(self.objects), True) if some is None else some
         return accuracy(
-            self.right(row, alpha=alpha)[chosen], self.shown[chosen], self._times(chosen), over=over or self._over
+            self.right(row, alpha=alpha)[chosen], self.shown[chosen], self._times(chosen, 1000), over=over or self._over
         )
 
     def difference(self, first: str, second: str, *, alpha: float = 0.1, over: Average | None = None) -> Estimate:
@@ -926,7 +927,7 @@ class Table:
             self.right(first, alpha=alpha),
             self.right(second, alpha=alpha),
             self.shown,
-            self._times(np.full(len(self.objects), True)),
+            self._times(np.full(len(self.objects), True), 2000),
             over=over or self._over,
         )
 
@@ -938,12 +939,13 @@ class Table:
     def _over(self) -> Average:
         return "keypoints" if self.experiment == "classification" else "types"
 
-    def _times(self, some: Bool[np.ndarray, " objects"]) -> Float[np.ndarray, "resamples some"]:
+    def _times(self, some: Bool[np.ndarray, " objects"], n_resamples: int) -> Float[np.ndarray, "resamples some"]:
         photos = np.unique(self.photos[some], return_inverse=True)[1]
-        return _drawn(len(np.unique(photos)), 2000 if self.experiment == "classification" else 1000)[:, photos]
+        n = 2000 if self.experiment == "classification" else n_resamples
+        return _drawn(len(np.unique(photos)), n)[:, photos]
 
 
-@functools.lru_cache(maxsize=4)  # for the rows of a table; drawing takes longer than all the rest
+@functools.lru_cache(maxsize=12)  # for the rows of a table; drawing takes longer than all the rest
 def _drawn(n: int, n_resamples: int) -> np.ndarray:
     """Resamples as they are in the summaries of files."""
     return times_drawn(n, n_resamples, np.random.default_rng(0))
@@ -984,7 +986,11 @@ def read_table(path: str | os.PathLike) -> Table | None:
     Raises OlderResultError for one of an older version, and ValueError for what is no such file or has no summary yet.
     """
     path = Path(path)
-    kept = json.loads(path.read_text())
+    try:
+        kept = json.loads(path.read_text())
+    except ValueError as error:
+        msg = f"it is no JSON: {error}."
+        raise ValueError(msg) from error
     try:
         settings, records = kept["settings"], kept["records"]
         if settings["experiment"] not in VERSIONS or "validation" in settings:
@@ -994,6 +1000,9 @@ def read_table(path: str | os.PathLike) -> Table | None:
             raise OlderResultError(msg)
         if "summary" not in kept:
             msg = f"it is not finished: {len(records)} measured so far."
+            raise ValueError(msg)
+        if missing := [name for name in _IDENTITY if not isinstance(settings.get(name), str)]:
+            msg = f"its settings do not say {', '.join(missing)}."
             raise ValueError(msg)
         return (_of_names if settings["experiment"] == "classification" else _of_places)(path, settings, kept)
     except (AttributeError, IndexError, KeyError, TypeError) as error:

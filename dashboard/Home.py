@@ -47,6 +47,12 @@ page = st.navigation(
             help="What a keypoint's classifier says of every pixel, and where it is highest.",
         ),
         st.Page(
+            "app_pages/results.py",
+            title="Results",
+            icon=":material/leaderboard:",
+            help="The paper's tables, computed on this machine, beside the numbers in print.",
+        ),
+        st.Page(
             "app_pages/data.py",
             title="Data",
             icon=":material/database:",

@@ -65,6 +65,12 @@ def number(table: Numbered, row: str, category: str) -> float | None:
     return float(numbers[_CATEGORIES.index(category)]) if numbers and category in _CATEGORIES else None
 
 
+def order(table: Numbered, row: str) -> int:
+    """Where a row stands in print; others come behind."""
+    rows = list(_TABLES[table])
+    return rows.index(row) if row in rows else len(rows)
+
+
 def transfer(row: str, category: str) -> str:
     """Empty for other rows and categories than these."""
     found = number("transfer", row, category)
