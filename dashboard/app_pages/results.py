@@ -234,22 +234,23 @@ def say_left_out(found: experiments.Tables, others: int) -> None:
         st.caption(f"{len(found.unreadable) - 5} more cannot be read.")
 
 
-def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDataset | None, title: str) -> None:
+def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> None:
     """What is missing, the command that computes it, and the page that does."""
-    what = {
-        "transfer": ("Alignment", {"alignment_section": "Accuracy (Table 2)"}, "at the press of a button"),
-        "classification": ("Classification", {}, "for the drawn animals at once"),
-        "prediction": ("Prediction", {}, "at the press of a button"),
-    }
-    page, section, when = what[experiment]
-    where = datasets.TOY if source == datasets.TOY or data is None else f'"$CORRCORE_DATA/{source}"'
-    link = urlencode({"data": choices.dataset_title(source if data is not None else datasets.TOY), **section})
+    page, section = {
+        "transfer": ("Alignment", {"alignment_section": "Accuracy (Table 2)"}),
+        "classification": ("Classification", {}),
+        "prediction": ("Prediction", {}),
+    }[experiment]
+    drawn = source == datasets.TOY
+    when = "at once" if experiment == "classification" and drawn else "at the press of a button"
+    link = urlencode({"data": choices.dataset_title(source), **section})
     layout.empty_state(
-        f"Table {title} has not been computed on this machine yet",
-        f"The [{page} page]({page.lower()}?{link}) computes it {when}. For all categories of a data set there is a command, which "
-        "goes on where it was stopped:",
+        f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
+        f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time. For all categories there is a command, "
+        "which goes on where it was stopped:",
     )
-    st.code(f"corrcore evaluate {experiment} --data {where}", language="sh")
+    where = datasets.TOY if drawn or data is None else f'"$CORRCORE_DATA/{source}"'
+    st.code(f"corrcore evaluate {experiment} --data {where}", language="sh", wrap_lines=True)
 
 
 def number_text(value: float | None, form: str = ".1f") -> str:
@@ -761,7 +762,7 @@ for layer in backbone.layers:
     )
 
 
-def page_of_numbers(title: str, experiment: published.Numbered, found: experiments.Tables) -> None:
+def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -> None:
     """Table 2, 3 or 4."""
     at_data, at_backbone, at_how = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
     source, data = choose_data(found, experiment, at_data)
@@ -769,7 +770,7 @@ def page_of_numbers(title: str, experiment: published.Numbered, found: experimen
     some = [table for table in every if of_data(table, source, data)]
     others = sum(data is not None and table.settings["data"] == data.name for table in every) - len(some)
     if not some:
-        nothing_yet(experiment, source, data, title)
+        nothing_yet(experiment, source, data)
         say_left_out(found, max(others, 0))
         st.stop()
     some = choose("Network", by_backbone(some), "backbone", at_backbone)
@@ -872,7 +873,7 @@ def page() -> None:
     if title == FIELDS:
         page_of_fields()
     else:
-        page_of_numbers(title, EXPERIMENTS[title], found)
+        page_of_numbers(EXPERIMENTS[title], found)
 
 
 page()
