@@ -656,7 +656,7 @@ TEAL, RED, BLUE = (15, 107, 125), (178, 24, 43), (33, 102, 172)
 def heat(share: float, colour: tuple[int, int, int] = TEAL) -> tuple[str, bool]:
     """A cell's colour as CSS, from nothing at 0 to the whole colour at 1, and whether only white ink can be read on it."""
     share = min(max(share, 0.0), 1.0)
-    return f"rgba({', '.join(map(str, colour))}, {share:.2f})", share > 0.6
+    return f"rgba({', '.join(map(str, colour))}, {share:.2f})", share > 0.78
 
 
 def table_picture(

@@ -677,7 +677,8 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
 def picture(view: View) -> bytes:
     headings, rows, shares = cells_of(view)
     drawn = " · drawn, synthetic" if view.data is not None and view.data.synthetic else ""
-    title = f"Table {NUMBERS[view.experiment]}. {view.metric} [95 % interval] (published) · {data_title(view)}{drawn}"
+    metric = view.metric.replace("α", "alpha")  # which PIL's font lacks
+    title = f"Table {NUMBERS[view.experiment]}. {metric} [95 % interval] (published) · {data_title(view)}{drawn}"
     return images.encode(figures.table_picture(title, headings, rows, shares), format="PNG")
 
 
