@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -101,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     named.add_argument("--limit", type=_count, default=None, help="objects of each split at most (default: all)")
     named.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
     named.set_defaults(run=_classification)
+
+    found = evaluate.add_parser("prediction", help="where in its box does an object have each keypoint? (Table 4)")
+    found.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
+    found.add_argument("--categories", type=_words, default=None, help="such as cat,cow (default: all)")
+    found.add_argument("--backbone", default="alexnet", choices=list(backbones.ARCHITECTURES))
+    found.add_argument(
+        "--layers", type=_words, default=experiments.DETECTING, help="such as conv5,sift16 (SIFT with bins of 8 px)"
+    )
+    found.add_argument("--fine", action="store_true", help="also the best pixel around the best cell: slow")
+    found.add_argument("--limit", type=_count, default=None, help="objects of each split at most (default: all)")
+    found.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
+    found.set_defaults(run=_prediction)
 
     placed = evaluate.add_parser(
         "responses", help="where is a keypoint's classifier highest, pixel by pixel? (Figure 5)"
@@ -275,18 +287,53 @@ def _transfer(options: argparse.Namespace) -> None:
             out=out / f"transfer {category}.json",
             progress=_Bar(),
         )
-        for name, part in result["summary"].items():
-            print(
-                f"{category}, {name}: {part['objects']} objects, PCK at alpha {', '.join(map(str, experiments.ALPHAS))}"
-            )
-            for row, at in part["rows"].items():
-                numbers = (
-                    f"{at[str(a)]['mean']:5.1f} [{at[str(a)]['low']:.1f}, {at[str(a)]['high']:.1f}]"
-                    for a in experiments.ALPHAS
-                )
-                chosen = result["settings"]["smoothness"].get(row)
-                print(f"  {row:8} {'   '.join(numbers)}" + (f"   smoothness {chosen}" if chosen else ""))
+        _print_pck(
+            category, result, {row: f"smoothness {chosen}" for row, chosen in result["settings"]["smoothness"].items()}
+        )
         print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+
+
+def _print_pck(category: str, result: dict[str, Any], notes: Mapping[str, str]) -> None:
+    for name in ("all", "large"):
+        if name not in result["summary"]:
+            continue
+        part = result["summary"][name]
+        print(f"{category}, {name}: {part['objects']} objects, PCK at alpha {', '.join(map(str, experiments.ALPHAS))}")
+        for row, at in part["rows"].items():
+            numbers = (
+                f"{at[str(a)]['mean']:5.1f} [{at[str(a)]['low']:.1f}, {at[str(a)]['high']:.1f}]"
+                for a in experiments.ALPHAS
+            )
+            print(f"  {row:20} {'   '.join(numbers)}   {notes.get(row, '')}".rstrip())
+
+
+def _prediction(options: argparse.Namespace) -> None:
+    dataset, backbone, out = _annotated(options)
+    means: dict[str, list[float]] = {}
+    for category in options.categories or dataset.categories:
+        begun = time.monotonic()
+        result = experiments.predict(
+            dataset,
+            category,
+            backbone=backbone,
+            features=options.layers,
+            fine=options.fine,
+            limit=options.limit,
+            out=out / experiments.prediction_file(category, options.limit),
+            progress=_Bar(),
+        )
+        notes = {}
+        for feature, about in result["summary"]["training"].items():
+            notes[feature] = f"cost {about['cost']:g}, trained in {about['seconds']:.0f} s"
+            for name, each in about["weighings"].items():
+                notes[feature + name] = f"eta {each['eta']:g}, sigma {each['sigma_px']:g} px"
+        _print_pck(category, result, notes)
+        for row, at in result["summary"]["all"]["rows"].items():
+            means.setdefault(row, []).append(at[str(experiments.ALPHAS[0])]["mean"])
+        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    print(f"mean of categories, PCK at alpha {experiments.ALPHAS[0]}")
+    for row, each in means.items():
+        print(f"  {row:20} {sum(each) / len(each):5.1f}   of {len(each)}")
 
 
 def _classification(options: argparse.Namespace) -> None:

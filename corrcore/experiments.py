@@ -8,6 +8,8 @@ import functools
 import json
 import os
 import threading
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,6 +29,7 @@ from corrcore import (
     images,
     mrf,
     parallel,
+    prediction,
     reconstruction,
     responses,
     sift,
@@ -51,12 +54,14 @@ from corrcore.metrics import (
     pck,
     times_drawn,
 )
+from corrcore.prediction import Detectors, Gathered, Mining, Prior, Scheme, Weighing
 
 FORMAT = 2  # of the records: files of another are not continued
 WITHIN_PX = (4, 8, 16)
 VERSIONS = {  # of what makes the tables: files of others are not shown
     "transfer": [alignment.VERSION, mrf.VERSION, FORMAT],
     "classification": [classification.VERSION, svm.VERSION, dense.VERSION, sift.VERSION, FORMAT],
+    "prediction": [prediction.VERSION, svm.VERSION, sift.VERSION, FORMAT, dense.VERSION],
 }
 
 
@@ -344,7 +349,7 @@ def _best_smoothness(
     }
 
 
-def _accuracies(records: list[dict[str, Any]]) -> dict[str, Any]:
+def _accuracies(records: list[dict[str, Any]], *, stretched: bool = False) -> dict[str, Any]:
     """PCK of every row over all objects, and over those that are large and show much of themselves."""
     truth, boxes = (np.array([record[name] for record in records], dtype=float) for name in ("truth", "box"))
     shorter = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -356,7 +361,7 @@ def _accuracies(records: list[dict[str, Any]]) -> dict[str, Any]:
         rows = {}
         for row in records[0]["predicted"]:
             predicted = np.array([record["predicted"][row] for record in records], dtype=float)
-            errors = keypoint_errors(predicted[some], truth[some], boxes[some])
+            errors = keypoint_errors(predicted[some], truth[some], boxes[some], stretched=stretched)
             rows[row] = {}
             for alpha in ALPHAS:
                 found = pck(errors, alpha=alpha, rng=np.random.default_rng(0))
@@ -481,7 +486,8 @@ def classification_settings(
     return {
         "experiment": "classification",
         "version": VERSIONS["classification"],
-        **_described(dataset, category, splits, backbone, protocol),
+        **_described(dataset, category, splits, backbone),
+        "protocol": asdict(protocol),
         "classes": list(names),
         "costs": list(classification.usual_costs(protocol) if costs is None else costs),
         "folds": n_folds,
@@ -497,9 +503,8 @@ def _described(
     category: str,
     splits: Mapping[str, Sequence[Instance]],
     backbone: Backbone,
-    protocol: Protocol,
 ) -> dict[str, Any]:
-    """The part of settings that says which objects are seen, and how."""
+    """The part of settings that says which objects are seen, and by which network."""
     return {
         "data": dataset.name,
         "data_digest": dataset.digest,
@@ -509,7 +514,6 @@ def _described(
         "keypoints": list(dataset.keypoint_names[category]),
         "backbone": backbone.name,
         "backbone_digest": backbone.digest,
-        "protocol": asdict(protocol),
     }
 
 
@@ -636,7 +640,8 @@ def response_settings(
     return {
         "experiment": "responses",
         "version": [responses.VERSION, classification.VERSION, svm.VERSION, dense.VERSION, sift.VERSION, FORMAT],
-        **_described(dataset, category, {"train": dataset.shown(category, "train")}, backbone, protocol),
+        **_described(dataset, category, {"train": dataset.shown(category, "train")}, backbone),
+        "protocol": asdict(protocol),
         "asked": list(keypoints),
         "features": list(features),
         "cost": cost,
@@ -703,6 +708,354 @@ def _named(record: dict[str, Any], n_classes: int) -> dict[str, Any]:
             "confusion": confusion.tolist(),
         }
     )
+
+
+DETECTING = ("sift16", "conv5")
+DETECTOR_COSTS = (0.01, 0.1, 1.0)
+_DRAWN_COSTS, _DRAWN_OBJECTS = (0.1,), 24  # drawn objects are there to try things on: at once, and with nothing chosen
+ETAS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 40.0, 60.0)  # the paper's, and those tried for several places
+PRIORS = 5
+_FOLDS = 2
+_ONE, _SEVERAL = "+prior", f"+{PRIORS} priors"  # after a feature's name, make rows
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Detectors of one feature, and how the prior is weighed against them: with one neighbour's place, and with several.
+
+    `about` has how they were chosen, and the time that took.
+    """
+
+    detectors: Detectors
+    weighings: Mapping[str, Weighing]
+    about: Mapping[str, Any]
+
+
+def detectors(
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = DETECTING,
+    costs: Sequence[float] | None = None,
+    limit: int | None = None,
+    out: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Trained], Prior]:
+    """Keypoint detectors by feature, trained on a category's train objects, and the prior of these (`prediction`).
+
+    The cost, among `costs`, eta and, for several neighbours, sigma are those of highest PCK in cross validation on train, whose folds share
+    no photo; the paper's sigma is kept for one neighbour. Of drawn objects a few are taken, and nothing is chosen. `limit` is
+    of train objects. With `out`, a folder, detectors are
+    kept there, and are not trained again while data, photos, weights and code are the same; training that was stopped goes
+    on from its last round.
+
+    Raises ValueError for an unknown category or feature, and where nothing can be trained.
+    """
+    train = _detected(dataset, category, limit)
+    known: dict[str, Trained] = {}
+    settings = {
+        feature: _plain(detector_settings(dataset, category, feature, backbone=backbone, costs=costs, limit=limit))
+        for feature in features
+    }
+    files = {
+        feature: None if out is None else Path(out) / f"{_prediction_name(category, limit)} {feature}.safetensors"
+        for feature in features
+    }
+    for feature, file in files.items():
+        if (found := _known_detectors(file, settings[feature])) is not None:
+            known[feature] = found
+    missing = [Scheme(feature) for feature in features if feature not in known]
+    kept_prior = None if out is None else Path(out) / f"{_prediction_name(category, limit)} prior.safetensors"
+    objects = _prior_settings(settings[features[0]])
+    prior = _known_prior(kept_prior, objects)
+    if not missing and prior is not None:
+        return {feature: known[feature] for feature in features}, prior
+
+    def part(start: float, share: float, what: str = "") -> Progress:
+        def report(done: float, text: str) -> None:
+            if progress is not None:
+                progress(start + share * done, what + text)
+
+        return report
+
+    describing = 0.1 if missing else 1.0
+    names = dataset.keypoint_names[category]
+    gathered = prediction.gather(train, names, missing, backbone=backbone, progress=part(0, describing))
+    if kept_prior is not None:
+        prediction.save_prior(kept_prior, gathered.prior, {"settings": objects})
+    for number, scheme in enumerate(missing):
+        share = (1 - describing) / len(missing)
+        report = part(describing + number * share, share, f"{scheme.feature}: ")
+        file = files[scheme.feature]
+        known[scheme.feature] = _train_detectors(gathered, scheme, settings[scheme.feature], file, report)
+    return {feature: known[feature] for feature in features}, gathered.prior
+
+
+def detector_settings(
+    dataset: KeypointDataset,
+    category: str,
+    feature: str,
+    *,
+    backbone: Backbone,
+    costs: Sequence[float] | None = None,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """What is written beside the detectors of one feature: those of other settings are others."""
+    train = _detected(dataset, category, limit)
+    return {
+        "experiment": "detectors",
+        "version": [prediction.VERSION, svm.VERSION, sift.VERSION, FORMAT],
+        **_described(dataset, category, {"train": train}, backbone),
+        "scheme": asdict(Scheme(feature)),
+        "side_px": prediction.SIDE_PX,
+        "neighbours_by": prediction.summary_layer(backbone),
+        "costs": list(costs or (_DRAWN_COSTS if dataset.synthetic else DETECTOR_COSTS)),
+        "etas": list(ETAS),
+        "sigmas_px": list(SIGMAS_PX),
+        "folds": 0 if dataset.synthetic else _FOLDS,
+    }
+
+
+def known_detectors(
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = DETECTING,
+    out: str | os.PathLike,
+) -> tuple[dict[str, Trained], Prior] | None:
+    """What `detectors` has kept in `out`; None where something is missing for the photos, weights and code as they are."""
+    settings = {
+        feature: _plain(detector_settings(dataset, category, feature, backbone=backbone)) for feature in features
+    }
+    name = Path(out) / _prediction_name(category, None)
+    known = {
+        feature: _known_detectors(Path(f"{name} {feature}.safetensors"), settings[feature]) for feature in features
+    }
+    prior = _known_prior(Path(f"{name} prior.safetensors"), _prior_settings(settings[features[0]]))
+    found = {feature: each for feature, each in known.items() if each is not None}
+    return (found, prior) if prior is not None and len(found) == len(known) else None
+
+
+def _prior_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of detectors' settings its prior depends on."""
+    return {
+        name: value for name, value in settings.items() if name not in ("scheme", "costs", "etas", "sigmas_px", "folds")
+    }
+
+
+def _known_prior(file: Path | None, settings: dict[str, Any]) -> Prior | None:
+    try:
+        found, about = prediction.load_prior(file or "")
+    except (OSError, ValueError):
+        return None
+    return found if about.get("settings") == settings else None
+
+
+def _detected(dataset: KeypointDataset, category: str, limit: int | None) -> list[Instance]:
+    """The train objects that detectors learn from."""
+    return _some(dataset.shown(category, "train"), _DRAWN_OBJECTS if dataset.synthetic and limit is None else limit)
+
+
+def _known_detectors(file: Path | None, settings: dict[str, Any]) -> Trained | None:
+    try:
+        found, about = prediction.load(file or "")
+    except (OSError, ValueError):
+        return None
+    if about.pop("settings") != settings:
+        return None
+    return Trained(found, {name: Weighing(**each) for name, each in about["weighings"].items()}, about)
+
+
+def _train_detectors(
+    gathered: Gathered,
+    scheme: Scheme,
+    settings: dict[str, Any],
+    file: Path | None,
+    progress: Progress,
+) -> Trained:
+    begun = time.monotonic()
+    key = cache.key(settings=settings)
+    beside = None if file is None else file.with_suffix(".choice.json")
+    about = (None if beside is None else _kept(beside)) or {}
+    if about.get("key") != key:
+        about = {
+            "key": key,
+            **_chosen(
+                gathered, scheme, settings, lambda share, text: progress(0.6 * share, f"cross validation, {text}")
+            ),
+        }
+        if beside is not None:
+            beside.write_text(json.dumps(about))
+    found = Mining(gathered, scheme).fit(
+        cost=about["cost"],
+        kept=None if file is None else file.with_suffix(".mining"),
+        key=key,
+        progress=lambda share, text: progress(0.6 + 0.4 * share, f"training, {text}"),
+    )
+    about = _plain(
+        {name: value for name, value in about.items() if name != "key"}
+        | {"seconds": round(about["seconds"] + time.monotonic() - begun, 1), "left_out": dict(gathered.left_out)}
+    )
+    if file is not None and beside is not None:
+        prediction.save(file, found, about | {"settings": settings})
+        beside.unlink(missing_ok=True)
+    return Trained(found, {name: Weighing(**each) for name, each in about["weighings"].items()}, about)
+
+
+def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """The cost of detectors that are best alone, and how the prior is weighed against these; with all that was tried."""
+    begun = time.monotonic()
+    costs, folds = settings["costs"], settings["folds"]
+    if not folds:
+        one, several = Weighing(1, prediction.SIGMA_PX, 0.05), Weighing(PRIORS, 40.0, 0.1)
+        return {"cost": costs[0], "weighings": {_ONE: asdict(one), _SEVERAL: asdict(several)}, "seconds": 0.0}
+    centres = gathered.cells[scheme.feature].centres()
+    scores = prediction.held_out_scores(gathered, scheme, costs=costs, n_folds=folds, progress=progress)
+    alone = [
+        prediction.accuracy(
+            np.stack([prediction.locate(prediction.combined(one), centres) for one in some]), gathered.keypoints
+        )
+        for some in scores
+    ]
+    best = max(range(len(costs)), key=lambda n: (alone[n], -costs[n]))
+    prior = gathered.prior
+    places = np.stack(
+        [
+            prior.places(prior.nearest(summary, k=PRIORS, photo=photo))
+            for summary, photo in zip(prior.summaries, prior.photos, strict=True)
+        ]
+    )
+    one = prediction.weigh(scores[best], centres, places[:, :1], gathered.keypoints, etas=ETAS)
+    several = prediction.weigh(scores[best], centres, places, gathered.keypoints, etas=ETAS, sigmas_px=SIGMAS_PX)
+    return {
+        "cost": costs[best],
+        "pck_by_cost": dict(zip(map(str, costs), alone, strict=True)),
+        "weighings": {_ONE: asdict(one.weighing), _SEVERAL: asdict(several.weighing)},
+        "pck_by_eta": {
+            name: {str(sigma): {str(eta): pck for eta, pck in of.items()} for sigma, of in choice.by_eta.items()}
+            for name, choice in ((_ONE, one), (_SEVERAL, several))
+        },
+        "seconds": time.monotonic() - begun,
+    }
+
+
+def predict(
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = DETECTING,
+    costs: Sequence[float] | None = None,
+    fine: bool = False,
+    limit: int | None = None,
+    out: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Where each feature's detectors see the keypoints of a category's val objects, whose boxes are given: Table 4.
+
+    Rows are by feature: detectors alone ("conv5"), with the prior of the object most alike ("conv5+prior") and of the five
+    most alike ("conv5+5 priors"); with `fine` also these two at the best pixel around the best cell
+    (`Detectors.finer`), some seconds an object. "prior" has the place in the object most alike as it is, "5 priors" the
+    median of five. PCK is taken in the boxes stretched to squares, as the paper has it.
+
+    The summary is that of `transfer`, with what `detectors` says of the training. `limit` is of objects of each split.
+    `out` is a JSON file, beside which the detectors are kept; all goes on where it was stopped.
+    """
+    features = tuple(features)
+    sources.check(features, backbone)
+    settings = prediction_settings(
+        dataset, category, backbone=backbone, features=features, costs=costs, fine=fine, limit=limit
+    )
+    folder = None if out is None else Path(out).parent
+    schemes = [Scheme(feature) for feature in features]
+
+    @functools.cache
+    def trained() -> tuple[dict[str, Trained], Prior]:
+        return detectors(
+            dataset,
+            category,
+            backbone=backbone,
+            features=features,
+            costs=costs,
+            limit=limit,
+            out=folder,
+            progress=progress,
+        )
+
+    def measure(instance: Instance) -> dict[str, Any]:
+        found, prior = trained()
+        image, placement = prediction.frame(instance.photo.load(), instance.box)
+        subject = prediction.describe(image, schemes, backbone=backbone)
+        nearest = prior.nearest(subject.summary, k=PRIORS, photo=instance.photo.name)
+        places = prior.places(nearest)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the median of no places
+            predicted = {"prior": places[0], f"{PRIORS} priors": np.nanmedian(places, axis=0)}
+        for feature, each in found.items():
+            grid = subject.grids[feature]
+            centres = grid.cells.centres()
+            scores = each.detectors.scores(grid.descriptors)
+            predicted[feature] = prediction.locate(prediction.combined(scores), centres)
+            for name, weighing in each.weighings.items():
+                predicted[feature + name] = prediction.predict(scores, centres, places, weighing)
+            if fine and sources.sift_radius(feature) is None:
+                for name in each.weighings:
+                    coarse = np.where(instance.visible[:, None], predicted[feature + name], np.nan)
+                    finer = each.detectors.finer(image, coarse, backbone=backbone)
+                    predicted[f"{feature}{name}, fine"] = finer
+        return {
+            "box": list(instance.box),
+            "truth": instance.keypoints.tolist(),
+            "neighbours": [prior.objects[n] if n >= 0 else None for n in nearest[0]],
+            "predicted": {row: np.round(placement.to_photo(points), 2).tolist() for row, points in predicted.items()},
+        }
+
+    def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
+        training = (
+            {feature: each.about for feature, each in trained()[0].items()} if trained.cache_info().currsize else {}
+        )
+        return _accuracies(records, stretched=True) | {"training": training}
+
+    samples = {one.name: one for one in _some(dataset.shown(category, "val"), limit)}
+    return _run(samples, measure, settings, summarise, out, progress, prepare=trained)
+
+
+def prediction_settings(
+    dataset: KeypointDataset,
+    category: str,
+    *,
+    backbone: Backbone,
+    features: Sequence[str] = DETECTING,
+    costs: Sequence[float] | None = None,
+    fine: bool = False,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """What `predict` writes beside its results: those of other settings are others."""
+    training = detector_settings(dataset, category, features[0], backbone=backbone, costs=costs, limit=limit)
+    return training | {
+        "experiment": "prediction",
+        "version": VERSIONS["prediction"],
+        **_described(
+            dataset,
+            category,
+            {"train": _detected(dataset, category, limit), "val": _some(dataset.shown(category, "val"), limit)},
+            backbone,
+        ),
+        "scheme": [asdict(Scheme(feature)) for feature in features],
+        "fine": fine,
+    }
+
+
+def prediction_file(category: str, limit: int | None = None) -> str:
+    """Where a table's results lie; those of a quick look at some objects beside them."""
+    return f"{_prediction_name(category, limit)}.json"
+
+
+def _prediction_name(category: str, limit: int | None) -> str:
+    return f"prediction {category}" + ("" if limit is None else f" of {limit}")
 
 
 def results_folder() -> Path:
@@ -867,10 +1220,10 @@ class OlderResultError(ValueError):
 class Table:
     """A category's column of Table 2, 3 or 4: which keypoints of which objects every row has right.
 
-    `errors` are shares of the longer side of the object's box, as `metrics.keypoint_errors` has them; where keypoints are only
-    named, in Table 3, they are 0 where right and infinite where wrong. NaN is what an object does not show. `photos` numbers
-    those whose objects are resampled together: in Table 3 photos, else every object for itself. `boxes` are not known in
-    Table 3. `left_out` are objects that could not be measured, with the reason.
+    `errors` are those of `metrics.keypoint_errors`, in Table 4 in the box stretched to a square; where keypoints are only named,
+    in Table 3, they are 0 where right and infinite where wrong. NaN is what an object does not show. `photos` numbers those
+    whose objects are resampled together: in Table 3 photos, else every object for itself. `boxes` are not known in Table 3.
+    `left_out` are objects that could not be measured, with the reason.
     """
 
     path: Path
@@ -901,7 +1254,7 @@ class Table:
         return ~np.isnan(self.errors[0])
 
     def right(self, row: str, *, alpha: float = 0.1) -> Bool[np.ndarray, "objects keypoints"]:
-        """Whether each keypoint is within `alpha` of the box's longer side; in Table 3 whether it is called by its name."""
+        """Whether each keypoint's error is at most `alpha`; in Table 3 whether it is called by its name."""
         return np.nan_to_num(self.errors[self.rows.index(row)], nan=np.inf) <= alpha
 
     def accuracy(
@@ -1029,7 +1382,8 @@ def _of_places(path: Path, settings: dict[str, Any], kept: dict[str, Any]) -> Ta
     ):
         msg = "its records are not of so many keypoints and boxes as its settings say."
         raise ValueError(msg)
-    errors = [keypoint_errors(points, truth, boxes) for points in predicted]
+    stretched = settings["experiment"] == "prediction"
+    errors = [keypoint_errors(points, truth, boxes, stretched=stretched) for points in predicted]
     return Table(
         path,
         settings,

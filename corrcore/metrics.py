@@ -49,14 +49,19 @@ def keypoint_errors(
     predicted: Float[np.ndarray, "objects keypoints 2"],
     truth: Float[np.ndarray, "objects keypoints 2"],
     boxes: Float[np.ndarray, "objects 4"],
+    *,
+    stretched: bool = False,
 ) -> Float[np.ndarray, "objects keypoints"]:
     """Distances from the truth as a share of the box's longer side, which is what PCK compares with alpha.
 
-    NaN where the object does not show the keypoint; infinite where it does and nothing is predicted. `boxes` are (left,
-    top, right, bottom).
+    With `stretched` each axis is divided by the box's own side: distances in the box stretched to a square, which are
+    longer (Long, Zhang and Darrell 2014, Section 6). NaN where the object does not show the keypoint; infinite where it
+    does and nothing is predicted. `boxes` are (left, top, right, bottom).
     """
-    longer = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    errors = np.linalg.norm(predicted - truth, axis=-1) / longer[:, None]
+    sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], axis=-1)
+    if not stretched:
+        sides = sides.max(axis=1, keepdims=True)
+    errors = np.linalg.norm((predicted - truth) / sides[:, None], axis=-1)
     shown = ~np.isnan(truth).any(axis=-1)
     return np.where(shown, np.where(np.isnan(errors), np.inf, errors), np.nan)
 

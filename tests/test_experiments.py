@@ -734,3 +734,20 @@ def test_objects_that_could_not_be_measured_are_named_beside_their_table(alexnet
     [table] = experiments.tables(tmp_path).tables
     assert table.left_out == {first: "it is cut off."}
     assert first not in table.objects
+
+
+def test_a_table_of_predictions_measures_in_boxes_stretched_to_squares(alexnet, cats, tmp_path):
+    out = kept(tmp_path, "prediction.json")
+    result = transfer(cats, alexnet, out=out)
+    settings = result["settings"] | {"experiment": "prediction", "version": experiments.VERSIONS["prediction"]}
+    name = next(iter(result["records"]))
+    measured = result["records"][name]["measured"]
+    measured["box"] = [0, 0, 200, 100]
+    measured["truth"] = [[50, 50]] * len(measured["truth"])
+    for row in measured["predicted"]:
+        measured["predicted"][row] = [[50 + 0.09 * 200, 50], [50, 50 + 0.09 * 200], *[[50, 50]] * 14]
+    records = {name: result["records"][name]}
+    out.write_text(json.dumps({"settings": settings, "records": records, "summary": result["summary"]}))
+    [table] = experiments.tables(tmp_path).tables
+    np.testing.assert_allclose(table.errors[0, 0, :3], [0.09, 0.18, 0])
+    assert table.accuracy("conv4").value == pytest.approx(100 * 15 / 16)

@@ -42,7 +42,9 @@ NORMALISER = (
 )
 HOW = {
     "transfer": NORMALISER,
-    "prediction": NORMALISER,
+    "prediction": NORMALISER
+    + " Distances are taken in the box stretched to a square, as the paper's 500 x 500 px, where those along "
+    "its shorter side are longer.",
     "classification": "A keypoint is right when its classifier, of all those of its category, has the highest score. Accuracy is over "
     "all visible keypoints of the val objects.",
 }
@@ -190,9 +192,15 @@ def by_how(some: Sequence[Table]) -> dict[str, list[Table]]:
 
 
 def flattened(how: Mapping[str, Any]) -> dict[str, Any]:
+    """One level of names; of several schemes only what they are of."""
     flat: dict[str, Any] = {}
     for name, value in how.items():
-        flat |= {f"{name} {inner}": own for inner, own in value.items()} if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict):
+            flat |= {f"{name} {inner}": own for inner, own in value.items()}
+        elif isinstance(value, list) and value and all(isinstance(each, dict) and "feature" in each for each in value):
+            flat[name] = ", ".join(str(each["feature"]) for each in value)
+        else:
+            flat[name] = value
     return flat
 
 
@@ -336,10 +344,11 @@ def say_what_it_is_of(view: View) -> None:
         asked = len(view.data.shown(category, "val")) if view.data is not None and in_val(view.data, category) else 0
         of = f" of {asked}" if asked > len(table.objects) + len(table.left_out) else ""
         counts.append(f"{layout.plain(category)} {len(table.objects)}{of}")
+    stretched = ", which is stretched to a square" if view.experiment == "prediction" else ""
     what = (
         "Right is what is called by its name."
         if view.experiment == "classification"
-        else f"Right is within {view.alpha} of the longer side of the object's box; of the image's, more would be."
+        else f"Right is within {view.alpha} of the longer side of the object's box{stretched}; of the image's, more would be."
     )
     paper = (
         f" *Paper*: Long, Zhang and Darrell (2014), Table {NUMBERS[view.experiment]}, with the Caffe reference model; its mean is over "

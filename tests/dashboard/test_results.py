@@ -37,7 +37,7 @@ def data(animals, cache_folder, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(toy, "load", lambda: named)
     monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
-    monkeypatch.setitem(experiments.VERSIONS, "prediction", [1])
+
     resources.dataset.clear()
     yield named
     resources.dataset.clear()
@@ -206,6 +206,7 @@ def test_table_4_is_read_as_table_2_is(data, open_page):
     assert list(found.index) == ["SIFT, radius 16 px", "SIFT, radius 16 px + prior", "conv5", "conv5 + prior", "prior"]
     assert found["cow", "paper"]["conv5 + prior"] == 41.1
     assert np.isnan(found["cow", "paper"]["prior"])
+    assert any("stretched to a square" in text for text in texts(at.caption))
 
 
 def test_receptive_fields_stand_beside_the_papers(open_page):

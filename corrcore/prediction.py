@@ -1,0 +1,838 @@
+"""Where is each keypoint of a boxed object? A detector a keypoint, and a prior from the training objects most alike.
+
+Long, Zhang and Darrell (2014), Section 6: the object's box is stretched to 500 x 500 px, and a linear SVM a keypoint scores
+every square of 3 x 3 cells of conv5, or every descriptor of dense SIFT. Of the hundreds of thousands of cells that are
+negatives, only those that detectors find hard are put together, round by round (`mine`). The prior is a Gaussian around
+the keypoint's place in the training object most alike, and the prediction is the candidate cell of highest
+
+    log f = (1 - eta) log s + eta log p        s = 1 / (1 + exp(-score)),   p = exp(-||x - place||² / (2 sigma²))
+
+An SVM's score may be negative, where the paper's product of powers means nothing: the logistic function makes it positive
+here. With several places p is the mean of their Gaussians.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int, Int8
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch.nn import functional as F
+
+from corrcore import dense, images, parallel, sift, sources, svm
+from corrcore.backbones import Backbone, Image
+from corrcore.datasets.records import Instance
+from corrcore.geometry import Box, CellGrid, FeatureGrid, Placement
+from corrcore.metrics import keypoint_errors, pck
+from corrcore.svm import LinearClassifier
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+SIDE_PX = 500
+SIGMA_PX = 22.0
+LEAST_OBJECTS = 5  # that show a keypoint: with fewer it has no detector
+MINING_BYTES = 2**30  # of cells put together at a time
+_HARD = -1 + 1e-3  # a negative's score from which it is on the wrong side of the margin
+_HARD_SHARE = 0.1  # of all cells, how many are expected to be hard for a keypoint
+_SCORED = 16  # objects at a time
+_GROWTH = 3  # how many cells may be added to a pool, as a multiple of its own
+_LOOSE = 30  # how much looser a round's tolerance is that a third of its pool or more will be added to
+_SEARCHED_PX = 8  # to each side of the best cell, for a place finer than cells: half of a layer's usual stride
+
+Progress = Callable[[float, str], None]
+Edges = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What a detector sees, and which cells it learns from.
+
+    Of a layer `cells` x `cells` cells together; positive are the `nearest` ones to the keypoint, negative those whose
+    receptive field, that of all the cells together, does not hold it. SIFT, such as "sift16", is taken every half radius, the
+    side of its bins: positive are descriptors within 2 bins of the keypoint, negative those at least 4 bins away. What lies
+    between is neither, and where an object does not show a keypoint, nothing of it is either.
+    """
+
+    feature: str = "conv5"
+    cells: int = 3
+    nearest: int = 10
+
+    def __post_init__(self) -> None:
+        if self.cells < 1 or self.cells % 2 == 0 or self.nearest < 1:
+            msg = f"cells must be an odd number from 1, and nearest at least 1; got {self.cells} and {self.nearest}."
+            raise ValueError(msg)
+
+    @property
+    def bin_px(self) -> float | None:
+        """The side of SIFT's bins; None for layers."""
+        radius = sources.sift_radius(self.feature)
+        return None if radius is None else radius / 2
+
+    @property
+    def reach(self) -> int:
+        """Cells seen on each side of the middle one."""
+        return 0 if self.bin_px is not None else self.cells // 2
+
+
+def frame(photo: Image, box: Edges) -> tuple[Image, Placement]:
+    """What is in a box (edges, in pixels), stretched to 500 x 500 px, and where that lies in its photo.
+
+    Raises ValueError for a box without area.
+    """
+    left, top, right, bottom = box
+    if not (right > left and bottom > top):
+        msg = f"box must have an area, its left and top edges first; got {[round(edge, 1) for edge in box]}."
+        raise ValueError(msg)
+    return images.cut(photo, box, width=SIDE_PX, height=SIDE_PX), Placement(box, (SIDE_PX, SIDE_PX))
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An object as detectors and prior see it: descriptors in half precision by feature, and its summary, of unit length."""
+
+    grids: Mapping[str, FeatureGrid]
+    summary: Float32[np.ndarray, " channels"]
+
+
+def describe(image: Image, schemes: Sequence[Scheme], *, backbone: Backbone) -> Subject:
+    """Describes an object that `frame` made. Raises ValueError for an unknown feature."""
+    summary = summary_layer(backbone)
+    layers = dict.fromkeys([*(scheme.feature for scheme in schemes if scheme.bin_px is None), summary])
+    grids = backbone.extract(image, list(layers))
+    whole = F.normalize(grids[summary].descriptors.flatten().float(), dim=0).cpu().numpy()
+    for scheme in schemes:
+        if scheme.bin_px is not None:
+            grids[scheme.feature] = sift.extract(
+                image, radius_px=2 * scheme.bin_px, stride=max(round(scheme.bin_px), 1), device=backbone.device
+            )
+    return Subject(
+        {
+            name: FeatureGrid(grid.descriptors.half(), grid.field, grid.image_size, name)
+            for name, grid in ((scheme.feature, grids[scheme.feature]) for scheme in schemes)
+        },
+        whole,
+    )
+
+
+def summary_layer(backbone: Backbone) -> str:
+    """What objects alike are found by: pool5, or the network's last usual layer where it has no layer of that name."""
+    return "pool5" if "pool5" in backbone.layers else backbone.architecture.default_layers[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Where keypoints are in training objects, to be asked by likeness: descriptions of unit length, and places in pixels of
+    the stretched objects, NaN where not visible. `objects` and `photos` are names.
+    """
+
+    summaries: Float[np.ndarray, "objects channels"]
+    keypoints: Float[np.ndarray, "objects keypoints 2"]
+    objects: tuple[str, ...]
+    photos: tuple[str, ...]
+
+    def nearest(
+        self, summary: Float[np.ndarray, " channels"], *, k: int = 1, photo: str | None = None
+    ) -> Int[np.ndarray, "k keypoints"]:
+        """For each keypoint the `k` objects most alike that show it, most alike first; -1 where there are no more.
+
+        Those in the `photo` of this name, the object's own, are left out. Raises ValueError for `k` below 1.
+        """
+        if k < 1:
+            msg = f"k must be at least 1; got {k}."
+            raise ValueError(msg)
+        order = np.argsort(-(self.summaries @ summary), kind="stable")
+        order = order[[self.photos[n] != photo for n in order]]
+        shown = np.asarray(np.isfinite(self.keypoints[order]).all(axis=-1))
+        found = np.full((k, self.keypoints.shape[1]), -1)
+        for keypoint in range(self.keypoints.shape[1]):
+            some = order[shown[:, keypoint]][:k]
+            found[: len(some), keypoint] = some
+        return found
+
+    def places(self, objects: Int[np.ndarray, "k keypoints"]) -> Float[np.ndarray, "k keypoints 2"]:
+        """Where the objects that `nearest` found have the keypoints; NaN for -1."""
+        at = self.keypoints[objects, np.arange(objects.shape[1])]
+        return np.where((objects >= 0)[..., None], at, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Training objects, described: all in one array a feature, in half precision, half a megabyte an object for conv5.
+
+    `keypoints` are in pixels of the stretched objects, NaN where not visible. `left_out` are objects whose photo cannot
+    be read, by name, with the reason.
+    """
+
+    grids: Mapping[str, torch.Tensor]  # objects, rows, columns, channels
+    cells: Mapping[str, CellGrid]
+    summaries: Float32[np.ndarray, "objects channels"]
+    keypoints: Float[np.ndarray, "objects keypoints 2"]
+    objects: tuple[str, ...]
+    photos: tuple[str, ...]
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+    @property
+    def prior(self) -> Prior:
+        return Prior(self.summaries, self.keypoints, self.objects, self.photos)
+
+    def some(self, chosen: Int[np.ndarray, " chosen"]) -> "Gathered":
+        """The same of some objects, by their numbers."""
+        return Gathered(
+            {name: grids[torch.from_numpy(chosen).to(grids.device)] for name, grids in self.grids.items()},
+            self.cells,
+            self.summaries[chosen],
+            self.keypoints[chosen],
+            tuple(self.objects[n] for n in chosen),
+            tuple(self.photos[n] for n in chosen),
+            self.names,
+            self.left_out,
+        )
+
+
+def gather(
+    instances: Sequence[Instance],
+    names: Sequence[str],
+    schemes: Sequence[Scheme],
+    *,
+    backbone: Backbone,
+    progress: Progress | None = None,
+) -> Gathered:
+    """Describes objects for training and for priors. `names` are their keypoints'.
+
+    Raises ValueError for an unknown feature, and where no object can be described.
+    """
+    sources.check([scheme.feature for scheme in schemes], backbone)
+    left_out: dict[str, str] = {}
+    kept: list[tuple[Instance, Placement, Subject]] = []
+    done = 0
+
+    def work(instance: Instance) -> tuple[Instance, Placement, Subject] | None:
+        try:
+            image, placement = frame(instance.photo.load(), instance.box)
+            return instance, placement, describe(image, schemes, backbone=backbone)
+        except (images.ImageError, OSError, ValueError) as error:
+            left_out[instance.name] = str(error)
+            return None
+
+    def keep(one: tuple[Instance, Placement, Subject] | None) -> None:
+        nonlocal done
+        done += 1
+        if one is not None:
+            kept.append(one)
+        if progress is not None:
+            progress(done / len(instances), f"describing train objects: {done} of {len(instances)}")
+
+    parallel.run(work, instances, keep)
+    if not kept:
+        reason = next(iter(left_out.values()), "there are none")
+        msg = f"none of {len(instances)} train objects could be described; the first: {reason}"
+        raise ValueError(msg)
+    first = kept[0][2]
+    return Gathered(
+        {name: torch.stack([subject.grids[name].descriptors for *_, subject in kept]) for name in first.grids},
+        {name: grid.cells for name, grid in first.grids.items()},
+        np.stack([subject.summary for *_, subject in kept]),
+        np.stack([placement.to_cut_out(instance.keypoints) for instance, placement, _ in kept]),
+        tuple(instance.name for instance, *_ in kept),
+        tuple(instance.photo.name for instance, *_ in kept),
+        tuple(names),
+        dict(sorted(left_out.items())),
+    )
+
+
+def targets(
+    cells: CellGrid, keypoints: Float[np.ndarray, "keypoints 2"], scheme: Scheme
+) -> Int8[np.ndarray, "cells keypoints"]:
+    """1 where a cell is positive for a keypoint, -1 where it is negative, 0 where it is neither (`Scheme`)."""
+    visible = np.asarray(np.isfinite(keypoints).all(axis=1))
+    away = cells.centres().reshape(-1, 1, 2) - np.where(visible[:, None], keypoints, 0)
+    distance = np.linalg.norm(away, axis=-1)
+    found = np.zeros(distance.shape, np.int8)
+    if scheme.bin_px is not None:
+        found[distance >= 4 * scheme.bin_px] = -1
+        found[distance <= 2 * scheme.bin_px] = 1
+    else:
+        half = (cells.field.size + 2 * scheme.reach * cells.field.stride) / 2
+        found[(np.abs(away) > half).any(axis=-1)] = -1
+        nearest = np.argsort(distance, axis=0, kind="stable")[: scheme.nearest]
+        np.put_along_axis(found, nearest, np.int8(1), axis=0)
+    found[:, ~visible] = 0
+    return found
+
+
+def windows(
+    descriptors: Float[torch.Tensor, "rows columns channels"], cells: Int[np.ndarray, " chosen"], scheme: Scheme
+) -> Float[torch.Tensor, "chosen features"]:
+    """What detectors see at some cells, by their numbers, row by row: of unit length; beyond the grid its border is repeated."""
+    rows, columns, _ = descriptors.shape
+    row, column = np.divmod(cells, columns)
+    around = np.arange(-scheme.reach, scheme.reach + 1)
+    row, column = np.clip(row[:, None] + around, 0, rows - 1), np.clip(column[:, None] + around, 0, columns - 1)
+    return F.normalize(descriptors[row[:, :, None], column[:, None, :]].flatten(1).float(), dim=1)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of mining: the cells trained on, their positives, the sum of all objectives, and how many negatives that
+    were not among the cells came out hard.
+    """
+
+    cells: int
+    positives: int
+    objective: float
+    hard: int
+
+
+@dataclass(frozen=True, eq=False)
+class Detectors:
+    """A linear classifier for each keypoint that enough training objects show (`LEAST_OBJECTS`).
+
+    `names` are of all keypoints, `trained` the numbers of those with a detector, in the classifier's order. `rounds` are
+    those of every group of keypoints that were mined for together; mining is `finished` if the last round of each found
+    no hard negative that was new, so that the detectors are what training on all cells would give.
+    """
+
+    scheme: Scheme
+    names: tuple[str, ...]
+    trained: tuple[int, ...]
+    linear: LinearClassifier
+    rounds: tuple[tuple[Round, ...], ...]
+
+    @property
+    def finished(self) -> bool:
+        return all(group[-1].hard == 0 for group in self.rounds)
+
+    def scores(
+        self, descriptors: Float[torch.Tensor, "rows columns channels"]
+    ) -> Float32[np.ndarray, "rows columns keypoints"]:
+        """Every cell's score by every keypoint's detector; NaN for keypoints without one."""
+        own = _scores(descriptors[None], torch.from_numpy(self.linear.weights), self.scheme)[0]
+        found = np.full((*own.shape[:2], len(self.names)), np.nan, np.float32)
+        found[..., list(self.trained)] = own.cpu().numpy() + self.linear.bias
+        return found
+
+    def finer(
+        self, image: Image, points: Float[np.ndarray, "keypoints 2"], *, backbone: Backbone
+    ) -> Float[np.ndarray, "keypoints 2"]:
+        """Where within half a stride of `points`, cells' centres, each keypoint's score is highest, pixel by pixel.
+
+        The layer is evaluated at every pixel (`dense`), its 3 x 3 cells a stride apart as ever. The paper names the stride as
+        what limits its predictions. NaN stays; SIFT and keypoints without a detector are as they were.
+        """
+        result = points.copy()
+        feature, reach = self.scheme.feature, self.scheme.reach
+        if self.scheme.bin_px is not None:
+            return result
+        stride = backbone.receptive_field(feature).stride
+        there = dense.covered(feature, (image.shape[1], image.shape[0]), backbone=backbone)
+        half = stride // 2
+        for detector, keypoint in enumerate(self.trained):
+            if not np.isfinite(points[keypoint]).all():
+                continue
+            x, y = np.floor(points[keypoint] + 0.5).astype(int)
+            columns = np.arange(max(x - half, there.left), min(x + half + 1, there.right))
+            rows = np.arange(max(y - half, there.top), min(y + half + 1, there.bottom))
+            wide = Box(
+                max(int(columns[0]) - reach * stride, there.left),
+                max(int(rows[0]) - reach * stride, there.top),
+                min(int(columns[-1]) + reach * stride + 1, there.right),
+                min(int(rows[-1]) + reach * stride + 1, there.bottom),
+            )
+            found = dense.extract(image, feature, backbone=backbone, region=wide).descriptors
+            weights = torch.from_numpy(self.linear.weights[detector]).to(found)
+            kernel = weights.view(2 * reach + 1, 2 * reach + 1, -1)
+            score, length = (torch.zeros(len(rows), len(columns), device=found.device) for _ in range(2))
+            for down in range(-reach, reach + 1):
+                for right in range(-reach, reach + 1):
+                    # where there is no such cell the last one of the same row or column is repeated, as in the grid
+                    at_y = _repeated(rows, down * stride, there.top, there.bottom) - wide.top
+                    at_x = _repeated(columns, right * stride, there.left, there.right) - wide.left
+                    cells = found[torch.from_numpy(at_y)][:, torch.from_numpy(at_x)]
+                    score += cells @ kernel[down + reach, right + reach]
+                    length += cells.square().sum(-1)
+            best = int((score / length.sqrt().clamp(min=1e-12)).argmax())
+            row, column = divmod(best, len(columns))
+            result[keypoint] = columns[column], rows[row]
+        return result
+
+
+def _repeated(pixels: np.ndarray, by: int, start: int, stop: int) -> np.ndarray:
+    moved = pixels + by
+    return np.where((moved >= start) & (moved < stop), moved, pixels)
+
+
+def _scores(
+    descriptors: Float[torch.Tensor, "objects rows columns channels"],
+    weights: Float[torch.Tensor, "detectors features"],
+    scheme: Scheme,
+) -> Float[torch.Tensor, "objects rows columns detectors"]:
+    """Without the bias. By a convolution over the grid: what a detector sees is never put together."""
+    if not scheme.reach:
+        return F.normalize(descriptors.float(), dim=-1) @ weights.to(descriptors.device).float().T
+    side = 2 * scheme.reach + 1
+    values = F.pad(descriptors.float().permute(0, 3, 1, 2), (scheme.reach,) * 4, mode="replicate")
+    kernels = weights.to(values).view(len(weights), side, side, -1).permute(0, 3, 1, 2)
+    lengths = F.avg_pool2d(values.square().sum(1, keepdim=True), side, stride=1, divisor_override=1).sqrt()
+    return (F.conv2d(values, kernels) / lengths.clamp(min=1e-12)).permute(0, 2, 3, 1)
+
+
+class _Pool:
+    """Cells put together, by their numbers over all objects; their descriptors lie in one array, which never moves."""
+
+    def __init__(self, descriptors: torch.Tensor, scheme: Scheme, most: int) -> None:
+        self._descriptors, self._scheme = descriptors, scheme
+        n_features = descriptors.shape[-1] * (2 * scheme.reach + 1) ** 2
+        self._rows = torch.empty(most, n_features, device=descriptors.device)
+        self.cells = np.empty(0, int)
+
+    @property
+    def rows(self) -> torch.Tensor:
+        return self._rows[: len(self.cells)]
+
+    @property
+    def room(self) -> int:
+        return len(self._rows) - len(self.cells)
+
+    def start(self, cells: Int[np.ndarray, " cells"]) -> None:
+        self.cells = np.empty(0, int)
+        self.add(cells)
+
+    def add(self, cells: Int[np.ndarray, " some"]) -> None:
+        """More cells, in ascending order, of which none is there yet."""
+        n_cells = self._descriptors.shape[1] * self._descriptors.shape[2]
+        number, inside = np.divmod(cells, n_cells)
+        ends = np.searchsorted(number, np.arange(len(self._descriptors) + 1))
+        for one, (start, stop) in enumerate(pairwise(ends)):
+            if stop > start:
+                at = slice(len(self.cells) + int(start), len(self.cells) + int(stop))
+                self._rows[at] = windows(self._descriptors[one], inside[start:stop], self._scheme)
+        self.cells = np.concatenate([self.cells, cells])
+
+    def keep(self, kept: Bool[np.ndarray, " cells"]) -> None:
+        self.start(np.sort(self.cells[kept]))
+
+
+class Mining:
+    """The training cells of some objects, from which detectors are trained without having them all in memory.
+
+    Keypoints are trained in groups, one after another, so many together as `most_bytes` is expected to have room for. A
+    group's pool of cells begins with its positives and `first` cells of every object by lot; a round trains on it, scores all
+    cells, and adds the negatives that came out hard, the hardest first. Where the pool is full, negatives that are not hard
+    any more are dropped from it.
+
+    Raises ValueError where nothing can be trained.
+    """
+
+    def __init__(
+        self, gathered: Gathered, scheme: Scheme, *, first: int = 30, most_bytes: int = MINING_BYTES, seed: int = 0
+    ) -> None:
+        self.scheme, self.names = scheme, gathered.names
+        self._descriptors = gathered.grids[scheme.feature]
+        cells = gathered.cells[scheme.feature]
+        every = np.stack([targets(cells, points, scheme) for points in gathered.keypoints])
+        shown = np.asarray(np.isfinite(gathered.keypoints).all(axis=-1)).sum(axis=0)
+        usable = (shown >= LEAST_OBJECTS) & (every == 1).any(axis=(0, 1)) & (every == -1).any(axis=(0, 1))
+        self.trained = tuple(np.flatnonzero(usable).tolist())
+        if not self.trained:
+            msg = (
+                f"a detector needs {LEAST_OBJECTS} train objects that show its keypoint, and cells that do not see it; "
+                f"of {len(gathered.objects)} objects no keypoint has both. Give more objects, or a feature of smaller receptive fields."
+            )
+            raise ValueError(msg)
+        self._targets = every[..., list(self.trained)].reshape(-1, len(self.trained))
+        n_features = self._descriptors.shape[-1] * (2 * scheme.reach + 1) ** 2
+        positives = (self._targets == 1).sum(axis=0)
+        # However many objects: the positives of one keypoint, and as many negatives.
+        self._most = min(max(most_bytes // (4 * n_features), 2 * int(positives.max())), len(self._targets))
+        needed = np.maximum(2 * positives, _HARD_SHARE * len(self._targets))
+        needed = needed if self._most < len(self._targets) else np.zeros(len(needed))  # there is room for all cells
+        self._groups: list[list[int]] = []
+        for detector in range(len(needed)):
+            if not self._groups or needed[[*self._groups[-1], detector]].sum() > self._most:
+                self._groups.append([])
+            self._groups[-1].append(detector)
+        rng = np.random.default_rng(seed)
+        per_object = len(self._targets) // len(self._descriptors)
+        lots = [rng.permutation(per_object)[:first] + per_object * n for n in range(len(self._descriptors))]
+        self._lots = rng.permutation(np.concatenate(lots))[: self._most // 2]
+        self._cells: dict[int, Int[np.ndarray, " cells"]] = {}  # of the groups' pools, as they were last
+
+    def fit(
+        self,
+        *,
+        cost: float,
+        start: LinearClassifier | None = None,
+        most_rounds: int = 20,
+        tolerance: float = 1e-3,
+        kept: str | os.PathLike | None = None,
+        key: str = "",
+        progress: Progress | None = None,
+    ) -> Detectors:
+        """Trains detectors. `start` are some of another cost to begin with, and pools are those of the last call; `tolerance` is
+        that of `svm.fit_targets`.
+
+        With `kept`, a file, every round is written down there, and training of the same `key` that was stopped goes on from
+        the last; the file goes when all is done. Ends after `most_rounds` rounds, and where there is no room for negatives
+        that are hard: such detectors are not `finished`.
+        """
+        if most_rounds < 1:
+            msg = f"most_rounds must be at least 1; got {most_rounds}."
+            raise ValueError(msg)
+        found, rounds, cells = _resumed(kept, key)
+        current = found.pop() if found else None
+        own = rounds.pop() if rounds else []
+        pool = _Pool(self._descriptors, self.scheme, self._most)
+        for number in range(len(found), len(self._groups)):
+            group = self._groups[number]
+            here = self._targets[:, group]
+            if cells is None:
+                cells, current, own = self._first_cells(number), _part(start, group), []
+            pool.start(cells)
+            cells = None
+            while current is None or len(own) < most_rounds:
+                y = here[pool.cells].astype(np.float32)
+                growing = not own or 3 * own[-1].hard > own[-1].cells
+                allowed = tolerance * (_LOOSE if growing and len(own) < most_rounds - 1 else 1)
+                current = svm.fit_targets(pool.rows, y, cost=cost, start=current, tolerance=allowed)
+                scores = self._all_scores(current)
+                hard = ((here == -1) & (scores > _HARD)).any(axis=1)
+                new = hard.copy()
+                new[pool.cells] = False
+                n_new = int(new.sum())
+                own.append(Round(len(pool.cells), int((y == 1).sum()), float(current.objective.sum()), n_new))
+                if progress is not None:
+                    share = len(own) / (len(own) + 3) if n_new else 1
+                    text = f"round {len(own)}, {n_new:,} more hard negatives"
+                    progress((number + share) / len(self._groups), text)
+                if n_new and not self._grow(pool, here, scores, hard, new):
+                    break
+                if len(own) > 1 and not pool.room and n_new > 0.9 * own[-2].hard:
+                    break  # what is put in only pushes others out
+                if not n_new and not growing:
+                    break
+                _write_down(kept, key, [*found, current], [*rounds, own], pool.cells)
+            self._cells[number] = np.sort(pool.cells)
+            found.append(current)
+            rounds.append(own)
+        if kept is not None:
+            Path(kept).unlink(missing_ok=True)
+        linear = _together(found, cost)
+        return Detectors(self.scheme, self.names, self.trained, linear, tuple(tuple(group) for group in rounds))
+
+    def _first_cells(self, group: int) -> Int[np.ndarray, " cells"]:
+        """What a group's pool was last; for the first time, its positives and some by lot."""
+        if group in self._cells:
+            return self._cells[group]
+        chosen = (self._targets[:, self._groups[group]] == 1).any(axis=1)
+        chosen[self._lots] = True
+        return np.flatnonzero(chosen)
+
+    def _grow(self, pool: _Pool, here: np.ndarray, scores: np.ndarray, hard: np.ndarray, new: np.ndarray) -> bool:
+        """Adds the hardest of the new ones, as many as there are in the pool at most; whether there was room for any."""
+        wanted = int(new.sum())
+        if wanted > pool.room:
+            wanted = min(wanted, _GROWTH * len(pool.cells))
+        if pool.room < wanted:
+            pool.keep(hard[pool.cells] | (here[pool.cells] == 1).any(axis=1))
+        wanted = min(wanted, pool.room)
+        if wanted == 0:
+            return False
+        candidates = np.flatnonzero(new)
+        how_hard = np.where(here[candidates] == -1, scores[candidates], -np.inf).max(axis=1)
+        pool.add(np.sort(candidates[np.argpartition(-how_hard, wanted - 1)[:wanted]]))
+        return True
+
+    def _all_scores(self, linear: LinearClassifier) -> Float32[np.ndarray, "cells detectors"]:
+        weights = torch.from_numpy(linear.weights)
+        parts = [_scores(some, weights, self.scheme).flatten(0, 2) for some in self._descriptors.split(_SCORED)]
+        return torch.cat(parts).cpu().numpy() + linear.bias
+
+
+def _part(linear: LinearClassifier | None, detectors: list[int]) -> LinearClassifier | None:
+    if linear is None:
+        return None
+    weights, bias, objective, gap = (getattr(linear, name)[detectors] for name in _OF_LINEAR)
+    return LinearClassifier(weights, bias, linear.cost, objective, gap)
+
+
+def _together(parts: Sequence[LinearClassifier], cost: float) -> LinearClassifier:
+    weights, bias, objective, gap = (np.concatenate([getattr(part, name) for part in parts]) for name in _OF_LINEAR)
+    return LinearClassifier(weights, bias, cost, objective, gap)
+
+
+def _write_down(
+    kept: str | os.PathLike | None,
+    key: str,
+    found: Sequence[LinearClassifier],
+    rounds: Sequence[Sequence[Round]],
+    cells: Int[np.ndarray, " cells"],
+) -> None:
+    if kept is None:
+        return
+    arrays = {f"{name}.{n}": getattr(part, name) for n, part in enumerate(found) for name in _OF_LINEAR}
+    about = {"key": key, "rounds": [[asdict(one) for one in group] for group in rounds], "cost": found[0].cost}
+    _save(Path(kept), arrays | {"cells": np.sort(cells)}, about)
+
+
+def _resumed(
+    kept: str | os.PathLike | None, key: str
+) -> tuple[list[LinearClassifier], list[list[Round]], Int[np.ndarray, " cells"] | None]:
+    """What was written down of the same training: detectors, rounds, and the pool of the group that was at work."""
+    if kept is None:
+        return [], [], None
+    try:
+        arrays, about = _load(Path(kept))
+    except (OSError, ValueError, SafetensorError):
+        return [], [], None
+    if about.get("key") != key:
+        return [], [], None
+    rounds = [[Round(**one) for one in group] for group in about["rounds"]]
+    found = [_linear(arrays, about["cost"], f".{n}") for n in range(len(rounds))]
+    return found, rounds, arrays["cells"]
+
+
+_OF_LINEAR = ("weights", "bias", "objective", "gap")
+
+
+def _linear(arrays: Mapping[str, np.ndarray], cost: float, suffix: str = "") -> LinearClassifier:
+    weights, bias, objective, gap = (arrays[name + suffix] for name in _OF_LINEAR)
+    return LinearClassifier(weights, bias, cost, objective, gap)
+
+
+def save(path: str | os.PathLike, detectors: Detectors, about: Mapping[str, Any]) -> None:
+    """Writes detectors to one safetensors file, with a manifest in its header, where what there is to say `about` them goes too."""
+    manifest = {
+        "version": VERSION,
+        "scheme": asdict(detectors.scheme),
+        "names": detectors.names,
+        "trained": detectors.trained,
+        "cost": detectors.linear.cost,
+        "rounds": [[asdict(one) for one in group] for group in detectors.rounds],
+        "about": dict(about),
+    }
+    _save(Path(path), {name: getattr(detectors.linear, name) for name in _OF_LINEAR}, manifest)
+
+
+def load(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
+    """Detectors that `save` wrote, and what it was told about them.
+
+    Raises FileNotFoundError where there is no such file, and ValueError for one that holds no detectors of this version.
+    """
+    try:
+        arrays, manifest = _load(Path(path))
+        if manifest["version"] != VERSION:
+            msg = f"{path} holds detectors of version {manifest['version']}, not {VERSION}; train them again."
+            raise ValueError(msg)
+        detectors = Detectors(
+            Scheme(**manifest["scheme"]),
+            tuple(manifest["names"]),
+            tuple(manifest["trained"]),
+            _linear(arrays, manifest["cost"]),
+            tuple(tuple(Round(**one) for one in group) for group in manifest["rounds"]),
+        )
+    except (SafetensorError, KeyError, TypeError) as error:
+        msg = f"{path} holds no detectors that can be read; delete it and train them again."
+        raise ValueError(msg) from error
+    return detectors, manifest["about"]
+
+
+def save_prior(path: str | os.PathLike, prior: Prior, about: Mapping[str, Any]) -> None:
+    """Writes a prior as `save` writes detectors; descriptions in half precision, 0.1 MB an object."""
+    arrays = {"summaries": prior.summaries.astype(np.float16), "keypoints": prior.keypoints}
+    manifest = {"version": VERSION, "objects": prior.objects, "photos": prior.photos, "about": dict(about)}
+    _save(Path(path), arrays, manifest)
+
+
+def load_prior(path: str | os.PathLike) -> tuple[Prior, dict[str, Any]]:
+    """A prior that `save_prior` wrote, and what it was told about it. Raises as `load` does."""
+    try:
+        arrays, manifest = _load(Path(path))
+        if manifest["version"] != VERSION:
+            msg = f"{path} holds a prior of version {manifest['version']}, not {VERSION}; delete it."
+            raise ValueError(msg)
+        summaries = arrays["summaries"].astype(np.float32)
+        prior = Prior(summaries, arrays["keypoints"], tuple(manifest["objects"]), tuple(manifest["photos"]))
+    except (SafetensorError, KeyError, TypeError) as error:
+        msg = f"{path} holds no prior that can be read; delete it."
+        raise ValueError(msg) from error
+    return prior, manifest["about"]
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(whole, temporary, metadata={"corrcore": json.dumps(manifest)})
+    temporary.replace(path)
+
+
+def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with safe_open(path, framework="numpy") as file:
+        manifest = json.loads((file.metadata() or {}).get("corrcore", "{}"))
+        return {name: file.get_tensor(name) for name in file.keys()}, manifest  # noqa: SIM118 - no mapping
+
+
+def log_prior(
+    centres: Float[np.ndarray, "rows columns 2"],
+    places: Float[np.ndarray, "k keypoints 2"],
+    *,
+    sigma_px: float = SIGMA_PX,
+) -> Float[np.ndarray, "rows columns keypoints"]:
+    """log p: of the mean of Gaussians around the places, each 1 at its middle. Zero everywhere for keypoints without a place."""
+    if not sigma_px > 0:
+        msg = f"sigma_px must be positive; got {sigma_px}."
+        raise ValueError(msg)
+    known = np.asarray(np.isfinite(places).all(axis=-1))
+    away = centres[:, :, None, None] - np.where(known[..., None], places, 0)
+    exponents = np.where(known, -np.square(away).sum(axis=-1) / (2 * sigma_px**2), -np.inf)
+    n = known.sum(axis=0)
+    total = np.logaddexp.reduce(exponents, axis=2) - np.log(np.maximum(n, 1))
+    return np.where(n > 0, total, 0.0)
+
+
+def log_detector(scores: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """log s, s being the logistic function of a detector's score."""
+    with np.errstate(invalid="ignore"):  # where there is no detector
+        return -np.logaddexp(0, -scores.astype(float))
+
+
+def combined(
+    scores: Float[np.ndarray, "rows columns keypoints"],
+    prior: Float[np.ndarray, "rows columns keypoints"] | None = None,
+    *,
+    eta: float = 0.1,
+) -> Float[np.ndarray, "rows columns keypoints"]:
+    """log f = (1 - eta) log s + eta log p. Without a `prior` log s alone; without a detector, where scores are NaN, the
+    prior alone.
+
+    Raises ValueError for an `eta` that is not between 0 and 1.
+    """
+    if not 0 <= eta <= 1:
+        msg = f"eta must be between 0 and 1; got {eta}."
+        raise ValueError(msg)
+    own = log_detector(scores)
+    if prior is None:
+        return own
+    return np.where(np.isnan(own), prior, (1 - eta) * np.nan_to_num(own) + eta * prior)
+
+
+def locate(
+    values: Float[np.ndarray, "rows columns keypoints"], centres: Float[np.ndarray, "rows columns 2"]
+) -> Float[np.ndarray, "keypoints 2"]:
+    """Where each keypoint's value is highest; NaN where there are none, or nothing but one value everywhere."""
+    flat = values.reshape(-1, values.shape[-1])
+    found = centres.reshape(-1, 2)[np.nan_to_num(flat, nan=-np.inf).argmax(axis=0)].astype(float)
+    nothing = np.isnan(flat).all(axis=0) | (np.ptp(np.nan_to_num(flat), axis=0) == 0)
+    found[nothing] = np.nan
+    return found
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How much the prior counts: `eta` of Gaussians of `sigma_px` around the places in `neighbours` objects."""
+
+    neighbours: int = 1
+    sigma_px: float = SIGMA_PX
+    eta: float = 0.1
+
+
+def predict(
+    scores: Float[np.ndarray, "rows columns keypoints"],
+    centres: Float[np.ndarray, "rows columns 2"],
+    places: Float[np.ndarray, "k keypoints 2"],
+    weighing: Weighing,
+) -> Float[np.ndarray, "keypoints 2"]:
+    """The candidate cell's centre of highest log f, for each keypoint; `places` are those of `Prior.places`.
+
+    NaN for keypoints that have neither a detector nor a place.
+    """
+    prior = log_prior(centres, places[: weighing.neighbours], sigma_px=weighing.sigma_px)
+    return locate(combined(scores, prior, eta=weighing.eta), centres)
+
+
+def held_out_scores(
+    gathered: Gathered,
+    scheme: Scheme,
+    *,
+    costs: Sequence[float],
+    n_folds: int = 3,
+    most_rounds: int = 20,
+    most_bytes: int = MINING_BYTES,
+    progress: Progress | None = None,
+) -> list[Float32[np.ndarray, "objects rows columns keypoints"]]:
+    """For each of `costs` every training object's scores by detectors that were trained without its fold.
+
+    Folds share no photo. A keypoint that has no detector without a fold has no score in it. Raises as `Mining` does.
+    """
+    rng = np.random.default_rng(0)
+    fold_of = {name: n % n_folds for n, name in enumerate(rng.permutation(sorted(set(gathered.photos))))}
+    folds = np.array([fold_of[photo] for photo in gathered.photos])
+    grids = gathered.grids[scheme.feature]
+    scores = [np.full((*grids.shape[:3], len(gathered.names)), np.nan, np.float32) for _ in costs]
+    for fold in range(n_folds):
+        mining = Mining(gathered.some(np.flatnonzero(folds != fold)), scheme, most_bytes=most_bytes)
+        start: LinearClassifier | None = None
+        for step, number in enumerate(np.argsort(costs)):
+
+            def report(share: float, text: str, fold: int = fold, step: int = step, number: int = int(number)) -> None:
+                if progress is not None:
+                    progress((fold + (step + share) / len(costs)) / n_folds, f"cost {costs[number]:g}: {text}")
+
+            found = mining.fit(
+                cost=costs[number], start=start, most_rounds=most_rounds, tolerance=1e-2, progress=report
+            )
+            start = found.linear
+            for one in np.flatnonzero(folds == fold):
+                scores[number][one] = found.scores(grids[one])
+    return scores
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The weighing that cross validation chose, its PCK in percent, and that of all it tried, by sigma and eta."""
+
+    weighing: Weighing
+    pck: float
+    by_eta: Mapping[float, Mapping[float, float]]
+
+
+def accuracy(
+    predicted: Float[np.ndarray, "objects keypoints 2"],
+    truth: Float[np.ndarray, "objects keypoints 2"],
+    *,
+    alpha: float = 0.1,
+) -> float:
+    """PCK in percent, points being in pixels of the stretched objects: the mean over keypoints that any object shows."""
+    boxes = np.tile([-0.5, -0.5, SIDE_PX - 0.5, SIDE_PX - 0.5], (len(truth), 1))
+    return pck(keypoint_errors(predicted, truth, boxes), alpha=alpha, rng=np.random.default_rng(0), n_resamples=1).mean
+
+
+def weigh(
+    scores: Float32[np.ndarray, "objects rows columns keypoints"],
+    centres: Float[np.ndarray, "rows columns 2"],
+    places: Float[np.ndarray, "objects k keypoints 2"],
+    truth: Float[np.ndarray, "objects keypoints 2"],
+    *,
+    etas: Sequence[float],
+    sigmas_px: Sequence[float] = (SIGMA_PX,),
+) -> Choice:
+    """The weighing of highest PCK among those tried, the least eta of several; `scores` are of detectors that did not see
+    the objects (`held_out_scores`), and `places` of training objects in other photos.
+    """
+    found: dict[float, dict[float, float]] = {sigma: {} for sigma in sigmas_px}
+    for sigma in sigmas_px:
+        predicted: dict[float, list[np.ndarray]] = {eta: [] for eta in etas}
+        for one, at in zip(scores, places, strict=True):
+            prior = log_prior(centres, at, sigma_px=sigma)
+            for eta in etas:
+                predicted[eta].append(locate(combined(one, prior, eta=eta), centres))
+        for eta in etas:
+            found[sigma][eta] = accuracy(np.stack(predicted[eta]), truth)
+    best = max(((sigma, eta) for sigma in sigmas_px for eta in etas), key=lambda at: (found[at[0]][at[1]], -at[1]))
+    return Choice(Weighing(places.shape[1], *best), found[best[0]][best[1]], found)
