@@ -352,13 +352,13 @@ def say_what_it_is_of(view: View) -> None:
     )
     paper = (
         f" *Paper*: Long, Zhang and Darrell (2014), Table {NUMBERS[view.experiment]}, with the Caffe reference model; its mean is over "
-        "the categories here."
+        "the categories here; differences from it are red above and blue below."
         if any(view.published(row, column) is not None for row in view.rows for column in view.columns)
         else ""
     )
     st.caption(
-        f"{what} Val objects: {', '.join(counts)}. Colours from 0 to {highest_of(view):.0f} %; differences from the paper red above and "
-        f"blue below it. Click a cell to see what it is made of, a heading to sort.{paper}"
+        f"{what} Val objects: {', '.join(counts)}. Colours from 0 to {highest_of(view):.0f} %. "
+        f"Click a cell to see what it is made of, a heading to sort.{paper}"
     )
     if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
         numbers = ", ".join(f"{choices.row_title(row)} {number:g}" for row, number in means.items())
