@@ -47,6 +47,12 @@ page = st.navigation(
             help="What a keypoint's classifier says of every pixel, and where it is highest.",
         ),
         st.Page(
+            "app_pages/prediction.py",
+            title="Prediction",
+            icon=":material/person_pin_circle:",
+            help="Where in its box an object has its keypoints: detectors, a prior, and their product.",
+        ),
+        st.Page(
             "app_pages/results.py",
             title="Results",
             icon=":material/leaderboard:",

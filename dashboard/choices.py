@@ -299,16 +299,7 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)
     names = [one.name for one in offered]
-    asked = url_state("object", names[first_choice(offered)])
-    if asked not in names:
-        if any(asked == one.name for other in data.categories for one in data.splits.get((other, "val"), ())):
-            asked = names[first_choice(offered)]  # the category was changed
-        else:
-            st.warning(
-                f"There is no object {layout.plain(asked[:64])} here; this is another.", icon=":material/link_off:"
-            )
-            asked = names[first_choice(offered)]
-    set_url_state("object", asked)
+    asked = asked_object(data, offered)
     chosen = names.index(asked)
     per_sheet = PER_SHEET
     n_sheets = -(-len(offered) // per_sheet)
@@ -327,6 +318,22 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
         lambda number: set_url_state("object", names[shown[number]]),
     )
     return offered[chosen]
+
+
+def asked_object(data: KeypointDataset, offered: list[Instance]) -> str:
+    """The name of the object that the URL or this session asks for, if it is on offer; else of one to begin with."""
+    names = [one.name for one in offered]
+    first = names[first_choice(offered)]
+    asked = url_state("object", first)
+    if asked not in names:
+        elsewhere = (one.name for other in data.categories for one in data.splits.get((other, "val"), ()))
+        if asked not in elsewhere:  # else the category was changed
+            st.warning(
+                f"There is no object {layout.plain(asked[:64])} here; this is another.", icon=":material/link_off:"
+            )
+        asked = first
+    set_url_state("object", asked)
+    return asked
 
 
 def first_choice(offered: list[Instance]) -> int:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from corrcore.alignment import Alignment
 from corrcore.averaging import Agreement, Averages, expand_contrast
-from corrcore.geometry import Box
+from corrcore.geometry import Box, CellGrid
 from corrcore.mrf import Solution
 from corrcore.reconstruction import Localisation
 
@@ -360,11 +360,36 @@ _VIRIDIS = np.array(
 
 def score_overlay(image: np.ndarray, scores: np.ndarray, *, limit: float, opacity: float = 0.6) -> np.ndarray:
     """A score a pixel, NaN for none, over the grey picture: blue below zero, red above, full colour at `limit`."""
+    return _overlay(image, scores / max(limit, 1e-9), _DIVERGING, opacity)
+
+
+def level_overlay(image: np.ndarray, levels: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
+    """A number from 0 to 1 a pixel, NaN for none, over the grey picture: Viridis."""
+    return _overlay(image, levels, _VIRIDIS, opacity)
+
+
+def _overlay(image: np.ndarray, levels: np.ndarray, table: np.ndarray, opacity: float) -> np.ndarray:
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).astype(float)
-    there = ~np.isnan(scores)
-    colours = _coloured(np.clip(scores[there] / max(limit, 1e-9), -1, 1), _DIVERGING)
+    there = ~np.isnan(levels)
+    colours = _coloured(np.clip(levels[there], table[0, 0], table[0, -1]), table)
     grey[there] = (1 - opacity) * grey[there] + opacity * colours
     return np.rint(grey).astype(np.uint8)
+
+
+def of_cells(values: np.ndarray, cells: CellGrid, size: tuple[int, int]) -> np.ndarray:
+    """A value a pixel of a picture of ``(width, height)`` that shows what the cells were taken of, at any proportions.
+
+    That of the cell whose centre is nearest; NaN beyond the outermost cells' patches.
+    """
+    numbers = []
+    for length, shown, n in zip(cells.image_size, size, (cells.columns, cells.rows), strict=True):
+        pixels = (np.arange(shown) + 0.5) * length / shown - 0.5
+        nearest = np.floor((pixels - cells.field.offset) / cells.field.stride + 0.5).astype(int)
+        numbers.append(np.where((nearest >= 0) & (nearest < n), nearest, -1))
+    x, y = numbers
+    found = values[np.maximum(y, 0)[:, None], np.maximum(x, 0)[None, :]].astype(float)
+    found[(y < 0)[:, None] | (x < 0)[None, :]] = np.nan
+    return found
 
 
 def score_colours() -> list[str]:

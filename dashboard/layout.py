@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from corrcore import images
-from dashboard import resources
+from dashboard import figures, resources
 from dashboard.jobs import Job, QueueFull
 
 T = TypeVar("T")
@@ -180,6 +180,17 @@ def colour_bar(colours: Sequence[str], low: str, high: str) -> None:
         f'<span style="flex: 1; height: .7em; background: linear-gradient(to right, {", ".join(colours)})"></span>'
         f"<span>{escape(high)}</span></div>"
     )
+
+
+def keypoint_legend(names: Sequence[str]) -> None:
+    """Keypoints' names, each with a dot of its colour."""
+    dots = " &nbsp; ".join(
+        f'<span style="white-space: nowrap"><span style="display: inline-block; width: .8em; height: .8em; '
+        f'border-radius: 50%; border: 1px solid #888; background: {figures.keypoint_colour(number)}"></span> '
+        f"{escape(name.replace('_', ' '))}</span>"
+        for number, name in enumerate(names)
+    )
+    st.html(f'<div style="font-size: .85rem; line-height: 1.7">{dots}</div>')
 
 
 def _data_url(image: np.ndarray) -> str:

@@ -67,6 +67,18 @@ def maps() -> _Recent[Any]:
     return _Recent(6)
 
 
+@st.cache_resource(max_entries=1, show_spinner=False)
+def detectors() -> _Recent[Any]:
+    """Keypoint detectors and priors as they were read last, some 60 MB a category of photos."""
+    return _Recent(4)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def seen_objects() -> _Recent[Any]:
+    """Objects as detectors saw them, half a megabyte each."""
+    return _Recent(100)
+
+
 def dataset_names() -> list[str]:
     """The annotated data sets on offer: the drawn one, and those in the folder that ``CORRCORE_DATA`` names."""
     folder = os.environ.get("CORRCORE_DATA", "")

@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -266,23 +265,13 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                     on_click=lambda *_, where=f"{at + 1}.{n + 1}": choices.set_url_state("neighbour", where),
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
-    show_legend(names)
+    layout.keypoint_legend(names)
     st.caption(
         "The five least deformed of 25 neighbours, others in each row. In the target: filled where a prediction is right, a ring "
         "with a line to the truth where it is wrong; a thin ellipse is what counts as right (a circle in the photo). Click a "
         "neighbour to look at it below."
     )
     return features[chosen_row], chosen
-
-
-def show_legend(names: tuple[str, ...]) -> None:
-    dots = " &nbsp; ".join(
-        f'<span style="white-space: nowrap"><span style="display: inline-block; width: .8em; height: .8em; '
-        f'border-radius: 50%; border: 1px solid #888; background: {figures.keypoint_colour(number)}"></span> '
-        f"{escape(name.replace('_', ' '))}</span>"
-        for number, name in enumerate(names)
-    )
-    st.html(f'<div style="font-size: .85rem; line-height: 1.7">{dots}</div>')
 
 
 def show_pair(pair: Pair, feature: str) -> None:

@@ -247,7 +247,7 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     page, section = {
         "transfer": ("Alignment", {"alignment_section": "Accuracy (Table 2)"}),
         "classification": ("Classification", {}),
-        "prediction": ("Prediction", {}),
+        "prediction": ("Prediction", {"prediction_section": "Accuracy (Table 4)"}),
     }[experiment]
     drawn = source == datasets.TOY
     when = "at once" if experiment == "classification" and drawn else "at the press of a button"
@@ -389,7 +389,7 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
         return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong', 'feature': feature})}"
     query |= {"object": instance} if instance else {}
     if view.experiment == "prediction":
-        return f"prediction?{urlencode(query)}"
+        return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
     query |= {"upper": choices.feature_title(row)} if row != experiments.UNALIGNED else {}
     return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
 

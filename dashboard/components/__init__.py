@@ -55,6 +55,7 @@ def image_click(
     on_click: Callable[[int, int], None] | None = None,
     values: np.ndarray | None = None,
     digits: int = 3,
+    drags: bool = False,
     width: int | Literal["stretch"] = "stretch",
     max_height: int | None = None,
 ) -> tuple[int, int] | None:
@@ -73,6 +74,8 @@ def image_click(
 
     `values`, a row a row of pixels, are told beside the pointer with so many `digits`: exact to a 65,000th of their range; NaN
     is none.
+
+    With `drags`, dragging from one pixel to another draws a rectangle, and is reported as clicks on both.
 
     `image` is the content of a PNG, JPEG or WebP file, shown as stored (EXIF orientation is ignored) and as sharp
     pixels once enlarged more than twice; `max_height` is in screen pixels. Raises ValueError for anything else.
@@ -99,6 +102,7 @@ def image_click(
             "selected": selected and [int(number) for number in selected],
             "maxHeight": max_height,
             "values": None if values is None else _steps(values, size, digits),
+            "drags": drags,
             "answered": st.session_state.get(answered, 0),
         },
         on_click_change=answer,

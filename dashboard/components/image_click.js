@@ -14,6 +14,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
 class Picture {
   pointer = null // the pixel under the pointer, or where the arrow keys have led
   released = null // where the pointer was let go: more exact than the click that follows
+  pressed = null // where a drag began
   pending = [] // clicks that Python has not answered yet, oldest first
 
   constructor(frame) {
@@ -27,7 +28,9 @@ class Picture {
     this.spoken = frame.querySelector(".spoken")
     frame.onpointermove = event => this.point(this.pixel(event))
     frame.onpointerleave = frame.onblur = () => this.point(null)
-    frame.onpointerup = event => (this.released = this.pixel(event))
+    frame.onpointerdown = event => this.press(event)
+    frame.onpointerup = event => this.release(event)
+    frame.onpointercancel = () => (this.pressed = null)
     frame.onclick = event => this.click(this.released ?? this.pixel(event))
     frame.onkeydown = event => this.key(event)
     new ResizeObserver(() => this.drawBoxes()).observe(frame)
@@ -42,6 +45,7 @@ class Picture {
     this.frame.style.setProperty("--ratio", width / height)
     this.frame.style.setProperty("--max-height", `${data.maxHeight ?? 1e6}px`)
     this.frame.ariaLabel = `${data.alt}. Arrow keys move, Enter selects.`
+    this.frame.classList.toggle("dragged", Boolean(data.drags))
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`)
     this.image.alt = data.alt
     if (this.image.src !== data.image) this.image.src = data.image
@@ -89,6 +93,20 @@ class Picture {
     this.pending.push({ x, y, id })
     this.send("click", this.pending) // all of them: Streamlit passes on only the last of quick events
     this.drawMarks()
+  }
+
+  press(event) {
+    if (!this.data.drags || !event.isPrimary) return
+    this.frame.setPointerCapture(event.pointerId)
+    this.pressed = this.pixel(event)
+  }
+
+  // A drag is two clicks, on its first and its last pixel: the browser makes the second by itself.
+  release(event) {
+    const at = this.pixel(event)
+    if (this.pressed && this.pressed.every((from, axis) => Math.abs(from - at[axis]) > 2)) this.click(this.pressed)
+    this.pressed = null
+    this.released = at
   }
 
   point(pixel) {
@@ -139,7 +157,12 @@ class Picture {
       const path = grid ? rectangle(this.patch(this.cell(marked))) : `M${marked[0] + 0.5} ${marked[1] + 0.5}h0`
       this.marks.append(...line(path, grid ? 3 : 9, { strokeDasharray: grid && click ? "2 5" : "" }))
     }
-    if (this.pointer) {
+    if (this.pressed && this.pointer) {
+      const [from, to] = [this.pressed, this.pointer]
+      const [left, top] = from.map((edge, axis) => Math.min(edge, to[axis]))
+      const [right, bottom] = from.map((edge, axis) => Math.max(edge, to[axis]) + 1)
+      this.marks.append(...line(rectangle([left, top, right, bottom]), 2, { strokeDasharray: "5 4" }))
+    } else if (this.pointer) {
       const [x, y] = this.pointer
       const cross = `M0 ${y + 0.5}H${size[0]}M${x + 0.5} 0V${size[1]}`
       this.marks.append(...line(grid ? rectangle(this.patch(this.cell(this.pointer))) : cross, 1.5))

@@ -1,0 +1,727 @@
+"""Where in its box an object has its keypoints: Figure 6, and what detectors and prior say of every place."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from corrcore import cache, experiments, images, parallel, prediction
+from corrcore.datasets.records import Edges, Instance, KeypointDataset
+from corrcore.experiments import Trained
+from corrcore.geometry import CellGrid, Placement
+from corrcore.metrics import keypoint_errors
+from corrcore.prediction import Prior, Scheme, Weighing
+from dashboard import choices, figures, layout, published, resources
+from dashboard.components import Outline, image_click
+
+BACKBONE = "alexnet"
+FEATURES = experiments.DETECTING
+OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
+MAPS = ("Detector", "Prior", "Product")
+SECTIONS = ("One keypoint", "Every keypoint", "Accuracy (Table 4)")
+PRIORS = {"+prior": "the object most alike", f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike"}
+CHOSEN, BY_HAND = "as chosen on train", "by hand"
+PER_SHEET = 4
+ALPHA = 0.1  # of each side of the box: what counts as right
+MARGIN = 0.08  # of the box's longer side, shown around it
+PICTURE_PX, MAP_PX, UPLOAD_PX = 260, 420, 900  # longer sides
+LIMIT = 1.0  # of the scores' colours: the margin
+TRUTH, HIGHEST = "#ffd500", "#009e73"
+
+HOW = r"""
+The box is stretched to 500 x 500 px. A linear support vector machine a keypoint scores every square of 3 x 3 cells of conv5,
+which together see 195 x 195 px, or every dense SIFT descriptor with bins of 8 px, 8 px apart. It learns from the train objects'
+boxes: positive are the ten cells nearest to the keypoint (of SIFT those within 16 px), negative all whose receptive
+field does not hold it (of SIFT those 32 px away and more), mined round by round until no negative on the wrong side of the
+margin is left out. The prior is a Gaussian around the keypoint's place in the train object most alike, by the cosine of
+pool5, that shows it. The prediction is the cell where
+
+$$ f = s^{1-\eta}\, p^{\eta}, \qquad s = \frac{1}{1 + e^{-\text{score}}}, \quad p = e^{-\|x - x_0\|^2 / 2\sigma^2} $$
+
+is highest. A keypoint that fewer than five train objects show has no detector: the prior alone places it. It is right within a
+tenth of the box's sides, a circle of 50 px in the stretched box. Long, Zhang and Darrell (2014), Section 6.
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An object as it is shown, and what detectors and prior say of it.
+
+    `picture` is a square around the box, `inside` the box alone, both at the photo's proportions; `placed` tells where the
+    former lies in the photo, `box` where what detectors see does, which is stretched to a square.
+    """
+
+    title: str
+    picture: np.ndarray
+    placed: Placement
+    inside: np.ndarray
+    box: Placement
+    truth: np.ndarray
+    scores: Mapping[str, np.ndarray]
+    cells: Mapping[str, CellGrid]
+    nearest: np.ndarray
+    places: np.ndarray
+
+    def predicted(self, feature: str, weighing: Weighing) -> np.ndarray:
+        """Keypoints in the photo's pixels."""
+        centres = self.cells[feature].centres()
+        return self.box.to_photo(prediction.predict(self.scores[feature], centres, self.places, weighing))
+
+    def right(self, points: np.ndarray) -> np.ndarray:
+        """Which keypoints are; False where the object does not show one."""
+        errors = keypoint_errors(points[None], self.truth[None], np.array([self.box.edges]), stretched=True)[0]
+        return np.nan_to_num(errors, nan=np.inf) <= ALPHA
+
+
+def see(
+    title: str,
+    photo: np.ndarray,
+    box: Edges,
+    truth: np.ndarray,
+    own: str | None,
+    known: tuple[dict[str, Trained], Prior],
+) -> Seen:
+    """`own` is the name of a photo whose objects are no neighbours."""
+    trained, prior = known
+    image, placement = prediction.frame(photo, box)
+    subject = prediction.describe(image, [Scheme(f) for f in trained], backbone=resources.network(BACKBONE))
+    nearest = prior.nearest(subject.summary, k=experiments.PRIORS, photo=own)
+    left, top, right, bottom = box
+    x, y, half = (left + right) / 2, (top + bottom) / 2, (0.5 + MARGIN) * max(right - left, bottom - top)
+    picture, placed = cut(photo, (x - half, y - half, x + half, y + half), PICTURE_PX)
+    return Seen(
+        title,
+        picture,
+        placed,
+        cut(photo, box, MAP_PX)[0],
+        placement,
+        truth,
+        {feature: each.detectors.scores(subject.grids[feature].descriptors) for feature, each in trained.items()},
+        {feature: subject.grids[feature].cells for feature in trained},
+        nearest,
+        prior.places(nearest),
+    )
+
+
+def cut(photo: np.ndarray, edges: Edges, longer_px: int) -> tuple[np.ndarray, Placement]:
+    """A part of a photo at its own proportions, its longer side so long."""
+    sides = np.array([edges[2] - edges[0], edges[3] - edges[1]])
+    width, height = np.maximum(np.rint(longer_px * sides / sides.max()).astype(int), 8).tolist()
+    return images.cut(photo, edges, width=width, height=height), Placement(edges, (width, height))
+
+
+def known_detectors(data: KeypointDataset, category: str) -> tuple[dict[str, Trained], Prior] | None:
+    """Those that were trained on the photos as they are, or None; read again only where files have changed."""
+    folder, backbone = experiments.default_folder(data, BACKBONE), resources.network(BACKBONE)
+    settings = experiments.detector_settings(data, category, FEATURES[0], backbone=backbone)
+    files = sorted(folder.glob(f"prediction {category} *.safetensors"))
+    key = (cache.key(settings=settings), *((file.name, file.stat().st_mtime_ns) for file in files))
+    return resources.detectors().get(
+        key, lambda: experiments.known_detectors(data, category, backbone=backbone, features=FEATURES, out=folder)
+    )
+
+
+def training(data: KeypointDataset, category: str) -> Callable[..., bool]:
+    folder, backbone = experiments.default_folder(data, BACKBONE), resources.network(BACKBONE)
+
+    def work(*, progress: Callable[[float, str], None]) -> bool:
+        folder.mkdir(parents=True, exist_ok=True)
+        experiments.detectors(data, category, backbone=backbone, features=FEATURES, out=folder, progress=progress)
+        return True
+
+    return work
+
+
+def have_trained(data: KeypointDataset, category: str) -> tuple[dict[str, Trained], Prior] | None:
+    """Detectors and prior; None while there are none, with what makes them shown."""
+    known = known_detectors(data, category)
+    if known is not None:
+        return known
+    label, key = f"Training on {category}", ("detectors", data.digest, category)
+    if data.synthetic:
+        layout.view(training(data, category), label, key)
+        resources.forget_view()
+        st.rerun()
+    if resources.read_only():
+        st.info("Detectors of this category have not been trained on this server.", icon=":material/school:")
+        return None
+    job = resources.measurement(key)
+    if job is None or job.finished:
+        pressed = layout.empty_state(
+            f"Detectors of {category} have to be trained first",
+            f"By SIFT and conv5, on {len(data.shown(category, 'train'))} train objects, with what weighs the prior chosen by cross "
+            "validation. That takes some five to ten minutes on two cores, once; it can be stopped and goes on where it was. "
+            f"`corrcore evaluate prediction --data FOLDER --categories {category}` does it too.",
+            button="Train",
+        )
+        if pressed:
+            job = layout.begin_measurement(training(data, category), label, key)
+    if job is not None:
+        layout.job_panel(job)
+        if job.state == "done":
+            st.rerun()
+    return None
+
+
+def looking(
+    some: Sequence[Instance], known: tuple[dict[str, Trained], Prior], state: str
+) -> Callable[..., list[Seen | str]]:
+    """Work that describes objects; where a photo cannot be read, the reason."""
+    kept = resources.seen_objects()
+
+    def one(instance: Instance) -> Seen | str:
+        def make() -> Seen:
+            photo = instance.photo.load()
+            return see(instance.name, photo, instance.box, instance.keypoints, instance.photo.name, known)
+
+        try:
+            return kept.get((resources.state_of([instance]), state), make)
+        except (images.ImageError, OSError, ValueError) as error:
+            return str(error)
+
+    def work(*, progress: Callable[[float, str], None]) -> list[Seen | str]:
+        found: list[Seen | str] = []
+
+        def keep(each: Seen | str) -> None:
+            found.append(each)
+            progress(len(found) / len(some), f"looking at objects, {len(found)} of {len(some)}")
+
+        parallel.run(one, some, keep)
+        return found
+
+    return work
+
+
+def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained]) -> tuple[str, dict[str, Weighing]]:
+    """Which prior, and by feature how it counts."""
+    at_prior, at_mode, at_eta, at_sigma = places
+    choices.check_link("prior", PRIORS.values())
+    choices.check_link("weights", (CHOSEN, BY_HAND))
+    prior = at_prior.selectbox(
+        "Prior from", list(PRIORS), format_func=PRIORS.__getitem__, key="prior", bind="query-params"
+    )
+    mode = at_mode.selectbox(
+        "Its weight",
+        (CHOSEN, BY_HAND),
+        key="weights",
+        bind="query-params",
+        help="Chosen by cross validation on train objects, for each feature; of drawn objects it is set.",
+    )
+    best = {feature: each.weighings[prior] for feature, each in trained.items()}
+    own = best[FEATURES[-1]]
+    by_hand = mode == BY_HAND
+    bound: dict[str, Any] = {"bind": "query-params"} if by_hand else {"disabled": True}
+
+    def key(name: str) -> str:  # those that show what was chosen are others
+        return name if by_hand else f"{name} {own}"
+
+    eta = at_eta.slider(
+        "η, weight of the prior",
+        *(0.0, 1.0, own.eta, 0.005),
+        key=key("eta"),
+        format="%.3f",
+        help="0: detectors alone. 1: the prior alone.",
+        **bound,
+    )
+    sigma = at_sigma.slider(
+        "σ, its width (px)", 5.0, 100.0, own.sigma_px, 1.0, key=key("sigma"), format="%.0f", **bound
+    )
+    if not by_hand:
+        return prior, best
+    return prior, {feature: Weighing(own.neighbours, sigma, eta) for feature in trained}
+
+
+def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[list[Instance], int]:
+    """Objects to show, and which of them is looked at; both in the URL."""
+    offered = data.shown(category, "val") if (category, "val") in data.splits else []
+    if not offered:
+        msg = f"No val object of {category} shows a keypoint; choose another category."
+        raise ValueError(msg)
+    asked = choices.asked_object(data, offered)
+    chosen = [one.name for one in offered].index(asked)
+    n_sheets = -(-len(offered) // PER_SHEET)
+    sheet = beside.number_input(
+        f"Page of {n_sheets}, {len(offered)} objects",
+        1,
+        n_sheets,
+        chosen // PER_SHEET + 1,
+        key=f"sheet {category} {asked}",
+    )
+    first = (sheet - 1) * PER_SHEET
+    some = offered[first : first + PER_SHEET]
+    if asked not in [one.name for one in some]:
+        choices.set_url_state("object", some[0].name)
+        return some, 0
+    return some, chosen - first
+
+
+def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Mapping[str, Weighing], prior: str) -> None:
+    """Figure 6: a column an object; truth, then each feature's predictions."""
+    places = layout.two_a_row("gallery").columns(PER_SHEET, gap="small")
+    for number, (place, seen) in enumerate(zip(places, sheet, strict=False)):
+        with place:
+            if isinstance(seen, str):
+                st.warning(layout.plain(seen), icon=":material/broken_image:")
+                continue
+            shown = int(np.isfinite(seen.truth).all(axis=1).sum())
+            st.markdown(f"**{layout.plain(seen.title)}**" if number == chosen else layout.plain(seen.title))
+            for title, picture in pictures(seen, weighings, prior).items():
+                height, width = picture.shape[:2]
+                image_click(
+                    images.encode(picture, format="JPEG"),
+                    alt=f"{seen.title}, {title}",
+                    key=f"gallery {number} {title}",
+                    boxes=[Outline((0, 0, width, height), width=3)] if number == chosen else (),
+                    on_click=lambda *_, name=seen.title: choices.set_url_state("object", name),
+                )
+                feature = next((each for each in weighings if title.startswith(each)), None)
+                if feature is None:
+                    st.caption(f"annotated: {shown} keypoints")
+                else:
+                    hits = int(seen.right(seen.predicted(feature, weighings[feature])).sum())
+                    st.caption(f"{name_of(feature, prior)}: **{hits} of {shown}** right")
+
+
+def pictures(seen: Seen, weighings: Mapping[str, Weighing], prior: str) -> dict[str, np.ndarray]:
+    """The object with its true keypoints, where there are any, and with each feature's predictions."""
+    truth = seen.placed.to_cut_out(seen.truth)
+    some = np.isfinite(truth).any()
+    radii = tuple(
+        (
+            ALPHA
+            * np.array([seen.box.edges[2] - seen.box.edges[0], seen.box.edges[3] - seen.box.edges[1]])
+            * seen.placed.scale
+        ).tolist()
+    )
+    found = {"annotated": figures.with_keypoints(seen.picture, truth)} if some else {}
+    for feature, weighing in weighings.items():
+        points = seen.placed.to_cut_out(seen.predicted(feature, weighing))
+        found[f"{feature}{prior}"] = (
+            figures.with_keypoints(seen.picture, points, truth=truth, radii_px=radii)
+            if some
+            else figures.with_keypoints(seen.picture, points)
+        )
+    return found
+
+
+def name_of(feature: str, prior: str) -> str:
+    return f"{choices.feature_title(feature)}{prior.replace('+', ' + ')}"
+
+
+def show_maps(
+    seen: Seen,
+    weighings: Mapping[str, Weighing],
+    names: tuple[str, ...],
+    known: tuple[dict[str, Trained], Prior],
+) -> None:
+    """A keypoint's detector, prior and their product, everywhere in the box; and who gave the prior."""
+    at_keypoint, at_feature, at_opacity = layout.two_a_row("maps").columns([2, 2, 3], gap="small")
+    choices.check_link("keypoint", names)
+    choices.check_link("by", [choices.feature_title(feature) for feature in weighings])
+    keypoint = at_keypoint.selectbox("Keypoint", names, key="keypoint", bind="query-params")
+    feature = at_feature.selectbox(
+        "Detector", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
+    )
+    opacity = at_opacity.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
+    number, weighing = names.index(keypoint), weighings[feature]
+    height, width = seen.inside.shape[:2]
+    inside = Placement(seen.box.edges, (width, height))
+    marks = []
+    if np.isfinite(seen.truth[number]).all():
+        marks.append(mark(inside.to_cut_out(seen.truth[number]), TRUTH))
+    for place, (title, values, picture, where) in zip(
+        layout.two_a_row("three maps").columns(3, gap="small"),
+        maps_of(seen, feature, weighing, number, opacity),
+        strict=True,
+    ):
+        with place:
+            st.markdown(f"**{title}**")
+            if values is None:
+                st.info(
+                    f"Fewer than {prediction.LEAST_OBJECTS} train objects show {keypoint}: it has no detector.",
+                    icon=":material/visibility_off:",
+                )
+                continue
+            image_click(
+                images.encode(picture, format="JPEG"),
+                alt=f"{seen.title}, {keypoint}: {title}",
+                key=f"map {title}",
+                values=values,
+                boxes=[*([] if where is None else [mark(inside.to_cut_out(where), HIGHEST)]), *marks],
+            )
+    scores, shares = st.columns(2, gap="medium")
+    with scores:
+        layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
+    with shares:
+        layout.colour_bar(figures.viridis_colours(), "prior, product: 0", "1; of the product, its highest")
+    st.caption(
+        "Yellow square: the true place. Green squares: where each is highest; that of the product is the prediction. Point at a "
+        "place to read its value."
+    )
+    show_neighbours(seen, number, keypoint, known[1], weighing.neighbours)
+
+
+def mark(at: np.ndarray, colour: str) -> Outline:
+    x, y = np.floor(at + 0.5)
+    return Outline((x - 4, y - 4, x + 5, y + 5), colour, width=2)
+
+
+def maps_of(
+    seen: Seen, feature: str, weighing: Weighing, number: int, opacity: float
+) -> list[tuple[str, np.ndarray | None, np.ndarray, np.ndarray | None]]:
+    """Detector, prior and product: each with its values and picture over the box, and where in the photo it is highest."""
+    cells = seen.cells[feature]
+    centres = cells.centres()
+    own = seen.scores[feature][..., number : number + 1]
+    log_prior = prediction.log_prior(
+        centres, seen.places[: weighing.neighbours, number : number + 1], sigma_px=weighing.sigma_px
+    )
+    product = prediction.combined(own, log_prior, eta=weighing.eta)
+    height, width = seen.inside.shape[:2]
+
+    def over(values: np.ndarray) -> np.ndarray:
+        return figures.of_cells(values[..., 0], cells, (width, height))
+
+    def highest(values: np.ndarray) -> np.ndarray | None:
+        at = prediction.locate(values, centres)[0]
+        return None if np.isnan(at).any() else seen.box.to_photo(at)
+
+    score, p, f = over(own), np.exp(over(log_prior)), np.exp(over(product - np.nanmax(product)))
+    return [
+        (
+            f"{feature}'s detector",
+            None if np.isnan(own).all() else score,
+            figures.score_overlay(seen.inside, score, limit=LIMIT, opacity=opacity),
+            highest(own),
+        ),
+        ("the prior", p, figures.level_overlay(seen.inside, p, opacity=opacity), highest(log_prior)),
+        ("their product", f, figures.level_overlay(seen.inside, f, opacity=opacity), highest(product)),
+    ]
+
+
+def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int) -> None:
+    """The train objects whose keypoint is the prior's place."""
+    st.markdown(
+        f"**Most alike, and showing {layout.plain(keypoint)}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
+    )
+    data, category = resources.dataset(st.session_state["data"]), st.session_state["category"]
+    by_name = {one.name: one for one in data.shown(category, "train")}
+    for place, which in zip(
+        layout.two_a_row("neighbours").columns(experiments.PRIORS, gap="small"), seen.nearest[:n, number], strict=False
+    ):
+        if which < 0:
+            place.caption("No other train object shows it.")
+            continue
+        instance = by_name.get(prior.objects[which])
+        if instance is None:
+            continue
+        with place:
+            try:
+                picture, placed = cut(instance.photo.load(), instance.box, PICTURE_PX)
+            except (images.ImageError, OSError) as error:
+                st.caption(layout.plain(str(error)))
+                continue
+            points = np.full_like(instance.keypoints, np.nan)
+            points[number] = placed.to_cut_out(instance.keypoints[number])
+            st.image(images.encode(figures.with_keypoints(picture, points), format="JPEG"), width="stretch")
+            st.caption(layout.plain(instance.name))
+
+
+def show_every_keypoint(seen: Seen, weighings: Mapping[str, Weighing], names: tuple[str, ...]) -> None:
+    """All keypoints' maps side by side, and numbers."""
+    at_feature, at_which = st.columns([2, 5], gap="small", vertical_alignment="bottom")
+    feature = at_feature.selectbox(
+        "Detector", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
+    )
+    with at_which:
+        which = MAPS.index(layout.switch("Map", MAPS[::-1], key="map"))
+    points = seen.predicted(feature, weighings[feature])
+    right = seen.right(points)
+    places = layout.two_a_row("every").columns(4, gap="small")
+    for number, name in enumerate(names):
+        _, values, picture, where = maps_of(seen, feature, weighings[feature], number, 0.6)[which]
+        height, width = seen.inside.shape[:2]
+        inside = Placement(seen.box.edges, (width, height))
+        drawn = [] if where is None else [(tuple(inside.to_cut_out(where)), HIGHEST)]
+        true = np.isfinite(seen.truth[number]).all()
+        if true:
+            drawn.append((tuple(inside.to_cut_out(seen.truth[number])), TRUTH))
+        said = "" if not true else ": right" if right[number] else ": wrong"
+        with places[number % 4]:
+            st.image(images.encode(figures.marked(picture, drawn, scale=1), format="JPEG"), width="stretch")
+            st.caption(
+                f"{layout.plain(name)}{said}" if values is not None else f"{layout.plain(name)}: has no detector"
+            )
+    st.caption(
+        "Green cross: where the map is highest, of the product the prediction. Yellow cross: the true place. Right and wrong are said "
+        "of the prediction. Colours are those of one keypoint's maps."
+    )
+
+
+def show_accuracy(data: KeypointDataset, category: str) -> None:
+    """Table 4's rows for this category, and a button to compute them."""
+    import pandas as pd  # Streamlit has it loaded
+
+    file = experiments.default_folder(data, BACKBONE) / experiments.prediction_file(category)
+    settings = experiments.prediction_settings(data, category, backbone=resources.network(BACKBONE))
+    result = experiments.read(file, settings)
+    if result is not None:
+        rows = result["summary"]["all"]["rows"]
+        table = {
+            f"α = {alpha}": [
+                f"{at[str(alpha)]['mean']:.1f} [{at[str(alpha)]['low']:.1f}, {at[str(alpha)]['high']:.1f}]"
+                for at in rows.values()
+            ]
+            for alpha in experiments.ALPHAS
+        }
+        paper = [published.prediction(row, category) for row in rows]
+        if any(number is not None for number in paper):
+            table["published, α = 0.1"] = ["" if number is None else f"{number:.1f}" for number in paper]
+        st.dataframe(pd.DataFrame(table, index=pd.Index(list(rows), name="row")), width="stretch")
+        st.caption(
+            f"PCK in percent over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
+            "intervals over objects. sift16: SIFT of radius 16 px. The Results page has all categories side by side."
+        )
+        return
+    key = ("prediction", str(file))
+    job = resources.measurement(key)
+    if resources.read_only():
+        st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
+        return
+    if (job is None or job.finished) and layout.empty_state(
+        f"Table 4 has not been computed for {category} yet",
+        f"All {len(data.shown(category, 'val'))} val objects are looked at; that takes under a minute.",
+        button=f"Compute for {category}",
+    ):
+        backbone = resources.network(BACKBONE)
+
+        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            experiments.forget_others(file, settings)
+            return experiments.predict(data, category, backbone=backbone, out=file, progress=progress)
+
+        job = layout.begin_measurement(work, f"Table 4, {category}", key)
+    if job is not None:
+        layout.job_panel(job)
+        if job.state == "done":
+            st.rerun()
+
+
+def choose_box(photo: np.ndarray, title: str) -> Edges:
+    """The object's box in a photo of yours, drawn on it; the whole photo to begin with."""
+    height, width = photo.shape[:2]
+    name = f"corners {images.digest(photo)}"
+    corners: list[tuple[int, int]] = st.session_state.setdefault(name, [])
+
+    def click(x: int, y: int) -> None:
+        before = st.session_state[name]
+        st.session_state[name] = [*before, (x, y)] if len(before) == 1 else [(x, y)]
+
+    box: Edges = (-0.5, -0.5, width - 0.5, height - 0.5)
+    if len(corners) == 2:
+        (left, top), (right, bottom) = np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()
+        box = (left - 0.5, top - 0.5, right + 0.5, bottom + 0.5)
+    whole = len(corners) != 2
+    image_click(
+        images.encode(photo, format="JPEG"),
+        alt=f"{title}: draw the object's box",
+        key="draw",
+        drags=True,
+        boxes=[Outline((box[0] + 0.5, box[1] + 0.5, box[2] + 0.5, box[3] + 0.5), width=3)],
+        selected=corners[0] if len(corners) == 1 else None,
+        on_click=click,
+        max_height=420,
+    )
+    if len(corners) == 1:
+        st.caption("Now click the opposite corner.")
+    elif whole:
+        st.caption(
+            "The box is the whole photo. Drag from corner to corner of the object, or click one and then the other."
+        )
+    else:
+        st.button("The whole photo", on_click=lambda: st.session_state.pop(name), icon=":material/crop_free:")
+    return box
+
+
+def sheet_file(sheet: Sequence[Seen], weighings: Mapping[str, Weighing], prior: str) -> bytes:
+    """Figure 6 as one PNG."""
+    drawn = [pictures(seen, weighings, prior) for seen in sheet]
+    columns = [figures.Column(seen.title, list(each.values())) for seen, each in zip(sheet, drawn, strict=True)]
+    return images.encode(figures.sheet(columns, list(drawn[0])), format="PNG")
+
+
+def points_file(sheet: Sequence[Seen], weighings: Mapping[str, Weighing], prior: str, names: tuple[str, ...]) -> bytes:
+    """Predicted and true keypoints of the objects shown, in pixels of their photos, as CSV."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["object", "keypoint", "row", "x", "y", "true_x", "true_y", "right"])
+    for seen in sheet:
+        for feature, weighing in weighings.items():
+            points = seen.predicted(feature, weighing)
+            for name, point, true, right in zip(names, points, seen.truth, seen.right(points), strict=True):
+                numbers = ["" if np.isnan(value) else f"{value:.2f}" for value in (*point, *true)]
+                said = "" if np.isnan(true).any() else int(right)
+                table.writerow([seen.title, name, f"{feature}{prior}", *numbers, said])
+    return text.getvalue().encode()
+
+
+def maps_file(seen: Seen) -> bytes:
+    """Scores of every cell, their centres in the stretched box, and the prior's places, as NPZ."""
+    content: dict[str, np.ndarray] = {"box": np.array(seen.box.edges), "places_px": seen.places, "truth": seen.truth}
+    for feature, scores in seen.scores.items():
+        content |= {f"{feature}_scores": scores, f"{feature}_centres_px": seen.cells[feature].centres()}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **content)
+    return file.getvalue()
+
+
+def python_lines(source: str, category: str, title: str, weighings: Mapping[str, Weighing]) -> str:
+    imports, where = choices.python_dataset(source)
+    return f"""{imports}from corrcore import backbones, datasets, experiments, prediction
+from corrcore.prediction import Scheme, Weighing
+
+data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
+folder = experiments.default_folder(data, {BACKBONE!r})
+folder.mkdir(parents=True, exist_ok=True)
+trained, prior = experiments.detectors(data, {category!r}, backbone=backbone, out=folder)
+target = next(one for one in data.shown({category!r}, "val") if one.name == {title!r})
+image, placement = prediction.frame(target.photo.load(), target.box)
+subject = prediction.describe(image, [Scheme(feature) for feature in trained], backbone=backbone)
+places = prior.places(prior.nearest(subject.summary, k={experiments.PRIORS}, photo=target.photo.name))
+for feature, weighing in {dict(weighings)!r}.items():
+    grid = subject.grids[feature]
+    scores = trained[feature].detectors.scores(grid.descriptors)
+    points = prediction.predict(scores, grid.cells.centres(), places, weighing)
+    print(feature, placement.to_photo(points) - target.keypoints)
+"""
+
+
+def of_training(trained: Trained) -> str:
+    """What is to be said of one feature's detectors."""
+    rounds = trained.detectors.rounds
+    cells = sum(group[-1].cells for group in rounds)
+    return (
+        f"cost {trained.detectors.linear.cost:g}, {max(len(group) for group in rounds)} rounds of mining at most, {cells:,} cells in the "
+        f"end, objective {trained.detectors.linear.objective.sum():.1f}, "
+        + ("no hard negative left" if trained.detectors.finished else "hard negatives left out for want of room")
+    )
+
+
+def page() -> None:
+    layout.header(
+        "Where in its box does an object have each keypoint?",
+        "Given an object's box, a detector of every keypoint scores every place in it, and the most similar train object says where "
+        "to expect it. **Look for** eyes, noses and feet that land in place: conv5's detectors find them where SIFT's cannot, "
+        "and the prior helps both.",
+    )
+    mode = layout.switch("What to look at", (OBJECTS, PHOTO), key="mode")
+    at_data, at_category, *others = layout.two_a_row("controls").columns(
+        [3, 2, 3, 3, 3, 3], gap="small", vertical_alignment="bottom"
+    )
+    source, data, category = choices.choose_category(at_data, at_category)
+    names = tuple(data.keypoint_names[category])
+    try:
+        known = have_trained(data, category)
+    except ValueError as error:
+        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.stop()
+    if known is None:
+        st.stop()
+    trained, _ = known
+    prior, weighings = choose_weighing(others, trained)
+    state = resources.state_of(data.shown(category, "train"))
+    if mode == OBJECTS:
+        try:
+            beside, at_sheet = st.columns([5, 2], gap="small", vertical_alignment="bottom")
+            some, chosen = choose_sheet(data, category, at_sheet)
+        except ValueError as error:
+            st.error(layout.plain(str(error)), icon=":material/error:")
+            st.stop()
+        drawn = " · **drawn, synthetic**" if data.synthetic else ""
+        key = ("prediction", data.digest, category, state, resources.state_of(some))
+        sheet: list[Seen | str] = layout.view(looking(some, known, state), "Looking at objects", key)
+        beside.caption(
+            f"{data.title}{drawn}. The first row is annotated, the others are predicted. **Click an object** to look closer at it."
+        )
+        show_gallery(sheet, chosen, weighings, prior)
+        seen = sheet[chosen]
+        if isinstance(seen, str):
+            st.stop()
+    else:
+        uploaded = choices.upload("A photo with one such object in it")
+        if uploaded is None:
+            st.info(
+                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory."
+                + " These detectors have only seen drawings: for photos choose a data set of photos." * data.synthetic,
+                icon=":material/upload_file:",
+            )
+            st.stop()
+        photo, title = uploaded
+        if max(photo.shape[:2]) > UPLOAD_PX:
+            photo = images.resize(photo, longer_side=UPLOAD_PX)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            box = choose_box(photo, title)
+        key = ("prediction of a photo", images.digest(photo), box, category, state)
+        nothing = np.full((len(names), 2), np.nan)
+
+        def look(*, progress: Callable[[float, str], None]) -> Seen:
+            progress(0, "looking at the photo")
+            return see(title, photo, box, nothing, None, known)
+
+        with right:
+            seen = layout.view(look, "Looking at the photo", key)
+            for place, (name, picture) in zip(
+                st.columns(len(weighings), gap="small"), pictures(seen, weighings, prior).items(), strict=True
+            ):
+                place.markdown(f"**{name}**")
+                place.image(images.encode(picture, format="JPEG"), width="stretch")
+        sheet = [seen]
+    layout.keypoint_legend(names)
+    if mode == OBJECTS:
+        st.caption(
+            "Filled: right, within the thin ellipse, a tenth of the box's sides around the truth. Rings: wrong, with a line to the truth. "
+            "What an object does not show is not counted, nor drawn."
+        )
+    sections = SECTIONS if mode == OBJECTS else SECTIONS[:2]
+    section = layout.switch("Look closer", sections, key="prediction_section")
+    if section == SECTIONS[0]:
+        show_maps(seen, weighings, names, known)
+    elif section == SECTIONS[1]:
+        show_every_keypoint(seen, weighings, names)
+    else:
+        show_accuracy(data, category)
+    layout.how_computed(
+        HOW,
+        {
+            "data": f"{data.title}, {data.digest[:8]}",
+            "prior": f"{PRIORS[prior]}, of {len(known[1].objects)} train objects by {prediction.summary_layer(resources.network(BACKBONE))}",
+            **{
+                f"{feature}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
+                for feature, each in weighings.items()
+            },
+            **{f"{feature}, training": of_training(each) for feature, each in trained.items()},
+            "network": f"{BACKBONE}, weights {resources.network(BACKBONE).digest[:8]}",
+        },
+    )
+    shown = [each for each in sheet if isinstance(each, Seen)]
+    folder = experiments.default_folder(data, BACKBONE)
+    layout.quiet_row(
+        downloads={
+            "prediction.png": lambda: sheet_file(shown, weighings, prior),
+            "keypoints.csv": lambda: points_file(shown, weighings, prior, names),
+            f"{Path(seen.title).stem} maps.npz": lambda: maps_file(seen),
+            f"prediction {category} conv5.safetensors": (
+                folder / f"prediction {category} conv5.safetensors"
+            ).read_bytes,
+        },
+        python=python_lines(source, category, seen.title, weighings) if mode == OBJECTS else "",
+    )
+
+
+page()
