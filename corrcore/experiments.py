@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from corrcore import (
     alignment,
@@ -41,11 +42,27 @@ from corrcore.classification import KeypointClassifier, Protocol, Samples
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.geometry import Placement
 from corrcore.index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
-from corrcore.metrics import bootstrap_interval, keypoint_errors, pck, times_drawn
+from corrcore.metrics import (
+    Average,
+    Estimate,
+    McNemar,
+    accuracy,
+    bootstrap_interval,
+    difference,
+    keypoint_errors,
+    mcnemar,
+    pck,
+    times_drawn,
+)
 from corrcore.prediction import Detectors, Gathered, Mining, Prior, Scheme, Weighing
 
 FORMAT = 2  # of the records: files of another are not continued
 WITHIN_PX = (4, 8, 16)
+VERSIONS = {  # of what makes the tables: files of others are not shown
+    "transfer": [alignment.VERSION, mrf.VERSION, FORMAT],
+    "classification": [classification.VERSION, svm.VERSION, dense.VERSION, sift.VERSION, FORMAT],
+    "prediction": [prediction.VERSION, svm.VERSION, sift.VERSION, FORMAT, dense.VERSION],
+}
 
 
 def localisation(
@@ -189,7 +206,7 @@ def transfer(
     asked = _some(val, limit)
     settings = {
         "experiment": "transfer",
-        "version": [alignment.VERSION, mrf.VERSION, FORMAT],
+        "version": VERSIONS["transfer"],
         "data": dataset.name,
         "data_digest": dataset.digest,
         "category": category,
@@ -468,7 +485,7 @@ def classification_settings(
     names = classification.class_names(dataset.keypoint_names[category], protocol)
     return {
         "experiment": "classification",
-        "version": [classification.VERSION, svm.VERSION, dense.VERSION, sift.VERSION, FORMAT],
+        "version": VERSIONS["classification"],
         **_described(dataset, category, splits, backbone),
         "protocol": asdict(protocol),
         "classes": list(names),
@@ -1025,7 +1042,7 @@ def prediction_settings(
     training = detector_settings(dataset, category, features[0], backbone=backbone, costs=costs, limit=limit)
     return training | {
         "experiment": "prediction",
-        "version": [*training["version"], dense.VERSION],
+        "version": VERSIONS["prediction"],
         **_described(
             dataset,
             category,
@@ -1190,3 +1207,224 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
     temporary.write_text(json.dumps(result, indent=1, allow_nan=False))
     temporary.replace(path)
+
+
+_IDENTITY = ("data", "data_digest", "category", "backbone", "backbone_digest")
+# What is measured, and on what; the other settings of a table say how.
+_WHAT = (
+    *("experiment", "version", "data", "data_digest", "photos", "objects", "category", "keypoints", "classes"),
+    *("backbone", "backbone_digest", "smoothness"),
+)
+
+
+class OlderResultError(ValueError):
+    """A file of results that an earlier version of the code has computed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A category's column of Table 2, 3 or 4: which keypoints of which objects every row has right.
+
+    `errors` are those of `metrics.keypoint_errors`, in Table 4 in the box stretched to a square; where keypoints are only named,
+    in Table 3, they are 0 where right and infinite where wrong. NaN is what an object does not show. `photos` numbers those
+    whose objects are resampled together: in Table 3 photos, else every object for itself. `boxes` are not known in Table 3.
+    `left_out` are objects that could not be measured, with the reason.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    rows: tuple[str, ...]
+    keypoints: tuple[str, ...]
+    objects: tuple[str, ...]
+    photos: Int[np.ndarray, " objects"]
+    boxes: Float[np.ndarray, "objects 4"] | None
+    errors: Float[np.ndarray, "rows objects keypoints"]
+    left_out: Mapping[str, str]
+
+    @property
+    def experiment(self) -> str:
+        return self.settings["experiment"]
+
+    @property
+    def category(self) -> str:
+        return self.settings["category"]
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The settings that say how it was measured; categories that agree in them make one table."""
+        return {name: value for name, value in self.settings.items() if name not in _WHAT}
+
+    @property
+    def shown(self) -> Bool[np.ndarray, "objects keypoints"]:
+        return ~np.isnan(self.errors[0])
+
+    def right(self, row: str, *, alpha: float = 0.1) -> Bool[np.ndarray, "objects keypoints"]:
+        """Whether each keypoint's error is at most `alpha`; in Table 3 whether it is called by its name."""
+        return np.nan_to_num(self.errors[self.rows.index(row)], nan=np.inf) <= alpha
+
+    def accuracy(
+        self,
+        row: str,
+        *,
+        alpha: float = 0.1,
+        over: Average | None = None,
+        some: Bool[np.ndarray, " objects"] | None = None,
+    ) -> Estimate:
+        """The percentage a row has right, with its 95 % interval, of all objects or `some`: what the file's summary has.
+
+        Averages are those of `metrics.accuracy`; unless given, over keypoint types, in Table 3 over keypoints.
+        """
+        chosen = np.full(len(self.objects), True) if some is None else some
+        return accuracy(
+            self.right(row, alpha=alpha)[chosen], self.shown[chosen], self._times(chosen, 1000), over=over or self._over
+        )
+
+    def difference(self, first: str, second: str, *, alpha: float = 0.1, over: Average | None = None) -> Estimate:
+        """By how many points one row exceeds another (`metrics.difference`), averaged as `accuracy` does."""
+        return difference(
+            self.right(first, alpha=alpha),
+            self.right(second, alpha=alpha),
+            self.shown,
+            self._times(np.full(len(self.objects), True), 2000),
+            over=over or self._over,
+        )
+
+    def mcnemar(self, first: str, second: str, *, alpha: float = 0.1) -> McNemar:
+        """Keypoints that only one of two rows has right."""
+        return mcnemar(self.right(first, alpha=alpha)[self.shown], self.right(second, alpha=alpha)[self.shown])
+
+    @property
+    def _over(self) -> Average:
+        return "keypoints" if self.experiment == "classification" else "types"
+
+    def _times(self, some: Bool[np.ndarray, " objects"], n_resamples: int) -> Float[np.ndarray, "resamples some"]:
+        photos = np.unique(self.photos[some], return_inverse=True)[1]
+        n = 2000 if self.experiment == "classification" else n_resamples
+        return _drawn(len(np.unique(photos)), n)[:, photos]
+
+
+@functools.lru_cache(maxsize=12)  # for the rows of a table; drawing takes longer than all the rest
+def _drawn(n: int, n_resamples: int) -> np.ndarray:
+    """Resamples as they are in the summaries of files."""
+    return times_drawn(n, n_resamples, np.random.default_rng(0))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a folder of results has: tables, the files of an older version, and those that cannot be read, with the reason."""
+
+    tables: tuple[Table, ...]
+    older: tuple[Path, ...]
+    unreadable: Mapping[Path, str]
+
+
+def tables(folder: str | os.PathLike | None = None, *, read: Callable[[Path], Table | None] | None = None) -> Tables:
+    """All tables there are in a folder's folders, by default those of `results_folder`, in the order of their files.
+
+    What a file holds is told by its settings, not by its name. `read` is what reads a file, `read_table` unless given: whoever
+    asks often keeps what was read.
+    """
+    found, older, unreadable = [], [], {}
+    for path in sorted(Path(folder or results_folder()).glob("*/*.json")):
+        try:
+            table = (read or read_table)(path)
+        except OlderResultError:
+            older.append(path)
+        except (OSError, ValueError) as error:
+            unreadable[path] = str(error)
+        else:
+            if table is not None:
+                found.append(table)
+    return Tables(tuple(found), tuple(older), unreadable)
+
+
+def read_table(path: str | os.PathLike) -> Table | None:
+    """The table in a file of results; None for results that are no table, such as the search for a smoothness.
+
+    Raises OlderResultError for one of an older version, and ValueError for what is no such file or has no summary yet.
+    """
+    path = Path(path)
+    try:
+        kept = json.loads(path.read_text())
+    except ValueError as error:
+        msg = f"it is no JSON: {error}."
+        raise ValueError(msg) from error
+    try:
+        settings, records = kept["settings"], kept["records"]
+        if settings["experiment"] not in VERSIONS or "validation" in settings:
+            return None
+        if settings["version"] != VERSIONS[settings["experiment"]]:
+            msg = f"it is of version {settings['version']}, the current one is {VERSIONS[settings['experiment']]}."
+            raise OlderResultError(msg)
+        if "summary" not in kept:
+            msg = f"it is not finished: {len(records)} measured so far."
+            raise ValueError(msg)
+        if missing := [name for name in _IDENTITY if not isinstance(settings.get(name), str)]:
+            msg = f"its settings do not say {', '.join(missing)}."
+            raise ValueError(msg)
+        return (_of_names if settings["experiment"] == "classification" else _of_places)(path, settings, kept)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        msg = f"it is not as results are written: {type(error).__name__}, {error}."
+        raise ValueError(msg) from error
+
+
+def _of_places(path: Path, settings: dict[str, Any], kept: dict[str, Any]) -> Table:
+    """Predicted places of keypoints."""
+    rows = tuple(kept["summary"]["all"]["rows"])
+    records = {
+        name: one["measured"]
+        for name, one in kept["records"].items()
+        if "measured" in one and not np.isnan(np.array(one["measured"]["truth"], dtype=float)).any(axis=1).all()
+    }
+    truth, boxes = (np.array([one[key] for one in records.values()], dtype=float) for key in ("truth", "box"))
+    predicted = [np.array([one["predicted"][row] for one in records.values()], dtype=float) for row in rows]
+    expected = (len(records), len(settings["keypoints"]), 2)
+    if (
+        not records
+        or not rows
+        or boxes.shape != (len(records), 4)
+        or any(p.shape != expected for p in (truth, *predicted))
+    ):
+        msg = "its records are not of so many keypoints and boxes as its settings say."
+        raise ValueError(msg)
+    stretched = settings["experiment"] == "prediction"
+    errors = [keypoint_errors(points, truth, boxes, stretched=stretched) for points in predicted]
+    return Table(
+        path,
+        settings,
+        rows,
+        tuple(settings["keypoints"]),
+        tuple(records),
+        np.arange(len(records)),
+        boxes,
+        np.stack(errors),
+        {name: one["skipped"] for name, one in kept["records"].items() if "skipped" in one},
+    )
+
+
+def _of_names(path: Path, settings: dict[str, Any], kept: dict[str, Any]) -> Table:
+    """What keypoints were called."""
+    rows = tuple(kept["summary"])
+    measured = [kept["records"][row]["measured"] for row in rows]
+    photo_of = dict(zip(measured[0]["objects"], measured[0]["photos"], strict=True))
+    objects = tuple(photo_of)
+    number = {name: n for n, name in enumerate(objects)}
+    errors = np.full((len(rows), len(objects), len(settings["keypoints"])), np.nan)
+    for row, one in zip(errors, measured, strict=True):
+        right = np.array(one["labels"]) == np.array(one["called"])
+        row[[number[name] for name in one["objects"]], one["keypoints"]] = np.where(right, 0, np.inf)
+    if (np.isnan(errors) != np.isnan(errors[0])).any():
+        msg = "its rows are not of the same keypoints."
+        raise ValueError(msg)
+    photos = np.unique([photo_of[name] for name in objects], return_inverse=True)[1]
+    return Table(
+        path,
+        settings,
+        rows,
+        tuple(settings["keypoints"]),
+        objects,
+        photos,
+        None,
+        errors,
+        dict(measured[0]["left_out"]),
+    )

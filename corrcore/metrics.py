@@ -1,10 +1,13 @@
 """Numbers that say how good a result is, and how sure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+Average = Literal["types", "images", "keypoints"]
 
 
 def bootstrap_interval(
@@ -104,3 +107,113 @@ def _percentages(
 ) -> Float[np.ndarray, "resamples keypoints"]:
     hits, of = times @ hit.astype(float), times @ shown.astype(float)
     return np.where(of > 0, 100 * hits / np.maximum(of, 1), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A percentage, or how much one exceeds another in points, with its bootstrap interval; `resampled` are the bootstrap's."""
+
+    value: float
+    low: float
+    high: float
+    resampled: Float[np.ndarray, " resamples"]
+
+    @property
+    def p_of_no_difference(self) -> float:
+        """Of a difference: the two-sided probability of resamples that lie on the other side of zero or on it.
+
+        The estimate is counted as one of the resamples, so that the smallest p is 2 / (resamples + 1).
+        """
+        beyond = min(int((self.resampled <= 0).sum()), int((self.resampled >= 0).sum()))
+        return min(1.0, 2 * (beyond + 1) / (len(self.resampled) + 1))
+
+
+def accuracy(
+    hit: Bool[np.ndarray, "objects keypoints"],
+    shown: Bool[np.ndarray, "objects keypoints"],
+    times: Float[np.ndarray, "resamples objects"],
+    *,
+    over: Average = "types",
+    level: float = 0.95,
+) -> Estimate:
+    """The percentage of shown keypoints that are right, averaged one of three ways, with its bootstrap interval.
+
+    `over` "types" is the share by keypoint type, then the mean over types, as in `pck`; "images" the share of each object's
+    shown keypoints, then the mean over objects, to which one that shows little counts as much as any; "keypoints" the share of
+    all. `times` says how often each object is in each resample (`times_drawn`); objects of one photo may be given the same.
+    Raises ValueError where an object shows nothing, of which a resample could consist.
+    """
+    _check_shown(shown)
+    value = _averages(np.ones((1, len(hit))), hit & shown, shown, over)[0]
+    return _estimate(float(value), _averages(times, hit & shown, shown, over), level)
+
+
+def difference(
+    first: Bool[np.ndarray, "objects keypoints"],
+    second: Bool[np.ndarray, "objects keypoints"],
+    shown: Bool[np.ndarray, "objects keypoints"],
+    times: Float[np.ndarray, "resamples objects"],
+    *,
+    over: Average = "types",
+    level: float = 0.95,
+) -> Estimate:
+    """How many points `first` is right more often than `second`, of the same keypoints of the same objects.
+
+    A paired bootstrap: every resample has the same objects for both, so what makes an object hard for both cancels. Other
+    arguments and errors are those of `accuracy`.
+    """
+    one, other = (accuracy(hit, shown, times, over=over, level=level) for hit in (first, second))
+    return _estimate(one.value - other.value, one.resampled - other.resampled, level)
+
+
+def mean_of(estimates: Sequence[Estimate], *, rng: np.random.Generator, level: float = 0.95) -> Estimate:
+    """The mean of estimates from independent samples, such as categories, of equally many resamples each."""
+    shuffled = [rng.permutation(each.resampled) for each in estimates]  # whatever their generators had in common
+    return _estimate(float(np.mean([each.value for each in estimates])), np.mean(shuffled, axis=0), level)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """How many samples only the one, and only the other has right, and how probable that or less even is by chance."""
+
+    first_only: int
+    second_only: int
+    p: float
+
+
+def mcnemar(first: Bool[np.ndarray, " samples"], second: Bool[np.ndarray, " samples"]) -> McNemar:
+    """McNemar's exact test of whether one is right as often as the other, of the same samples.
+
+    Those that both or neither have right say nothing; of the others each would have half (McNemar 1947, exact by the
+    binomial). Samples are taken to be independent, which several keypoints of one object are not: p is then too small.
+    """
+    from scipy.stats import binomtest  # takes as long to import as numpy does
+
+    first_only, second_only = int((first & ~second).sum()), int((second & ~first).sum())
+    n = first_only + second_only
+    return McNemar(first_only, second_only, float(binomtest(first_only, n, 0.5).pvalue) if n else 1.0)
+
+
+def _check_shown(shown: Bool[np.ndarray, "objects keypoints"]) -> None:
+    if not (there := shown.any(axis=1)).all() or not len(shown):
+        msg = f"every object must show a keypoint; {int((~there).sum())} of {len(shown)} show none."
+        raise ValueError(msg)
+
+
+def _averages(
+    times: Float[np.ndarray, "resamples objects"],
+    hit: Bool[np.ndarray, "objects keypoints"],
+    shown: Bool[np.ndarray, "objects keypoints"],
+    over: Average,
+) -> Float[np.ndarray, " resamples"]:
+    if over == "types":
+        return np.nanmean(_percentages(times, hit, shown), axis=1)
+    hits, of = hit.sum(axis=1).astype(float), shown.sum(axis=1).astype(float)
+    if over == "images":
+        return 100 * (times @ (hits / of)) / times.sum(axis=1)
+    return 100 * (times @ hits) / (times @ of)
+
+
+def _estimate(value: float, resampled: Float[np.ndarray, " resamples"], level: float) -> Estimate:
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), resampled)

@@ -53,6 +53,12 @@ page = st.navigation(
             help="Where in its box an object has its keypoints: detectors, a prior, and their product.",
         ),
         st.Page(
+            "app_pages/results.py",
+            title="Results",
+            icon=":material/leaderboard:",
+            help="The paper's tables, computed on this machine, beside the numbers in print.",
+        ),
+        st.Page(
             "app_pages/data.py",
             title="Data",
             icon=":material/database:",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import datasets, images, sources
+from corrcore import datasets, experiments, images, sources
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.geometry import Box
@@ -19,6 +19,16 @@ from dashboard import layout, resources
 from dashboard.components import image_click
 
 SEEN = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}  # the scales responses are shown at
+PROTOCOLS = {  # how objects are seen to name their keypoints
+    "box": "in a box of 500 px",
+    "small": "in a box of 250 px",
+    "photo": "in the photo as it is",
+    "raw": "in a box of 500 px, descriptors as they are",
+    "three": "in a box of 500 px, 3 x 3 cells together",
+    "sideless": "in a box of 500 px, left and right alike",
+    "exact": "in a box of 500 px, layers at the keypoint's pixel",
+    "exact-photo": "in the photo as it is, layers at the keypoint's pixel",
+}
 LONGER_SIDE_PX = 500
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
@@ -342,6 +352,14 @@ def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
 def feature_title(feature: str) -> str:
     radius = sources.sift_radius(feature)
     return feature if radius is None else f"SIFT, radius {radius:g} px"
+
+
+def row_title(row: str) -> str:
+    """A row of a table, such as conv4, sift20, conv5+prior or NN."""
+    if row == experiments.UNALIGNED:
+        return "NN, not aligned"
+    feature, plus, rest = row.partition("+")
+    return f"{feature_title(feature)} + {rest}" if plus else feature_title(feature)
 
 
 def upload(what: str) -> tuple[np.ndarray, str] | None:

@@ -1,6 +1,6 @@
 """Results drawn: arrays in, pictures and charts out. Knows no streamlit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -539,6 +539,181 @@ def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 330) -> go.
     )
     figure.update_yaxes(tickvals=ticks, autorange="reversed", scaleanchor="x", showgrid=False)
     return _styled(figure, height=height)
+
+
+Ends = tuple[float, float, float]  # a number, and the lower and upper end of its interval
+
+
+def row_colours(rows: Sequence[str], hatched: Collection[str]) -> dict[str, str]:
+    """A colour a row. Of more rows than there are colours, those that are hatched begin with the first again."""
+    if len(rows) <= len(PALETTE):
+        return {row: colour_of(row, rows) for row in rows}
+    plain, others = ([row for row in rows if (row in hatched) is there] for there in (False, True))
+    return {row: colour_of(row, some) for some in (plain, others) for row in some}
+
+
+def category_bars(
+    rows: Mapping[str, Sequence[Ends]],
+    published: Mapping[str, Sequence[float | None]],
+    categories: Sequence[str],
+    *,
+    hatched: Collection[str] = (),
+    height: int = 400,
+) -> go.Figure:
+    """A group of bars a category, one a row, with whiskers for intervals; hollow markers are the published numbers."""
+    colours = row_colours(list(rows), hatched)
+    figure = go.Figure()
+    width = 0.84 / max(len(rows), 1)
+    for number, (row, ends) in enumerate(rows.items()):
+        x = np.arange(len(categories)) + width * (number - (len(rows) - 1) / 2)
+        values, low, high = np.array(ends, dtype=float).T
+        figure.add_bar(
+            x=x,
+            y=values,
+            width=0.92 * width,
+            name=row,
+            marker={
+                "color": colours[row],
+                "pattern": {"shape": "/", "bgcolor": colours[row], "fgcolor": "white", "solidity": 0.25, "size": 6}
+                if row in hatched
+                else None,
+            },
+            error_y={"array": high - values, "arrayminus": values - low, "color": GREY, "thickness": 1.5, "width": 2},
+            customdata=np.stack([low, high], axis=-1),
+            text=list(categories),
+            textposition="none",
+            hovertemplate="%{text}: %{y:.1f} % [%{customdata[0]:.1f}, %{customdata[1]:.1f}]",
+        )
+        known = [(at, number) for at, number in zip(x, published.get(row, ()), strict=False) if number is not None]
+        if known:
+            figure.add_scatter(
+                x=[at for at, _ in known],
+                y=[number for _, number in known],
+                name=f"{row}, published",
+                mode="markers",
+                marker={"symbol": "diamond-open", "size": 10, "color": GREY, "line": {"width": 2}},
+                showlegend=False,
+                hovertemplate="%{y:.1f} %",
+            )
+    figure.update_xaxes(tickvals=list(range(len(categories))), ticktext=list(categories), showgrid=False)
+    figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
+    return _styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15})
+
+
+def pck_curves(
+    curves: Mapping[str, Sequence[Ends]],
+    alphas: Sequence[float],
+    *,
+    at: float,
+    hatched: Collection[str] = (),
+    height: int = 420,
+) -> go.Figure:
+    """PCK against alpha, a line a row with its interval as a band; a thin line marks the alpha of the table."""
+    colours = row_colours(list(curves), hatched)
+    figure = go.Figure()
+    for row, ends in curves.items():
+        values, low, high = np.array(ends, dtype=float).T
+        figure.add_scatter(
+            x=[*alphas, *reversed(alphas)],
+            y=[*high, *reversed(low)],
+            fill="toself",
+            fillcolor=colours[row],
+            opacity=0.15,
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+        )
+    lowest = -np.inf
+    for row in sorted(curves, key=lambda row: curves[row][-1][0]):
+        values = [value for value, _, _ in curves[row]]
+        figure.add_scatter(
+            x=list(alphas),
+            y=values,
+            name=row,
+            mode="lines",
+            line={"color": colours[row], "width": 2.5, "dash": "dash" if row in hatched else "solid"},
+            hovertemplate="%{y:.1f} % at %{x:.2f}",
+        )
+        lowest = max(values[-1], lowest + 4)  # labels one above the other
+        figure.add_annotation(
+            x=alphas[-1], y=lowest, text=row, font={"color": colours[row]}, showarrow=False, xanchor="left", xshift=6
+        )
+    figure.add_vline(x=at, line={"color": GREY, "dash": "dot", "width": 1})
+    figure.update_xaxes(title="α, of the longer side of the box", range=[0, alphas[-1]])
+    figure.update_yaxes(title="PCK", ticksuffix=" %", rangemode="tozero")
+    longest = max(map(len, curves), default=0)
+    return _styled(figure, height=height).update_layout(margin={"l": 8, "r": 8 + round(6.5 * longest), "t": 36, "b": 8})
+
+
+def by_difficulty(
+    rows: Mapping[str, Sequence[Ends]],
+    groups: Sequence[str],
+    *,
+    title: str,
+    highest: float,
+    hatched: Collection[str] = (),
+    height: int = 380,
+) -> go.Figure:
+    """How good each row is on groups of objects, from one kind to another; whiskers are intervals."""
+    colours = row_colours(list(rows), hatched)
+    figure = go.Figure()
+    for number, (row, ends) in enumerate(rows.items()):
+        values, low, high = np.array(ends, dtype=float).T
+        figure.add_scatter(
+            x=np.arange(len(groups)) + 0.03 * (number - (len(rows) - 1) / 2),
+            y=values,
+            name=row,
+            mode="lines+markers",
+            line={"color": colours[row], "width": 2.5, "dash": "dash" if row in hatched else "solid"},
+            marker={"size": 8},
+            error_y={"array": high - values, "arrayminus": values - low, "thickness": 1.5, "width": 3},
+            customdata=np.stack([low, high], axis=-1),
+            hovertemplate="%{y:.1f} % [%{customdata[0]:.1f}, %{customdata[1]:.1f}]",
+        )
+    figure.update_xaxes(title=title, tickvals=list(range(len(groups))), ticktext=list(groups), showgrid=False)
+    figure.update_yaxes(ticksuffix=" %", range=[0, highest])
+    return _styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2})
+
+
+TEAL, RED, BLUE = (15, 107, 125), (178, 24, 43), (33, 102, 172)
+
+
+def heat(share: float, colour: tuple[int, int, int] = TEAL) -> tuple[str, bool]:
+    """A cell's colour as CSS, from nothing at 0 to the whole colour at 1, and whether only white ink can be read on it."""
+    share = min(max(share, 0.0), 1.0)
+    return f"rgba({', '.join(map(str, colour))}, {share:.2f})", share > 0.78
+
+
+def table_picture(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], shares: Sequence[Sequence[float | None]]
+) -> np.ndarray:
+    """A table drawn on white: titles of rows first, cells in the colours of `heat` at `shares`, None for no colour."""
+    font, small, scale = ImageFont.load_default(size=26), ImageFont.load_default(size=22), 14
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    widths = [
+        int(max(measure.textlength(text, font) for text in column)) + 2 * scale
+        for column in zip(headings, *rows, strict=True)
+    ]
+    height, top = 48, 64
+    least = int(measure.textlength(title, small)) + 2 * scale
+    canvas = Image.new("RGB", (max(sum(widths), least) + 1, top + height * (len(rows) + 1) + 1), "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.text((scale, top // 2), title, "black", small, anchor="lm")
+    for number, (cells, levels) in enumerate(zip((headings, *rows), ((), *shares), strict=True)):
+        left, y = 0, top + number * height
+        for column, (text, width) in enumerate(zip(cells, widths, strict=True)):
+            share = levels[column] if column < len(levels) else None
+            ink = "black"
+            if share is not None:
+                share = min(max(share, 0.0), 1.0)
+                mixed = np.rint(255 + share * (np.array(TEAL) - 255)).astype(int)
+                draw.rectangle((left, y, left + width - 1, y + height - 1), fill=tuple(mixed.tolist()))
+                ink = "white" if heat(share)[1] else "black"
+            at, anchor = (left + scale, "lm") if column == 0 else (left + width - scale, "rm")
+            draw.text((at, y + height // 2), text, ink, font, anchor=anchor)
+            left += width
+        draw.line((0, y + height, left, y + height), fill=GREY if number == 0 else "#dddddd")
+    return np.asarray(canvas)
 
 
 def energy_history(solution: Solution, *, height: int = 280) -> go.Figure:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import numpy as np
 import streamlit as st
 
-from corrcore import backbones, cache, datasets, images, parallel, reconstruction
+from corrcore import backbones, cache, datasets, experiments, images, parallel, reconstruction
 from corrcore import index as indexes
 from corrcore.alignment import Subject
 from corrcore.backbones import Backbone
@@ -128,6 +128,27 @@ def object_thumbnails(state: str, _instances: Sequence[Instance]) -> list[np.nda
 def results() -> Cache:
     """Results kept on disk, for all sessions."""
     return Cache()
+
+
+def tables() -> experiments.Tables:
+    """All tables computed on this machine; files are read again when they change."""
+
+    def read(path: Path) -> experiments.Table | None:
+        found = _table(str(path), path.stat().st_mtime_ns)
+        if isinstance(found, ValueError):
+            raise found.with_traceback(None)
+        return found
+
+    return experiments.tables(read=read)
+
+
+@st.cache_resource(max_entries=300, show_spinner="Reading the results")
+def _table(path: str, stamp: int) -> experiments.Table | ValueError | None:  # noqa: ARG001 - read anew when written anew
+    """A third of a megabyte at most, made of files of several; or why there is none."""
+    try:
+        return experiments.read_table(path)
+    except ValueError as error:
+        return type(error)(str(error))  # without what led to it, which holds the file's content
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)

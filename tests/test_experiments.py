@@ -630,3 +630,124 @@ def test_a_keypoint_that_no_object_shows_is_named(alexnet, herd):
     changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): blind})
     with pytest.raises(ValueError, match="visible in some train object of toy cat; none shows Nose"):
         experiments.respond(changed, "toy cat", ["Nose"], backbone=alexnet, features=["sift20"], protocol=SMALL)
+
+
+# --- Tables ----------------------------------------------------------------------------------------------------------
+
+
+def kept(tmp_path, name):
+    folder = tmp_path / "toy 12345678 alexnet"
+    folder.mkdir(exist_ok=True)
+    return folder / name
+
+
+def test_a_table_of_places_has_the_numbers_of_its_file(alexnet, cats, tmp_path):
+    out = kept(tmp_path, "whatever.json")
+    result = transfer(cats, alexnet, features=("conv4",), out=out)
+    [table] = experiments.tables(tmp_path).tables
+    assert (table.experiment, table.category, table.rows) == ("transfer", CAT, ("NN", "conv4"))
+    assert table.objects == tuple(result["records"])
+    np.testing.assert_array_equal(table.shown, [cat.visible for cat in cats.instances(CAT, "val")])
+    np.testing.assert_array_equal(table.boxes, [cat.box for cat in cats.instances(CAT, "val")])
+    for row in table.rows:
+        for alpha in experiments.ALPHAS:
+            expected = result["summary"]["all"]["rows"][row][str(alpha)]
+            found = table.accuracy(row, alpha=alpha)
+            assert (found.value, found.low, found.high) == (expected["mean"], expected["low"], expected["high"])
+    assert table.how["iterations"] == 3
+    assert not {"category", "smoothness", "data"} & set(table.how)
+
+
+def test_a_table_of_names_has_the_numbers_of_its_file(alexnet, cats, tmp_path):
+    out = kept(tmp_path, "whatever.json")
+    result = classify(cats, alexnet, features=("conv3", "sift20"), out=out)
+    [table] = experiments.tables(tmp_path).tables
+    for row in table.rows:
+        expected, found = result["summary"][row], table.accuracy(row)
+        assert found.value == pytest.approx(expected["accuracy"])
+        assert (found.low, found.high) == pytest.approx((expected["low"], expected["high"]))
+    first, second = (result["records"][row]["measured"] for row in table.rows)
+    right = [np.array(one["called"]) == np.array(one["labels"]) for one in (first, second)]
+    tested = table.mcnemar("conv3", "sift20")
+    assert (tested.first_only, tested.second_only) == ((right[0] > right[1]).sum(), (right[1] > right[0]).sum())
+    assert table.difference("conv3", "sift20").value == pytest.approx(100 * (right[0].mean() - right[1].mean()))
+    assert table.boxes is None
+
+
+def test_names_are_resampled_with_all_objects_of_their_photo(alexnet, cats, tmp_path):
+    out = kept(tmp_path, "it.json")
+    result = classify(cats, alexnet, features=("sift20",), out=out)
+    measured = result["records"]["sift20"]["measured"]
+    measured["photos"] = ["one and the same"] * len(measured["photos"])
+    out.write_text(json.dumps(result))
+    [table] = experiments.tables(tmp_path).tables
+    found = table.accuracy("sift20")
+    assert len(table.objects) == 2
+    assert found.low == pytest.approx(found.value) == pytest.approx(found.high)
+
+
+def test_a_table_of_some_objects_is_that_of_a_file_of_them(alexnet, cats, tmp_path):
+    transfer(cats, alexnet, out=kept(tmp_path, "all.json"))
+    transfer(cats, alexnet, limit=1, out=kept(tmp_path, "some.json"))
+    every, some = experiments.tables(tmp_path).tables
+    [name] = some.objects
+    found = every.accuracy("conv4", some=np.array(every.objects) == name)
+    assert found.value == some.accuracy("conv4").value
+
+
+def test_what_is_no_table_is_told_from_what_cannot_be_read(alexnet, cats, tmp_path):
+    good = kept(tmp_path, "transfer a.json")
+    result = transfer(cats, alexnet, smoothness=None, n_validation=2, out=good)
+    assert (tmp_path / good.parent.name / "transfer a.smoothness.json").exists()
+    broken = {
+        "cut off.json": json.dumps(result)[:5000],
+        "a list.json": "[1, 2]",
+        "no rows.json": json.dumps(result | {"summary": {"all": {}}}),
+        "not finished.json": json.dumps({name: result[name] for name in ("settings", "records")}),
+        "of another shape.json": json.dumps(result | {"records": {"it": {"measured": {"truth": [[1, 2]], "box": 3}}}}),
+    }
+    for name, text in broken.items():
+        kept(tmp_path, name).write_text(text)
+    kept(tmp_path, "binary.json").write_bytes(b"\xff\xfe\x00")
+    settings = result["settings"]
+    kept(tmp_path, "older.json").write_text(json.dumps(result | {"settings": settings | {"version": [0]}}))
+    kept(tmp_path, "other.json").write_text(json.dumps(result | {"settings": settings | {"experiment": "responses"}}))
+    found = experiments.tables(tmp_path)
+    assert [table.path for table in found.tables] == [good]
+    assert [path.name for path in found.older] == ["older.json"]
+    assert {path.name for path in found.unreadable} == {*broken, "binary.json"}
+    reasons = {path.name: reason for path, reason in found.unreadable.items()}
+    assert reasons["not finished.json"] == "it is not finished: 2 measured so far."
+    assert reasons["a list.json"].startswith("it is not as results are written: TypeError")
+
+
+def test_no_folder_of_results_has_no_tables(tmp_path):
+    assert experiments.tables(tmp_path / "nowhere") == experiments.Tables((), (), {})
+
+
+def test_objects_that_could_not_be_measured_are_named_beside_their_table(alexnet, cats, tmp_path):
+    out = kept(tmp_path, "it.json")
+    result = transfer(cats, alexnet, out=out)
+    first = next(iter(result["records"]))
+    result["records"][first] = {"stamp": None, "skipped": "it is cut off."}
+    out.write_text(json.dumps(result))
+    [table] = experiments.tables(tmp_path).tables
+    assert table.left_out == {first: "it is cut off."}
+    assert first not in table.objects
+
+
+def test_a_table_of_predictions_measures_in_boxes_stretched_to_squares(alexnet, cats, tmp_path):
+    out = kept(tmp_path, "prediction.json")
+    result = transfer(cats, alexnet, out=out)
+    settings = result["settings"] | {"experiment": "prediction", "version": experiments.VERSIONS["prediction"]}
+    name = next(iter(result["records"]))
+    measured = result["records"][name]["measured"]
+    measured["box"] = [0, 0, 200, 100]
+    measured["truth"] = [[50, 50]] * len(measured["truth"])
+    for row in measured["predicted"]:
+        measured["predicted"][row] = [[50 + 0.09 * 200, 50], [50, 50 + 0.09 * 200], *[[50, 50]] * 14]
+    records = {name: result["records"][name]}
+    out.write_text(json.dumps({"settings": settings, "records": records, "summary": result["summary"]}))
+    [table] = experiments.tables(tmp_path).tables
+    np.testing.assert_allclose(table.errors[0, 0, :3], [0.09, 0.18, 0])
+    assert table.accuracy("conv4").value == pytest.approx(100 * 15 / 16)

@@ -1,7 +1,18 @@
+from math import comb
+
 import numpy as np
 import pytest
 
-from corrcore.metrics import bootstrap_interval, keypoint_errors, pck
+from corrcore.metrics import (
+    accuracy,
+    bootstrap_interval,
+    difference,
+    keypoint_errors,
+    mcnemar,
+    mean_of,
+    pck,
+    times_drawn,
+)
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():
@@ -40,7 +51,7 @@ PREDICTED = np.array(
 ERRORS = np.array([[0.1, np.inf, np.nan], [0.1125, 0, np.nan], [np.nan, 0.1, np.nan]])
 
 
-def accuracy(errors, **options):
+def pck_of(errors, **options):
     return pck(np.asarray(errors, dtype=float), rng=np.random.default_rng(0), **options)
 
 
@@ -54,7 +65,7 @@ def test_a_prediction_with_one_coordinate_missing_is_missing():
 
 
 def test_pck_is_by_keypoint_type_and_then_the_mean():
-    found = accuracy(keypoint_errors(PREDICTED, TRUTH, BOXES), alpha=0.1)
+    found = pck_of(keypoint_errors(PREDICTED, TRUTH, BOXES), alpha=0.1)
     # Of the first keypoint one of two, of the second two of three; over all keypoints it would be three of five.
     np.testing.assert_allclose(found.by_keypoint, [50, 200 / 3, np.nan])
     assert found.mean == pytest.approx((50 + 200 / 3) / 2)
@@ -63,11 +74,11 @@ def test_pck_is_by_keypoint_type_and_then_the_mean():
 
 @pytest.mark.parametrize(("alpha", "expected"), [(0.0999, 0), (0.1, 100), (0.1001, 100)])
 def test_an_error_of_alpha_is_right(alpha, expected):
-    assert accuracy([[0.1], [0.1]], alpha=alpha).mean == expected
+    assert pck_of([[0.1], [0.1]], alpha=alpha).mean == expected
 
 
 def test_a_missing_prediction_is_wrong_at_any_alpha():
-    assert accuracy([[np.inf], [0.0]], alpha=1e300).mean == 50
+    assert pck_of([[np.inf], [0.0]], alpha=1e300).mean == 50
 
 
 def some_errors(n_objects):
@@ -79,7 +90,7 @@ def some_errors(n_objects):
 
 def test_the_interval_is_that_of_objects_drawn_again_one_by_one():
     errors = some_errors(40)
-    found = accuracy(errors, n_resamples=8000)
+    found = pck_of(errors, n_resamples=8000)
     rng, means = np.random.default_rng(1), []
     for _ in range(4000):
         drawn = errors[rng.integers(0, len(errors), len(errors))]
@@ -100,18 +111,146 @@ def test_the_interval_is_that_of_objects_drawn_again_one_by_one():
 
 
 def test_a_narrower_level_gives_a_narrower_interval():
-    wide, narrow = (accuracy(some_errors(40), level=level) for level in (0.95, 0.5))
+    wide, narrow = (pck_of(some_errors(40), level=level) for level in (0.95, 0.5))
     assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
 
 
 def test_objects_that_show_nothing_change_nothing():
     errors = np.array([[0.05, np.nan], [0.3, 0.02]])
     empty = np.full((6, 2), np.nan)
-    found, expected = accuracy(np.concatenate([errors, empty])), accuracy(errors)
+    found, expected = pck_of(np.concatenate([errors, empty])), pck_of(errors)
     assert (found.mean, found.low, found.high) == (expected.mean, expected.low, expected.high)
     np.testing.assert_array_equal(found.shown, expected.shown)
 
 
 def test_pck_of_objects_that_show_nothing_is_refused():
     with pytest.raises(ValueError, match="needs an object with at least one visible keypoint; none has any"):
-        accuracy([[np.nan, np.nan]])
+        pck_of([[np.nan, np.nan]])
+
+
+# --- Rows compared ---------------------------------------------------------------------------------------------------
+
+
+def drawn(n, n_resamples=1000, seed=0):
+    return times_drawn(n, n_resamples, np.random.default_rng(seed))
+
+
+# Of the first keypoint type one of two, of the second none of one, of the third three of three.
+HIT = np.array([[True, False, True], [False, False, True], [False, False, True]])
+SHOWN = np.array([[True, False, True], [True, True, True], [False, False, True]])
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [("types", (50 + 0 + 100) / 3), ("images", (100 + 100 / 3 + 100) / 3), ("keypoints", 100 * 4 / 6)],
+)
+def test_accuracy_is_averaged_as_asked(over, expected):
+    assert accuracy(HIT, SHOWN, drawn(3), over=over).value == pytest.approx(expected)
+
+
+def test_a_hit_that_is_not_shown_counts_for_nothing():
+    assert accuracy(HIT | ~SHOWN, SHOWN, drawn(3)).value == accuracy(HIT, SHOWN, drawn(3)).value
+
+
+def test_accuracy_over_types_is_pck():
+    errors = some_errors(40)
+    errors = errors[~np.isnan(errors).all(axis=1)]
+    expected = pck_of(errors)
+    found = accuracy(np.nan_to_num(errors, nan=np.inf) <= 0.1, ~np.isnan(errors), drawn(len(errors)))
+    assert (found.value, found.low, found.high) == (expected.mean, expected.low, expected.high)
+
+
+def two_rows(n_objects):
+    """Objects that are hard or easy for both rows alike; the first is a little better."""
+    rng = np.random.default_rng(3)
+    easy = rng.choice([0.2, 0.8], size=(n_objects, 1))
+    shown = rng.random((n_objects, 4)) < 0.7
+    shown[:, 0] = True
+    common = rng.random((n_objects, 4))
+    return (common < easy + 0.08), (common < easy), shown
+
+
+def one_by_one(hit, shown, over):
+    """The averages in words."""
+    if over == "types":
+        return 100 * np.mean([h[s].mean() for h, s in zip(hit.T, shown.T, strict=True) if s.any()])
+    if over == "images":
+        return 100 * np.mean([h[s].mean() for h, s in zip(hit, shown, strict=True)])
+    return 100 * hit[shown].mean()
+
+
+@pytest.mark.parametrize("over", ["types", "images", "keypoints"])
+def test_the_difference_of_two_rows_is_that_of_the_same_objects_drawn_again(over):
+    first, second, shown = two_rows(60)
+    found = difference(first, second, shown, drawn(60, 8000), over=over)
+    rng, differences = np.random.default_rng(1), []
+    for _ in range(4000):
+        n = rng.integers(0, 60, 60)
+        differences.append(one_by_one(first[n], shown[n], over) - one_by_one(second[n], shown[n], over))
+    assert found.value == pytest.approx(one_by_one(first, shown, over) - one_by_one(second, shown, over))
+    assert (found.low, found.high) == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.4)
+    # Rows resampled for themselves would leave far more open.
+    apart = [accuracy(hit, shown, drawn(60, seed=n), over=over).resampled for n, hit in enumerate((first, second))]
+    assert np.subtract(*np.quantile(apart[0] - apart[1], [0.975, 0.025])) > 2 * (found.high - found.low)
+
+
+def test_objects_of_one_group_are_drawn_together():
+    first, second, shown = two_rows(30)
+    twice = [np.repeat(each, 2, axis=0) for each in (first, second, shown)]
+    photos = np.repeat(np.arange(30), 2)
+    alone = difference(first, second, shown, drawn(30))
+    assert difference(*twice, drawn(30)[:, photos]).low == pytest.approx(alone.low)
+    assert difference(*twice, drawn(60)).low > alone.low
+
+
+def test_p_is_the_share_of_resamples_beyond_zero_on_both_sides():
+    rng, shown = np.random.default_rng(4), np.full((25, 3), True)
+    first, second = rng.random((25, 3)) < 0.55, rng.random((25, 3)) < 0.4
+    found = difference(first, second, shown, drawn(25, 999))
+    beyond = sum(value <= 0 for value in found.resampled)
+    assert 0 < beyond < 500
+    assert found.p_of_no_difference == pytest.approx(2 * (beyond + 1) / 1000)
+    assert difference(second, first, shown, drawn(25, 999)).p_of_no_difference == found.p_of_no_difference
+
+
+def test_rows_that_are_the_same_do_not_differ():
+    first, _, shown = two_rows(25)
+    found = difference(first, first, shown, drawn(25))
+    assert (found.value, found.low, found.high, found.p_of_no_difference) == (0, 0, 0, 1)
+
+
+def test_p_of_rows_that_are_equally_good_is_small_as_seldom_as_it_says():
+    rng, small = np.random.default_rng(7), 0
+    for n in range(300):
+        first, second = rng.random((2, 80, 1)) < 0.5
+        found = difference(first, second, np.full((80, 1), True), drawn(80, 400, seed=n))
+        small += found.p_of_no_difference <= 0.05
+    assert 0.02 < small / 300 < 0.09
+
+
+def test_the_mean_of_independent_estimates_is_surer_than_each():
+    hit = np.random.default_rng(0).random((200, 1)) < 0.5
+    each = [accuracy(hit, np.full((200, 1), True), drawn(200)) for _ in range(4)]  # resampled alike, as if by one seed
+    found = mean_of(each, rng=np.random.default_rng(0))
+    assert found.value == pytest.approx(np.mean([one.value for one in each]))
+    width = np.sqrt(sum((one.high - one.low) ** 2 for one in each)) / 4  # independent errors
+    assert found.high - found.low == pytest.approx(width, rel=0.1)
+
+
+def test_an_object_that_shows_nothing_is_refused():
+    with pytest.raises(ValueError, match="every object must show a keypoint; 1 of 3 show none"):
+        accuracy(HIT, SHOWN & np.array([[True], [False], [True]]), drawn(3))
+
+
+def test_mcnemar_counts_what_only_one_has_right():
+    first = np.array([True] * 9 + [False] * 2 + [True] * 5 + [False] * 4)
+    second = np.array([False] * 9 + [True] * 2 + [True] * 5 + [False] * 4)
+    found = mcnemar(first, second)
+    assert (found.first_only, found.second_only) == (9, 2)
+    # By chance each of the 11 would go either way: at most 2 on one of the two sides.
+    assert found.p == pytest.approx(2 * sum(comb(11, n) for n in range(3)) / 2**11)
+
+
+@pytest.mark.parametrize("pair", [([True, False], [True, False]), ([True, False], [False, True])])
+def test_mcnemar_of_rows_equally_good_is_no_difference(pair):
+    assert mcnemar(*map(np.array, pair)).p == 1

@@ -14,16 +14,7 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from dashboard import choices, figures, layout, published, resources
 
 BACKBONE = "alexnet"
-PROTOCOLS = {
-    "box": "in a box of 500 px",
-    "small": "in a box of 250 px",
-    "photo": "in the photo as it is",
-    "raw": "in a box of 500 px, descriptors as they are",
-    "three": "in a box of 500 px, 3 x 3 cells together",
-    "sideless": "in a box of 500 px, left and right alike",
-    "exact": "in a box of 500 px, layers at the keypoint's pixel",
-    "exact-photo": "in the photo as it is, layers at the keypoint's pixel",
-}
+PROTOCOLS = choices.PROTOCOLS
 FEATURE_ROWS = experiments.NAMING
 SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40

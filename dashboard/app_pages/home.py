@@ -112,6 +112,14 @@ with st.container(border=True):
     st.page_link("app_pages/classification.py", label="Which layer tells keypoints apart?", icon=":material/label:")
 
 with st.container(border=True):
+    st.subheader("Hold the numbers against those in print", anchor=False)
+    st.markdown(
+        "The paper's tables, from what was computed on this machine: intervals, differences, and whether one row is better than "
+        "another by more than chance."
+    )
+    st.page_link("app_pages/results.py", label="Compare the tables", icon=":material/leaderboard:")
+
+with st.container(border=True):
     st.subheader("Search your own photos", anchor=False)
     st.markdown(
         f"These pictures are made of {len(resources.sample_index().photos)} photographs only. Point the app at a folder of "

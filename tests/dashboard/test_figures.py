@@ -176,3 +176,49 @@ def test_without_a_bound_only_the_energy_is_drawn():
     figure = figures.energy_history(Solution(np.zeros((1, 1, 2), int), 7.0, 0.0, -np.inf, history))
     assert [trace["name"] for trace in figure.data] == ["energy"]
     assert [annotation["text"] for annotation in figure.layout.annotations] == ["energy"]
+
+
+# Tables
+
+
+def test_bars_stand_side_by_side_with_whiskers_and_the_published_numbers_over_them():
+    rows = {"conv4": [(30.0, 25.0, 37.0), (40.0, 38.0, 41.0)], "SIFT": [(20.0, 19.0, 22.0), (np.nan,) * 3]}
+    figure = figures.category_bars(
+        rows, {"conv4": [19.6, None], "SIFT": [None, None]}, ["cat", "cow"], hatched={"SIFT"}
+    )
+    conv4, paper, sift = figure.data
+    np.testing.assert_allclose(conv4.error_y.array, [7, 1])
+    np.testing.assert_allclose(conv4.error_y.arrayminus, [5, 2])
+    assert (paper.x[0], paper.y[0], len(paper.x)) == (conv4.x[0], 19.6, 1)
+    assert paper.marker.symbol == "diamond-open"
+    gap = sift.x[0] - conv4.x[0]
+    assert conv4.width <= gap < 0.5
+    assert sift.marker.pattern.shape == "/"
+
+
+def test_many_rows_have_a_colour_of_their_own_but_for_the_hatched():
+    rows = [f"conv{n}" for n in range(6)] + [f"SIFT {n}" for n in range(5)]
+    hatched = {row for row in rows if row.startswith("SIFT")}
+    colours = figures.row_colours(rows, hatched)
+    assert len({(colour, row in hatched) for row, colour in colours.items()}) == len(rows)
+    assert len(set(figures.row_colours(rows[3:8], hatched).values())) == 5
+
+
+def test_labels_of_curves_do_not_lie_on_one_another():
+    ends = {row: [(0.0, 0.0, 0.0), (50 + n / 10, 40.0, 60.0)] for n, row in enumerate("abc")}
+    figure = figures.pck_curves(ends, [0, 0.2], at=0.1)
+    places = [note.y for note in figure.layout.annotations]
+    assert [note.text for note in figure.layout.annotations] == ["a", "b", "c"]
+    assert np.diff(places).min() >= 4
+
+
+def test_a_drawn_table_has_its_cells_in_the_colours_of_its_numbers():
+    cells = [["conv4", "50.0", ""], ["NN", "0.0", "9.9"]]
+    picture = figures.table_picture("A table", ["", "cat", "cow"], cells, [[None, 1.0, None], [None, 0.0, 0.5]])
+    full = np.array(figures.TEAL)
+    half = np.rint((255 + full) / 2)
+    there = {tuple(pixel) for pixel in picture.reshape(-1, 3)}
+    assert tuple(full) in there
+    assert tuple(half.astype(int)) in there
+    top = covered(picture, full)
+    assert np.ptp(top[:, 1]) < 50  # one row of cells

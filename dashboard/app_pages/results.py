@@ -1,0 +1,889 @@
+"""The paper's tables, computed on this machine, beside the numbers in print; rows compared, and what makes objects hard."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import streamlit as st
+
+from corrcore import backbones, datasets, experiments, images
+from corrcore.backbones import WeightsNotFoundError
+from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.experiments import Table
+from corrcore.metrics import Average, Estimate, mean_of
+from dashboard import choices, figures, layout, published, resources
+
+FIELDS = "1 Receptive fields"
+EXPERIMENTS: dict[str, published.Numbered] = {
+    "2 Transfer": "transfer",
+    "3 Classification": "classification",
+    "4 Prediction": "prediction",
+}
+NUMBERS = {experiment: title[0] for title, experiment in EXPERIMENTS.items()}
+AVERAGES: dict[str, Average] = {"per keypoint type": "types", "per image": "images"}
+ALPHAS = {f"α = {alpha}": alpha for alpha in experiments.ALPHAS}
+COMPARED, BY_CATEGORY = "Two rows compared", "By category"
+CURVE, DIFFICULT = "PCK against alpha", "What is difficult"
+MEAN = "mean"
+OURS, INTERVAL, PAPER, DIFFERENCE = "ours", "95 %", "paper", "diff."
+CURVE_ALPHAS = tuple(round(0.01 * n, 2) for n in range(21))
+EXAMPLES = 6
+SURE = 0.05
+PLAIN = {"displayModeBar": False}
+
+NORMALISER = (
+    "A predicted keypoint is right within α times the longer side of the *object's box* (not of the image). An image is larger "
+    "than the boxes in it, so the same α of the image's side forgives more, and such numbers are higher: they do not compare."
+)
+HOW = {
+    "transfer": NORMALISER,
+    "prediction": NORMALISER
+    + " Distances are taken in the box stretched to a square, as the paper's 500 x 500 px, where those along "
+    "its shorter side are longer.",
+    "classification": "A keypoint is right when its classifier, of all those of its category, has the highest score. Accuracy is over "
+    "all visible keypoints of the val objects.",
+}
+HOW_COMPARED = r"""
+*Per keypoint type* is the share of right ones for every type, then the mean over types,
+
+$$ \mathrm{PCK}_\alpha = \frac{1}{K} \sum_{k=1}^{K} \frac{\#\{\text{objects that show } k,\ \|\hat x_k - x_k\| \le \alpha \max(h, w)\}}{\#\{\text{objects that show } k\}} $$
+
+as in the paper; *per image* is each object's share of its own visible keypoints, then the mean over objects. Keypoints that an object
+does not show count for nothing. Intervals are of 95 %, by the bootstrap over objects, over photos in Table 3. The mean over
+categories takes them to be independent of each other.
+
+**Two rows.** Every resample has the same objects for both rows, and the difference is taken in each (paired bootstrap); p is twice the
+share of differences on the far side of zero. McNemar's exact test looks at the keypoints that only one of the two has right, and asks
+how often a fair coin would be as one-sided; it takes keypoints of one object to be independent, which they are not, so its p is too
+small. No p is corrected for the number of categories. Long, Zhang and Darrell (2014), Tables 2, 3 and 4.
+"""
+HOW_FIELDS = (
+    "A unit's receptive field is every input pixel that is path-connected to it; the stride is how far apart neighbouring units' fields "
+    "are, the offset where the first one's centre is. All three are derived from the network's graph. Between windows of size $k_i$ and "
+    r"stride $s_i$, size and stride are $1 + \sum_i (k_i - 1) \prod_{j<i} s_j$ and $\prod_i s_i$. Long, Zhang and Darrell (2014), Table 1."
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown: a table, its numbers by row and category, and the data set it is of, where that can be opened."""
+
+    experiment: published.Numbered
+    tables: Mapping[str, Table]
+    rows: tuple[str, ...]
+    alpha: float
+    over: Average | None
+    estimates: Mapping[tuple[str, str], Estimate]
+    source: str
+    data: KeypointDataset | None
+    how: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Categories, and their mean where there are several."""
+        return (*self.tables, MEAN) if len(self.tables) > 1 else tuple(self.tables)
+
+    @property
+    def hatched(self) -> frozenset[str]:
+        return frozenset(choices.row_title(row) for row in self.rows if row.startswith("sift"))
+
+    def published(self, row: str, column: str) -> float | None:
+        """The number in print, where it is one of the same kind; its mean is over the categories that are here."""
+        if self.over == "images" or (self.experiment != "classification" and self.alpha != experiments.ALPHAS[0]):
+            return None
+        numbers = [
+            published.number(self.experiment, row, each) for each in (self.tables if column == MEAN else [column])
+        ]
+        known = [number for number in numbers if number is not None]
+        return float(np.mean(known)) if known and len(known) == len(numbers) else None
+
+    @property
+    def metric(self) -> str:
+        if self.experiment == "classification":
+            return "Accuracy, %"
+        average = next(title for title, over in AVERAGES.items() if over == self.over)
+        return f"PCK at α = {self.alpha}, {average}, %"
+
+    @property
+    def file(self) -> str:
+        return f"table {NUMBERS[self.experiment]} {self.experiment}"
+
+
+def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple[str, KeypointDataset | None]:
+    """A data set of those on offer; where no photos are offered, also those that only results are left of."""
+    offered = resources.dataset_names()
+    of_photos = [table for table in found.tables if table.settings["data"] != datasets.TOY]
+    if len(offered) == 1:
+        offered += sorted({known_as(table) for table in of_photos})
+    choices.check_link("data", [choices.dataset_title(each) for each in offered])
+    first = 1 if len(offered) > 1 and any(table.experiment == experiment for table in of_photos) else 0
+    source = place.selectbox(
+        "Data set", offered, first, format_func=choices.dataset_title, key="data", bind="query-params"
+    )
+    if source not in resources.dataset_names():
+        return source, None
+    try:
+        return source, resources.dataset(source)
+    except (OSError, ValueError) as error:
+        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.stop()
+
+
+def known_as(table: Table) -> str:
+    return f"{table.settings['data']} {table.settings['data_digest'][:8]}"
+
+
+def of_data(table: Table, source: str, data: KeypointDataset | None) -> bool:
+    if data is None:
+        return known_as(table) == source
+    return (table.settings["data"], table.settings["data_digest"]) == (data.name, data.digest)
+
+
+def choose(label: str, found: Mapping[str, list[Table]], key: str, place: Any) -> list[Table]:
+    """The tables under one of several titles."""
+    choices.check_link(key, list(found))
+    return found[place.selectbox(label, list(found), key=key, bind="query-params") or next(iter(found))]
+
+
+def grouped(some: Sequence[Table], title: Callable[[Table], str]) -> dict[str, list[Table]]:
+    groups: dict[str, list[Table]] = {}
+    for table in some:
+        groups.setdefault(title(table), []).append(table)
+    return groups
+
+
+def by_backbone(some: Sequence[Table]) -> dict[str, list[Table]]:
+    """By name, and where weights of one name differ, by these."""
+    digests = {(table.settings["backbone"], table.settings["backbone_digest"]) for table in some}
+    names = [name for name, _ in digests]
+
+    def title(table: Table) -> str:
+        name, digest = table.settings["backbone"], table.settings["backbone_digest"]
+        return name if names.count(name) == 1 else f"{name}, weights {digest[:8]}"
+
+    return grouped(some, title)
+
+
+def by_how(some: Sequence[Table]) -> dict[str, list[Table]]:
+    """By what differs in how they were measured; those of Table 3 by how objects were seen."""
+    some = sorted(some, key=lambda table: len(table.path.name))  # what has a name of its own is the exception
+    flat = {table.path: flattened(table.how) for table in some}
+    differing = [
+        name
+        for name in dict.fromkeys(name for how in flat.values() for name in how)
+        if len({json.dumps(how.get(name)) for how in flat.values()}) > 1
+    ]
+
+    def title(table: Table) -> str:
+        own = [name for name in differing if table.experiment != "classification" or name == "folds"]
+        said = [f"{name.replace('_', ' ')} {flat[table.path].get(name, 'not said')}" for name in own]
+        if table.experiment == "classification":
+            said.insert(0, protocol_title(table) or "otherwise")
+        return ", ".join(said)
+
+    order = list(choices.PROTOCOLS.values())
+    groups = grouped(some, title)
+    return {name: groups[name] for name in sorted(groups, key=lambda name: order.index(name) if name in order else 99)}
+
+
+def flattened(how: Mapping[str, Any]) -> dict[str, Any]:
+    """One level of names; of several schemes only what they are of."""
+    flat: dict[str, Any] = {}
+    for name, value in how.items():
+        if isinstance(value, dict):
+            flat |= {f"{name} {inner}": own for inner, own in value.items()}
+        elif isinstance(value, list) and value and all(isinstance(each, dict) and "feature" in each for each in value):
+            flat[name] = ", ".join(str(each["feature"]) for each in value)
+        else:
+            flat[name] = value
+    return flat
+
+
+def protocol_of(table: Table) -> str | None:
+    """The name of how objects were seen, where it has one."""
+    seen = table.settings.get("protocol")
+    return next((name for name, known in experiments.PROTOCOLS.items() if asdict(known) == seen), None)
+
+
+def protocol_title(table: Table) -> str | None:
+    name = protocol_of(table)
+    return None if name is None else choices.PROTOCOLS[name]
+
+
+def of_most_objects(some: Sequence[Table]) -> dict[str, Table]:
+    """One a category: a quick look at some objects gives way to a look at more."""
+    largest: dict[str, Table] = {}
+    for table in some:
+        if table.category not in largest or len(table.objects) > len(largest[table.category].objects):
+            largest[table.category] = table
+    return dict(sorted(largest.items()))
+
+
+def say_left_out(found: experiments.Tables, others: int) -> None:
+    """Files that are not shown, quietly."""
+    said = []
+    if found.older:
+        many = len(found.older)
+        said.append(
+            f"{many} file{'s' * (many > 1)} of an older version of the code {'are' if many > 1 else 'is'} left out"
+        )
+    if others:
+        said.append(f"{others} of other annotations than the data set has now {'are' if others > 1 else 'is'} left out")
+    if said:
+        st.caption(f"{'; '.join(said)}.")
+    for path, reason in list(found.unreadable.items())[:5]:
+        st.caption(layout.plain(f"{path.name} is left out: {reason}"))
+    if len(found.unreadable) > 5:
+        st.caption(f"{len(found.unreadable) - 5} more cannot be read.")
+
+
+def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> None:
+    """What is missing, the command that computes it, and the page that does."""
+    page, section = {
+        "transfer": ("Alignment", {"alignment_section": "Accuracy (Table 2)"}),
+        "classification": ("Classification", {}),
+        "prediction": ("Prediction", {"prediction_section": "Accuracy (Table 4)"}),
+    }[experiment]
+    drawn = source == datasets.TOY
+    when = "at once" if experiment == "classification" and drawn else "at the press of a button"
+    link = urlencode({"data": choices.dataset_title(source), **section})
+    layout.empty_state(
+        f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
+        f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time. For all categories there is a command, "
+        "which goes on where it was stopped:",
+    )
+    where = datasets.TOY if drawn or data is None else f'"$CORRCORE_DATA/{source}"'
+    st.code(f"corrcore evaluate {experiment} --data {where}", language="sh", wrap_lines=True)
+
+
+def number_text(value: float | None, form: str = ".1f") -> str:
+    return "" if value is None or np.isnan(value) else format(value, form)
+
+
+def interval_text(found: Estimate) -> str:
+    return f"[{found.low:.1f}, {found.high:.1f}]"
+
+
+def show_table(view: View) -> tuple[str, str] | None:
+    """The table, one colour range over all its numbers; the row and column of the cell that was clicked."""
+    import pandas as pd  # Streamlit has it loaded
+
+    columns: dict[tuple[str, str], list[Any]] = {}
+    meant: dict[str, str] = {}
+    for number, column in enumerate(view.columns):
+        apart = "\u200b" * number  # of no width: a click tells of the lower heading alone
+        found = [view.estimates.get((row, column)) for row in view.rows]
+        paper = [view.published(row, column) for row in view.rows]
+        cells = {
+            OURS: [np.nan if each is None else each.value for each in found],
+            INTERVAL: ["" if each is None else interval_text(each) for each in found],
+        }
+        if any(each is not None for each in paper):
+            cells[PAPER] = [np.nan if each is None else each for each in paper]
+            cells[DIFFERENCE] = [own - other for own, other in zip(cells[OURS], cells[PAPER], strict=True)]
+        for name, values in cells.items():
+            columns[column, name + apart] = values
+            meant[name + apart] = column
+    table = pd.DataFrame(columns, index=pd.Index([choices.row_title(row) for row in view.rows], name="row"))
+    table.columns = pd.MultiIndex.from_tuples(list(columns))
+    kinds = {
+        kind: [name for name in columns if name[1].startswith(kind)] for kind in (OURS, INTERVAL, PAPER, DIFFERENCE)
+    }
+    highest = highest_of(view)
+    furthest = max((abs(v) for name in kinds[DIFFERENCE] for v in columns[name] if not np.isnan(v)), default=1)
+
+    def shade(value: float) -> str:
+        if np.isnan(value):
+            return ""
+        colour, white = figures.heat(value / highest)
+        return f"background-color: {colour}" + ("; color: white" if white else "")
+
+    def shade_difference(value: float) -> str:
+        if np.isnan(value):
+            return ""
+        colour, _ = figures.heat(0.5 * abs(value) / furthest, figures.RED if value > 0 else figures.BLUE)
+        return f"background-color: {colour}"
+
+    shown = table.style.map(shade, subset=kinds[OURS]).map(
+        lambda _: "color: gray", subset=kinds[INTERVAL] + kinds[PAPER]
+    )
+    shown = shown.map(shade_difference, subset=kinds[DIFFERENCE]).format("{:+.1f}", na_rep="", subset=kinds[DIFFERENCE])
+    form = "{:.0f}" if view.experiment == "classification" else "{:.1f}"
+    one_digit = [name for name in kinds[PAPER] if name[0] == MEAN]
+    shown = shown.format(form, na_rep="", subset=[name for name in kinds[PAPER] if name not in one_digit])
+    shown = shown.format("{:.1f}", na_rep="", subset=kinds[OURS] + one_digit)
+    state = st.dataframe(
+        shown,
+        width="stretch",
+        height="content",
+        placeholder="",
+        key=f"cells {view.experiment}",
+        on_select="rerun",
+        selection_mode="single-cell",
+        alt=f"Table {NUMBERS[view.experiment]}: {view.metric}",
+    )
+    for row, name in state["selection"]["cells"]:
+        if row < len(view.rows) and name in meant:
+            return view.rows[row], meant[name]
+    return None
+
+
+def highest_of(view: View) -> float:
+    """The end of the colours: the next ten above the highest number."""
+    return float(max(np.ceil(max(each.value for each in view.estimates.values()) / 10) * 10, 10))
+
+
+def say_what_it_is_of(view: View) -> None:
+    counts = []
+    for category, table in view.tables.items():
+        asked = len(view.data.shown(category, "val")) if view.data is not None and in_val(view.data, category) else 0
+        of = f" of {asked}" if asked > len(table.objects) + len(table.left_out) else ""
+        counts.append(f"{layout.plain(category)} {len(table.objects)}{of}")
+    stretched = ", which is stretched to a square" if view.experiment == "prediction" else ""
+    what = (
+        "Right is what is called by its name."
+        if view.experiment == "classification"
+        else f"Right is within {view.alpha} of the longer side of the object's box{stretched}; of the image's, more would be."
+    )
+    paper = (
+        f" *Paper*: Long, Zhang and Darrell (2014), Table {NUMBERS[view.experiment]}, with the Caffe reference model; its mean is over "
+        "the categories here; differences from it are red above and blue below."
+        if any(view.published(row, column) is not None for row in view.rows for column in view.columns)
+        else ""
+    )
+    st.caption(
+        f"{what} Val objects: {', '.join(counts)}. Colours from 0 to {highest_of(view):.0f} %. "
+        f"Click a cell to see what it is made of, a heading to sort.{paper}"
+    )
+    if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
+        numbers = ", ".join(f"{choices.row_title(row)} {number:g}" for row, number in means.items())
+        st.caption(f"In print at this α are only means over all twenty categories: {numbers}.")
+    if view.experiment == "classification":
+        st.caption(
+            "The paper does not say at which size objects are seen, nor whether the left and the right one of a pair are told apart."
+        )
+
+
+def in_val(data: KeypointDataset, category: str) -> bool:
+    return (category, "val") in data.splits
+
+
+def page_link(view: View, row: str, category: str, instance: str = "") -> str:
+    """Where a number came from, or an object of it; empty where the data set cannot be opened."""
+    if view.data is None:
+        return ""
+    query = {"data": choices.dataset_title(view.source), "category": category}
+    table = view.tables[category]
+    if view.experiment == "classification":
+        seen, feature = protocol_of(table), choices.feature_title(row)
+        if instance:
+            shown_at = next((title for title, name in choices.SEEN.items() if name == seen), None)
+            query |= {"object": instance, "features": feature, "seen": shown_at or ""}
+            return f"responses?{urlencode(query)}" if shown_at else ""
+        query |= {"seen": choices.PROTOCOLS[seen]} if seen else {}
+        return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong', 'feature': feature})}"
+    query |= {"object": instance} if instance else {}
+    if view.experiment == "prediction":
+        return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
+    query |= {"upper": choices.feature_title(row)} if row != experiments.UNALIGNED else {}
+    return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
+
+
+def show_cell(view: View, row: str, column: str) -> None:
+    """What a number is made of: where it came from, and the objects it is lowest and highest of."""
+    with st.container(border=True, key="cell"):
+        found = view.estimates.get((row, column))
+        title = layout.plain(choices.row_title(row))
+        if found is None:
+            st.markdown(f"**{title}, {layout.plain(column)}**: not measured.")
+            return
+        st.markdown(f"**{title}, {layout.plain(column)}: {found.value:.1f} %** {layout.plain(interval_text(found))}")
+        page = {"transfer": "Alignment", "classification": "Classification", "prediction": "Prediction"}[
+            view.experiment
+        ]
+        if column == MEAN:
+            links = [f"[{layout.plain(each)}]({page_link(view, row, each)})" for each in view.tables if view.data]
+            st.markdown(
+                f"The mean of {len(view.tables)} categories."
+                + f" On the {page} page: {', '.join(links)}." * bool(links)
+            )
+            return
+        if not (link := page_link(view, row, column)):
+            st.caption("The data set itself is not on this machine, so its objects cannot be shown.")
+            return
+        st.markdown(f"[Open {layout.plain(column)} on the {page} page]({link})")
+        show_examples(view, row, column)
+
+
+def show_examples(view: View, row: str, category: str) -> None:
+    """The objects of lowest and of highest share, of those that show at least half of the most that any shows."""
+    table = view.tables[category]
+    if view.data is None or not in_val(view.data, category):
+        return
+    by_name = {one.name: one for one in view.data.shown(category, "val")}
+    hits, shown = table.right(row, alpha=view.alpha).sum(axis=1), table.shown.sum(axis=1)
+    known = [n for n, name in enumerate(table.objects) if name in by_name and shown[n] >= shown.max() / 2]
+    order = sorted(known, key=lambda n: (hits[n] / shown[n], -shown[n]))
+    parts = {
+        "Objects of which it has least right": order[:EXAMPLES],
+        "Objects of which it has most right": order[max(len(order) - EXAMPLES, EXAMPLES) :][::-1],
+    }
+    for title, numbers in parts.items():
+        some: list[Instance] = [by_name[table.objects[n]] for n in numbers]
+        if not some:
+            continue
+        st.markdown(f"**{title}**")
+        pictures = resources.object_thumbnails(resources.state_of(some), some)
+        places = layout.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
+        for place, n, one, picture in zip(places, numbers, some, pictures, strict=False):
+            place.image(images.encode(picture, format="JPEG"), width="stretch")
+            link, text = page_link(view, row, category, one.name), f"{hits[n]} of {shown[n]} right"
+            place.markdown(f"[{text}]({link})" if link else text)
+
+
+def show_compared(view: View) -> None:
+    """Two rows of the same objects: how much one exceeds the other, how sure that is, and what that says."""
+    titles = {row: choices.row_title(row) for row in view.rows}
+    column = view.columns[-1]
+    ranked = sorted(
+        (row for row in view.rows if (row, column) in view.estimates),
+        key=lambda row: -view.estimates[row, column].value,
+    )
+    best = ranked[0]
+    rivals = [row for row in ranked[1:] if row.startswith("sift") != best.startswith("sift")] or ranked[1:] or ranked
+    for key in ("first", "second"):
+        choices.check_link(key, list(titles.values()))
+    places = layout.two_a_row("compared").columns(2, gap="small")
+    first, second = (
+        place.selectbox(label, view.rows, view.rows.index(row), titles.__getitem__, key=key, bind="query-params") or row
+        for place, label, key, row in zip(
+            places, ("Row", "against"), ("first", "second"), (best, rivals[0]), strict=True
+        )
+    )
+    if first == second:
+        st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
+        return
+    differences: dict[str, Estimate] = {}
+    lines: list[dict[str, str]] = []
+    for category, table in view.tables.items():
+        if first not in table.rows or second not in table.rows:
+            continue
+        differences[category] = table.difference(first, second, alpha=view.alpha, over=view.over)
+        tested = table.mcnemar(first, second, alpha=view.alpha)
+        mcnemar = {
+            "only the first right": str(tested.first_only),
+            "only the second right": str(tested.second_only),
+            "p, McNemar": p_text(tested.p),
+        }
+        lines.append(compared_line(category, differences[category], titles[first], titles[second], mcnemar))
+    if not lines:
+        st.info("No category has both rows.", icon=":material/compare:")
+        return
+    if len(lines) > 1:
+        mean = mean_of(list(differences.values()), rng=np.random.default_rng(0))
+        empty = {
+            name: "" for name in lines[0] if name in ("only the first right", "only the second right", "p, McNemar")
+        }
+        lines.append(compared_line(MEAN, mean, titles[first], titles[second], empty))
+    st.dataframe(
+        {name: [line[name] for line in lines] for name in lines[0]},
+        hide_index=True,
+        width="stretch",
+        height="content",
+        alt=f"{titles[first]} against {titles[second]}, by category",
+    )
+    objects = "photos" if view.experiment == "classification" else "objects"
+    st.caption(
+        f"Difference in points, with its 95 % interval by a paired bootstrap over {objects}. McNemar's test counts keypoints that only "
+        "one of the two has right, each for itself; those of one object are right or wrong together, so trust the bootstrap where they "
+        "disagree. No p is corrected for the number of categories."
+    )
+
+
+def compared_line(column: str, found: Estimate, first: str, second: str, mcnemar: dict[str, str]) -> dict[str, str]:
+    better = first if found.value > 0 else second
+    sure = found.p_of_no_difference <= SURE
+    return {
+        "category": column,
+        "difference": f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
+        "p, bootstrap": p_text(found.p_of_no_difference),
+        **mcnemar,
+        "which says": f"{better} is better" if sure else "no difference can be told",
+    }
+
+
+def p_text(p: float) -> str:
+    """
+    >>> [p_text(p) for p in (0.0004, 0.0123, 0.5, 1)]
+    ['< 0.001', '0.012', '0.50', '1.00']
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def ends(found: Estimate | None) -> figures.Ends:
+    return (np.nan, np.nan, np.nan) if found is None else (found.value, found.low, found.high)
+
+
+def show_categories(view: View) -> None:
+    bars = {
+        choices.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns]
+        for row in view.rows
+    }
+    paper = {choices.row_title(row): [view.published(row, column) for column in view.columns] for row in view.rows}
+    st.plotly_chart(figures.category_bars(bars, paper, view.columns, hatched=view.hatched), key="bars", config=PLAIN)
+    hollow = " Hollow diamonds are the paper's numbers." if any(any(each) for each in paper.values()) else ""
+    st.caption(f"{view.metric}; whiskers are 95 % intervals. SIFT is hatched.{hollow}")
+
+
+def choose_category(view: View) -> Table:
+    choices.check_link("category", list(view.tables))
+    name = st.selectbox("Category", list(view.tables), key="category", bind="query-params", width=240)
+    return view.tables[name or next(iter(view.tables))]
+
+
+def show_curve(view: View) -> None:
+    table = choose_category(view)
+    curves = {
+        choices.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
+        for row in view.rows
+        if row in table.rows
+    }
+    st.plotly_chart(
+        figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha, hatched=view.hatched), key="curve", config=PLAIN
+    )
+    st.caption(
+        f"PCK of {layout.plain(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
+        "predictions are; where it goes, how many are anywhere near. The dotted line is the α of the table."
+    )
+
+
+def show_difficulty(view: View) -> None:
+    table = choose_category(view)
+    charts: list[tuple[str, str, np.ndarray]] = []
+    if table.boxes is not None:
+        longer = np.maximum(table.boxes[:, 2] - table.boxes[:, 0], table.boxes[:, 3] - table.boxes[:, 1])
+        charts.append(("Size of the box", "longer side of the box, px", longer))
+    charts.append(("Visible keypoints", "keypoints that the object shows", table.shown.sum(axis=1).astype(float)))
+    rows = [row for row in view.rows if row in table.rows]
+    drawn = []
+    for title, axis, values in charts:
+        groups = quarters(values)
+        names = [f"{values[some].min():.0f}–{values[some].max():.0f}<br>{int(some.sum())} objects" for some in groups]
+        found = {
+            choices.row_title(row): [
+                ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups
+            ]
+            for row in rows
+        }
+        drawn.append((title, axis, names, found))
+    highest = 1.05 * max(each[2] for *_, found in drawn for line in found.values() for each in line)
+    for place, (title, axis, names, found) in zip(st.columns(len(drawn), gap="medium"), drawn, strict=True):
+        place.markdown(f"**{title}**")
+        place.plotly_chart(
+            figures.by_difficulty(found, names, title=axis, highest=highest, hatched=view.hatched),
+            key=f"difficulty {title}",
+            config=PLAIN,
+        )
+    unknown = "" if table.boxes is not None else " Sizes of boxes are not in the results of this table."
+    st.caption(
+        f"{view.metric}, {layout.plain(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
+        f"intervals.{unknown}"
+    )
+
+
+def quarters(values: np.ndarray) -> list[np.ndarray]:
+    """Which objects are in each of up to four groups of about as many; equal values stay together."""
+    edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75], method="nearest"))
+    group = np.searchsorted(edges, values, side="left")
+    return [group == n for n in np.unique(group)]
+
+
+def lines_of(view: View) -> list[dict[str, Any]]:
+    """Every number of the table, a line each."""
+    lines = []
+    for row in view.rows:
+        for column in view.columns:
+            found = view.estimates.get((row, column))
+            if found is None:
+                continue
+            table, paper = view.tables.get(column), view.published(row, column)
+            lines.append(
+                {
+                    "table": int(NUMBERS[view.experiment]),
+                    "category": column,
+                    "row": row,
+                    "value": round(found.value, 3),
+                    "low": round(found.low, 3),
+                    "high": round(found.high, 3),
+                    "published": paper,
+                    "difference": None if paper is None else round(found.value - paper, 3),
+                    "alpha": None if view.experiment == "classification" else view.alpha,
+                    "over": view.over or "keypoints",
+                    "objects": None if table is None else len(table.objects),
+                    "keypoints": None if table is None else int(table.shown.sum()),
+                }
+            )
+    return lines
+
+
+def as_csv(lines: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(lines[0]))
+    table.writeheader()
+    table.writerows(lines)
+    return text.getvalue().encode()
+
+
+def as_json(view: View) -> bytes:
+    content = {
+        "metric": view.metric,
+        "definition": HOW[view.experiment].replace("*", ""),
+        "settings": {category: dict(table.settings) for category, table in view.tables.items()},
+        "numbers": lines_of(view),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def as_latex(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    """A tabular that needs no package."""
+    body = [" & ".join(map(latex, cells)) + r" \\" for cells in (headings, *rows)]
+    parts = [rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}", r"\hline", body[0], r"\hline", *body[1:], r"\hline"]
+    return "\n".join([*parts, r"\end{tabular}", ""]).encode()
+
+
+def latex(text: str) -> str:
+    r"""
+    >>> latex("toy_cat & 5 %")
+    'toy\\_cat \\& 5 \\%'
+    """
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "α": r"$\alpha$"}
+    return "".join(special.get(letter, rf"\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
+
+
+def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | None]]]:
+    """The table in text, for pictures and LaTeX: headings, rows, and how far up the colours each cell is."""
+    highest = highest_of(view)
+    rows: list[list[str]] = []
+    shares: list[list[float | None]] = []
+    for row in view.rows:
+        cells: list[str] = [choices.row_title(row)]
+        levels: list[float | None] = [None]
+        for column in view.columns:
+            found, paper = view.estimates.get((row, column)), view.published(row, column)
+            beside = "" if paper is None else f" ({number_text(paper)})"
+            cells.append("" if found is None else f"{found.value:.1f} {interval_text(found)}{beside}")
+            levels.append(None if found is None else found.value / highest)
+        rows.append(cells)
+        shares.append(levels)
+    return ["", *view.columns], rows, shares
+
+
+def picture(view: View) -> bytes:
+    headings, rows, shares = cells_of(view)
+    drawn = " · drawn, synthetic" if view.data is not None and view.data.synthetic else ""
+    metric = view.metric.replace("α", "alpha")  # which PIL's font lacks
+    title = f"Table {NUMBERS[view.experiment]}. {metric} [95 % interval] (published) · {data_title(view)}{drawn}"
+    return images.encode(figures.table_picture(title, headings, rows, shares), format="PNG")
+
+
+def data_title(view: View) -> str:
+    return view.source if view.data is None else view.data.title
+
+
+def python_lines(view: View) -> str:
+    table = next(iter(view.tables.values()))
+    same = {name: table.settings[name] for name in ("experiment", "data", "backbone")}
+    options = "" if view.experiment == "classification" else f", alpha={view.alpha}, over={view.over!r}"
+    return f"""from corrcore import experiments
+
+for table in experiments.tables().tables:
+    if {same!r}.items() <= table.settings.items():
+        print(table.path.name)
+        for row in table.rows:
+            found = table.accuracy(row{options})
+            print(f"  {{row:14}} {{found.value:5.1f}} [{{found.low:.1f}}, {{found.high:.1f}}]")
+"""
+
+
+def page_of_fields() -> None:
+    """Table 1: the receptive fields of every network that can be loaded here."""
+    lines: list[dict[str, Any]] = []
+    missing = []
+    for name in backbones.ARCHITECTURES:
+        try:
+            backbone = resources.network(name)
+        except WeightsNotFoundError:
+            missing.append(name)
+            continue
+        for layer in backbone.layers:
+            field = backbone.receptive_field(layer)
+            paper = published.receptive_field(layer) if name == "alexnet" else None
+            lines.append(
+                {
+                    "network": name,
+                    "layer": layer,
+                    "size, px": field.size,
+                    "stride, px": field.stride,
+                    "offset, px": field.offset,
+                    "paper's size": None if paper is None else paper[0],
+                    "paper's stride": None if paper is None else paper[1],
+                }
+            )
+    st.markdown("**Receptive fields, px**")
+    st.dataframe(
+        {name: [line[name] for line in lines] for name in lines[0]},
+        hide_index=True,
+        width="stretch",
+        height="content",
+        placeholder="",
+        alt="Table 1: size, stride and offset of every layer",
+    )
+    absent = f" No weights on this machine: {', '.join(missing)}." if missing else ""
+    st.caption(
+        "Offset: where the centre of the first unit's field is, which padding decides. *Paper*: Long, Zhang and Darrell (2014), Table 1, "
+        f"the Caffe reference model, whose windows are alexnet's but for the padding of the first.{absent}"
+    )
+    layout.how_computed(HOW_FIELDS, {"networks": ", ".join(dict.fromkeys(line["network"] for line in lines))})
+    headings = list(lines[0])
+    texts = [
+        ["" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in line.values()]
+        for line in lines
+    ]
+    layout.quiet_row(
+        downloads={
+            "table 1 receptive fields.csv": lambda: as_csv(lines),
+            "table 1 receptive fields.tex": lambda: as_latex(headings, texts),
+            "table 1 receptive fields.json": lambda: json.dumps(lines, indent=1).encode(),
+            "table 1 receptive fields.png": lambda: images.encode(
+                figures.table_picture("Table 1. Receptive fields", headings, texts, [[]] * len(texts)), format="PNG"
+            ),
+        },
+        python="""from corrcore import backbones
+
+backbone = backbones.load("alexnet")
+for layer in backbone.layers:
+    print(layer, backbone.receptive_field(layer))
+""",
+    )
+
+
+def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -> None:
+    """Table 2, 3 or 4."""
+    at_data, at_backbone, at_how = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
+    source, data = choose_data(found, experiment, at_data)
+    every = [table for table in found.tables if table.experiment == experiment]
+    some = [table for table in every if of_data(table, source, data)]
+    others = sum(data is not None and table.settings["data"] == data.name for table in every) - len(some)
+    if not some:
+        nothing_yet(experiment, source, data)
+        say_left_out(found, max(others, 0))
+        st.stop()
+    some = choose("Network", by_backbone(some), "backbone", at_backbone)
+    groups = by_how(some)
+    how = next(iter(groups))
+    if len(groups) > 1 or experiment == "classification":
+        key = "seen" if experiment == "classification" else "how"
+        some = choose("Objects seen" if key == "seen" else "Measured with", groups, key, at_how)
+        how = next(name for name, group in groups.items() if group is some)
+    alpha, over = experiments.ALPHAS[0], None
+    if experiment != "classification":
+        at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
+        with at_alpha:
+            alpha = ALPHAS[layout.switch("Alpha", tuple(ALPHAS), key="alpha")]
+        with at_over:
+            over = AVERAGES[layout.switch("Average", tuple(AVERAGES), key="average")]
+    view = view_of(experiment, of_most_objects(some), alpha, over, (source, data), how)
+    drawn = " · **drawn, synthetic**" if data is not None and data.synthetic else ""
+    st.markdown(f"**{view.metric}**{drawn}")
+    clicked = show_table(view)
+    say_what_it_is_of(view)
+    say_left_out(found, others)
+    left_out = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
+    choices.show_left_out("objects", left_out)
+    if clicked is not None:
+        show_cell(view, *clicked)
+    sections: dict[str, Callable[[View], None]] = {COMPARED: show_compared, BY_CATEGORY: show_categories}
+    if experiment != "classification":
+        sections[CURVE] = show_curve
+    sections[DIFFICULT] = show_difficulty
+    sections[layout.switch("Look closer", tuple(sections), key="results_section")](view)
+    finish(view)
+
+
+def view_of(
+    experiment: published.Numbered,
+    tables: Mapping[str, Table],
+    alpha: float,
+    over: Average | None,
+    of: tuple[str, KeypointDataset | None],
+    how: str,
+) -> View:
+    there = list(dict.fromkeys(row for table in tables.values() for row in table.rows))
+    rows = tuple(sorted(there, key=lambda row: (published.order(experiment, row), there.index(row))))
+    estimates = {
+        (row, category): table.accuracy(row, alpha=alpha, over=over)
+        for category, table in tables.items()
+        for row in table.rows
+    }
+    for row in rows if len(tables) > 1 else ():
+        if all((row, category) in estimates for category in tables):
+            each = [estimates[row, category] for category in tables]
+            estimates[row, MEAN] = mean_of(each, rng=np.random.default_rng(0))
+    return View(experiment, tables, rows, alpha, over, estimates, *of, how)
+
+
+def finish(view: View) -> None:
+    first = next(iter(view.tables.values()))
+    layout.how_computed(
+        HOW[view.experiment] + "\n" + HOW_COMPARED,
+        {
+            "data": f"{data_title(view)}, {first.settings['data_digest'][:8]}",
+            "network": f"{first.settings['backbone']}, weights {first.settings['backbone_digest'][:8]}",
+            **({"how": view.how} if view.how else {}),
+            **{name: str(value) for name, value in flattened(first.how).items()},
+            "files": ", ".join(table.path.name for table in view.tables.values()),
+        },
+    )
+    headings, rows, _ = cells_of(view)
+    layout.quiet_row(
+        downloads={
+            f"{view.file}.csv": lambda: as_csv(lines_of(view)),
+            f"{view.file}.tex": lambda: as_latex(headings, rows),
+            f"{view.file}.json": lambda: as_json(view),
+            f"{view.file}.png": lambda: picture(view),
+        },
+        python=python_lines(view),
+    )
+
+
+def page() -> None:
+    layout.header(
+        "How near do these numbers come to those in print?",
+        "The paper's tables, from the results on this machine. **Look for** rows of layers above rows of SIFT, and whether that is more "
+        "than chance: choose two rows to compare, or click a cell to see the objects behind it.",
+    )
+    found = resources.tables()
+    titles = (FIELDS, *EXPERIMENTS)
+    there = {table.experiment for table in found.tables}
+    choices.check_link("table", titles)
+    title = st.segmented_control(
+        "Table",
+        titles,
+        default=next((title for title, experiment in EXPERIMENTS.items() if experiment in there), FIELDS),
+        key="table",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if title == FIELDS:
+        page_of_fields()
+    else:
+        page_of_numbers(EXPERIMENTS[title], found)
+
+
+page()
