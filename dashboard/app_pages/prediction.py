@@ -284,7 +284,7 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Mapping[st
                     st.caption(f"annotated: {shown} keypoints")
                 else:
                     hits = int(seen.right(seen.predicted(feature, weighings[feature])).sum())
-                    st.caption(f"{name_of(feature, prior)}: **{hits} of {shown}** right")
+                    st.caption(f"{choices.row_title(feature + prior)}: **{hits} of {shown}** right")
 
 
 def pictures(seen: Seen, weighings: Mapping[str, Weighing], prior: str) -> dict[str, np.ndarray]:
@@ -307,10 +307,6 @@ def pictures(seen: Seen, weighings: Mapping[str, Weighing], prior: str) -> dict[
             else figures.with_keypoints(seen.picture, points)
         )
     return found
-
-
-def name_of(feature: str, prior: str) -> str:
-    return f"{choices.feature_title(feature)}{prior.replace('+', ' + ')}"
 
 
 def show_maps(
@@ -483,10 +479,12 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
         paper = [published.prediction(row, category) for row in rows]
         if any(number is not None for number in paper):
             table["published, α = 0.1"] = ["" if number is None else f"{number:.1f}" for number in paper]
-        st.dataframe(pd.DataFrame(table, index=pd.Index(list(rows), name="row")), width="stretch")
+        st.dataframe(
+            pd.DataFrame(table, index=pd.Index([choices.row_title(row) for row in rows], name="row")), width="stretch"
+        )
         st.caption(
             f"PCK in percent over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
-            "intervals over objects. sift16: SIFT of radius 16 px. The Results page has all categories side by side."
+            "intervals over objects. The [Results page](results?table=4+Prediction) has all categories side by side."
         )
         return
     key = ("prediction", str(file))
