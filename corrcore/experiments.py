@@ -717,6 +717,7 @@ ETAS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 40.0, 60.0)  # the paper's, and those tried for several places
 PRIORS = 5
 _FOLDS, _VALIDATED = 2, 200  # of cross validation; train objects it takes at most, by lot
+_FEWEST = 20  # train objects: with fewer nothing is chosen
 _ONE, _SEVERAL = "+prior", f"+{PRIORS} priors"  # after a feature's name, make rows
 
 
@@ -746,8 +747,8 @@ def detectors(
     """Keypoint detectors by feature, trained on a category's train objects, and the prior of these (`prediction`).
 
     The cost, among `costs`, eta and, for several neighbours, sigma are those of highest PCK in cross validation on train, whose folds share
-    no photo; the paper's sigma is kept for one neighbour. Of drawn objects a few are taken, and nothing is chosen. `limit` is
-    of train objects. With `out`, a folder, detectors are
+    no photo; the paper's sigma is kept for one neighbour. With fewer than 20 objects nothing is chosen, nor of drawn ones, of
+    which a few are taken. `limit` is of train objects. With `out`, a folder, detectors are
     kept there, and are not trained again while data, photos, weights and code are the same; training that was stopped goes
     on from its last round.
 
@@ -912,9 +913,10 @@ def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], pro
     """The cost of detectors that are best alone, and how the prior is weighed against these; with all that was tried."""
     begun = time.monotonic()
     costs, folds = settings["costs"], settings["folds"]
-    if not folds:
+    if not folds or len(gathered.objects) < _FEWEST:
         one, several = Weighing(1, prediction.SIGMA_PX, 0.05), Weighing(PRIORS, 40.0, 0.1)
-        return {"cost": costs[0], "weighings": {_ONE: asdict(one), _SEVERAL: asdict(several)}, "seconds": 0.0}
+        usual = {_ONE: asdict(one), _SEVERAL: asdict(several)}
+        return {"cost": costs[len(costs) // 2], "weighings": usual, "seconds": 0.0}
     prior = gathered.prior
     lot = np.random.default_rng(0).permutation(len(gathered.objects))[: settings["validated"]]
     gathered = gathered.some(np.sort(lot))

@@ -5,12 +5,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from corrcore import alignment, averaging, classification, experiments, images, reconstruction, responses
+from corrcore import (
+    alignment,
+    averaging,
+    classification,
+    experiments,
+    images,
+    prediction,
+    reconstruction,
+    responses,
+)
 from corrcore import index as indexes
 from corrcore.alignment import Framing
 from corrcore.classification import Protocol
 from corrcore.datasets import toy
 from corrcore.metrics import keypoint_errors, pck
+from corrcore.prediction import Scheme
 from tests.conftest import ArrayPhoto, smooth_noise
 
 
@@ -751,3 +761,151 @@ def test_a_table_of_predictions_measures_in_boxes_stretched_to_squares(alexnet, 
     [table] = experiments.tables(tmp_path).tables
     np.testing.assert_allclose(table.errors[0, 0, :3], [0.09, 0.18, 0])
     assert table.accuracy("conv4").value == pytest.approx(100 * 15 / 16)
+
+
+BY_SIFT = {"features": ("sift16",), "costs": (0.1, 1.0)}  # which is quick
+
+
+@pytest.fixture(scope="module")
+def flock():
+    """Cats drawn once, that are taken for photos: what weighs the prior is chosen as for these."""
+    dataset = toy.load(n_train=10, n_val=3)
+    splits = {
+        (CAT, split): [replace(cat, photo=Drawn(cat.photo.name, cat.photo.load())) for cat in dataset.shown(CAT, split)]
+        for split in ("train", "val")
+    }
+    return replace(dataset, splits=splits, keypoint_names={CAT: dataset.keypoint_names[CAT]}, synthetic=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_are_enough():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "_FEWEST", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def predicted(flock, alexnet, tmp_path_factory):
+    """A result, and the folder it was written to."""
+    folder = tmp_path_factory.mktemp("predicted")
+    return predict(flock, alexnet, out=folder / "prediction.json"), folder
+
+
+def predict(flock, alexnet, **options):
+    return experiments.predict(flock, CAT, backbone=alexnet, **{**BY_SIFT, **options})
+
+
+def test_prediction_records_where_every_row_has_the_keypoints(alexnet, flock, predicted):
+    result, folder = predicted
+    trained, prior = experiments.detectors(flock, CAT, backbone=alexnet, out=folder, **BY_SIFT)
+    each = trained["sift16"]
+    for instance in flock.shown(CAT, "val"):
+        record = result["records"][instance.name]["measured"]
+        image, placement = prediction.frame(instance.photo.load(), instance.box)
+        subject = prediction.describe(image, [Scheme("sift16")], backbone=alexnet)
+        nearest = prior.nearest(subject.summary, k=5, photo=instance.photo.name)
+        places, grid = prior.places(nearest), subject.grids["sift16"]
+        scores, centres = each.detectors.scores(grid.descriptors), grid.cells.centres()
+        expected = {"prior": places[0], "sift16": prediction.locate(scores, centres)}
+        for name, weighing in each.weighings.items():
+            expected[f"sift16{name}"] = prediction.predict(scores, centres, places, weighing)
+        for row, points in expected.items():
+            np.testing.assert_allclose(
+                np.array(record["predicted"][row], float), placement.to_photo(points), atol=0.0051
+            )
+        assert record["truth"] == experiments._plain(instance.keypoints.tolist())
+        assert record["neighbours"] == [prior.objects[n] for n in nearest[0]]
+    assert set(record["predicted"]) == {"prior", "5 priors", "sift16", "sift16+prior", "sift16+5 priors"}
+    assert json.loads((folder / "prediction.json").read_text()) == result
+
+
+def test_the_summary_of_predictions_is_pck_in_the_stretched_box(predicted):
+    result, _ = predicted
+    measured = [record["measured"] for record in result["records"].values()]
+    hits, shown = np.zeros(16), np.zeros(16)
+    for record in measured:
+        left, top, right, bottom = record["box"]
+        for k, (true, point) in enumerate(zip(record["truth"], record["predicted"]["sift16+prior"], strict=True)):
+            if None not in true:
+                shown[k] += 1
+                dx, dy = (point[0] - true[0]) / (right - left), (point[1] - true[1]) / (bottom - top)
+                hits[k] += np.hypot(dx, dy) <= 0.05
+    found = result["summary"]["all"]["rows"]["sift16+prior"]["0.05"]["mean"]
+    assert found == pytest.approx(100 * np.mean(hits[shown > 0] / shown[shown > 0]))
+
+
+def test_what_weighs_the_prior_is_what_did_best_in_cross_validation(predicted):
+    about = predicted[0]["summary"]["training"]["sift16"]
+    assert about["pck_by_cost"][str(about["cost"])] == max(about["pck_by_cost"].values())
+    for name, weighing in about["weighings"].items():
+        tried = about["pck_by_eta"][name]
+        best = max(pck for of in tried.values() for pck in of.values())
+        assert tried[str(weighing["sigma_px"])][str(weighing["eta"])] == best
+    assert list(about["pck_by_eta"]["+prior"]) == ["22.0"]  # the paper's
+    assert len(about["pck_by_eta"]["+5 priors"]) == len(experiments.SIGMAS_PX)
+
+
+def test_a_stopped_prediction_trains_and_measures_only_what_is_left(alexnet, flock, predicted, tmp_path, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def stop(done, text):
+        if text.startswith("1 of"):
+            raise StopError
+
+    out = tmp_path / "prediction.json"
+    with pytest.raises(StopError):
+        predict(flock, alexnet, out=out, progress=stop)
+    said = []
+    monkeypatch.setattr(prediction.Mining, "fit", None)  # nothing is trained
+    resumed = predict(flock, alexnet, out=out, progress=lambda done, text: said.append(text))
+    assert not any("training" in text or "describing" in text for text in said)
+    assert resumed["summary"]["all"] == predicted[0]["summary"]["all"]
+
+
+def test_training_that_was_stopped_after_cross_validation_chooses_nothing_again(alexnet, flock, tmp_path, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def stop(done, text):
+        if "training" in text:
+            raise StopError
+
+    with pytest.raises(StopError):
+        predict(flock, alexnet, out=tmp_path / "prediction.json", progress=stop)
+    assert len(list(tmp_path.glob("*.choice.json"))) == 1
+    monkeypatch.setattr(prediction, "held_out_scores", None)
+    predict(flock, alexnet, out=tmp_path / "prediction.json")
+    assert not list(tmp_path.glob("*.choice.json"))
+    assert not list(tmp_path.glob("*.mining"))
+
+
+def test_detectors_of_other_data_are_trained_anew(alexnet, flock, tmp_path):
+    options = {"backbone": alexnet, "features": ("sift16",), "out": tmp_path}
+    flock = replace(flock, synthetic=True)  # nothing is chosen
+    first, prior = experiments.detectors(flock, CAT, **options)
+    assert experiments.known_detectors(flock, CAT, **options) is not None
+    train = flock.shown(CAT, "train")
+    moved = [replace(train[0], keypoints=train[0].keypoints + 3.0), *train[1:]]
+    other = replace(flock, digest="1" * 32, splits={**flock.splits, (CAT, "train"): moved})
+    assert experiments.known_detectors(other, CAT, **options) is None
+    second, moved_prior = experiments.detectors(other, CAT, **options)
+    assert not np.array_equal(prior.keypoints, moved_prior.keypoints, equal_nan=True)
+    assert not np.array_equal(first["sift16"].detectors.linear.weights, second["sift16"].detectors.linear.weights)
+
+
+def test_fine_places_are_within_half_a_stride_of_the_cells(alexnet, flock):
+    one = replace(flock, splits={**flock.splits, (CAT, "val"): flock.shown(CAT, "val")[:1]}, synthetic=True)
+    result = predict(one, alexnet, features=("conv5",), costs=(0.1,), fine=True)
+    moved = 0
+    for record in (each["measured"] for each in result["records"].values()):
+        left, top, right, bottom = record["box"]
+        scale = np.array([500 / (right - left), 500 / (bottom - top)])
+        for name in ("conv5+prior", "conv5+5 priors"):
+            coarse, finer = (np.array(record["predicted"][row], float) for row in (name, f"{name}, fine"))
+            away = np.abs(finer - coarse) * scale
+            shown = np.isfinite(np.array(record["truth"], float)).all(axis=1)
+            assert np.nanmax(away[shown]) <= 8.1
+            assert np.isnan(finer[~shown]).all()
+            moved += int((away[shown] > 1).any(axis=1).sum())
+    assert moved > 5
