@@ -714,7 +714,7 @@ DETECTING = ("sift16", "conv5")
 DETECTOR_COSTS = (0.01, 0.1, 1.0)
 _DRAWN_COSTS, _DRAWN_OBJECTS = (0.1,), 24  # drawn objects are there to try things on: at once, and with nothing chosen
 ETAS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
-SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 40.0, 60.0)  # the paper's, and those tried for several places
+SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 45.0, 60.0, 90.0)  # the paper's, and those tried for several places
 PRIORS = 5
 _FOLDS, _VALIDATED = 2, 200  # of cross validation; train objects it takes at most, by lot
 _FEWEST = 20  # train objects: with fewer nothing is chosen
@@ -880,7 +880,6 @@ def _train_detectors(
     file: Path | None,
     progress: Progress,
 ) -> Trained:
-    begun = time.monotonic()
     key = cache.key(settings=settings)
     beside = None if file is None else file.with_suffix(".choice.json")
     about = (None if beside is None else _kept(beside)) or {}
@@ -893,6 +892,7 @@ def _train_detectors(
         }
         if beside is not None:
             beside.write_text(json.dumps(about))
+    begun = time.monotonic()
     found = Mining(gathered, scheme).fit(
         cost=about["cost"],
         kept=None if file is None else file.with_suffix(".mining"),

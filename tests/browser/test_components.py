@@ -63,6 +63,7 @@ def inspect() -> None:
         boxes=[Outline((10, 20, 30, 50), "rgb(255, 0, 0)", label="here")] if "boxes" in asked else [],
         selected=tuple(map(int, at.split(","))) if at else None,
         on_click=note,
+        drags="drags" in asked,
         width=width,
         max_height=int(asked.get("max_height", 0)) or None,
     )
@@ -210,6 +211,28 @@ def test_tap_reports_the_pixel(app):
     page.touchscreen.tap(*place(page, 70, 20))
     expect(page.get_by_text("result")).to_have_text("result (70, 20)")
     expect_marks(page, "M70.5 20.5h0")  # no cross stays behind
+
+
+def test_a_drag_draws_a_rectangle_and_reports_its_corners(app):
+    page = visit(app, "?width=388&drags=1")
+    page.mouse.move(*place(page, 12, 34))
+    page.mouse.down()
+    page.mouse.move(*place(page, 40, 20), steps=3)
+    expect_marks(page, "M12 20H41V35H12Z")
+    page.mouse.move(*place(page, 61, 8), steps=3)
+    page.mouse.up()
+    expect(page.get_by_text("calls")).to_have_text("calls [(12, 34), (61, 8)]")
+    page.mouse.click(*place(page, 5, 6))  # and a click is one still
+    expect(page.get_by_text("calls")).to_have_text("calls [(12, 34), (61, 8), (5, 6)]")
+
+
+def test_without_drags_only_the_place_of_release_is_reported(app):
+    page = visit(app, "?width=388")
+    page.mouse.move(*place(page, 12, 34))
+    page.mouse.down()
+    page.mouse.move(*place(page, 61, 8), steps=3)
+    page.mouse.up()
+    expect(page.get_by_text("calls")).to_have_text("calls [(61, 8)]")
 
 
 def test_right_click_is_no_click(app):
