@@ -9,7 +9,6 @@ import json
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -717,7 +716,7 @@ ETAS = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 SIGMAS_PX = (prediction.SIGMA_PX, 30.0, 45.0, 60.0, 90.0)  # the paper's, and those tried for several places
 PRIORS = 5
 _FOLDS, _VALIDATED = 2, 200  # of cross validation; train objects it takes at most, by lot
-_FEWEST = 20  # train objects: with fewer nothing is chosen
+_MOST_OBJECTS = 2000  # that detectors learn from, by lot: 3 GB
 _ONE, _SEVERAL = "+prior", f"+{PRIORS} priors"  # after a feature's name, make rows
 
 
@@ -746,11 +745,14 @@ def detectors(
 ) -> tuple[dict[str, Trained], Prior]:
     """Keypoint detectors by feature, trained on a category's train objects, and the prior of these (`prediction`).
 
-    The cost, among `costs`, eta and, for several neighbours, sigma are those of highest PCK in cross validation on train, whose folds share
-    no photo; the paper's sigma is kept for one neighbour. With fewer than 20 objects nothing is chosen, nor of drawn ones, of
-    which a few are taken. `limit` is of train objects. With `out`, a folder, detectors are
-    kept there, and are not trained again while data, photos, weights and code are the same; training that was stopped goes
-    on from its last round.
+    The cost, among `costs`, eta and, for several neighbours, sigma are those of highest PCK in cross validation on at most
+    200 train objects, in two halves that share no photo; the paper's sigma is kept for one neighbour. Where there are too few
+    objects to train on half of them, and of drawn objects, of which a few are taken, nothing is chosen. At most 2000 objects
+    are learnt from, by lot; `limit` are fewer.
+
+    With `out`, a folder, detectors are kept there, and are not trained again while data, photos, weights and code are the
+    same; training that was stopped goes on from its last round. They are not kept where a photo could not be read for a
+    reason that may pass.
 
     Raises ValueError for an unknown category or feature, and where nothing can be trained.
     """
@@ -784,7 +786,7 @@ def detectors(
     describing = 0.1 if missing else 1.0
     names = dataset.keypoint_names[category]
     gathered = prediction.gather(train, names, missing, backbone=backbone, progress=part(0, describing))
-    if kept_prior is not None:
+    if kept_prior is not None and not gathered.unread:
         prediction.save_prior(kept_prior, gathered.prior, {"settings": objects})
     for number, scheme in enumerate(missing):
         share = (1 - describing) / len(missing)
@@ -810,6 +812,7 @@ def detector_settings(
         "version": [prediction.VERSION, svm.VERSION, sift.VERSION, FORMAT],
         **_described(dataset, category, {"train": train}, backbone),
         "scheme": asdict(Scheme(feature)),
+        "precision": str(backbone.dtype),
         "side_px": prediction.SIDE_PX,
         "neighbours_by": prediction.summary_layer(backbone),
         "costs": list(costs or (_DRAWN_COSTS if dataset.synthetic else DETECTOR_COSTS)),
@@ -860,7 +863,8 @@ def _known_prior(file: Path | None, settings: dict[str, Any]) -> Prior | None:
 
 def _detected(dataset: KeypointDataset, category: str, limit: int | None) -> list[Instance]:
     """The train objects that detectors learn from."""
-    return _some(dataset.shown(category, "train"), _DRAWN_OBJECTS if dataset.synthetic and limit is None else limit)
+    usual = _DRAWN_OBJECTS if dataset.synthetic else _MOST_OBJECTS
+    return _some(dataset.shown(category, "train"), usual if limit is None else limit)
 
 
 def _known_detectors(file: Path | None, settings: dict[str, Any]) -> Trained | None:
@@ -868,7 +872,7 @@ def _known_detectors(file: Path | None, settings: dict[str, Any]) -> Trained | N
         found, about = prediction.load(file or "")
     except (OSError, ValueError):
         return None
-    if about.pop("settings") != settings:
+    if about.pop("settings", None) != settings:
         return None
     return Trained(found, {name: Weighing(**each) for name, each in about["weighings"].items()}, about)
 
@@ -880,8 +884,8 @@ def _train_detectors(
     file: Path | None,
     progress: Progress,
 ) -> Trained:
-    key = cache.key(settings=settings)
-    beside = None if file is None else file.with_suffix(".choice.json")
+    key = cache.key(settings=settings, objects=list(gathered.objects))
+    beside = None if file is None else file.with_suffix(".choice")
     about = (None if beside is None else _kept(beside)) or {}
     if about.get("key") != key:
         about = {
@@ -891,7 +895,7 @@ def _train_detectors(
             ),
         }
         if beside is not None:
-            beside.write_text(json.dumps(about))
+            _write(beside, about)
     begun = time.monotonic()
     found = Mining(gathered, scheme).fit(
         cost=about["cost"],
@@ -904,7 +908,8 @@ def _train_detectors(
         | {"seconds": round(about["seconds"] + time.monotonic() - begun, 1), "left_out": dict(gathered.left_out)}
     )
     if file is not None and beside is not None:
-        prediction.save(file, found, about | {"settings": settings})
+        if not gathered.unread:
+            prediction.save(file, found, about | {"settings": settings})
         beside.unlink(missing_ok=True)
     return Trained(found, {name: Weighing(**each) for name, each in about["weighings"].items()}, about)
 
@@ -913,15 +918,23 @@ def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], pro
     """The cost of detectors that are best alone, and how the prior is weighed against these; with all that was tried."""
     begun = time.monotonic()
     costs, folds = settings["costs"], settings["folds"]
-    if not folds or len(gathered.objects) < _FEWEST:
-        one, several = Weighing(1, prediction.SIGMA_PX, 0.05), Weighing(PRIORS, 40.0, 0.1)
-        usual = {_ONE: asdict(one), _SEVERAL: asdict(several)}
-        return {"cost": costs[len(costs) // 2], "weighings": usual, "seconds": 0.0}
+    one, several = Weighing(1, prediction.SIGMA_PX, 0.05), Weighing(PRIORS, 40.0, 0.1)
+    usual = {
+        "cost": costs[len(costs) // 2],
+        "weighings": {_ONE: asdict(one), _SEVERAL: asdict(several)},
+        "seconds": 0.0,
+    }
+    if not folds:
+        return usual
     prior = gathered.prior
     lot = np.random.default_rng(0).permutation(len(gathered.objects))[: settings["validated"]]
     gathered = gathered.some(np.sort(lot))
     centres = gathered.cells[scheme.feature].centres()
     scores = prediction.held_out_scores(gathered, scheme, costs=costs, n_folds=folds, progress=progress)
+    there = np.flatnonzero(~np.isnan(scores[0]).all(axis=(1, 2, 3)))
+    if len(there) == 0:  # too few objects to train on half of them
+        return usual
+    scores, gathered = [some[there] for some in scores], gathered.some(there)
     alone = [
         prediction.accuracy(
             np.stack([prediction.locate(prediction.combined(one), centres) for one in some]), gathered.keypoints
@@ -935,15 +948,15 @@ def _chosen(gathered: Gathered, scheme: Scheme, settings: Mapping[str, Any], pro
             for summary, photo in zip(gathered.summaries, gathered.photos, strict=True)
         ]
     )
-    one = prediction.weigh(scores[best], centres, places[:, :1], gathered.keypoints, etas=ETAS)
-    several = prediction.weigh(scores[best], centres, places, gathered.keypoints, etas=ETAS, sigmas_px=SIGMAS_PX)
+    of_one = prediction.weigh(scores[best], centres, places[:, :1], gathered.keypoints, etas=ETAS)
+    of_several = prediction.weigh(scores[best], centres, places, gathered.keypoints, etas=ETAS, sigmas_px=SIGMAS_PX)
     return {
         "cost": costs[best],
         "pck_by_cost": dict(zip(map(str, costs), alone, strict=True)),
-        "weighings": {_ONE: asdict(one.weighing), _SEVERAL: asdict(several.weighing)},
+        "weighings": {_ONE: asdict(of_one.weighing), _SEVERAL: asdict(of_several.weighing)},
         "pck_by_eta": {
             name: {str(sigma): {str(eta): pck for eta, pck in of.items()} for sigma, of in choice.by_eta.items()}
-            for name, choice in ((_ONE, one), (_SEVERAL, several))
+            for name, choice in ((_ONE, of_one), (_SEVERAL, of_several))
         },
         "seconds": time.monotonic() - begun,
     }
@@ -998,9 +1011,7 @@ def predict(
         subject = prediction.describe(image, schemes, backbone=backbone)
         nearest = prior.nearest(subject.summary, k=PRIORS, photo=instance.photo.name)
         places = prior.places(nearest)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the median of no places
-            predicted = {"prior": places[0], f"{PRIORS} priors": np.nanmedian(places, axis=0)}
+        predicted = {"prior": places[0], f"{PRIORS} priors": prediction.median_places(places)}
         for feature, each in found.items():
             grid = subject.grids[feature]
             centres = grid.cells.centres()
@@ -1021,9 +1032,10 @@ def predict(
         }
 
     def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
-        training = (
-            {feature: each.about for feature, each in trained()[0].items()} if trained.cache_info().currsize else {}
-        )
+        if trained.cache_info().currsize:
+            training = {feature: each.about for feature, each in trained()[0].items()}
+        else:  # all was measured before, and so it was said
+            training = ((None if out is None else _kept(out)) or {}).get("summary", {}).get("training", {})
         return _accuracies(records, stretched=True) | {"training": training}
 
     samples = {one.name: one for one in _some(dataset.shown(category, "val"), limit)}

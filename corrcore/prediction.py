@@ -11,8 +11,10 @@ An SVM's score may be negative, where the paper's product of powers means nothin
 here. With several places p is the mean of their Gaussians.
 """
 
+import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -43,7 +45,6 @@ _HARD_SHARE = 0.1  # of all cells, how many are expected to be hard for a keypoi
 _SCORED = 16  # objects at a time
 _GROWTH = 3  # how many cells may be added to a pool, as a multiple of its own
 _LOOSE = 30  # how much looser a round's tolerance is that a third of its pool or more will be added to
-_SEARCHED_PX = 8  # to each side of the best cell, for a place finer than cells: half of a layer's usual stride
 
 Progress = Callable[[float, str], None]
 Edges = tuple[float, float, float, float]
@@ -94,7 +95,9 @@ def frame(photo: Image, box: Edges) -> tuple[Image, Placement]:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An object as detectors and prior see it: descriptors in half precision by feature, and its summary, of unit length."""
+    """An object as detectors and prior see it: descriptors by feature, and its summary, of unit length; all in half precision,
+    so that what is kept on disk is the same.
+    """
 
     grids: Mapping[str, FeatureGrid]
     summary: Float32[np.ndarray, " channels"]
@@ -105,7 +108,7 @@ def describe(image: Image, schemes: Sequence[Scheme], *, backbone: Backbone) -> 
     summary = summary_layer(backbone)
     layers = dict.fromkeys([*(scheme.feature for scheme in schemes if scheme.bin_px is None), summary])
     grids = backbone.extract(image, list(layers))
-    whole = F.normalize(grids[summary].descriptors.flatten().float(), dim=0).cpu().numpy()
+    whole = F.normalize(grids[summary].descriptors.flatten().float(), dim=0).half().float().cpu().numpy()
     for scheme in schemes:
         if scheme.bin_px is not None:
             grids[scheme.feature] = sift.extract(
@@ -163,10 +166,10 @@ class Prior:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """Training objects, described: all in one array a feature, in half precision, half a megabyte an object for conv5.
+    """Training objects, described: one array a feature, 0.5 MB an object for conv5, 0.8 for SIFT, and 0.2 for the summary.
 
     `keypoints` are in pixels of the stretched objects, NaN where not visible. `left_out` are objects whose photo cannot
-    be read, by name, with the reason.
+    be read, by name, with the reason; `unread` if for one that may be read another time.
     """
 
     grids: Mapping[str, torch.Tensor]  # objects, rows, columns, channels
@@ -177,6 +180,7 @@ class Gathered:
     photos: tuple[str, ...]
     names: tuple[str, ...]
     left_out: Mapping[str, str]
+    unread: bool = False
 
     @property
     def prior(self) -> Prior:
@@ -193,6 +197,7 @@ class Gathered:
             tuple(self.photos[n] for n in chosen),
             self.names,
             self.left_out,
+            self.unread,
         )
 
 
@@ -208,24 +213,43 @@ def gather(
 
     Raises ValueError for an unknown feature, and where no object can be described.
     """
-    sources.check([scheme.feature for scheme in schemes], backbone)
+    if schemes:  # with none it is for the prior alone
+        sources.check([scheme.feature for scheme in schemes], backbone)
     left_out: dict[str, str] = {}
-    kept: list[tuple[Instance, Placement, Subject]] = []
+    unread = False
+    kept: list[Instance] = []
+    keypoints: list[np.ndarray] = []
+    grids: dict[str, torch.Tensor] = {}  # one array a feature from the first object on: never twice in memory
+    cells: dict[str, CellGrid] = {}
+    summaries = np.empty((0, 0), np.float32)
     done = 0
 
     def work(instance: Instance) -> tuple[Instance, Placement, Subject] | None:
+        nonlocal unread
         try:
             image, placement = frame(instance.photo.load(), instance.box)
             return instance, placement, describe(image, schemes, backbone=backbone)
-        except (images.ImageError, OSError, ValueError) as error:
+        except (images.ImageError, ValueError) as error:
             left_out[instance.name] = str(error)
-            return None
+        except OSError as error:  # which may pass
+            left_out[instance.name], unread = str(error), True
+        return None
 
     def keep(one: tuple[Instance, Placement, Subject] | None) -> None:
-        nonlocal done
+        nonlocal done, summaries
         done += 1
         if one is not None:
-            kept.append(one)
+            instance, placement, subject = one
+            if not kept:
+                summaries = np.empty((len(instances), len(subject.summary)), np.float32)
+                for name, grid in subject.grids.items():
+                    grids[name] = grid.descriptors.new_empty(len(instances), *grid.descriptors.shape)
+                    cells[name] = grid.cells
+            for name, grid in subject.grids.items():
+                grids[name][len(kept)] = grid.descriptors
+            summaries[len(kept)] = subject.summary
+            keypoints.append(placement.to_cut_out(instance.keypoints))
+            kept.append(instance)
         if progress is not None:
             progress(done / len(instances), f"describing train objects: {done} of {len(instances)}")
 
@@ -234,16 +258,16 @@ def gather(
         reason = next(iter(left_out.values()), "there are none")
         msg = f"none of {len(instances)} train objects could be described; the first: {reason}"
         raise ValueError(msg)
-    first = kept[0][2]
     return Gathered(
-        {name: torch.stack([subject.grids[name].descriptors for *_, subject in kept]) for name in first.grids},
-        {name: grid.cells for name, grid in first.grids.items()},
-        np.stack([subject.summary for *_, subject in kept]),
-        np.stack([placement.to_cut_out(instance.keypoints) for instance, placement, _ in kept]),
-        tuple(instance.name for instance, *_ in kept),
-        tuple(instance.photo.name for instance, *_ in kept),
+        {name: grid[: len(kept)] for name, grid in grids.items()},
+        cells,
+        summaries[: len(kept)],
+        np.stack(keypoints),
+        tuple(instance.name for instance in kept),
+        tuple(instance.photo.name for instance in kept),
         tuple(names),
         dict(sorted(left_out.items())),
+        unread,
     )
 
 
@@ -330,13 +354,14 @@ class Detectors:
         feature, reach = self.scheme.feature, self.scheme.reach
         if self.scheme.bin_px is not None:
             return result
-        stride = backbone.receptive_field(feature).stride
+        field = backbone.receptive_field(feature)
+        stride, half = field.stride, field.stride // 2
+        fraction = field.offset % 1  # cells' centres may lie between pixels: they are those of the pixels before
         there = dense.covered(feature, (image.shape[1], image.shape[0]), backbone=backbone)
-        half = stride // 2
         for detector, keypoint in enumerate(self.trained):
             if not np.isfinite(points[keypoint]).all():
                 continue
-            x, y = np.floor(points[keypoint] + 0.5).astype(int)
+            x, y = np.floor(points[keypoint] - fraction + 0.5).astype(int)
             columns = np.arange(max(x - half, there.left), min(x + half + 1, there.right))
             rows = np.arange(max(y - half, there.top), min(y + half + 1, there.bottom))
             wide = Box(
@@ -351,21 +376,21 @@ class Detectors:
             score, length = (torch.zeros(len(rows), len(columns), device=found.device) for _ in range(2))
             for down in range(-reach, reach + 1):
                 for right in range(-reach, reach + 1):
-                    # where there is no such cell the last one of the same row or column is repeated, as in the grid
-                    at_y = _repeated(rows, down * stride, there.top, there.bottom) - wide.top
-                    at_x = _repeated(columns, right * stride, there.left, there.right) - wide.left
+                    at_y = _steps(rows, down, stride, there.top, there.bottom) - wide.top
+                    at_x = _steps(columns, right, stride, there.left, there.right) - wide.left
                     cells = found[torch.from_numpy(at_y)][:, torch.from_numpy(at_x)]
                     score += cells @ kernel[down + reach, right + reach]
                     length += cells.square().sum(-1)
             best = int((score / length.sqrt().clamp(min=1e-12)).argmax())
             row, column = divmod(best, len(columns))
-            result[keypoint] = columns[column], rows[row]
+            result[keypoint] = columns[column] + fraction, rows[row] + fraction
         return result
 
 
-def _repeated(pixels: np.ndarray, by: int, start: int, stop: int) -> np.ndarray:
-    moved = pixels + by
-    return np.where((moved >= start) & (moved < stop), moved, pixels)
+def _steps(pixels: Int[np.ndarray, " n"], steps: int, stride: int, start: int, stop: int) -> Int[np.ndarray, " n"]:
+    """Pixels so many strides on; where there are fewer the last of them, as the grid's border is repeated."""
+    room = (stop - 1 - pixels) // stride if steps > 0 else (pixels - start) // stride
+    return pixels + np.sign(steps) * stride * np.minimum(abs(steps), room)
 
 
 def _scores(
@@ -405,18 +430,20 @@ class _Pool:
         self.add(cells)
 
     def add(self, cells: Int[np.ndarray, " some"]) -> None:
-        """More cells, in ascending order, of which none is there yet."""
+        """More cells, of which none is there yet."""
         n_cells = self._descriptors.shape[1] * self._descriptors.shape[2]
         number, inside = np.divmod(cells, n_cells)
-        ends = np.searchsorted(number, np.arange(len(self._descriptors) + 1))
+        order = np.argsort(number, kind="stable")
+        ends = np.searchsorted(number[order], np.arange(len(self._descriptors) + 1))
         for one, (start, stop) in enumerate(pairwise(ends)):
             if stop > start:
-                at = slice(len(self.cells) + int(start), len(self.cells) + int(stop))
-                self._rows[at] = windows(self._descriptors[one], inside[start:stop], self._scheme)
+                some = order[start:stop]
+                own = windows(self._descriptors[one], inside[some], self._scheme)
+                self._rows[torch.from_numpy(len(self.cells) + some).to(own.device)] = own
         self.cells = np.concatenate([self.cells, cells])
 
     def keep(self, kept: Bool[np.ndarray, " cells"]) -> None:
-        self.start(np.sort(self.cells[kept]))
+        self.start(self.cells[kept])
 
 
 class Mining:
@@ -518,7 +545,12 @@ class Mining:
                 if not n_new and not growing:
                     break
                 _write_down(kept, key, [*found, current], [*rounds, own], pool.cells)
-            self._cells[number] = np.sort(pool.cells)
+            if (
+                current.gap.max() > 0 and (current.gap > tolerance * current.objective).any()
+            ):  # it ended in a loose round
+                y = here[pool.cells].astype(np.float32)
+                current = svm.fit_targets(pool.rows, y, cost=cost, start=current, tolerance=tolerance)
+            self._cells[number] = pool.cells
             found.append(current)
             rounds.append(own)
         if kept is not None:
@@ -546,7 +578,7 @@ class Mining:
             return False
         candidates = np.flatnonzero(new)
         how_hard = np.where(here[candidates] == -1, scores[candidates], -np.inf).max(axis=1)
-        pool.add(np.sort(candidates[np.argpartition(-how_hard, wanted - 1)[:wanted]]))
+        pool.add(candidates[np.argpartition(-how_hard, wanted - 1)[:wanted]])
         return True
 
     def _all_scores(self, linear: LinearClassifier) -> Float32[np.ndarray, "cells detectors"]:
@@ -578,7 +610,7 @@ def _write_down(
         return
     arrays = {f"{name}.{n}": getattr(part, name) for n, part in enumerate(found) for name in _OF_LINEAR}
     about = {"key": key, "rounds": [[asdict(one) for one in group] for group in rounds], "cost": found[0].cost}
-    _save(Path(kept), arrays | {"cells": np.sort(cells)}, about)
+    _save(Path(kept), arrays | {"cells": cells}, about)
 
 
 def _resumed(
@@ -637,10 +669,11 @@ def load(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
             _linear(arrays, manifest["cost"]),
             tuple(tuple(Round(**one) for one in group) for group in manifest["rounds"]),
         )
+        about = manifest["about"]
     except (SafetensorError, KeyError, TypeError) as error:
         msg = f"{path} holds no detectors that can be read; delete it and train them again."
         raise ValueError(msg) from error
-    return detectors, manifest["about"]
+    return detectors, about
 
 
 def save_prior(path: str | os.PathLike, prior: Prior, about: Mapping[str, Any]) -> None:
@@ -659,23 +692,53 @@ def load_prior(path: str | os.PathLike) -> tuple[Prior, dict[str, Any]]:
             raise ValueError(msg)
         summaries = arrays["summaries"].astype(np.float32)
         prior = Prior(summaries, arrays["keypoints"], tuple(manifest["objects"]), tuple(manifest["photos"]))
+        about = manifest["about"]
     except (SafetensorError, KeyError, TypeError) as error:
         msg = f"{path} holds no prior that can be read; delete it."
         raise ValueError(msg) from error
-    return prior, manifest["about"]
+    return prior, about
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(whole, temporary, metadata={"corrcore": json.dumps(manifest)})
-    temporary.replace(path)
+    try:
+        text = json.dumps({**manifest, "digest": _digest(whole)})
+        save_file(whole, temporary, metadata={"corrcore": text})
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Raises ValueError for arrays that are not those that were written."""
     with safe_open(path, framework="numpy") as file:
         manifest = json.loads((file.metadata() or {}).get("corrcore", "{}"))
-        return {name: file.get_tensor(name) for name in file.keys()}, manifest  # noqa: SIM118 - no mapping
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    if manifest.get("digest") != _digest(arrays):
+        msg = f"{path} is damaged or none of ours; delete it, and it is made again."
+        raise ValueError(msg)
+    return arrays, manifest
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        state.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        state.update(np.ascontiguousarray(arrays[name]).data)
+    return state.hexdigest()
+
+
+def median_places(places: Float[np.ndarray, "k keypoints 2"]) -> Float[np.ndarray, "keypoints 2"]:
+    """The median of each coordinate over the places there are; NaN where there are none."""
+    found = np.full(places.shape[1:], np.nan)
+    for keypoint, some in enumerate(places.transpose(1, 0, 2)):
+        there = some[np.isfinite(some).all(axis=1)]
+        if len(there):
+            found[keypoint] = np.median(there, axis=0)
+    return found
 
 
 def log_prior(
@@ -768,7 +831,8 @@ def held_out_scores(
 ) -> list[Float32[np.ndarray, "objects rows columns keypoints"]]:
     """For each of `costs` every training object's scores by detectors that were trained without its fold.
 
-    Folds share no photo. A keypoint that has no detector without a fold has no score in it. Raises as `Mining` does.
+    Folds share no photo. A keypoint that has no detector without a fold has no score in it, NaN, and so has none where too
+    few objects are left to train anything.
     """
     rng = np.random.default_rng(0)
     fold_of = {name: n % n_folds for n, name in enumerate(rng.permutation(sorted(set(gathered.photos))))}
@@ -776,7 +840,10 @@ def held_out_scores(
     grids = gathered.grids[scheme.feature]
     scores = [np.full((*grids.shape[:3], len(gathered.names)), np.nan, np.float32) for _ in costs]
     for fold in range(n_folds):
-        mining = Mining(gathered.some(np.flatnonzero(folds != fold)), scheme, most_bytes=most_bytes)
+        try:
+            mining = Mining(gathered.some(np.flatnonzero(folds != fold)), scheme, most_bytes=most_bytes)
+        except ValueError:  # too few objects
+            continue
         start: LinearClassifier | None = None
         for step, number in enumerate(np.argsort(costs)):
 

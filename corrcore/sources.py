@@ -30,7 +30,12 @@ def sift_radius(feature: str) -> float | None:
 
 
 def check(features: Sequence[str], backbone: Backbone) -> None:
-    """Raises ValueError for what is neither a layer of the network nor SIFT of a usable radius."""
+    """Raises ValueError for what is neither a layer of the network nor SIFT of a usable radius, and for nothing."""
+    if not features:
+        msg = (
+            f"give at least one feature: a layer of {backbone.name} such as {backbone.layers[-1]}, or sift20; got none."
+        )
+        raise ValueError(msg)
     for feature in features:
         if sift_radius(feature) is None:
             backbone.receptive_field(feature)

@@ -769,19 +769,12 @@ BY_SIFT = {"features": ("sift16",), "costs": (0.1, 1.0)}  # which is quick
 @pytest.fixture(scope="module")
 def flock():
     """Cats drawn once, that are taken for photos: what weighs the prior is chosen as for these."""
-    dataset = toy.load(n_train=10, n_val=3)
+    dataset = toy.load(n_train=14, n_val=3)
     splits = {
         (CAT, split): [replace(cat, photo=Drawn(cat.photo.name, cat.photo.load())) for cat in dataset.shown(CAT, split)]
         for split in ("train", "val")
     }
     return replace(dataset, splits=splits, keypoint_names={CAT: dataset.keypoint_names[CAT]}, synthetic=False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_are_enough():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiments, "_FEWEST", 10)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -861,6 +854,9 @@ def test_a_stopped_prediction_trains_and_measures_only_what_is_left(alexnet, flo
     resumed = predict(flock, alexnet, out=out, progress=lambda done, text: said.append(text))
     assert not any("training" in text or "describing" in text for text in said)
     assert resumed["summary"]["all"] == predicted[0]["summary"]["all"]
+    again = predict(flock, alexnet, out=out)
+    assert again == resumed
+    assert again["summary"]["training"]["sift16"]["cost"] == predicted[0]["summary"]["training"]["sift16"]["cost"]
 
 
 def test_training_that_was_stopped_after_cross_validation_chooses_nothing_again(alexnet, flock, tmp_path, monkeypatch):
@@ -873,10 +869,10 @@ def test_training_that_was_stopped_after_cross_validation_chooses_nothing_again(
 
     with pytest.raises(StopError):
         predict(flock, alexnet, out=tmp_path / "prediction.json", progress=stop)
-    assert len(list(tmp_path.glob("*.choice.json"))) == 1
+    assert len(list(tmp_path.glob("*.choice"))) == 1
     monkeypatch.setattr(prediction, "held_out_scores", None)
     predict(flock, alexnet, out=tmp_path / "prediction.json")
-    assert not list(tmp_path.glob("*.choice.json"))
+    assert not list(tmp_path.glob("*.choice"))
     assert not list(tmp_path.glob("*.mining"))
 
 
@@ -909,3 +905,28 @@ def test_fine_places_are_within_half_a_stride_of_the_cells(alexnet, flock):
             assert np.isnan(finer[~shown]).all()
             moved += int((away[shown] > 1).any(axis=1).sum())
     assert moved > 5
+
+
+def test_too_few_objects_choose_nothing_and_are_learnt_from(alexnet, flock):
+    about = predict(flock, alexnet, limit=8)["summary"]["training"]["sift16"]
+    assert about["weighings"]["+prior"] == {"neighbours": 1, "sigma_px": 22.0, "eta": 0.05}
+    assert "pck_by_eta" not in about
+
+
+def test_no_feature_at_all_is_refused(alexnet, flock):
+    with pytest.raises(ValueError, match="give at least one feature: a layer of alexnet such as pool5, or sift20"):
+        predict(flock, alexnet, features=())
+
+
+def test_detectors_are_not_kept_where_a_photo_could_not_be_reached(alexnet, flock, tmp_path):
+    class AwayPhoto(Drawn):
+        def load(self):
+            msg = "the disk is away"
+            raise OSError(msg)
+
+    first, *others = flock.shown(CAT, "train")
+    away = replace(first, photo=AwayPhoto(first.photo.name, first.photo.pixels))
+    other = replace(flock, splits={**flock.splits, (CAT, "train"): [away, *others]}, synthetic=True)
+    trained, _ = experiments.detectors(other, CAT, backbone=alexnet, features=("sift16",), out=tmp_path)
+    assert trained["sift16"].about["left_out"] == {first.name: "the disk is away"}
+    assert not list(tmp_path.iterdir())

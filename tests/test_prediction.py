@@ -103,7 +103,7 @@ def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_b
     assert found.trained == (0, 1, 2)
     np.testing.assert_allclose(found.linear.objective, best.objective, rtol=1e-3)
     np.testing.assert_allclose(found.linear.weights, best.weights, atol=0.02 * np.abs(best.weights).max())
-    assert [len(group) for group in mining._groups] == ([2, 1] if most_bytes == 2**30 else [1, 1, 1])
+    assert [len(group) for group in mining._groups] == ([3] if most_bytes == 2**30 else [1, 1, 1])
     assert len(found.rounds) == len(mining._groups)
     assert sum(group[-1].objective for group in found.rounds) == pytest.approx(float(found.linear.objective.sum()))
     for group in found.rounds:
@@ -117,6 +117,7 @@ def test_no_pool_is_larger_than_allowed_and_what_is_left_is_said():
     positives = 24 * CONV5.nearest
     assert all(one.cells <= 2 * positives for group in found.rounds for one in group)
     assert not found.finished
+    assert (found.linear.gap <= 1e-3 * found.linear.objective).all()  # of what it was trained on
 
 
 def test_rounds_end_where_they_are_limited():
@@ -154,7 +155,7 @@ def test_mining_that_was_stopped_goes_on_from_its_last_round(tmp_path, rounds_be
     assert [[one.hard for one in group] for group in resumed.rounds] == [
         [one.hard for one in group] for group in whole.rounds
     ]
-    np.testing.assert_allclose(resumed.linear.weights, whole.linear.weights, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(resumed.linear.weights, whole.linear.weights)
     assert not kept.exists()
 
 
@@ -202,7 +203,7 @@ def test_detectors_are_what_was_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"]
 
 
-@pytest.mark.parametrize("spoil", ["cut off", "another's", "older"])
+@pytest.mark.parametrize("spoil", ["cut off", "another's", "older", "a bit"])
 def test_a_file_without_detectors_is_named(tmp_path, monkeypatch, spoil):
     path = tmp_path / "it.safetensors"
     prediction.save(path, Mining(gathered(), CONV5).fit(cost=1.0), {})
@@ -212,6 +213,10 @@ def test_a_file_without_detectors_is_named(tmp_path, monkeypatch, spoil):
         from safetensors.numpy import save_file
 
         save_file({"weights": np.zeros(3)}, path)
+    elif spoil == "a bit":
+        content = bytearray(path.read_bytes())
+        content[-9] ^= 4
+        path.write_bytes(content)
     else:
         monkeypatch.setattr(prediction, "VERSION", prediction.VERSION + 1)
     with pytest.raises(ValueError, match=re.escape(str(path))):
@@ -299,6 +304,16 @@ def test_held_out_scores_are_by_detectors_that_did_not_see_the_photo():
     assert not np.isnan(first).any()
 
 
+def test_folds_that_leave_too_few_objects_have_no_scores():
+    found = prediction.held_out_scores(gathered(8), CONV5, costs=[1.0], n_folds=2)[0]
+    assert np.isnan(found).all()
+
+
+def test_the_median_of_places_leaves_out_those_that_are_not_known():
+    places = np.array([[[1.0, 5.0], [np.nan] * 2], [[3.0, 4.0], [np.nan] * 2], [[np.nan] * 2, [np.nan] * 2]])
+    np.testing.assert_array_equal(prediction.median_places(places), [[2.0, 4.5], [np.nan, np.nan]])
+
+
 def test_finer_places_are_those_of_the_shifted_image(alexnet):
     """conv2, whose stride is 8: shifting the image brings every pixel of 9 x 9 around a cell to a cell's place."""
     scheme, rng = Scheme("conv2"), np.random.default_rng(0)
@@ -318,6 +333,26 @@ def test_finer_places_are_those_of_the_shifted_image(alexnet):
     assert best != (0, 0)
     found = detectors.finer(image, point[None], backbone=alexnet)
     np.testing.assert_array_equal(found, [np.floor(point + 0.5) + best])
+
+
+def test_strides_beyond_the_border_end_at_the_last_cell_as_the_grid_repeats_it():
+    pixels = np.array([15, 31, 47, 63, 79])
+    for row, pixel in enumerate(pixels):
+        for steps in (-2, -1, 0, 1, 2):
+            [found] = prediction._steps(np.array([pixel]), steps, 16, 15, 84)
+            assert found == pixels[np.clip(row + steps, 0, 4)]
+
+
+def test_finer_places_of_cells_between_pixels_are_centres(alexnet, monkeypatch):
+    """conv5 as if its cells lay half a pixel further: so do the places found, and nothing else changes."""
+    linear = classifier(np.random.default_rng(0).normal(size=(1, 256 * 9)).astype(np.float32), np.zeros(1, np.float32))
+    detectors = Detectors(CONV5, ("eye",), (0,), linear, ())
+    image, point = smooth_noise(260, 250, 2), np.array([[79.0, 95.0]])
+    whole = detectors.finer(image, point, backbone=alexnet)
+    field = alexnet.receptive_field("conv5")
+    moved = dataclasses.replace(field, offset=field.offset + 0.5)
+    monkeypatch.setattr(type(alexnet), "receptive_field", lambda self, layer: moved)
+    np.testing.assert_array_equal(detectors.finer(image, point + 0.5, backbone=alexnet), whole + 0.5)
 
 
 def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexnet):
@@ -341,7 +376,7 @@ def test_objects_are_stretched_to_squares_and_their_keypoints_with_them(alexnet)
     assert found.grids["conv5"].shape == (1, 30, 30, 256)
     step = found.cells["sift16"].field
     assert (step.stride, step.size) == (8, 32)
-    assert np.linalg.norm(found.summaries[0]) == pytest.approx(1)
+    assert np.linalg.norm(found.summaries[0]) == pytest.approx(1, abs=1e-3)  # in half precision
     image, _ = prediction.frame(instance.photo.load(), instance.box)
     grid = alexnet.extract(image, ["conv5"])["conv5"]
     torch.testing.assert_close(found.grids["conv5"][0], grid.descriptors.half())
@@ -360,6 +395,7 @@ def test_objects_that_cannot_be_read_are_left_out_and_named(alexnet):
     found = prediction.gather([first, second], ("a",) * 16, [], backbone=alexnet)
     assert found.objects == (first.name,)
     assert found.left_out == {second.name: "it is gone"}
+    assert found.unread
     with pytest.raises(ValueError, match="none of 1 train objects could be described; the first: it is gone"):
         prediction.gather([second], ("a",) * 16, [], backbone=alexnet)
 
