@@ -1,6 +1,7 @@
 """Where in its box an object has its keypoints: Figure 6, and what detectors and prior say of every place."""
 
 import csv
+import glob
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ MARGIN = 0.08  # of the box's longer side, shown around it
 PICTURE_PX, MAP_PX, UPLOAD_PX = 260, 420, 900  # longer sides
 LIMIT = 1.0  # of the scores' colours: the margin
 TRUTH, HIGHEST = "#ffd500", "#009e73"
+TRAINING_S, LOOKING_S = 1.3, 0.2  # an object, on two cores
+
+Known = tuple[dict[str, Trained], Prior]
 
 HOW = r"""
 The box is stretched to 500 x 500 px. A linear support vector machine a keypoint scores every square of 3 x 3 cells of conv5,
@@ -84,7 +88,7 @@ def see(
     box: Edges,
     truth: np.ndarray,
     own: str | None,
-    known: tuple[dict[str, Trained], Prior],
+    known: Known,
 ) -> Seen:
     """`own` is the name of a photo whose objects are no neighbours."""
     trained, prior = known
@@ -115,62 +119,58 @@ def cut(photo: np.ndarray, edges: Edges, longer_px: int) -> tuple[np.ndarray, Pl
     return images.cut(photo, edges, width=width, height=height), Placement(edges, (width, height))
 
 
-def known_detectors(data: KeypointDataset, category: str) -> tuple[dict[str, Trained], Prior] | None:
+def known_detectors(data: KeypointDataset, category: str) -> Known | None:
     """Those that were trained on the photos as they are, or None; read again only where files have changed."""
     folder, backbone = experiments.default_folder(data, BACKBONE), resources.network(BACKBONE)
     settings = experiments.detector_settings(data, category, FEATURES[0], backbone=backbone)
-    files = sorted(folder.glob(f"prediction {category} *.safetensors"))
+    files = sorted(folder.glob(f"prediction {glob.escape(category)} *.safetensors"))
     key = (cache.key(settings=settings), *((file.name, file.stat().st_mtime_ns) for file in files))
     return resources.detectors().get(
         key, lambda: experiments.known_detectors(data, category, backbone=backbone, features=FEATURES, out=folder)
     )
 
 
-def training(data: KeypointDataset, category: str) -> Callable[..., bool]:
+def training(data: KeypointDataset, category: str) -> Callable[..., Known]:
     folder, backbone = experiments.default_folder(data, BACKBONE), resources.network(BACKBONE)
 
-    def work(*, progress: Callable[[float, str], None]) -> bool:
+    def work(*, progress: Callable[[float, str], None]) -> Known:
         folder.mkdir(parents=True, exist_ok=True)
-        experiments.detectors(data, category, backbone=backbone, features=FEATURES, out=folder, progress=progress)
-        return True
+        return experiments.detectors(
+            data, category, backbone=backbone, features=FEATURES, out=folder, progress=progress
+        )
 
     return work
 
 
-def have_trained(data: KeypointDataset, category: str) -> tuple[dict[str, Trained], Prior] | None:
-    """Detectors and prior; None while there are none, with what makes them shown."""
+def have_trained(data: KeypointDataset, category: str, state: str) -> Known | None:
+    """Detectors and prior; None while there are none, with what makes them shown. `state` tells the train objects."""
     known = known_detectors(data, category)
     if known is not None:
         return known
-    label, key = f"Training on {category}", ("detectors", data.digest, category)
+    label, key = f"Training on {category}", ("detectors", state)
     if data.synthetic:
-        layout.view(training(data, category), label, key)
-        resources.forget_view()
-        st.rerun()
+        return layout.view(training(data, category), label, key)
     if resources.read_only():
         st.info("Detectors of this category have not been trained on this server.", icon=":material/school:")
         return None
     job = resources.measurement(key)
-    if job is None or job.finished:
+    if job is None or job.state in ("failed", "cancelled"):
+        n = len(data.shown(category, "train"))
         pressed = layout.empty_state(
             f"Detectors of {category} have to be trained first",
-            f"By SIFT and conv5, on {len(data.shown(category, 'train'))} train objects, with what weighs the prior chosen by cross "
-            "validation. That takes some five to ten minutes on two cores, once; it can be stopped and goes on where it was. "
+            f"By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
+            f"{layout.duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
             f"`corrcore evaluate prediction --data FOLDER --categories {category}` does it too.",
             button="Train",
         )
         if pressed:
             job = layout.begin_measurement(training(data, category), label, key)
-    if job is not None:
+    if job is not None and job.result is None:
         layout.job_panel(job)
-        if job.state == "done":
-            st.rerun()
-    return None
+    return None if job is None else job.result  # which was not kept, if it was not known
 
 
-def looking(
-    some: Sequence[Instance], known: tuple[dict[str, Trained], Prior], state: str
-) -> Callable[..., list[Seen | str]]:
+def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[..., list[Seen | str]]:
     """Work that describes objects; where a photo cannot be read, the reason."""
     kept = resources.seen_objects()
 
@@ -313,7 +313,7 @@ def show_maps(
     seen: Seen,
     weighings: Mapping[str, Weighing],
     names: tuple[str, ...],
-    known: tuple[dict[str, Trained], Prior],
+    known: Known,
 ) -> None:
     """A keypoint's detector, prior and their product, everywhere in the box; and who gave the prior."""
     at_keypoint, at_feature, at_opacity = layout.two_a_row("maps").columns([2, 2, 3], gap="small")
@@ -330,23 +330,22 @@ def show_maps(
     marks = []
     if np.isfinite(seen.truth[number]).all():
         marks.append(mark(inside.to_cut_out(seen.truth[number]), TRUTH))
-    for place, (title, values, picture, where) in zip(
-        layout.two_a_row("three maps").columns(3, gap="small"),
-        maps_of(seen, feature, weighing, number, opacity),
-        strict=True,
+    maps = maps_of(seen, feature, weighing, number)
+    for place, (name, (values, where)) in zip(
+        layout.two_a_row("three maps").columns(3, gap="small"), maps.items(), strict=True
     ):
         with place:
-            st.markdown(f"**{title}**")
+            st.markdown(f"**{name}**")
             if values is None:
                 st.info(
-                    f"Fewer than {prediction.LEAST_OBJECTS} train objects show {keypoint}: it has no detector.",
+                    f"Fewer than {prediction.LEAST_OBJECTS} train objects show {layout.plain(keypoint)}: it has no detector.",
                     icon=":material/visibility_off:",
                 )
                 continue
             image_click(
-                images.encode(picture, format="JPEG"),
-                alt=f"{seen.title}, {keypoint}: {title}",
-                key=f"map {title}",
+                images.encode(drawn_map(seen, name, values, opacity), format="JPEG"),
+                alt=f"{seen.title}, {keypoint}: {name}",
+                key=f"map {name}",
                 values=values,
                 boxes=[*([] if where is None else [mark(inside.to_cut_out(where), HIGHEST)]), *marks],
             )
@@ -368,36 +367,35 @@ def mark(at: np.ndarray, colour: str) -> Outline:
 
 
 def maps_of(
-    seen: Seen, feature: str, weighing: Weighing, number: int, opacity: float
-) -> list[tuple[str, np.ndarray | None, np.ndarray, np.ndarray | None]]:
-    """Detector, prior and product: each with its values and picture over the box, and where in the photo it is highest."""
+    seen: Seen, feature: str, weighing: Weighing, number: int
+) -> dict[str, tuple[np.ndarray | None, np.ndarray | None]]:
+    """A keypoint's detector, prior and product: the values over the box, and where in the photo they are highest. None for no
+    detector, and for what is the same everywhere.
+    """
     cells = seen.cells[feature]
     centres = cells.centres()
     own = seen.scores[feature][..., number : number + 1]
-    log_prior = prediction.log_prior(
+    prior = prediction.log_prior(
         centres, seen.places[: weighing.neighbours, number : number + 1], sigma_px=weighing.sigma_px
     )
-    product = prediction.combined(own, log_prior, eta=weighing.eta)
-    height, width = seen.inside.shape[:2]
-
-    def over(values: np.ndarray) -> np.ndarray:
-        return figures.of_cells(values[..., 0], cells, (width, height))
-
-    def highest(values: np.ndarray) -> np.ndarray | None:
+    product = prediction.combined(own, prior, eta=weighing.eta)
+    found: dict[str, tuple[np.ndarray | None, np.ndarray | None]] = {}
+    for name, values, shown in zip(
+        MAPS, (own, prior, product), (own, np.exp(prior), np.exp(product - product.max())), strict=True
+    ):
         at = prediction.locate(values, centres)[0]
-        return None if np.isnan(at).any() else seen.box.to_photo(at)
+        height, width = seen.inside.shape[:2]
+        found[name] = (
+            None if np.isnan(values).all() else figures.of_cells(shown[..., 0], cells, (width, height)),
+            None if np.isnan(at).any() else seen.box.to_photo(at),
+        )
+    return found
 
-    score, p, f = over(own), np.exp(over(log_prior)), np.exp(over(product - np.nanmax(product)))
-    return [
-        (
-            f"{feature}'s detector",
-            None if np.isnan(own).all() else score,
-            figures.score_overlay(seen.inside, score, limit=LIMIT, opacity=opacity),
-            highest(own),
-        ),
-        ("the prior", p, figures.level_overlay(seen.inside, p, opacity=opacity), highest(log_prior)),
-        ("their product", f, figures.level_overlay(seen.inside, f, opacity=opacity), highest(product)),
-    ]
+
+def drawn_map(seen: Seen, name: str, values: np.ndarray, opacity: float) -> np.ndarray:
+    if name == MAPS[0]:
+        return figures.score_overlay(seen.inside, values, limit=LIMIT, opacity=opacity)
+    return figures.level_overlay(seen.inside, values, opacity=opacity)
 
 
 def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int) -> None:
@@ -435,12 +433,12 @@ def show_every_keypoint(seen: Seen, weighings: Mapping[str, Weighing], names: tu
         "Detector", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
     )
     with at_which:
-        which = MAPS.index(layout.switch("Map", MAPS[::-1], key="map"))
+        which = layout.switch("Map", MAPS[::-1], key="map")
     points = seen.predicted(feature, weighings[feature])
     right = seen.right(points)
     places = layout.two_a_row("every").columns(4, gap="small")
     for number, name in enumerate(names):
-        _, values, picture, where = maps_of(seen, feature, weighings[feature], number, 0.6)[which]
+        values, where = maps_of(seen, feature, weighings[feature], number)[which]
         height, width = seen.inside.shape[:2]
         inside = Placement(seen.box.edges, (width, height))
         drawn = [] if where is None else [(tuple(inside.to_cut_out(where)), HIGHEST)]
@@ -449,10 +447,12 @@ def show_every_keypoint(seen: Seen, weighings: Mapping[str, Weighing], names: tu
             drawn.append((tuple(inside.to_cut_out(seen.truth[number])), TRUTH))
         said = "" if not true else ": right" if right[number] else ": wrong"
         with places[number % 4]:
-            st.image(images.encode(figures.marked(picture, drawn, scale=1), format="JPEG"), width="stretch")
-            st.caption(
-                f"{layout.plain(name)}{said}" if values is not None else f"{layout.plain(name)}: has no detector"
-            )
+            if values is None:
+                st.caption(f"{layout.plain(name)} has no detector.")
+                continue
+            picture = figures.marked(drawn_map(seen, which, values, 0.6), drawn, scale=1)
+            st.image(images.encode(picture, format="JPEG"), width="stretch")
+            st.caption(f"{layout.plain(name)}{said}")
     st.caption(
         "Green cross: where the map is highest, of the product the prediction. Yellow cross: the true place. Right and wrong are said "
         "of the prediction. Colours are those of one keypoint's maps."
@@ -465,8 +465,14 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
 
     file = experiments.default_folder(data, BACKBONE) / experiments.prediction_file(category)
     asked: dict[str, Any] = {"backbone": resources.network(BACKBONE), "features": FEATURES}
-    settings = experiments.prediction_settings(data, category, **asked)
-    result = experiments.read(file, settings)
+    try:
+        settings = experiments.prediction_settings(data, category, **asked)
+    except OSError as error:
+        st.error(layout.plain(str(error)), icon=":material/error:")
+        return
+    key = ("prediction", cache.key(settings=settings))
+    job = resources.measurement(key)
+    result = experiments.read(file, settings) or (None if job is None else job.result)
     if result is not None:
         rows = result["summary"]["all"]["rows"]
         table = {
@@ -487,14 +493,13 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
             "intervals over objects. The [Results page](results?table=4+Prediction) has all categories side by side."
         )
         return
-    key = ("prediction", str(file))
-    job = resources.measurement(key)
     if resources.read_only():
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
+    n = len(data.shown(category, "val"))
     if (job is None or job.finished) and layout.empty_state(
         f"Table 4 has not been computed for {category} yet",
-        f"All {len(data.shown(category, 'val'))} val objects are looked at; that takes under a minute.",
+        f"All {n} val objects are looked at; that takes about {layout.duration(LOOKING_S * n)} on two cores.",
         button=f"Compute for {category}",
     ):
 
@@ -506,8 +511,6 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
         job = layout.begin_measurement(work, f"Table 4, {category}", key)
     if job is not None:
         layout.job_panel(job)
-        if job.state == "done":
-            st.rerun()
 
 
 def choose_box(photo: np.ndarray, title: str) -> Edges:
@@ -520,6 +523,9 @@ def choose_box(photo: np.ndarray, title: str) -> Edges:
         before = st.session_state[name]
         st.session_state[name] = [*before, (x, y)] if len(before) == 1 else [(x, y)]
 
+    def drag(*corners: tuple[int, int]) -> None:
+        st.session_state[name] = list(corners)
+
     box: Edges = (-0.5, -0.5, width - 0.5, height - 0.5)
     if len(corners) == 2:
         (left, top), (right, bottom) = np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()
@@ -529,10 +535,10 @@ def choose_box(photo: np.ndarray, title: str) -> Edges:
         images.encode(photo, format="JPEG"),
         alt=f"{title}: draw the object's box",
         key="draw",
-        drags=True,
         boxes=[Outline((box[0] + 0.5, box[1] + 0.5, box[2] + 0.5, box[3] + 0.5), width=3)],
         selected=corners[0] if len(corners) == 1 else None,
         on_click=click,
+        on_drag=drag,
         max_height=420,
     )
     if len(corners) == 1:
@@ -606,7 +612,7 @@ def of_training(trained: Trained) -> str:
     return (
         f"cost {trained.detectors.linear.cost:g}, {max(len(group) for group in rounds)} rounds of mining at most, {cells:,} cells in the "
         f"end, objective {trained.detectors.linear.objective.sum():.1f}, "
-        + ("no hard negative left" if trained.detectors.finished else "hard negatives left out for want of room")
+        + ("no hard negative left" if trained.detectors.finished else "some hard negatives left out")
     )
 
 
@@ -624,24 +630,25 @@ def page() -> None:
     source, data, category = choices.choose_category(at_data, at_category)
     names = tuple(data.keypoint_names[category])
     try:
-        known = have_trained(data, category)
-    except ValueError as error:
+        train = resources.state_of(data.shown(category, "train"))
+        state = cache.key(task="detectors", data=data.digest, category=category, train=train)
+        known = have_trained(data, category, state)
+    except (OSError, ValueError) as error:
         st.error(layout.plain(str(error)), icon=":material/error:")
         st.stop()
     if known is None:
         st.stop()
     trained, _ = known
     prior, weighings = choose_weighing(others, trained)
-    state = resources.state_of(data.shown(category, "train"))
     if mode == OBJECTS:
         try:
             beside, at_sheet = st.columns([5, 2], gap="small", vertical_alignment="bottom")
             some, chosen = choose_sheet(data, category, at_sheet)
-        except ValueError as error:
+            key = ("prediction", state, resources.state_of(some))
+        except (OSError, ValueError) as error:
             st.error(layout.plain(str(error)), icon=":material/error:")
             st.stop()
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
-        key = ("prediction", data.digest, category, state, resources.state_of(some))
         sheet: list[Seen | str] = layout.view(looking(some, known, state), "Looking at objects", key)
         beside.caption(
             f"{data.title}{drawn}. The first row is annotated, the others are predicted. **Click an object** to look closer at it."
@@ -665,7 +672,7 @@ def page() -> None:
         left, right = st.columns(2, gap="medium")
         with left:
             box = choose_box(photo, title)
-        key = ("prediction of a photo", images.digest(photo), box, category, state)
+        key = ("prediction of a photo", images.digest(photo), box, state)
         nothing = np.full((len(names), 2), np.nan)
 
         def look(*, progress: Callable[[float, str], None]) -> Seen:

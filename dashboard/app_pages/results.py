@@ -343,7 +343,10 @@ def say_what_it_is_of(view: View) -> None:
     for category, table in view.tables.items():
         asked = len(view.data.shown(category, "val")) if view.data is not None and in_val(view.data, category) else 0
         of = f" of {asked}" if asked > len(table.objects) + len(table.left_out) else ""
-        counts.append(f"{layout.plain(category)} {len(table.objects)}{of}")
+        learnt = table.settings["objects"]["train"] if view.experiment != "transfer" else None
+        there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
+        trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
+        counts.append(f"{layout.plain(category)} {len(table.objects)}{of}{trained}")
     stretched = ", which is stretched to a square" if view.experiment == "prediction" else ""
     what = (
         "Right is what is called by its name."

@@ -55,7 +55,7 @@ def image_click(
     on_click: Callable[[int, int], None] | None = None,
     values: np.ndarray | None = None,
     digits: int = 3,
-    drags: bool = False,
+    on_drag: Callable[[tuple[int, int], tuple[int, int]], None] | None = None,
     width: int | Literal["stretch"] = "stretch",
     max_height: int | None = None,
 ) -> tuple[int, int] | None:
@@ -75,7 +75,7 @@ def image_click(
     `values`, a row a row of pixels, are told beside the pointer with so many `digits`: exact to a 65,000th of their range; NaN
     is none.
 
-    With `drags`, dragging from one pixel to another draws a rectangle, and is reported as clicks on both.
+    With ``on_drag(start, end)``, dragging from one pixel to another draws a rectangle and is no click.
 
     `image` is the content of a PNG, JPEG or WebP file, shown as stored (EXIF orientation is ignored) and as sharp
     pixels once enlarged more than twice; `max_height` is in screen pixels. Raises ValueError for anything else.
@@ -84,10 +84,12 @@ def image_click(
     answered = f"{key}.answered"  # the number of the last click passed on
 
     def answer() -> None:
-        for x, y, number in _clicks(st.session_state[key].get("click"), size):
+        for x, y, number, end in _clicks(st.session_state[key].get("click"), size):
             if number > st.session_state.get(answered, 0):
                 st.session_state[answered] = number
-                if on_click:
+                if end is not None and on_drag:
+                    on_drag((x, y), end)
+                elif end is None and on_click:
                     on_click(x, y)
 
     result = _IMAGE_CLICK(
@@ -102,13 +104,13 @@ def image_click(
             "selected": selected and [int(number) for number in selected],
             "maxHeight": max_height,
             "values": None if values is None else _steps(values, size, digits),
-            "drags": drags,
+            "drags": on_drag is not None,
             "answered": st.session_state.get(answered, 0),
         },
         on_click_change=answer,
     )
-    clicks = _clicks(result.click, size)
-    return clicks[-1][:2] if clicks else None
+    clicks = [(x, y) for x, y, _, end in _clicks(result.click, size) if end is None]
+    return clicks[-1] if clicks else None
 
 
 def compare(
@@ -171,12 +173,16 @@ def _picture(image: bytes) -> tuple[str, tuple[int, int]]:
     return f"data:{mime};base64,{base64.b64encode(image).decode('ascii')}", size
 
 
-def _clicks(payload: Any, size: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """The clicks on this picture that a browser reports, as (x, y, number): it can be made to say anything."""
+def _clicks(payload: Any, size: tuple[int, int]) -> list[tuple[int, int, int, tuple[int, int] | None]]:
+    """The clicks and drags on this picture that a browser reports, as (x, y, number, end): it can be made to say anything."""
     width, height = size
     clicks = []
     for click in payload if isinstance(payload, list) else ():
         match click:
             case {"x": int(x), "y": int(y), "id": int(number)} if 0 <= x < width and 0 <= y < height:
-                clicks.append((x, y, number))
+                match click.get("to"):
+                    case None:
+                        clicks.append((x, y, number, None))
+                    case [int(right), int(down)] if 0 <= right < width and 0 <= down < height:
+                        clicks.append((x, y, number, (right, down)))
     return clicks

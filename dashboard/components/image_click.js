@@ -15,6 +15,7 @@ class Picture {
   pointer = null // the pixel under the pointer, or where the arrow keys have led
   released = null // where the pointer was let go: more exact than the click that follows
   pressed = null // where a drag began
+  dragged = false // so that the click that follows is none; a finger makes no such click
   pending = [] // clicks that Python has not answered yet, oldest first
 
   constructor(frame) {
@@ -31,7 +32,7 @@ class Picture {
     frame.onpointerdown = event => this.press(event)
     frame.onpointerup = event => this.release(event)
     frame.onpointercancel = () => (this.pressed = null)
-    frame.onclick = event => this.click(this.released ?? this.pixel(event))
+    frame.onclick = event => (this.dragged ? (this.dragged = false) : this.click(this.released ?? this.pixel(event)))
     frame.onkeydown = event => this.key(event)
     new ResizeObserver(() => this.drawBoxes()).observe(frame)
   }
@@ -87,26 +88,27 @@ class Picture {
     return this.inside([Math.ceil(offsetX + stride * column - 0.5), Math.ceil(offsetY + stride * row - 0.5)])
   }
 
-  click([x, y]) {
+  click([x, y], to = null) {
     this.released = null
     const id = Math.max(Date.now(), (this.pending.at(-1)?.id ?? 0) + 1)
-    this.pending.push({ x, y, id })
+    this.pending.push({ x, y, id, to })
     this.send("click", this.pending) // all of them: Streamlit passes on only the last of quick events
     this.drawMarks()
   }
 
   press(event) {
+    this.dragged = false
     if (!this.data.drags || !event.isPrimary) return
     this.frame.setPointerCapture(event.pointerId)
     this.pressed = this.pixel(event)
   }
 
-  // A drag is two clicks, on its first and its last pixel: the browser makes the second by itself.
   release(event) {
-    const at = this.pixel(event)
-    if (this.pressed && this.pressed.every((from, axis) => Math.abs(from - at[axis]) > 2)) this.click(this.pressed)
+    const [from, to] = [this.pressed, this.pixel(event)]
     this.pressed = null
-    this.released = at
+    this.released = to
+    this.dragged = Boolean(from) && from.every((edge, axis) => Math.abs(edge - to[axis]) > 2)
+    if (this.dragged) this.click(from, to)
   }
 
   point(pixel) {
@@ -150,7 +152,7 @@ class Picture {
 
   drawMarks() {
     const { grid, selected, size } = this.data
-    const click = this.pending.at(-1)
+    const click = this.pending.findLast(each => !each.to)
     const marked = click ? [click.x, click.y] : selected
     this.marks.replaceChildren()
     if (marked) {

@@ -47,6 +47,10 @@ def note(x: int, y: int) -> None:
     st.session_state.setdefault("calls", []).append((x, y))
 
 
+def note_drag(start: tuple[int, int], end: tuple[int, int]) -> None:
+    st.session_state.setdefault("calls", []).append((start, end))
+
+
 asked = st.query_params
 width = int(asked.get("width", 0)) or "stretch"
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
@@ -63,7 +67,7 @@ def inspect() -> None:
         boxes=[Outline((10, 20, 30, 50), "rgb(255, 0, 0)", label="here")] if "boxes" in asked else [],
         selected=tuple(map(int, at.split(","))) if at else None,
         on_click=note,
-        drags="drags" in asked,
+        on_drag=note_drag if "drags" in asked else None,
         width=width,
         max_height=int(asked.get("max_height", 0)) or None,
     )
@@ -221,9 +225,18 @@ def test_a_drag_draws_a_rectangle_and_reports_its_corners(app):
     expect_marks(page, "M12 20H41V35H12Z")
     page.mouse.move(*place(page, 61, 8), steps=3)
     page.mouse.up()
-    expect(page.get_by_text("calls")).to_have_text("calls [(12, 34), (61, 8)]")
+    expect(page.get_by_text("calls")).to_have_text("calls [((12, 34), (61, 8))]")
     page.mouse.click(*place(page, 5, 6))  # and a click is one still
-    expect(page.get_by_text("calls")).to_have_text("calls [(12, 34), (61, 8), (5, 6)]")
+    expect(page.get_by_text("calls")).to_have_text("calls [((12, 34), (61, 8)), (5, 6)]")
+
+
+def test_a_finger_draws_a_rectangle_too(app):
+    page = visit(app, "?drags=1", width=390, has_touch=True, is_mobile=True, device_scale_factor=2)
+    session = page.context.new_cdp_session(page)
+    for kind, at in (("touchStart", (12, 34)), ("touchMove", (30, 20)), ("touchMove", (61, 8)), ("touchEnd", None)):
+        points = [] if at is None else [dict(zip("xy", place(page, *at), strict=True))]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    expect(page.get_by_text("calls")).to_have_text("calls [((12, 34), (61, 8))]")
 
 
 def test_without_drags_only_the_place_of_release_is_reported(app):
