@@ -248,7 +248,7 @@ def with_keypoints(
         at = (point + 0.5) * scale - 0.5
         right = (truth[number] + 0.5) * scale - 0.5 if truth is not None else at
         if truth is not None and not np.isnan(right).any():
-            circle(right, radii, outline=colour, width=1)
+            circle(right, radii, outline=colour, width=scale)
         if np.isnan(at).any() or (truth is not None and np.isnan(right).any()):
             continue
         if truth is not None and np.linalg.norm((at - right) / np.maximum(radii, 1e-9)) > 1:
@@ -267,8 +267,24 @@ def _light(colour: str) -> bool:
     return 0.3 * red + 0.6 * green + 0.1 * blue > 128
 
 
-def marked(image: np.ndarray, points: Sequence[tuple[tuple[float, float], str]], *, scale: int = 2) -> np.ndarray:
-    """The picture, enlarged, with a cross at each point, in its colour."""
+def framed(image: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """The picture with a light rectangle, in a dark one, between two corners (x, y)."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    (left, top), (right, bottom) = np.rint(corners).astype(int).tolist()
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(90, 90, 90))
+    draw.rectangle((left, top, right, bottom), outline=(235, 235, 235))
+    return np.asarray(picture)
+
+
+def marked(
+    image: np.ndarray,
+    points: Sequence[tuple[tuple[float, float], str]],
+    *,
+    rings: Sequence[tuple[tuple[float, float], str]] = (),
+    scale: int = 2,
+) -> np.ndarray:
+    """The picture, enlarged, with a cross at each point, in its colour, and rings around others."""
     picture = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     for point, colour in points:
@@ -276,6 +292,11 @@ def marked(image: np.ndarray, points: Sequence[tuple[tuple[float, float], str]],
         for width, drawn in ((7, "black" if _light(colour) else "white"), (3, colour)):
             draw.line((x - 6 * scale, y, x + 6 * scale, y), fill=drawn, width=width)
             draw.line((x, y - 6 * scale, x, y + 6 * scale), fill=drawn, width=width)
+    for point, colour in rings:
+        x, y = ((each + 0.5) * scale - 0.5 for each in point)
+        for radius, width, drawn in ((11, 7, "black" if _light(colour) else "white"), (9, 3, colour)):
+            reach = radius * scale
+            draw.ellipse((x - reach, y - reach, x + reach, y + reach), outline=drawn, width=width)
     return np.asarray(picture)
 
 

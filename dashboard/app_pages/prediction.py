@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
 
-from corrcore import cache, experiments, images, parallel, prediction
+from corrcore import cache, experiments, images, parallel, prediction, sources
 from corrcore.datasets.records import Edges, Instance, KeypointDataset
 from corrcore.experiments import Trained
 from corrcore.geometry import CellGrid, Placement
@@ -25,17 +26,24 @@ FEATURES = experiments.DETECTING
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 MAPS = ("Detector", "Prior", "Product")
 SECTIONS = ("One keypoint", "Every keypoint", "Accuracy (Table 4)")
-PRIORS = {"+prior": "the object most alike", f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike"}
-CHOSEN, BY_HAND = "as chosen on train", "by hand"
+PRIORS = {
+    "+prior": "the object most alike",
+    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
+    "": "none",
+}
+CHOSEN, AS_SET, BY_HAND = "as chosen on train", "as set for drawings", "by hand"
 PER_SHEET = 4
 ALPHA = 0.1  # of each side of the box: what counts as right
 MARGIN = 0.08  # of the box's longer side, shown around it
 PICTURE_PX, MAP_PX, UPLOAD_PX = 260, 420, 900  # longer sides
+LEAST_PX = 20  # of a box's sides
+BEYOND = 170  # the grey of what lies beyond the photo
 LIMIT = 1.0  # of the scores' colours: the margin
 TRUTH, HIGHEST = "#ffd500", "#009e73"
 TRAINING_S, LOOKING_S = 1.3, 0.2  # an object, on two cores
 
 Known = tuple[dict[str, Trained], Prior]
+Weights = Mapping[str, Weighing | None]  # of the prior, by feature
 
 HOW = r"""
 The box is stretched to 500 x 500 px. A linear support vector machine a keypoint scores every square of 3 x 3 cells of conv5,
@@ -71,9 +79,11 @@ class Seen:
     nearest: np.ndarray
     places: np.ndarray
 
-    def predicted(self, feature: str, weighing: Weighing) -> np.ndarray:
-        """Keypoints in the photo's pixels."""
+    def predicted(self, feature: str, weighing: Weighing | None) -> np.ndarray:
+        """Keypoints in the photo's pixels; without a weighing by the detectors alone."""
         centres = self.cells[feature].centres()
+        if weighing is None:
+            return self.box.to_photo(prediction.locate(prediction.combined(self.scores[feature]), centres))
         return self.box.to_photo(prediction.predict(self.scores[feature], centres, self.places, weighing))
 
     def right(self, points: np.ndarray) -> np.ndarray:
@@ -98,9 +108,12 @@ def see(
     left, top, right, bottom = box
     x, y, half = (left + right) / 2, (top + bottom) / 2, (0.5 + MARGIN) * max(right - left, bottom - top)
     picture, placed = cut(photo, (x - half, y - half, x + half, y + half), PICTURE_PX)
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    at = placed.to_photo(np.stack([columns, rows], axis=-1).astype(float))
+    outside = ((at < -0.5) | (at >= [photo.shape[1] - 0.5, photo.shape[0] - 0.5])).any(axis=-1, keepdims=True)
     return Seen(
         title,
-        picture,
+        np.where(outside, np.uint8(BEYOND), picture),
         placed,
         cut(photo, box, MAP_PX)[0],
         placement,
@@ -142,7 +155,7 @@ def training(data: KeypointDataset, category: str) -> Callable[..., Known]:
     return work
 
 
-def have_trained(data: KeypointDataset, category: str, state: str) -> Known | None:
+def have_trained(source: str, data: KeypointDataset, category: str, state: str) -> Known | None:
     """Detectors and prior; None while there are none, with what makes them shown. `state` tells the train objects."""
     known = known_detectors(data, category)
     if known is not None:
@@ -160,11 +173,11 @@ def have_trained(data: KeypointDataset, category: str, state: str) -> Known | No
             f"Detectors of {category} have to be trained first",
             f"By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
             f"{layout.duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
-            f"`corrcore evaluate prediction --data FOLDER --categories {category}` does it too.",
+            f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
             button="Train",
         )
-        if pressed:
-            job = layout.begin_measurement(training(data, category), label, key)
+        if pressed and layout.begin_measurement(training(data, category), label, key) is not None:
+            st.rerun()  # without the button
     if job is not None and job.result is None:
         layout.job_panel(job)
     return None if job is None else job.result  # which was not kept, if it was not known
@@ -197,20 +210,23 @@ def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[...,
     return work
 
 
-def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained]) -> tuple[str, dict[str, Weighing]]:
-    """Which prior, and by feature how it counts."""
+def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn: bool) -> tuple[str, Weights]:
+    """Which prior, as rows of the table are named, and by feature how it counts."""
     at_prior, at_mode, at_eta, at_sigma = places
+    usual = AS_SET if drawn else CHOSEN
     choices.check_link("prior", PRIORS.values())
-    choices.check_link("weights", (CHOSEN, BY_HAND))
     prior = at_prior.selectbox(
         "Prior from", list(PRIORS), format_func=PRIORS.__getitem__, key="prior", bind="query-params"
     )
+    if not prior:
+        return prior, dict.fromkeys(trained)
+    choices.check_link("weights", (usual, BY_HAND))
     mode = at_mode.selectbox(
         "Its weight",
-        (CHOSEN, BY_HAND),
+        (usual, BY_HAND),
         key="weights",
         bind="query-params",
-        help="Chosen by cross validation on train objects, for each feature; of drawn objects it is set.",
+        help="Chosen by cross validation on train objects, for each feature. For drawn objects it is set.",
     )
     best = {feature: each.weighings[prior] for feature, each in trained.items()}
     own = best[FEATURES[-1]]
@@ -225,15 +241,30 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained]) -> tu
         *(0.0, 1.0, own.eta, 0.005),
         key=key("eta"),
         format="%.3f",
-        help="0: detectors alone. 1: the prior alone.",
+        help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
+        "prior's, so a few hundredths count for much."
+        + ("" if by_hand else f" Shown is that of {choices.feature_title(FEATURES[-1])}."),
         **bound,
     )
     sigma = at_sigma.slider(
-        "σ, its width (px)", 5.0, 100.0, own.sigma_px, 1.0, key=key("sigma"), format="%.0f", **bound
+        "σ, its width (px)",
+        *(5.0, 100.0, own.sigma_px, 1.0),
+        key=key("sigma"),
+        format="%.0f",
+        help="In pixels of the box, stretched to 500 x 500.",
+        **bound,
     )
     if not by_hand:
         return prior, best
     return prior, {feature: Weighing(own.neighbours, sigma, eta) for feature in trained}
+
+
+def row_title(feature: str, prior: str, weighing: Weighing | None) -> str:
+    """What was predicted by; of weights at their ends only what counts."""
+    if weighing is not None and weighing.eta == 1:
+        return "the prior alone"
+    alone = weighing is None or weighing.eta == 0
+    return f"{choices.feature_title(feature)} alone" if alone else choices.row_title(feature + prior)
 
 
 def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[list[Instance], int]:
@@ -246,7 +277,7 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     chosen = [one.name for one in offered].index(asked)
     n_sheets = -(-len(offered) // PER_SHEET)
     sheet = beside.number_input(
-        f"Page of {n_sheets}, {len(offered)} objects",
+        f"Page (of {n_sheets}; {len(offered)} objects)",
         1,
         n_sheets,
         chosen // PER_SHEET + 1,
@@ -260,7 +291,7 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     return some, chosen - first
 
 
-def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Mapping[str, Weighing], prior: str) -> None:
+def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, prior: str) -> None:
     """Figure 6: a column an object; truth, then each feature's predictions."""
     places = layout.two_a_row("gallery").columns(PER_SHEET, gap="small")
     for number, (place, seen) in enumerate(zip(places, sheet, strict=False)):
@@ -270,60 +301,63 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Mapping[st
                 continue
             shown = int(np.isfinite(seen.truth).all(axis=1).sum())
             st.markdown(f"**{layout.plain(seen.title)}**" if number == chosen else layout.plain(seen.title))
-            for title, picture in pictures(seen, weighings, prior).items():
+            for row, picture in pictures(seen, weighings).items():
                 height, width = picture.shape[:2]
                 image_click(
                     images.encode(picture, format="JPEG"),
-                    alt=f"{seen.title}, {title}",
-                    key=f"gallery {number} {title}",
+                    alt=f"{seen.title}, {row or 'annotated'}",
+                    key=f"gallery {number} {row}",
                     boxes=[Outline((0, 0, width, height), width=3)] if number == chosen else (),
+                    whole=True,
                     on_click=lambda *_, name=seen.title: choices.set_url_state("object", name),
                 )
-                feature = next((each for each in weighings if title.startswith(each)), None)
-                if feature is None:
+                if not row:
                     st.caption(f"annotated: {shown} keypoints")
                 else:
-                    hits = int(seen.right(seen.predicted(feature, weighings[feature])).sum())
-                    st.caption(f"{choices.row_title(feature + prior)}: **{hits} of {shown}** right")
+                    hits = int(seen.right(seen.predicted(row, weighings[row])).sum())
+                    st.caption(f"{row_title(row, prior, weighings[row])}: **{hits} of {shown}** right")
 
 
-def pictures(seen: Seen, weighings: Mapping[str, Weighing], prior: str) -> dict[str, np.ndarray]:
-    """The object with its true keypoints, where there are any, and with each feature's predictions."""
+def pictures(seen: Seen, weighings: Weights) -> dict[str, np.ndarray]:
+    """The object with its true keypoints, under "", where there are any, and with the predictions by each feature."""
     truth = seen.placed.to_cut_out(seen.truth)
+    left, top, right, bottom = seen.box.edges
+    corners = seen.placed.to_cut_out(np.array([[left, top], [right, bottom]]))
+    framed = figures.framed(seen.picture, corners)
     some = np.isfinite(truth).any()
-    radii = tuple(
-        (
-            ALPHA
-            * np.array([seen.box.edges[2] - seen.box.edges[0], seen.box.edges[3] - seen.box.edges[1]])
-            * seen.placed.scale
-        ).tolist()
-    )
-    found = {"annotated": figures.with_keypoints(seen.picture, truth)} if some else {}
+    x, y = ALPHA * np.array([right - left, bottom - top]) * seen.placed.scale
+    found = {"": figures.with_keypoints(framed, truth)} if some else {}
     for feature, weighing in weighings.items():
         points = seen.placed.to_cut_out(seen.predicted(feature, weighing))
-        found[f"{feature}{prior}"] = (
-            figures.with_keypoints(seen.picture, points, truth=truth, radii_px=radii)
-            if some
-            else figures.with_keypoints(seen.picture, points)
-        )
+        compared: dict[str, Any] = {"truth": truth, "radii_px": (float(x), float(y))} if some else {}
+        found[feature] = figures.with_keypoints(framed, points, **compared)
     return found
 
 
 def show_maps(
     seen: Seen,
-    weighings: Mapping[str, Weighing],
+    weighings: Weights,
     names: tuple[str, ...],
     known: Known,
 ) -> None:
     """A keypoint's detector, prior and their product, everywhere in the box; and who gave the prior."""
-    at_keypoint, at_feature, at_opacity = layout.two_a_row("maps").columns([2, 2, 3], gap="small")
+    at_keypoint, at_feature, at_opacity, at_own = layout.two_a_row("maps").columns(
+        [2, 2, 2, 2], gap="small", vertical_alignment="bottom"
+    )
     choices.check_link("keypoint", names)
     choices.check_link("by", [choices.feature_title(feature) for feature in weighings])
     keypoint = at_keypoint.selectbox("Keypoint", names, key="keypoint", bind="query-params")
     feature = at_feature.selectbox(
-        "Detector", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
     )
     opacity = at_opacity.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
+    own = at_own.toggle(
+        "Detector in colours of its own",
+        sources.sift_radius(feature) is not None,
+        key=f"own_{feature}",
+        bind="query-params",
+        help="From the median of the map to its highest, instead of from -1 to 1 for all: SIFT's scores hardly leave -1.",
+    )
     number, weighing = names.index(keypoint), weighings[feature]
     height, width = seen.inside.shape[:2]
     inside = Placement(seen.box.edges, (width, height))
@@ -331,9 +365,8 @@ def show_maps(
     if np.isfinite(seen.truth[number]).all():
         marks.append(mark(inside.to_cut_out(seen.truth[number]), TRUTH))
     maps = maps_of(seen, feature, weighing, number)
-    for place, (name, (values, where)) in zip(
-        layout.two_a_row("three maps").columns(3, gap="small"), maps.items(), strict=True
-    ):
+    shown = {name: each for name, each in maps.items() if weighing is not None or name == MAPS[0]}
+    for place, (name, (values, where)) in zip(st.columns(3, gap="small"), shown.items(), strict=False):
         with place:
             st.markdown(f"**{name}**")
             if values is None:
@@ -343,21 +376,29 @@ def show_maps(
                 )
                 continue
             image_click(
-                images.encode(drawn_map(seen, name, values, opacity), format="JPEG"),
+                images.encode(drawn_map(seen, name, values, opacity, own), format="JPEG"),
                 alt=f"{seen.title}, {keypoint}: {name}",
                 key=f"map {name}",
                 values=values,
+                places=seen.box.edges,
                 boxes=[*([] if where is None else [mark(inside.to_cut_out(where), HIGHEST)]), *marks],
             )
-    scores, shares = st.columns(2, gap="medium")
-    with scores:
-        layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
-    with shares:
+    values = maps[MAPS[0]][0]
+    if values is not None and own:
+        low, high = own_range(values)
+        colours = figures.viridis_colours()
+        layout.colour_bar(colours, f"detector's score: {low:.2f}, its median", f"{high:.2f}, its highest")
+    elif values is not None:
+        colours = figures.score_colours()
+        layout.colour_bar(colours, f"detector's score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
+    if weighing is not None:
         layout.colour_bar(figures.viridis_colours(), "prior, product: 0", "1; of the product, its highest")
     st.caption(
         "Yellow square: the true place. Green squares: where each is highest; that of the product is the prediction. Point at a "
-        "place to read its value."
+        "place, or tap it, to read its value; places are in pixels of the photo."
     )
+    if weighing is None:
+        return
     show_neighbours(seen, number, keypoint, known[1], weighing.neighbours)
 
 
@@ -367,7 +408,7 @@ def mark(at: np.ndarray, colour: str) -> Outline:
 
 
 def maps_of(
-    seen: Seen, feature: str, weighing: Weighing, number: int
+    seen: Seen, feature: str, weighing: Weighing | None, number: int
 ) -> dict[str, tuple[np.ndarray | None, np.ndarray | None]]:
     """A keypoint's detector, prior and product: the values over the box, and where in the photo they are highest. None for no
     detector, and for what is the same everywhere.
@@ -375,6 +416,7 @@ def maps_of(
     cells = seen.cells[feature]
     centres = cells.centres()
     own = seen.scores[feature][..., number : number + 1]
+    weighing = weighing or Weighing(eta=0)
     prior = prediction.log_prior(
         centres, seen.places[: weighing.neighbours, number : number + 1], sigma_px=weighing.sigma_px
     )
@@ -392,7 +434,14 @@ def maps_of(
     return found
 
 
-def drawn_map(seen: Seen, name: str, values: np.ndarray, opacity: float) -> np.ndarray:
+def own_range(values: np.ndarray) -> tuple[float, float]:
+    return float(np.nanmedian(values)), float(np.nanmax(values))
+
+
+def drawn_map(seen: Seen, name: str, values: np.ndarray, opacity: float, own: bool) -> np.ndarray:
+    if name == MAPS[0] and own:
+        low, high = own_range(values)
+        return figures.level_overlay(seen.inside, (values - low) / max(high - low, 1e-9), opacity=opacity)
     if name == MAPS[0]:
         return figures.score_overlay(seen.inside, values, limit=LIMIT, opacity=opacity)
     return figures.level_overlay(seen.inside, values, opacity=opacity)
@@ -424,42 +473,48 @@ def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int
             points[number] = placed.to_cut_out(instance.keypoints[number])
             st.image(images.encode(figures.with_keypoints(picture, points), format="JPEG"), width="stretch")
             st.caption(layout.plain(instance.name))
+    st.caption("One that looks the other way has its keypoints on the other side of the box, and leads astray.")
 
 
-def show_every_keypoint(seen: Seen, weighings: Mapping[str, Weighing], names: tuple[str, ...]) -> None:
+def show_every_keypoint(seen: Seen, weighings: Weights, names: tuple[str, ...]) -> None:
     """All keypoints' maps side by side, and numbers."""
     at_feature, at_which = st.columns([2, 5], gap="small", vertical_alignment="bottom")
     feature = at_feature.selectbox(
-        "Detector", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
     )
+    weighing = weighings[feature]
     with at_which:
-        which = layout.switch("Map", MAPS[::-1], key="map")
-    points = seen.predicted(feature, weighings[feature])
-    right = seen.right(points)
-    places = layout.two_a_row("every").columns(4, gap="small")
-    for number, name in enumerate(names):
-        values, where = maps_of(seen, feature, weighings[feature], number)[which]
-        height, width = seen.inside.shape[:2]
-        inside = Placement(seen.box.edges, (width, height))
-        drawn = [] if where is None else [(tuple(inside.to_cut_out(where)), HIGHEST)]
-        true = np.isfinite(seen.truth[number]).all()
-        if true:
-            drawn.append((tuple(inside.to_cut_out(seen.truth[number])), TRUTH))
-        said = "" if not true else ": right" if right[number] else ": wrong"
-        with places[number % 4]:
+        which = layout.switch("Map", MAPS[::-1] if weighing is not None else MAPS[:1], key="map")
+    own = which == MAPS[0] and sources.sift_radius(feature) is not None
+    height, width = seen.inside.shape[:2]
+    inside = Placement(seen.box.edges, (width, height))
+    found = [maps_of(seen, feature, weighing, number)[which] for number in range(len(names))]
+    right = seen.right(np.array([[np.nan, np.nan] if where is None else where for _, where in found]))
+    for first in range(0, len(names), 4):
+        places = layout.two_a_row(f"every {first}").columns(4, gap="small")
+        for number, place in zip(range(first, min(first + 4, len(names))), places, strict=False):
+            values, where = found[number]
+            name, true = layout.plain(names[number]), np.isfinite(seen.truth[number]).all()
             if values is None:
-                st.caption(f"{layout.plain(name)} has no detector.")
+                place.caption(f"{name} has no detector.")
                 continue
-            picture = figures.marked(drawn_map(seen, which, values, 0.6), drawn, scale=1)
-            st.image(images.encode(picture, format="JPEG"), width="stretch")
-            st.caption(f"{layout.plain(name)}{said}")
+            crosses = [] if where is None else [(tuple(inside.to_cut_out(where)), HIGHEST)]
+            rings = [(tuple(inside.to_cut_out(seen.truth[number])), TRUTH)] if true else []
+            picture = figures.marked(drawn_map(seen, which, values, 0.6, own), crosses, rings=rings, scale=1)
+            place.image(images.encode(picture, format="JPEG"), width="stretch")
+            said = "not shown by this object" if not true else "right" if right[number] else "wrong"
+            place.caption(name if np.isnan(seen.truth).all() else f"{name}: {said}")
     st.caption(
-        "Green cross: where the map is highest, of the product the prediction. Yellow cross: the true place. Right and wrong are said "
-        "of the prediction. Colours are those of one keypoint's maps."
+        "Green cross: where this map is highest, of the product the prediction, and right or wrong. Yellow ring: the true place. "
+        + (
+            "Colours go from the median of each map to its highest."
+            if own
+            else "Colours are those of the maps of one keypoint."
+        )
     )
 
 
-def show_accuracy(data: KeypointDataset, category: str) -> None:
+def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
     """Table 4's rows for this category, and a button to compute them."""
     import pandas as pd  # Streamlit has it loaded
 
@@ -474,6 +529,8 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
     job = resources.measurement(key)
     result = experiments.read(file, settings) or (None if job is None else job.result)
     if result is not None:
+        shown = {"table": "4 Prediction", "data": choices.dataset_title(source), "category": category}
+        link = "results?" + urlencode(shown)
         rows = result["summary"]["all"]["rows"]
         table = {
             f"α = {alpha}": [
@@ -489,8 +546,8 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
             pd.DataFrame(table, index=pd.Index([choices.row_title(row) for row in rows], name="row")), width="stretch"
         )
         st.caption(
-            f"PCK in percent over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
-            "intervals over objects. The [Results page](results?table=4+Prediction) has all categories side by side."
+            f"PCK in percent: keypoints within α of the box's sides, over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
+            f"intervals over objects. The [Results page]({link}) has all categories side by side."
         )
         return
     if resources.read_only():
@@ -508,7 +565,8 @@ def show_accuracy(data: KeypointDataset, category: str) -> None:
             experiments.forget_others(file, settings)
             return experiments.predict(data, category, **asked, out=file, progress=progress)
 
-        job = layout.begin_measurement(work, f"Table 4, {category}", key)
+        if layout.begin_measurement(work, f"Table 4, {category}", key) is not None:
+            st.rerun()  # without the button
     if job is not None:
         layout.job_panel(job)
 
@@ -543,34 +601,38 @@ def choose_box(photo: np.ndarray, title: str) -> Edges:
     )
     if len(corners) == 1:
         st.caption("Now click the opposite corner.")
-    elif whole:
-        st.caption(
-            "The box is the whole photo. Drag from corner to corner of the object, or click one and then the other."
-        )
     else:
+        st.caption(
+            ("The box is the whole photo. " if whole else "")
+            + "Drag from corner to corner of the object, or click one and then the other; on a keyboard move by the arrow keys "
+            "and click by Enter."
+        )
+    if not whole:
         st.button("The whole photo", on_click=lambda: st.session_state.pop(name), icon=":material/crop_free:")
     return box
 
 
-def sheet_file(sheet: Sequence[Seen], weighings: Mapping[str, Weighing], prior: str) -> bytes:
+def sheet_file(sheet: Sequence[Seen], weighings: Weights, prior: str) -> bytes:
     """Figure 6 as one PNG."""
-    drawn = [pictures(seen, weighings, prior) for seen in sheet]
+    drawn = [pictures(seen, weighings) for seen in sheet]
+    titles = [row_title(row, prior, weighings[row]) if row else "annotated" for row in drawn[0]]
     columns = [figures.Column(seen.title, list(each.values())) for seen, each in zip(sheet, drawn, strict=True)]
-    return images.encode(figures.sheet(columns, list(drawn[0])), format="PNG")
+    return images.encode(figures.sheet(columns, titles), format="PNG")
 
 
-def points_file(sheet: Sequence[Seen], weighings: Mapping[str, Weighing], prior: str, names: tuple[str, ...]) -> bytes:
+def points_file(sheet: Sequence[Seen], weighings: Weights, prior: str, names: tuple[str, ...]) -> bytes:
     """Predicted and true keypoints of the objects shown, in pixels of their photos, as CSV."""
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["object", "keypoint", "row", "x", "y", "true_x", "true_y", "right"])
+    table.writerow(["object", "keypoint", "row", "eta", "sigma_px", "x", "y", "true_x", "true_y", "right"])
     for seen in sheet:
         for feature, weighing in weighings.items():
             points = seen.predicted(feature, weighing)
             for name, point, true, right in zip(names, points, seen.truth, seen.right(points), strict=True):
                 numbers = ["" if np.isnan(value) else f"{value:.2f}" for value in (*point, *true)]
                 said = "" if np.isnan(true).any() else int(right)
-                table.writerow([seen.title, name, f"{feature}{prior}", *numbers, said])
+                weights = ["", ""] if weighing is None else [weighing.eta, weighing.sigma_px]
+                table.writerow([seen.title, name, f"{feature}{prior}", *weights, *numbers, said])
     return text.getvalue().encode()
 
 
@@ -584,25 +646,34 @@ def maps_file(seen: Seen) -> bytes:
     return file.getvalue()
 
 
-def python_lines(source: str, category: str, title: str, weighings: Mapping[str, Weighing]) -> str:
+def python_lines(source: str, category: str, found: str, weighings: Weights) -> str:
+    """`found` are the lines that set photo, box and the photo's name, if it is one of the data set."""
     imports, where = choices.python_dataset(source)
-    return f"""{imports}from corrcore import backbones, datasets, experiments, prediction
+    return f"""{imports}from corrcore import backbones, datasets, experiments, images, prediction
 from corrcore.prediction import Scheme, Weighing
 
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 folder = experiments.default_folder(data, {BACKBONE!r})
 folder.mkdir(parents=True, exist_ok=True)
 trained, prior = experiments.detectors(data, {category!r}, backbone=backbone, out=folder)
-target = next(one for one in data.shown({category!r}, "val") if one.name == {title!r})
-image, placement = prediction.frame(target.photo.load(), target.box)
+{found}
+image, placement = prediction.frame(photo, box)
 subject = prediction.describe(image, [Scheme(feature) for feature in trained], backbone=backbone)
-places = prior.places(prior.nearest(subject.summary, k={experiments.PRIORS}, photo=target.photo.name))
+places = prior.places(prior.nearest(subject.summary, k={experiments.PRIORS}, photo=own))
 for feature, weighing in {dict(weighings)!r}.items():
     grid = subject.grids[feature]
-    scores = trained[feature].detectors.scores(grid.descriptors)
-    points = prediction.predict(scores, grid.cells.centres(), places, weighing)
-    print(feature, placement.to_photo(points) - target.keypoints)
+    scores, centres = trained[feature].detectors.scores(grid.descriptors), grid.cells.centres()
+    if weighing is None:
+        points = prediction.locate(prediction.combined(scores), centres)
+    else:
+        points = prediction.predict(scores, centres, places, weighing)
+    print(feature, placement.to_photo(points))
 """
+
+
+def of_object(category: str, title: str) -> str:
+    return f"""target = next(one for one in data.shown({category!r}, "val") if one.name == {title!r})
+photo, box, own = target.photo.load(), target.box, target.photo.name"""
 
 
 def of_training(trained: Trained) -> str:
@@ -632,14 +703,14 @@ def page() -> None:
     try:
         train = resources.state_of(data.shown(category, "train"))
         state = cache.key(task="detectors", data=data.digest, category=category, train=train)
-        known = have_trained(data, category, state)
+        known = have_trained(source, data, category, state)
     except (OSError, ValueError) as error:
         st.error(layout.plain(str(error)), icon=":material/error:")
         st.stop()
     if known is None:
         st.stop()
     trained, _ = known
-    prior, weighings = choose_weighing(others, trained)
+    prior, weighings = choose_weighing(others, trained, data.synthetic)
     if mode == OBJECTS:
         try:
             beside, at_sheet = st.columns([5, 2], gap="small", vertical_alignment="bottom")
@@ -655,37 +726,50 @@ def page() -> None:
         )
         show_gallery(sheet, chosen, weighings, prior)
         seen = sheet[chosen]
+        lines = of_object(category, some[chosen].name)
         if isinstance(seen, str):
             st.stop()
     else:
+        if data.synthetic:
+            st.warning(
+                "These detectors have only seen drawings, and find nothing in photos; for photos choose a data set of photos.",
+                icon=":material/draw:",
+            )
         uploaded = choices.upload("A photo with one such object in it")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory."
-                + " These detectors have only seen drawings: for photos choose a data set of photos." * data.synthetic,
+                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory.",
                 icon=":material/upload_file:",
             )
             st.stop()
         photo, title = uploaded
-        if max(photo.shape[:2]) > UPLOAD_PX:
+        whole = photo.shape
+        if max(whole[:2]) > UPLOAD_PX:
             photo = images.resize(photo, longer_side=UPLOAD_PX)
-        left, right = st.columns(2, gap="medium")
-        with left:
-            box = choose_box(photo, title)
+        box = choose_box(photo, title)
+        width, height = (round(box[n + 2] - box[n]) for n in (0, 1))
+        if min(width, height) < LEAST_PX:
+            st.warning(
+                f"The box must be at least {LEAST_PX} px wide and high; it is {width} x {height} px. Draw a larger one.",
+                icon=":material/crop:",
+            )
+            st.stop()
         key = ("prediction of a photo", images.digest(photo), box, state)
         nothing = np.full((len(names), 2), np.nan)
+        resized = "" if whole == photo.shape else f"photo = images.resize(photo, longer_side={UPLOAD_PX})\n"
+        lines = f"photo = images.decode({title!r})\n{resized}box, own = {box}, None"
 
         def look(*, progress: Callable[[float, str], None]) -> Seen:
             progress(0, "looking at the photo")
             return see(title, photo, box, nothing, None, known)
 
-        with right:
-            seen = layout.view(look, "Looking at the photo", key)
-            for place, (name, picture) in zip(
-                st.columns(len(weighings), gap="small"), pictures(seen, weighings, prior).items(), strict=True
-            ):
-                place.markdown(f"**{name}**")
-                place.image(images.encode(picture, format="JPEG"), width="stretch")
+        seen = layout.view(look, "Looking at the photo", key)
+        drawn = pictures(seen, weighings)
+        for place, (row, picture) in zip(
+            layout.two_a_row("photo").columns(len(drawn), gap="small"), drawn.items(), strict=True
+        ):
+            place.markdown(f"**{row_title(row, prior, weighings[row])}**")
+            place.image(images.encode(picture, format="JPEG"), width="stretch")
         sheet = [seen]
     layout.keypoint_legend(names)
     if mode == OBJECTS:
@@ -700,17 +784,18 @@ def page() -> None:
     elif section == SECTIONS[1]:
         show_every_keypoint(seen, weighings, names)
     else:
-        show_accuracy(data, category)
+        show_accuracy(source, data, category)
     layout.how_computed(
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
-            "prior": f"{PRIORS[prior]}, of {len(known[1].objects)} train objects by {prediction.summary_layer(resources.network(BACKBONE))}",
+            "prior": f"{PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {prediction.summary_layer(resources.network(BACKBONE))}",
             **{
-                f"{feature}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
+                f"{choices.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
                 for feature, each in weighings.items()
+                if each is not None
             },
-            **{f"{feature}, training": of_training(each) for feature, each in trained.items()},
+            **{f"{choices.feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
             "network": f"{BACKBONE}, weights {resources.network(BACKBONE).digest[:8]}",
         },
     )
@@ -723,7 +808,7 @@ def page() -> None:
             f"{Path(seen.title).stem} maps.npz": lambda: maps_file(seen),
             detectors.name: detectors.read_bytes,
         },
-        python=python_lines(source, category, seen.title, weighings) if mode == OBJECTS else "",
+        python=python_lines(source, category, lines, weighings),
     )
 
 

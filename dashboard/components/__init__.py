@@ -55,6 +55,8 @@ def image_click(
     on_click: Callable[[int, int], None] | None = None,
     values: np.ndarray | None = None,
     digits: int = 3,
+    places: tuple[float, float, float, float] | None = None,
+    whole: bool = False,
     on_drag: Callable[[tuple[int, int], tuple[int, int]], None] | None = None,
     width: int | Literal["stretch"] = "stretch",
     max_height: int | None = None,
@@ -74,6 +76,9 @@ def image_click(
 
     `values`, a row a row of pixels, are told beside the pointer with so many `digits`: exact to a 65,000th of their range; NaN
     is none.
+
+    `places` are the edges (left, top, right, bottom) of what the picture shows, in pixels of another one, whose places are then
+    told beside the pointer instead of its own. With `whole` the picture is one thing to click, not a choice of pixels.
 
     With ``on_drag(start, end)``, dragging from one pixel to another draws a rectangle and is no click.
 
@@ -104,6 +109,8 @@ def image_click(
             "selected": selected and [int(number) for number in selected],
             "maxHeight": max_height,
             "values": None if values is None else _steps(values, size, digits),
+            "places": places and [float(edge) for edge in places],
+            "whole": whole,
             "drags": on_drag is not None,
             "answered": st.session_state.get(answered, 0),
         },

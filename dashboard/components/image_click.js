@@ -28,7 +28,8 @@ class Picture {
     this.tip = frame.querySelector(".tip")
     this.spoken = frame.querySelector(".spoken")
     frame.onpointermove = event => this.point(this.pixel(event))
-    frame.onpointerleave = frame.onblur = () => this.point(null)
+    frame.onpointerleave = event => this.leave(event)
+    frame.onblur = () => this.point(null)
     frame.onpointerdown = event => this.press(event)
     frame.onpointerup = event => this.release(event)
     frame.onpointercancel = () => (this.pressed = null)
@@ -47,6 +48,7 @@ class Picture {
     this.frame.style.setProperty("--max-height", `${data.maxHeight ?? 1e6}px`)
     this.frame.ariaLabel = `${data.alt}. Arrow keys move, Enter selects.`
     this.frame.classList.toggle("dragged", Boolean(data.drags))
+    this.frame.classList.toggle("whole", Boolean(data.whole))
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`)
     this.image.alt = data.alt
     if (this.image.src !== data.image) this.image.src = data.image
@@ -111,6 +113,11 @@ class Picture {
     if (this.dragged) this.click(from, to)
   }
 
+  // A finger leaves with every tap: what it pointed at is told until it taps elsewhere.
+  leave(event) {
+    if (event.pointerType !== "touch" || !this.data.values) this.point(null)
+  }
+
   point(pixel) {
     this.pointer = pixel
     this.drawMarks()
@@ -155,7 +162,7 @@ class Picture {
     const click = this.pending.findLast(each => !each.to)
     const marked = click ? [click.x, click.y] : selected
     this.marks.replaceChildren()
-    if (marked) {
+    if (marked && !this.data.whole) {
       const path = grid ? rectangle(this.patch(this.cell(marked))) : `M${marked[0] + 0.5} ${marked[1] + 0.5}h0`
       this.marks.append(...line(path, grid ? 3 : 9, { strokeDasharray: grid && click ? "2 5" : "" }))
     }
@@ -164,11 +171,21 @@ class Picture {
       const [left, top] = from.map((edge, axis) => Math.min(edge, to[axis]))
       const [right, bottom] = from.map((edge, axis) => Math.max(edge, to[axis]) + 1)
       this.marks.append(...line(rectangle([left, top, right, bottom]), 2, { strokeDasharray: "5 4" }))
-    } else if (this.pointer) {
+    } else if (this.pointer && !this.data.whole) {
       const [x, y] = this.pointer
       const cross = `M0 ${y + 0.5}H${size[0]}M${x + 0.5} 0V${size[1]}`
       this.marks.append(...line(grid ? rectangle(this.patch(this.cell(this.pointer))) : cross, 1.5))
     }
+  }
+
+  // A pixel by its own numbers, or by where it lies in what the picture is a part of.
+  told(pixel) {
+    const { places, size } = this.data
+    if (!places) return pixel
+    return pixel.map((at, axis) => {
+      const share = (at + 0.5) / size[axis]
+      return Math.round(places[axis] + share * (places[axis + 2] - places[axis]))
+    })
   }
 
   // The pixel under the pointer and its value, on the side of it where there is room.
@@ -179,7 +196,8 @@ class Picture {
     const [x, y] = this.pointer
     const step = this.steps[y * size[0] + x]
     const value = values.low + (step / LAST_STEP) * (values.high - values.low)
-    this.tip.textContent = `x ${x}, y ${y}: ${step > LAST_STEP ? "none" : value.toFixed(values.digits)}`
+    const [toldX, toldY] = this.told([x, y])
+    this.tip.textContent = `x ${toldX}, y ${toldY}: ${step > LAST_STEP ? "none" : value.toFixed(values.digits)}`
     const [across, down] = [(x + 0.5) / size[0], (y + 0.5) / size[1]]
     this.tip.style.inset = "auto"
     this.tip.style[across < 0.5 ? "left" : "right"] = `calc(${100 * Math.min(across, 1 - across)}% + 10px)`

@@ -75,7 +75,7 @@ def default(data):
 
 def test_drawn_animals_are_learnt_at_once_and_predicted_as_the_package_does(at, offered, data):
     assert any("drawn, synthetic" in text for text in texts(at))
-    assert keys(at) >= {f"gallery 1 {row}" for row in ("annotated", "sift16+prior", "sift32+prior")}
+    assert keys(at) >= {f"gallery 1 {row}" for row in ("", "sift16", "sift32")}
     found = rows(offered)
     assert {row["object"] for row in found} == {f"toy-cat-val-{n:03}" for n in range(4)}
     for feature in FEATURES:
@@ -131,14 +131,39 @@ def test_several_neighbours_give_another_prior_and_are_shown(at, offered):
     assert sum("toy-cat-train-" in text for text in texts(at)) == 5
 
 
+def test_without_a_prior_predictions_are_the_detectors_alone(open_page, offered, data):
+    at = open_page("prediction", object="toy-cat-val-001", keypoint="Nose", prior="none")
+    assert any("SIFT, radius 32 px alone" in text for text in texts(at))
+    assert "map Prior" not in keys(at)
+    alexnet = backbones.load("alexnet")
+    trained, _ = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
+    instance = data.shown("toy cat", "val")[1]
+    image, placement = prediction.frame(instance.photo.load(), instance.box)
+    grid = prediction.describe(image, [Scheme("sift32")], backbone=alexnet).grids["sift32"]
+    scores = trained["sift32"].detectors.scores(grid.descriptors)
+    points = placement.to_photo(prediction.locate(scores, grid.cells.centres()))
+    own = [row for row in rows(offered) if (row["object"], row["row"]) == ("toy-cat-val-001", "sift32")]
+    for row, point in zip(own, points, strict=True):
+        assert [row["x"], row["y"]] == ["" if np.isnan(value) else f"{value:.2f}" for value in point]
+    assert {row["eta"] for row in own} == {""}
+
+
+def test_detector_maps_are_in_colours_of_all_or_of_their_own(at):
+    assert at.toggle(key="own_sift32").value  # SIFT's scores hardly leave -1
+    before = picture(at, "map Detector")
+    at.toggle(key="own_sift32").set_value(False)
+    settled(at.run())
+    assert (picture(at, "map Detector") != before).any()
+
+
 def test_a_click_on_a_picture_looks_closer_at_its_object(at, click):
     before = picture(at, "map Product").shape
-    click(at, "gallery 3 sift32+prior", 50, 60)
+    click(at, "gallery 3 sift32", 50, 60)
     settled(at.run())
     assert at.query_params["object"] == "toy-cat-val-003"
     assert picture(at, "map Product").shape != before
-    assert component(at, "gallery 3 annotated")["boxes"]
-    assert not component(at, "gallery 1 annotated")["boxes"]
+    assert component(at, "gallery 3 ")["boxes"]
+    assert not component(at, "gallery 1 ")["boxes"]
 
 
 def test_maps_have_the_packages_scores(at, data):
@@ -165,7 +190,7 @@ def test_every_keypoint_has_its_map(at, monkeypatch):
     monkeypatch.setattr(figures, "marked", lambda picture, *a, **k: drawn.append(picture) or marked(picture, *a, **k))
     at.segmented_control(key="prediction_section").set_value(EVERY)
     settled(at.run())
-    said = [text for text in texts(at) if text.endswith((": right", ": wrong"))]
+    said = [text for text in texts(at) if text.endswith((": right", ": wrong", ": not shown by this object"))]
     assert len(said) >= 10
     products = drawn.copy()
     assert len(products) >= 10
@@ -200,6 +225,7 @@ def test_a_photo_of_yours_is_predicted_in_the_box_drawn_on_it(open_page, offered
     at.file_uploader(key="upload A photo with one such object in it").upload("mine.png", content, "image/png")
     settled(at.run())
     assert any("The box is the whole photo" in text for text in texts(at))
+    assert any("only seen drawings" in text for text in texts(at))
     whole = rows(offered)
     left, top, right, bottom = (round(edge + 0.5) for edge in instance.box)
     click(at, "draw", right - 1, top)
@@ -214,6 +240,11 @@ def test_a_photo_of_yours_is_predicted_in_the_box_drawn_on_it(open_page, offered
     next(button for button in at.button if button.label == "The whole photo").click()
     settled(at.run())
     assert rows(offered) == whole
+    click(at, "draw", 30, 30)
+    settled(at.run())
+    click(at, "draw", 30, 31)
+    settled(at.run())
+    assert any("The box must be at least 20 px wide and high; it is 1 x 2 px" in text for text in texts(at))
 
 
 def test_a_file_that_is_no_picture_is_said(open_page):
@@ -233,6 +264,7 @@ def test_files_open_and_hold_what_they_say(at, offered, data):
     detectors, _ = prediction.load(default(data) / "copy.safetensors")
     assert detectors.scheme.feature == "sift32"
     assert "experiments.detectors(data, 'toy cat'" in offered["python"]
+    assert "of_object" not in offered["python"]
 
 
 def test_a_link_to_an_object_that_is_not_there_is_said(open_page):
