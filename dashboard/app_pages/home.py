@@ -11,7 +11,7 @@ from dashboard import figures, layout, resources
 
 SAMPLE = "chelsea"
 AT = (173, 115)  # an eye
-# made by the Alignment and Responses pages, where computing them takes a while
+# made by the Alignment, Responses and Prediction pages, where computing them takes a while
 PICTURES = Path(__file__).parents[1] / "pictures"
 
 
@@ -110,6 +110,22 @@ with st.container(border=True):
     )
     st.page_link("app_pages/responses.py", label="Read its score at any pixel", icon=":material/my_location:")
     st.page_link("app_pages/classification.py", label="Which layer tells keypoints apart?", icon=":material/label:")
+
+with st.container(border=True):
+    st.subheader("Find keypoints in a box", anchor=False)
+    show_drawn(
+        {
+            "annotated.jpg": "the truth",
+            "predicted_sift16.jpg": "by SIFT and a prior",
+            "predicted_conv5.jpg": "by conv5 and a prior",
+            "paw_product.jpg": "left front paw: conv5's detector times the prior",
+        }
+    )
+    st.markdown(
+        "A detector of every keypoint scores every place in an object's box, and the most similar object seen before says where to "
+        "expect it. Filled dots are right, rings are wrong, with a line to the truth."
+    )
+    st.page_link("app_pages/prediction.py", label="Predict keypoints", icon=":material/person_pin_circle:")
 
 with st.container(border=True):
     st.subheader("Hold the numbers against those in print", anchor=False)

@@ -696,7 +696,7 @@ def page() -> None:
     )
     mode = layout.switch("What to look at", (OBJECTS, PHOTO), key="mode")
     at_data, at_category, *others = layout.two_a_row("controls").columns(
-        [3, 2, 3, 3, 3, 3], gap="small", vertical_alignment="bottom"
+        [4, 2, 3, 3, 2, 2], gap="small", vertical_alignment="bottom"
     )
     source, data, category = choices.choose_category(at_data, at_category)
     names = tuple(data.keypoint_names[category])
