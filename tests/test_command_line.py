@@ -136,3 +136,28 @@ def test_an_unknown_category_is_named_with_the_known_ones(opened, tmp_path, caps
     words = ("evaluate", "transfer", "--data", "toy", "--categories", "dog", "--out", tmp_path / "results")
     assert run(tmp_path, *words) == 2
     assert "category of toy must be one of toy cat, toy cow; got 'dog'" in capsys.readouterr().err
+
+
+def test_keypoints_are_predicted_and_the_table_is_told_again_without_training(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(datasets, "open_dataset", lambda source: toy.load(n_train=6, n_val=2))
+    out = tmp_path / "results"
+    words = ("evaluate", "prediction", "--data", "toy", "--categories", "toy cat", "--layers", "sift16", "--out", out)
+    assert run(tmp_path, *words) == 0
+    first = capsys.readouterr()
+    assert "toy cat, all: 2 objects, PCK at alpha 0.1, 0.05, 0.025" in first.out
+    rows = [line.split("  ")[1] for line in first.out.splitlines() if line.startswith("  ")]
+    assert [row.strip() for row in rows[:5]] == ["prior", "5 priors", "sift16", "sift16+prior", "sift16+5 priors"]
+    assert "eta 0.05, sigma 22 px" in first.out
+    assert {path.name for path in out.iterdir()} == {
+        f"prediction toy cat{what}" for what in (".json", " prior.safetensors", " sift16.safetensors")
+    }
+    assert run(tmp_path, *words) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out
+    assert "training" not in again.err
+
+
+def test_too_few_objects_to_learn_from_are_one_sentence(opened, tmp_path, capsys):
+    words = ("evaluate", "prediction", "--data", "toy", "--categories", "toy cat", "--layers", "sift16")
+    assert run(tmp_path, *words, "--out", tmp_path / "results") == 2
+    assert "a detector needs 5 train objects that show its keypoint" in capsys.readouterr().err
