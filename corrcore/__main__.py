@@ -294,11 +294,12 @@ def _transfer(options: argparse.Namespace) -> None:
 
 
 def _print_pck(category: str, result: dict[str, Any], notes: Mapping[str, str]) -> None:
-    for name in ("all", "large"):
+    large = f"large (at least {experiments.LARGE_PX} px, {experiments.WELL_SHOWN} keypoints shown)"
+    for name, title in (("all", "all"), ("large", large)):
         if name not in result["summary"]:
             continue
         part = result["summary"][name]
-        print(f"{category}, {name}: {part['objects']} objects, PCK at alpha {', '.join(map(str, experiments.ALPHAS))}")
+        print(f"{category}, {title}: {part['objects']} objects, PCK at alpha {', '.join(map(str, experiments.ALPHAS))}")
         for row, at in part["rows"].items():
             numbers = (
                 f"{at[str(a)]['mean']:5.1f} [{at[str(a)]['low']:.1f}, {at[str(a)]['high']:.1f}]"
@@ -319,7 +320,7 @@ def _prediction(options: argparse.Namespace) -> None:
             features=options.layers,
             fine=options.fine,
             limit=options.limit,
-            out=out / experiments.prediction_file(category, options.limit),
+            out=out / experiments.prediction_file(category, options.limit, fine=options.fine),
             progress=_Bar(),
         )
         notes = {}

@@ -1068,9 +1068,9 @@ def prediction_settings(
     }
 
 
-def prediction_file(category: str, limit: int | None = None) -> str:
-    """Where a table's results lie; those of a quick look at some objects beside them."""
-    return f"{_prediction_name(category, limit)}.json"
+def prediction_file(category: str, limit: int | None = None, *, fine: bool = False) -> str:
+    """Where a table's results lie; those of a quick look at some objects, and with finer places, beside them."""
+    return f"{_prediction_name(category, limit)}{' fine' if fine else ''}.json"
 
 
 def _prediction_name(category: str, limit: int | None) -> str:
