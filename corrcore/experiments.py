@@ -867,6 +867,11 @@ def _detected(dataset: KeypointDataset, category: str, limit: int | None) -> lis
     return _some(dataset.shown(category, "train"), usual if limit is None else limit)
 
 
+def learnt_from(dataset: KeypointDataset, category: str) -> int:
+    """How many train objects detectors learn from, unless they are limited."""
+    return len(_detected(dataset, category, None))
+
+
 def _known_detectors(file: Path | None, settings: dict[str, Any]) -> Trained | None:
     try:
         found, about = prediction.load(file or "")
@@ -1266,7 +1271,8 @@ class Table:
     @property
     def how(self) -> dict[str, Any]:
         """The settings that say how it was measured; categories that agree in them make one table."""
-        return {name: value for name, value in self.settings.items() if name not in _WHAT}
+        without = (*_WHAT, "validated") if self.settings.get("folds") == 0 else _WHAT  # where nothing was validated
+        return {name: value for name, value in self.settings.items() if name not in without}
 
     @property
     def shown(self) -> Bool[np.ndarray, "objects keypoints"]:

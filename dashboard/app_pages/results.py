@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from corrcore.backbones import WeightsNotFoundError
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import Table
 from corrcore.metrics import Average, Estimate, mean_of
-from dashboard import choices, figures, layout, published, resources
+from dashboard import choices, figures, layout, measured, published, resources
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -33,6 +34,14 @@ MEAN = "mean"
 OURS, INTERVAL, PAPER, DIFFERENCE = "ours", "95 %", "paper", "diff."
 CURVE_ALPHAS = tuple(round(0.01 * n, 2) for n in range(21))
 EXAMPLES = 6
+# What the pages behind the numbers offer, in the words of their links.
+PAGES_BACKBONE = "alexnet"
+PRIORS = {
+    "": "none",
+    "+prior": "the object most alike",
+    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
+}
+ALIGNMENT_SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SURE = 0.05
 PLAIN = {"displayModeBar": False}
 
@@ -102,6 +111,14 @@ class View:
         known = [number for number in numbers if number is not None]
         return float(np.mean(known)) if known and len(known) == len(numbers) else None
 
+    def digits(self, paper: float, column: str) -> float | int:
+        """A published number as it is in print; means of ours over its categories have one digit more than Table 3."""
+        return round(paper) if self.experiment == "classification" and column != MEAN else round(paper, 1)
+
+    @property
+    def network(self) -> str:
+        return next(iter(self.tables.values())).settings["backbone"]
+
     @property
     def metric(self) -> str:
         if self.experiment == "classification":
@@ -111,7 +128,8 @@ class View:
 
     @property
     def file(self) -> str:
-        return f"table {NUMBERS[self.experiment]} {self.experiment}"
+        """What files to take along are called: by the table, and how it was measured."""
+        return f"table {NUMBERS[self.experiment]} {self.experiment}, {re.sub(r'[^0-9a-zA-Z., +-]', '', self.how)}"
 
 
 def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple[str, KeypointDataset | None]:
@@ -170,49 +188,12 @@ def by_backbone(some: Sequence[Table]) -> dict[str, list[Table]]:
 
 
 def by_how(some: Sequence[Table]) -> dict[str, list[Table]]:
-    """By what differs in how they were measured; those of Table 3 by how objects were seen."""
+    """By how they were measured, in words."""
     some = sorted(some, key=lambda table: len(table.path.name))  # what has a name of its own is the exception
-    flat = {table.path: flattened(table.how) for table in some}
-    differing = [
-        name
-        for name in dict.fromkeys(name for how in flat.values() for name in how)
-        if len({json.dumps(how.get(name)) for how in flat.values()}) > 1
-    ]
-
-    def title(table: Table) -> str:
-        own = [name for name in differing if table.experiment != "classification" or name == "folds"]
-        said = [f"{name.replace('_', ' ')} {flat[table.path].get(name, 'not said')}" for name in own]
-        if table.experiment == "classification":
-            said.insert(0, protocol_title(table) or "otherwise")
-        return ", ".join(said)
-
+    titles = dict(zip((table.path for table in some), measured.titles(some), strict=True))
+    groups = grouped(some, lambda table: titles[table.path])
     order = list(choices.PROTOCOLS.values())
-    groups = grouped(some, title)
     return {name: groups[name] for name in sorted(groups, key=lambda name: order.index(name) if name in order else 99)}
-
-
-def flattened(how: Mapping[str, Any]) -> dict[str, Any]:
-    """One level of names; of several schemes only what they are of."""
-    flat: dict[str, Any] = {}
-    for name, value in how.items():
-        if isinstance(value, dict):
-            flat |= {f"{name} {inner}": own for inner, own in value.items()}
-        elif isinstance(value, list) and value and all(isinstance(each, dict) and "feature" in each for each in value):
-            flat[name] = ", ".join(str(each["feature"]) for each in value)
-        else:
-            flat[name] = value
-    return flat
-
-
-def protocol_of(table: Table) -> str | None:
-    """The name of how objects were seen, where it has one."""
-    seen = table.settings.get("protocol")
-    return next((name for name, known in experiments.PROTOCOLS.items() if asdict(known) == seen), None)
-
-
-def protocol_title(table: Table) -> str | None:
-    name = protocol_of(table)
-    return None if name is None else choices.PROTOCOLS[name]
 
 
 def of_most_objects(some: Sequence[Table]) -> dict[str, Table]:
@@ -343,7 +324,7 @@ def say_what_it_is_of(view: View) -> None:
     for category, table in view.tables.items():
         asked = len(view.data.shown(category, "val")) if view.data is not None and in_val(view.data, category) else 0
         of = f" of {asked}" if asked > len(table.objects) + len(table.left_out) else ""
-        learnt = table.settings["objects"]["train"] if view.experiment != "transfer" else None
+        learnt = table.settings.get("objects", {}).get("train")
         there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
         counts.append(f"{layout.plain(category)} {len(table.objects)}{of}{trained}")
@@ -383,7 +364,7 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
     query = {"data": choices.dataset_title(view.source), "category": category}
     table = view.tables[category]
     if view.experiment == "classification":
-        seen, feature = protocol_of(table), choices.feature_title(row)
+        seen, feature = measured.protocol_of(table), choices.feature_title(row)
         if instance:
             shown_at = next((title for title, name in choices.SEEN.items() if name == seen), None)
             query |= {"object": instance, "features": feature, "seen": shown_at or ""}
@@ -391,10 +372,79 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
         query |= {"seen": choices.PROTOCOLS[seen]} if seen else {}
         return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong', 'feature': feature})}"
     query |= {"object": instance} if instance else {}
+    feature, suffix = feature_of(row)
     if view.experiment == "prediction":
+        query |= {"prior": PRIORS[suffix]} if feature and suffix in PRIORS else {}
         return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
-    query |= {"upper": choices.feature_title(row)} if row != experiments.UNALIGNED else {}
+    if row != experiments.UNALIGNED:
+        query |= {"upper": choices.feature_title(row)}
+        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in ALIGNMENT_SMOOTHNESSES else {}
+        query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
     return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
+
+
+def feature_of(row: str) -> tuple[str, str]:
+    """A row's feature, empty where it has none, and what is added to it.
+
+    >>> [feature_of(row) for row in ("conv5", "conv5+5 priors", "5 priors", "NN")]
+    [('conv5', ''), ('conv5', '+5 priors'), ('', '5 priors'), ('', 'NN')]
+    """
+    if row == experiments.UNALIGNED or (row.endswith(("prior", "priors")) and "+" not in row):
+        return "", row
+    feature, plus, rest = row.partition("+")
+    return feature, plus + rest
+
+
+def learnt_from(view: View, category: str) -> int:
+    """How many train objects a page's classifiers or detectors see."""
+    if view.data is None:
+        return 0
+    if view.experiment == "prediction":
+        return experiments.learnt_from(view.data, category)
+    return len(view.data.shown(category, "train"))
+
+
+def smoothness_of(table: Table, row: str) -> float | None:
+    return (table.settings.get("smoothness") or {}).get(row)
+
+
+def shown_otherwise(view: View, row: str, category: str) -> list[str]:
+    """In what the page behind a number differs from how the number was measured."""
+    settings, said = view.tables[category].settings, []
+    feature, suffix = feature_of(row)
+    if (network := settings["backbone"]) != PAGES_BACKBONE:
+        said.append(f"{PAGES_BACKBONE}, not {network}")
+    if view.experiment == "classification":
+        if measured.protocol_of(view.tables[category]) is None:
+            said.append("objects seen in another way")
+    else:
+        if view.alpha != experiments.ALPHAS[0]:
+            said.append(f"right within α = {experiments.ALPHAS[0]}, not {view.alpha}")
+        if view.over == "images":
+            said.append("averages per keypoint type, not per image")
+    if view.experiment == "prediction":
+        if not feature:
+            said.append(f"detectors with this prior, not {choices.row_title(row)} alone")
+        elif suffix not in PRIORS:
+            said.append("the best cell, not the best pixel around it")
+    if view.experiment == "transfer":
+        if row == experiments.UNALIGNED:
+            said.append("neighbours that are aligned")
+        elif (beta := smoothness_of(view.tables[category], row)) not in (None, *ALIGNMENT_SMOOTHNESSES):
+            said.append(f"another smoothness than {beta:g}")
+        for name, usual in measured.USUAL.items():
+            if (value := settings.get(name, usual)) != usual:
+                said.append(f"{measured.WORDS[name]} {usual}, not {value}")
+        if view.tables[category].path.name != f"transfer {category}.json":
+            said.append(f"in its table another file than {view.tables[category].path.name}")
+    if view.data is not None and in_val(view.data, category):
+        table, there = view.tables[category], len(view.data.shown(category, "val"))
+        if (n := len(table.objects) + len(table.left_out)) < there:
+            said.append(f"all {there} val objects, not {n}")
+        learnt, usual = settings.get("objects", {}).get("train"), learnt_from(view, category)
+        if learnt is not None and learnt < usual:
+            said.append(f"what was learnt from {usual} train objects, not {learnt}")
+    return said
 
 
 def show_cell(view: View, row: str, column: str) -> None:
@@ -415,12 +465,23 @@ def show_cell(view: View, row: str, column: str) -> None:
                 f"The mean of {len(view.tables)} categories."
                 + f" On the {page} page: {', '.join(links)}." * bool(links)
             )
+            if links:
+                say_what_differs(
+                    dict.fromkeys(each for name in view.tables for each in shown_otherwise(view, row, name))
+                )
             return
         if not (link := page_link(view, row, column)):
             st.caption("The data set itself is not on this machine, so its objects cannot be shown.")
             return
         st.markdown(f"[Open {layout.plain(column)} on the {page} page]({link})")
+        say_what_differs(shown_otherwise(view, row, column))
         show_examples(view, row, column)
+
+
+def say_what_differs(said: Iterable[str]) -> None:
+    """Nothing where the page shows a number as it was measured."""
+    if said := list(said):
+        st.caption(layout.plain(f"The page shows these with its own settings: {'; '.join(said)}."))
 
 
 def show_examples(view: View, row: str, category: str) -> None:
@@ -607,7 +668,7 @@ def quarters(values: np.ndarray) -> list[np.ndarray]:
 
 
 def lines_of(view: View) -> list[dict[str, Any]]:
-    """Every number of the table, a line each."""
+    """Every number of the table, a line each, with the digits that are on screen, and how it was measured."""
     lines = []
     for row in view.rows:
         for column in view.columns:
@@ -620,15 +681,18 @@ def lines_of(view: View) -> list[dict[str, Any]]:
                     "table": int(NUMBERS[view.experiment]),
                     "category": column,
                     "row": row,
-                    "value": round(found.value, 3),
-                    "low": round(found.low, 3),
-                    "high": round(found.high, 3),
-                    "published": paper,
-                    "difference": None if paper is None else round(found.value - paper, 3),
+                    "value": round(found.value, 1),
+                    "low": round(found.low, 1),
+                    "high": round(found.high, 1),
+                    "published": None if paper is None else view.digits(paper, column),
+                    "difference": None if paper is None else round(found.value - paper, 1),
                     "alpha": None if view.experiment == "classification" else view.alpha,
                     "over": view.over or "keypoints",
                     "objects": None if table is None else len(table.objects),
                     "keypoints": None if table is None else int(table.shown.sum()),
+                    "data": data_title(view),
+                    "network": view.network,
+                    "how": view.how,
                 }
             )
     return lines
@@ -645,6 +709,7 @@ def as_csv(lines: Sequence[Mapping[str, Any]]) -> bytes:
 def as_json(view: View) -> bytes:
     content = {
         "metric": view.metric,
+        "how": view.how,
         "definition": HOW[view.experiment].replace("*", ""),
         "settings": {category: dict(table.settings) for category, table in view.tables.items()},
         "numbers": lines_of(view),
@@ -652,11 +717,11 @@ def as_json(view: View) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
 
 
-def as_latex(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    """A tabular that needs no package."""
+def as_latex(headings: Sequence[str], rows: Sequence[Sequence[str]], comment: str) -> bytes:
+    """A tabular that needs no package, under a comment that says what it is."""
     body = [" & ".join(map(latex, cells)) + r" \\" for cells in (headings, *rows)]
     parts = [rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}", r"\hline", body[0], r"\hline", *body[1:], r"\hline"]
-    return "\n".join([*parts, r"\end{tabular}", ""]).encode()
+    return "\n".join([f"% {' '.join(comment.split())}", *parts, r"\end{tabular}", ""]).encode()
 
 
 def latex(text: str) -> str:
@@ -678,7 +743,7 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
         levels: list[float | None] = [None]
         for column in view.columns:
             found, paper = view.estimates.get((row, column)), view.published(row, column)
-            beside = "" if paper is None else f" ({number_text(paper)})"
+            beside = "" if paper is None else f" ({view.digits(paper, column)})"
             cells.append("" if found is None else f"{found.value:.1f} {interval_text(found)}{beside}")
             levels.append(None if found is None else found.value / highest)
         rows.append(cells)
@@ -686,11 +751,18 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
     return ["", *view.columns], rows, shares
 
 
+def caption(view: View) -> str:
+    """What a table that was taken along is of."""
+    drawn = " · drawn, synthetic" if view.data is not None and view.data.synthetic else ""
+    return (
+        f"Table {NUMBERS[view.experiment]}. {view.metric} [95 % interval] (published) · {data_title(view)}{drawn} · {view.network} · "
+        f"{view.how}"
+    )
+
+
 def picture(view: View) -> bytes:
     headings, rows, shares = cells_of(view)
-    drawn = " · drawn, synthetic" if view.data is not None and view.data.synthetic else ""
-    metric = view.metric.replace("α", "alpha")  # which PIL's font lacks
-    title = f"Table {NUMBERS[view.experiment]}. {metric} [95 % interval] (published) · {data_title(view)}{drawn}"
+    title = caption(view).replace("α", "alpha").replace("η", "eta").replace("σ", "sigma")  # which PIL's font lacks
     return images.encode(figures.table_picture(title, headings, rows, shares), format="PNG")
 
 
@@ -699,17 +771,20 @@ def data_title(view: View) -> str:
 
 
 def python_lines(view: View) -> str:
-    table = next(iter(view.tables.values()))
-    same = {name: table.settings[name] for name in ("experiment", "data", "backbone")}
+    files = [f"{table.path.parent.name}/{table.path.name}" for table in view.tables.values()]
+    listed = "\n".join(f"    {file!r}," for file in files)
     options = "" if view.experiment == "classification" else f", alpha={view.alpha}, over={view.over!r}"
     return f"""from corrcore import experiments
 
-for table in experiments.tables().tables:
-    if {same!r}.items() <= table.settings.items():
-        print(table.path.name)
-        for row in table.rows:
-            found = table.accuracy(row{options})
-            print(f"  {{row:14}} {{found.value:5.1f}} [{{found.low:.1f}}, {{found.high:.1f}}]")
+files = [  # {data_title(view)}, {view.network}, {view.how}
+{listed}
+]
+for file in files:
+    table = experiments.read_table(experiments.results_folder() / file)
+    print(file)
+    for row in table.rows:
+        found = table.accuracy(row{options})
+        print(f"  {{row:14}} {{found.value:5.1f}} [{{found.low:.1f}}, {{found.high:.1f}}]")
 """
 
 
@@ -760,7 +835,7 @@ def page_of_fields() -> None:
     layout.quiet_row(
         downloads={
             "table 1 receptive fields.csv": lambda: as_csv(lines),
-            "table 1 receptive fields.tex": lambda: as_latex(headings, texts),
+            "table 1 receptive fields.tex": lambda: as_latex(headings, texts, "Table 1. Receptive fields, px"),
             "table 1 receptive fields.json": lambda: json.dumps(lines, indent=1).encode(),
             "table 1 receptive fields.png": lambda: images.encode(
                 figures.table_picture("Table 1. Receptive fields", headings, texts, [[]] * len(texts)), format="PNG"
@@ -789,10 +864,12 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     some = choose("Network", by_backbone(some), "backbone", at_backbone)
     groups = by_how(some)
     how = next(iter(groups))
+    key = "seen" if experiment == "classification" else "how"
     if len(groups) > 1 or experiment == "classification":
-        key = "seen" if experiment == "classification" else "how"
         some = choose("Objects seen" if key == "seen" else "Measured with", groups, key, at_how)
         how = next(name for name, group in groups.items() if group is some)
+    else:
+        some = groups[how]
     alpha, over = experiments.ALPHAS[0], None
     if experiment != "classification":
         at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
@@ -826,8 +903,7 @@ def view_of(
     of: tuple[str, KeypointDataset | None],
     how: str,
 ) -> View:
-    there = list(dict.fromkeys(row for table in tables.values() for row in table.rows))
-    rows = tuple(sorted(there, key=lambda row: (published.order(experiment, row), there.index(row))))
+    rows = tuple(dict.fromkeys(row for table in tables.values() for row in table.rows))
     estimates = {
         (row, category): table.accuracy(row, alpha=alpha, over=over)
         for category, table in tables.items()
@@ -847,8 +923,8 @@ def finish(view: View) -> None:
         {
             "data": f"{data_title(view)}, {first.settings['data_digest'][:8]}",
             "network": f"{first.settings['backbone']}, weights {first.settings['backbone_digest'][:8]}",
-            **({"how": view.how} if view.how else {}),
-            **{name: str(value) for name, value in flattened(first.how).items()},
+            "how": view.how,
+            **{name: str(value) for name, value in measured.flattened(first.how).items()},
             "files": ", ".join(table.path.name for table in view.tables.values()),
         },
     )
@@ -856,7 +932,7 @@ def finish(view: View) -> None:
     layout.quiet_row(
         downloads={
             f"{view.file}.csv": lambda: as_csv(lines_of(view)),
-            f"{view.file}.tex": lambda: as_latex(headings, rows),
+            f"{view.file}.tex": lambda: as_latex(headings, rows, caption(view)),
             f"{view.file}.json": lambda: as_json(view),
             f"{view.file}.png": lambda: picture(view),
         },

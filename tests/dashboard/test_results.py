@@ -4,15 +4,17 @@ import csv
 import io
 import json
 import os
+import re
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 
-from corrcore import datasets, experiments, images
+from corrcore import experiments, images
 from corrcore.datasets import toy
-from dashboard import resources
+from dashboard import figures, resources
 
 LOAD = toy.load
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
@@ -143,11 +145,11 @@ def test_numbers_stand_beside_the_papers_with_intervals_and_differences(cat, ope
     at = open_page("results")
     assert at.segmented_control(key="table").value == TRANSFER
     found = table(at)
-    assert list(found.index) == ["conv4", "SIFT, radius 20 px", "NN, not aligned"]
-    assert list(found["cat", "ours"]) == pytest.approx([100, 50, 0])
-    assert list(found["cat", "paper"]) == [19.6, 16.0, 11.1]
-    assert list(found["cat", "diff."]) == pytest.approx([80.4, 34.0, -11.1])
-    assert list(found["cat", "95 %"]) == ["[100.0, 100.0]", "[50.0, 50.0]", "[0.0, 0.0]"]
+    assert list(found.index) == ["NN, not aligned", "conv4", "SIFT, radius 20 px"]  # as in the file
+    assert list(found["cat", "ours"]) == pytest.approx([0, 100, 50])
+    assert list(found["cat", "paper"]) == [11.1, 19.6, 16.0]
+    assert list(found["cat", "diff."]) == pytest.approx([-11.1, 80.4, 34.0])
+    assert list(found["cat", "95 %"]) == ["[0.0, 0.0]", "[100.0, 100.0]", "[50.0, 50.0]"]
     assert ("mean", "ours") not in found
     assert "**PCK at α = 0.1, per keypoint type, %** · **drawn, synthetic**" in texts(at.markdown)
     assert any("the longer side of the object's box" in text for text in texts(at.caption))
@@ -156,7 +158,7 @@ def test_numbers_stand_beside_the_papers_with_intervals_and_differences(cat, ope
 def test_the_mean_is_over_the_categories_that_are_here(cat, data, open_page):
     places(data, "cow", {"NN": never, "conv4": even})
     found = table(open_page("results"))
-    assert list(found["mean", "ours"])[::2] == pytest.approx([75, 0])
+    assert list(found["mean", "ours"])[:2] == pytest.approx([0, 75])
     assert np.isnan(found["mean", "ours"]["SIFT, radius 20 px"])  # which one category does not have
     assert found["mean", "paper"]["conv4"] == pytest.approx((19.6 + 25.4) / 2)
 
@@ -190,7 +192,7 @@ def test_another_table_is_shown_with_its_own_numbers(cat, data, open_page):
     at = open_page("results")
     at.segmented_control(key="table").set_value(CLASSIFICATION)
     found = table(at.run())
-    assert list(found.index) == ["SIFT, radius 20 px", "conv3"]
+    assert list(found.index) == ["conv3", "SIFT, radius 20 px"]
     assert found["cat", "ours"]["conv3"] == 100
     assert found["cat", "paper"]["conv3"] == 52
     at.selectbox(key="seen").set_value("in a box of 500 px, left and right alike")
@@ -247,7 +249,7 @@ def choose_cell(at, row, kind):
 def test_a_cell_opens_the_page_and_the_objects_it_is_made_of(data, open_page):
     for each in ("cat", "cow"):
         places(data, each, {"NN": never, "conv4": early})
-    at = choose_cell(open_page("results"), 0, "ours\u200b")
+    at = choose_cell(open_page("results"), 1, "ours\u200b")
     assert not at.exception
     found = texts(at.markdown)
     assert any(text.startswith("**conv4, cow: ") for text in found)
@@ -259,6 +261,78 @@ def test_a_cell_opens_the_page_and_the_objects_it_is_made_of(data, open_page):
     assert all(any(f"object={name}&" in text for text in objects[-6:]) for name in best)
     at = choose_cell(at, 1, "ours\u200b\u200b")
     assert any("The mean of 2 categories" in text for text in texts(at.markdown))
+
+
+@pytest.mark.parametrize(
+    ("row", "prior"),
+    [
+        ("conv5", "none"),
+        ("conv5+prior", "the object most alike"),
+        ("conv5+5 priors", "the 5 most alike"),
+        ("5 priors", None),
+    ],
+)
+def test_a_cell_of_table_4_opens_the_page_with_the_rows_own_prior(data, open_page, row, prior):
+    places(data, "cow", {row: early}, experiment="prediction")
+    at = open_page("results", table=PREDICTION)
+    at.session_state["cells prediction"] = {"selection": {"rows": [], "columns": [], "cells": [[0, "ours"]]}}
+    [*links] = [link for text in texts(at.run().markdown) for link in re.findall(r"\]\((prediction\?.*?)\)", text)]
+    assert len(links) == 13
+    assert {parse_qs(urlsplit(link).query).get("prior", [None])[0] for link in links} == {prior}
+    if prior is None:
+        assert any("not 5 priors alone" in text for text in texts(at.caption))
+    else:
+        assert not any("own settings" in text for text in texts(at.caption))
+
+
+def test_a_cell_says_in_what_the_page_differs_from_it(data, open_page):
+    places(data, "cat", {"conv4": early}, order="likeness", position=0.01, smoothness={"conv4": 0.3}, iterations=10)
+    at = choose_cell(open_page("results", alpha="α = 0.05", average="per image"), 0, "ours")
+    [said] = [text.replace("\\", "") for text in texts(at.caption) if "own settings" in text]
+    assert "right within α = 0.1, not 0.05; averages per keypoint type, not per image" in said
+    assert "position 0.0, not 0.01; order deformation, not likeness" in said
+    [link] = [text for text in texts(at.markdown) if "on the Alignment page](alignment?" in text]
+    assert "upper=conv4&smoothness=0.3&iterations=10" in link
+
+
+def test_a_cell_measured_as_the_page_does_has_nothing_to_say(cat, open_page):
+    at = choose_cell(open_page("results"), 1, "ours")
+    assert any("on the Alignment page](" in text for text in texts(at.markdown))
+    assert not any("own settings" in text for text in texts(at.caption))
+
+
+def test_exports_say_how_they_were_measured(data, open_page, offered, monkeypatch):
+    places(data, "cat", {"conv4": lambda n, k: (n + k) % 3 == 0}, order="likeness")
+    drawn = []
+    original = figures.table_picture
+    monkeypatch.setattr(figures, "table_picture", lambda title, *rest: [drawn.append(title), original(title, *rest)][1])
+    open_page("results")
+    names = [name for name in offered if name != "python"]
+    assert {name.rpartition(".")[0] for name in names} == {"table 2 transfer, kept in place order likeness"}
+    files = {name.rpartition(".")[2]: offered[name]() for name in names}
+    [line] = csv.DictReader(io.StringIO(files["csv"].decode()))
+    assert (line["data"], line["network"], line["how"]) == (data.title, "alexnet", "kept in place: order likeness")
+    assert [len(line[name].partition(".")[2]) for name in ("value", "low", "high", "published", "difference")] == [
+        1
+    ] * 5
+    assert drawn[0].endswith("alexnet · kept in place: order likeness")
+    assert json.loads(files["json"])["how"] == line["how"]
+
+
+def test_published_numbers_have_the_papers_digits(data, open_page, offered):
+    names(data, "cat", {"conv3": always})
+    names(data, "cow", {"conv3": always})
+    open_page("results", table=CLASSIFICATION)
+    [content] = [make() for name, make in offered.items() if name.endswith(".csv")]
+    assert [line["published"] for line in csv.DictReader(io.StringIO(content.decode()))] == ["52", "45", "48.5"]
+
+
+def test_of_drawn_objects_nothing_is_validated_and_nothing_of_it_said(data, open_page):
+    places(data, "cow", {"conv5": even}, experiment="prediction", folds=0, costs=[0.1], validated=200)
+    places(data, "cat", {"conv5": even}, experiment="prediction", folds=0, costs=[0.1])
+    at = open_page("results", table=PREDICTION)
+    assert [category for category, kind in table(at).columns if kind == "ours"] == ["cat", "cow", "mean"]
+    assert not any("validated" in str(each.value) for each in at.table)
 
 
 def test_the_curve_rises_and_passes_through_the_table(data, open_page):
@@ -301,8 +375,8 @@ def test_results_measured_otherwise_are_another_table(cat, data, open_page):
     places(data, "cat", {"conv4": even}, name="transfer cat again.json", order="likeness")
     at = open_page("results")
     assert table(at)["cat", "ours"]["conv4"] == 100
-    assert list(at.selectbox(key="how").options) == ["order not said", "order likeness"]
-    at.selectbox(key="how").set_value("order likeness")
+    assert list(at.selectbox(key="how").options) == ["as in the paper", "kept in place: order likeness"]
+    at.selectbox(key="how").set_value("kept in place: order likeness")
     assert table(at.run())["cat", "ours"]["conv4"] == pytest.approx(50)
 
 
@@ -372,7 +446,7 @@ def test_exports_hold_the_table(cat, data, open_page, offered):
     open_page("results")
     files = {name: make() for name, make in offered.items() if name != "python"}
     assert {name.rpartition(".")[2] for name in files} == {"csv", "tex", "json", "png"}
-    name = "table 2 transfer"
+    name = "table 2 transfer, as in the paper"
     lines = list(csv.DictReader(io.StringIO(files[f"{name}.csv"].decode())))
     [line] = [each for each in lines if (each["row"], each["category"]) == ("sift20", "cat")]
     assert (float(line["value"]), float(line["published"]), float(line["difference"])) == (50, 16, 34)
@@ -383,9 +457,11 @@ def test_exports_hold_the_table(cat, data, open_page, offered):
     assert "longer side of the object's box" in content["definition"]
     latex = files[f"{name}.tex"].decode().splitlines()
     rows = [each for each in latex if each.endswith(r"\\")]
-    assert latex[0] == r"\begin{tabular}{lrrr}"
+    assert latex[0].startswith("% Table 2.")
+    assert latex[0].endswith("· alexnet · as in the paper")
+    assert latex[1] == r"\begin{tabular}{lrrr}"
     assert [row.count("&") for row in rows] == [3] * 4
-    assert rows[1].startswith("conv4 & 100.0 [100.0, 100.0] (19.6) & 50.0")
+    assert rows[2].startswith("conv4 & 100.0 [100.0, 100.0] (19.6) & 50.0")
     assert images.decode(files[f"{name}.png"]).shape[1] > 400
 
 
@@ -397,7 +473,7 @@ def test_latex_escapes_what_it_would_act_on(data, open_page, offered):
     )
     places(renamed, "a_cat 100%", {"conv4": always})
     open_page("results")
-    text = offered["table 2 transfer.tex"]().decode()
+    text = offered["table 2 transfer, as in the paper.tex"]().decode()
     assert r"a\_cat 100\%" in text
 
 
@@ -407,13 +483,23 @@ def test_the_lines_of_python_print_the_same_numbers(cat, open_page, offered):
     with redirect_stdout(printed):
         exec(compile(offered["python"], "lines", "exec"), {})
     assert "conv4          100.0 [100.0, 100.0]" in printed.getvalue()
-    assert datasets.TOY not in printed.getvalue()
+
+
+def test_the_lines_of_python_are_of_the_files_shown_and_no_others(cat, data, open_page, offered):
+    places(data, "cat", {"conv4": even}, name="transfer cat kept.json", order="likeness")
+    open_page("results", how="kept in place: order likeness")
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(compile(offered["python"], "lines", "exec"), {})
+    assert [line for line in printed.getvalue().splitlines() if "conv4" in line] == [
+        "  conv4           50.0 [50.0, 50.0]"
+    ]
 
 
 def test_bars_have_the_papers_numbers_over_them(cat, open_page):
     at = open_page("results", results_section="By category")
     traces = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
     bars = [trace for trace in traces if trace["type"] == "bar"]
-    assert [trace["name"] for trace in bars] == ["conv4", "SIFT, radius 20 px", "NN, not aligned"]
+    assert [trace["name"] for trace in bars] == ["NN, not aligned", "conv4", "SIFT, radius 20 px"]
     paper = [trace for trace in traces if trace["type"] == "scatter"]
-    assert [trace["y"] for trace in paper] == [[19.6], [16.0], [11.1]]
+    assert [trace["y"] for trace in paper] == [[11.1], [19.6], [16.0]]
