@@ -222,7 +222,7 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
         return prior, dict.fromkeys(trained)
     choices.check_link("weights", (usual, BY_HAND))
     mode = at_mode.selectbox(
-        "Its weight",
+        "Weight and width",
         (usual, BY_HAND),
         key="weights",
         bind="query-params",
@@ -237,7 +237,7 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
         return name if by_hand else f"{name} {own}"
 
     eta = at_eta.slider(
-        "η, weight of the prior",
+        "Weight η",
         *(0.0, 1.0, own.eta, 0.005),
         key=key("eta"),
         format="%.3f",
@@ -247,7 +247,7 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
         **bound,
     )
     sigma = at_sigma.slider(
-        "σ, its width (px)",
+        "Width σ, px",
         *(5.0, 100.0, own.sigma_px, 1.0),
         key=key("sigma"),
         format="%.0f",
