@@ -930,3 +930,12 @@ def test_detectors_are_not_kept_where_a_photo_could_not_be_reached(alexnet, floc
     trained, _ = experiments.detectors(other, CAT, backbone=alexnet, features=("sift16",), out=tmp_path)
     assert trained["sift16"].about["left_out"] == {first.name: "the disk is away"}
     assert not list(tmp_path.iterdir())
+
+
+def test_objects_of_the_same_photo_are_no_prior(alexnet, flock):
+    first, *others = flock.shown(CAT, "train")
+    itself = replace(first, name="itself")
+    one = replace(flock, splits={**flock.splits, (CAT, "val"): [itself]}, synthetic=True)
+    record = predict(one, alexnet)["records"]["itself"]["measured"]
+    assert first.name not in record["neighbours"]
+    assert {name for name in record["neighbours"] if name} <= {other.name for other in others}
