@@ -1228,6 +1228,7 @@ def _write(path: Path, result: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
+_UNFINISHED = (".choice", ".mining")  # of detectors whose training was stopped
 _IDENTITY = ("data", "data_digest", "category", "backbone", "backbone_digest")
 # What is measured, and on what; the other settings of a table say how.
 _WHAT = (
@@ -1237,7 +1238,11 @@ _WHAT = (
 
 
 class OlderResultError(ValueError):
-    """A file of results that an earlier version of the code has computed."""
+    """A file of results that an earlier version of the code has computed; `about` has what they are of."""
+
+    def __init__(self, message: str, about: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.about = dict(about)
 
 
 @dataclass(frozen=True, eq=False)
@@ -1331,11 +1336,14 @@ def _drawn(n: int, n_resamples: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tables:
-    """What a folder of results has: tables, the files of an older version, and those that cannot be read, with the reason."""
+    """What a folder of results has: tables, the files of an older version, with what they are of, those that cannot be read,
+    with the reason, and those that are no tables, such as searches for a smoothness and training that was stopped.
+    """
 
     tables: tuple[Table, ...]
-    older: tuple[Path, ...]
+    older: Mapping[Path, Mapping[str, Any]]
     unreadable: Mapping[Path, str]
+    others: tuple[Path, ...] = ()
 
 
 def tables(folder: str | os.PathLike | None = None, *, read: Callable[[Path], Table | None] | None = None) -> Tables:
@@ -1344,18 +1352,22 @@ def tables(folder: str | os.PathLike | None = None, *, read: Callable[[Path], Ta
     What a file holds is told by its settings, not by its name. `read` is what reads a file, `read_table` unless given: whoever
     asks often keeps what was read.
     """
-    found, older, unreadable = [], [], {}
-    for path in sorted(Path(folder or results_folder()).glob("*/*.json")):
+    found, older, unreadable = [], {}, {}
+    there = Path(folder or results_folder())
+    others = [path for suffix in _UNFINISHED for path in there.glob(f"*/*{suffix}")]
+    for path in sorted(there.glob("*/*.json")):
         try:
             table = (read or read_table)(path)
-        except OlderResultError:
-            older.append(path)
+        except OlderResultError as error:
+            older[path] = error.about
         except (OSError, ValueError) as error:
             unreadable[path] = str(error)
         else:
-            if table is not None:
+            if table is None:
+                others.append(path)
+            else:
                 found.append(table)
-    return Tables(tuple(found), tuple(older), unreadable)
+    return Tables(tuple(found), older, unreadable, tuple(sorted(others)))
 
 
 def read_table(path: str | os.PathLike) -> Table | None:
@@ -1375,7 +1387,7 @@ def read_table(path: str | os.PathLike) -> Table | None:
             return None
         if settings["version"] != VERSIONS[settings["experiment"]]:
             msg = f"it is of version {settings['version']}, the current one is {VERSIONS[settings['experiment']]}."
-            raise OlderResultError(msg)
+            raise OlderResultError(msg, {name: settings.get(name) for name in ("experiment", *_IDENTITY)})
         if "summary" not in kept:
             msg = f"it is not finished: {len(records)} measured so far."
             raise ValueError(msg)

@@ -1,6 +1,6 @@
 """Results drawn: arrays in, pictures and charts out. Knows no streamlit."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -565,12 +565,62 @@ def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 330) -> go.
 Ends = tuple[float, float, float]  # a number, and the lower and upper end of its interval
 
 
-def row_colours(rows: Sequence[str], hatched: Collection[str]) -> dict[str, str]:
-    """A colour a row. Of more rows than there are colours, those that are hatched begin with the first again."""
-    if len(rows) <= len(PALETTE):
-        return {row: colour_of(row, rows) for row in rows}
-    plain, others = ([row for row in rows if (row in hatched) is there] for there in (False, True))
-    return {row: colour_of(row, some) for some in (plain, others) for row in some}
+@dataclass(frozen=True)
+class RowStyle:
+    """How a row of a table is drawn: in its feature's colour, the line and the bars' pattern telling which prior it has."""
+
+    colour: str
+    dash: str = "solid"
+    pattern: str = ""
+
+
+# One colour a feature in all tables, of three times the contrast to white and to the dark theme's background.
+FEATURE_COLOURS = {
+    "conv1": "#a97900",
+    "conv2": "#c2579a",
+    "conv3": "#0a946a",
+    "conv4": "#1f7fc4",
+    "conv5": "#d55e00",
+    "pool5": "#6d8b1c",
+    "sift10": "#12878f",
+    "sift16": "#9a5cc6",
+    "sift20": "#7a6ad8",
+    "sift40": "#a0694b",
+    "sift80": "#5f7fa8",
+    "sift160": "#7d8a3a",
+}
+_ADDED = {"": ("solid", ""), "prior": ("dot", "."), "5 priors": ("dash", "/")}
+_ALONE = ("NN", "prior", "5 priors")  # rows of no feature
+
+
+def row_style(row: str) -> RowStyle:
+    """That of a row such as conv4, sift20, conv5+prior or NN, the same wherever it is."""
+    feature, _, added = ("", "", row) if row in _ALONE else row.partition("+")
+    dash, pattern = _ADDED.get(added, ("solid", "") if row == "NN" else ("dashdot", "x"))
+    if not feature:
+        return RowStyle("#808080", dash, pattern)
+    others = list(FEATURE_COLOURS.values())
+    return RowStyle(FEATURE_COLOURS.get(feature, others[sum(feature.encode()) % len(others)]), dash, pattern)
+
+
+def _legend_above(figure: go.Figure, rows: Sequence[str], *, height: int) -> go.Figure:
+    """A legend over the plot, with room of its own for the rows' names, two beside each other on a phone."""
+    names = {row: row.replace(" + ", "<br>+ ") if len(row) > 18 else row for row in rows}
+    figure.for_each_trace(lambda trace: trace.update(name=names.get(trace.name, trace.name)))
+    room = -(-len(rows) // 2) * (38 if any("<br>" in name for name in names.values()) else 22)
+    _styled(figure, height=height + room)
+    return figure.update_layout(
+        showlegend=True,
+        margin={"l": 8, "r": 8, "t": 12 + room, "b": 8},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.03,
+            "yanchor": "bottom",
+            "entrywidth": 0.48,
+            "entrywidthmode": "fraction",
+        },
+    )
 
 
 def category_bars(
@@ -578,11 +628,10 @@ def category_bars(
     published: Mapping[str, Sequence[float | None]],
     categories: Sequence[str],
     *,
-    hatched: Collection[str] = (),
+    styles: Mapping[str, RowStyle],
     height: int = 400,
 ) -> go.Figure:
     """A group of bars a category, one a row, with whiskers for intervals; hollow markers are the published numbers."""
-    colours = row_colours(list(rows), hatched)
     figure = go.Figure()
     width = 0.84 / max(len(rows), 1)
     for number, (row, ends) in enumerate(rows.items()):
@@ -594,10 +643,14 @@ def category_bars(
             width=0.92 * width,
             name=row,
             marker={
-                "color": colours[row],
-                "pattern": {"shape": "/", "bgcolor": colours[row], "fgcolor": "white", "solidity": 0.25, "size": 6}
-                if row in hatched
-                else None,
+                "color": styles[row].colour,
+                "pattern": {
+                    "shape": styles[row].pattern,
+                    "bgcolor": styles[row].colour,
+                    "fgcolor": "white",
+                    "solidity": 0.25,
+                    "size": 6,
+                },
             },
             error_y={"array": high - values, "arrayminus": values - low, "color": GREY, "thickness": 1.5, "width": 2},
             customdata=np.stack([low, high], axis=-1),
@@ -612,13 +665,13 @@ def category_bars(
                 y=[number for _, number in known],
                 name=f"{row}, published",
                 mode="markers",
-                marker={"symbol": "diamond-open", "size": 10, "color": GREY, "line": {"width": 2}},
+                marker={"symbol": "diamond", "size": 10, "color": "white", "line": {"width": 2, "color": "#202020"}},
                 showlegend=False,
                 hovertemplate="%{y:.1f} %",
             )
     figure.update_xaxes(tickvals=list(range(len(categories))), ticktext=list(categories), showgrid=False)
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
-    return _styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.15})
+    return _legend_above(figure, list(rows), height=height)
 
 
 def pck_curves(
@@ -626,11 +679,10 @@ def pck_curves(
     alphas: Sequence[float],
     *,
     at: float,
-    hatched: Collection[str] = (),
+    styles: Mapping[str, RowStyle],
     height: int = 420,
 ) -> go.Figure:
     """PCK against alpha, a line a row with its interval as a band; a thin line marks the alpha of the table."""
-    colours = row_colours(list(curves), hatched)
     figure = go.Figure()
     for row, ends in curves.items():
         values, low, high = np.array(ends, dtype=float).T
@@ -638,7 +690,7 @@ def pck_curves(
             x=[*alphas, *reversed(alphas)],
             y=[*high, *reversed(low)],
             fill="toself",
-            fillcolor=colours[row],
+            fillcolor=styles[row].colour,
             opacity=0.15,
             line={"width": 0},
             mode="lines",
@@ -652,12 +704,18 @@ def pck_curves(
             y=values,
             name=row,
             mode="lines",
-            line={"color": colours[row], "width": 2.5, "dash": "dash" if row in hatched else "solid"},
+            line={"color": styles[row].colour, "width": 2.5, "dash": styles[row].dash},
             hovertemplate="%{y:.1f} % at %{x:.2f}",
         )
         lowest = max(values[-1], lowest + 4)  # labels one above the other
         figure.add_annotation(
-            x=alphas[-1], y=lowest, text=row, font={"color": colours[row]}, showarrow=False, xanchor="left", xshift=6
+            x=alphas[-1],
+            y=lowest,
+            text=row,
+            font={"color": styles[row].colour},
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
         )
     figure.add_vline(x=at, line={"color": GREY, "dash": "dot", "width": 1})
     figure.update_xaxes(title="α, of the longer side of the box", range=[0, alphas[-1]])
@@ -672,11 +730,10 @@ def by_difficulty(
     *,
     title: str,
     highest: float,
-    hatched: Collection[str] = (),
+    styles: Mapping[str, RowStyle],
     height: int = 380,
 ) -> go.Figure:
     """How good each row is on groups of objects, from one kind to another; whiskers are intervals."""
-    colours = row_colours(list(rows), hatched)
     figure = go.Figure()
     for number, (row, ends) in enumerate(rows.items()):
         values, low, high = np.array(ends, dtype=float).T
@@ -685,7 +742,7 @@ def by_difficulty(
             y=values,
             name=row,
             mode="lines+markers",
-            line={"color": colours[row], "width": 2.5, "dash": "dash" if row in hatched else "solid"},
+            line={"color": styles[row].colour, "width": 2.5, "dash": styles[row].dash},
             marker={"size": 8},
             error_y={"array": high - values, "arrayminus": values - low, "thickness": 1.5, "width": 3},
             customdata=np.stack([low, high], axis=-1),
@@ -693,10 +750,10 @@ def by_difficulty(
         )
     figure.update_xaxes(title=title, tickvals=list(range(len(groups))), ticktext=list(groups), showgrid=False)
     figure.update_yaxes(ticksuffix=" %", range=[0, highest])
-    return _styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2})
+    return _legend_above(figure, list(rows), height=height)
 
 
-TEAL, RED, BLUE = (15, 107, 125), (178, 24, 43), (33, 102, 172)
+TEAL, BLUE, ORANGE = (15, 107, 125), (33, 102, 172), (200, 100, 0)
 
 
 def heat(share: float, colour: tuple[int, int, int] = TEAL) -> tuple[str, bool]:

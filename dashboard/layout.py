@@ -56,24 +56,32 @@ def how_computed(text: str, parameters: Mapping[str, object]) -> None:
         st.table({"parameter": names, "value": values}, border="horizontal", hide_header=True, hide_index=True)
 
 
-def share_link() -> str:
+def share_link(state: Mapping[str, str | Sequence[str]] | None = None) -> str:
     """The address that shows this view to somebody else: the page's, with the state of all widgets bound to it.
 
-    Call it below those widgets. A widget that changes in a fragment reaches the link of that fragment only.
+    Call it below those widgets. A widget that changes in a fragment reaches the link of that fragment only. Streamlit leaves out
+    those that are at their default; where that depends on data, which others may have more of, `state` says what it is here.
     """
-    query = urlencode({name: st.query_params.get_all(name) for name in st.query_params}, doseq=True)
+    there = {name: st.query_params.get_all(name) for name in st.query_params}
+    query = urlencode({**(state or {}), **there}, doseq=True)
     url = urlsplit(st.context.url or "")
     return url._replace(path=url.path or "/", query=query).geturl()
 
 
-def quiet_row(*, downloads: Mapping[str, Callable[[], bytes]], python: str) -> None:
+def quiet_row(
+    *,
+    downloads: Mapping[str, Callable[[], bytes]],
+    python: str,
+    state: Mapping[str, str | Sequence[str]] | None = None,
+) -> None:
     """The end of a page: the link to this view, files to take along, and the lines of Python that make the same.
 
-    `downloads` maps a file name to what makes its content; that is called when somebody asks for the file.
+    `downloads` maps a file name to what makes its content; that is called when somebody asks for the file. `state` is that of
+    `share_link`.
     """
     with st.container(horizontal=True, gap="small", key="quiet-row"):
         with st.popover("Link", icon=":material/link:"):
-            st.code(share_link(), language=None, wrap_lines=True)
+            st.code(share_link(state), language=None, wrap_lines=True)
         for name, make in downloads.items():
             st.download_button(
                 PurePath(name).suffix[1:].upper(),

@@ -65,10 +65,9 @@ def number(table: Numbered, row: str, category: str) -> float | None:
     return float(numbers[_CATEGORIES.index(category)]) if numbers and category in _CATEGORIES else None
 
 
-def order(table: Numbered, row: str) -> int:
-    """Where a row stands in print; others come behind."""
-    rows = list(_TABLES[table])
-    return rows.index(row) if row in rows else len(rows)
+def has_row(table: Numbered, row: str) -> bool:
+    """Whether a row is in print."""
+    return row in _TABLES[table]
 
 
 def transfer(row: str, category: str) -> str:

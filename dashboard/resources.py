@@ -147,6 +147,8 @@ def _table(path: str, stamp: int) -> experiments.Table | ValueError | None:  # n
     """A third of a megabyte at most, made of files of several; or why there is none."""
     try:
         return experiments.read_table(path)
+    except experiments.OlderResultError as error:
+        return experiments.OlderResultError(str(error), error.about)
     except ValueError as error:
         return type(error)(str(error))  # without what led to it, which holds the file's content
 

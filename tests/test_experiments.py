@@ -724,7 +724,9 @@ def test_what_is_no_table_is_told_from_what_cannot_be_read(alexnet, cats, tmp_pa
     kept(tmp_path, "other.json").write_text(json.dumps(result | {"settings": settings | {"experiment": "responses"}}))
     found = experiments.tables(tmp_path)
     assert [table.path for table in found.tables] == [good]
-    assert [path.name for path in found.older] == ["older.json"]
+    assert {path.name: (about["experiment"], about["category"]) for path, about in found.older.items()} == {
+        "older.json": (settings["experiment"], settings["category"])
+    }
     assert {path.name for path in found.unreadable} == {*broken, "binary.json"}
     reasons = {path.name: reason for path, reason in found.unreadable.items()}
     assert reasons["not finished.json"] == "it is not finished: 2 measured so far."
@@ -732,7 +734,7 @@ def test_what_is_no_table_is_told_from_what_cannot_be_read(alexnet, cats, tmp_pa
 
 
 def test_no_folder_of_results_has_no_tables(tmp_path):
-    assert experiments.tables(tmp_path / "nowhere") == experiments.Tables((), (), {})
+    assert experiments.tables(tmp_path / "nowhere") == experiments.Tables((), {}, {})
 
 
 def test_objects_that_could_not_be_measured_are_named_beside_their_table(alexnet, cats, tmp_path):

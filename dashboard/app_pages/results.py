@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -33,7 +36,12 @@ CURVE, DIFFICULT = "PCK against alpha", "What is difficult"
 MEAN = "mean"
 OURS, INTERVAL, PAPER, DIFFERENCE = "ours", "95 %", "paper", "diff."
 CURVE_ALPHAS = tuple(round(0.01 * n, 2) for n in range(21))
-EXAMPLES = 6
+EXAMPLES, SAID_AT_MOST = 6, 5
+NO_TABLES = {  # files beside tables, by how their names end
+    ".smoothness.json": "the search for the smoothness of the table beside it",
+    ".choice": "detectors whose training was stopped, as cross validation has chosen them; the command goes on from it",
+    ".mining": "detectors whose training was stopped, as far as it came; the command goes on from it",
+}
 # What the pages behind the numbers offer, in the words of their links.
 PAGES_BACKBONE = "alexnet"
 PRIORS = {
@@ -46,16 +54,40 @@ SURE = 0.05
 PLAIN = {"displayModeBar": False}
 
 NORMALISER = (
-    "A predicted keypoint is right within α times the longer side of the *object's box* (not of the image). An image is larger "
-    "than the boxes in it, so the same α of the image's side forgives more, and such numbers are higher: they do not compare."
+    "Measured by the side of the image, which is larger than the boxes in it, more keypoints would count as right: such numbers do "
+    "not compare with these."
 )
+RIGHT = {  # at alpha
+    "transfer": "A keypoint counts as right when it lies within {} of the longer side of the object's box.",
+    "classification": "A keypoint counts as right when its own classifier, of all those of its category, has the highest score.",
+    "prediction": "A keypoint counts as right when it lies within {} of the sides of the box, which is stretched to a square.",
+}
 HOW = {
-    "transfer": NORMALISER,
-    "prediction": NORMALISER
-    + " Distances are taken in the box stretched to a square, as the paper's 500 x 500 px, where those along "
-    "its shorter side are longer.",
-    "classification": "A keypoint is right when its classifier, of all those of its category, has the highest score. Accuracy is over "
-    "all visible keypoints of the val objects.",
+    "transfer": f"{RIGHT['transfer'].format('α')} {NORMALISER}",
+    "prediction": f"{RIGHT['prediction'].format('α')} The square is the paper's 500 x 500 px, in which distances along the box's "
+    f"shorter side are longer. {NORMALISER}",
+    "classification": f"{RIGHT['classification']} Accuracy is over all visible keypoints of the val objects.",
+}
+PCK = {"PCK": "the percentage of keypoints that are right, at an α that says how near that is"}
+ROWS = {
+    "conv1 … conv5": "layers of the network, by whose descriptors keypoints are found",
+    "SIFT, radius": "dense SIFT, whose four by four bins reach so many pixels from the middle",
+}
+WORDS: dict[str, dict[str, str]] = {
+    "transfer": {
+        **PCK,
+        **ROWS,
+        "NN": "keypoints of the nearest neighbours, their boxes laid on the object's with no alignment",
+    },
+    "classification": ROWS,
+    "prediction": {
+        **PCK,
+        **ROWS,
+        "+ prior": "detectors, weighed with where the most similar train object has the keypoint",
+        f"+ {experiments.PRIORS} priors": f"the same, with the places in the {experiments.PRIORS} most similar",
+        "prior": "that place alone, with no detector",
+        f"{experiments.PRIORS} priors": f"the median of the {experiments.PRIORS} places, with no detector",
+    },
 }
 HOW_COMPARED = r"""
 *Per keypoint type* is the share of right ones for every type, then the mean over types,
@@ -98,8 +130,9 @@ class View:
         return (*self.tables, MEAN) if len(self.tables) > 1 else tuple(self.tables)
 
     @property
-    def hatched(self) -> frozenset[str]:
-        return frozenset(choices.row_title(row) for row in self.rows if row.startswith("sift"))
+    def styles(self) -> dict[str, figures.RowStyle]:
+        """How charts draw rows, by their titles."""
+        return {choices.row_title(row): figures.row_style(row) for row in self.rows}
 
     def published(self, row: str, column: str) -> float | None:
         """The number in print, where it is one of the same kind; its mean is over the categories that are here."""
@@ -156,10 +189,10 @@ def known_as(table: Table) -> str:
     return f"{table.settings['data']} {table.settings['data_digest'][:8]}"
 
 
-def of_data(table: Table, source: str, data: KeypointDataset | None) -> bool:
+def of_data(settings: Mapping[str, Any], source: str, data: KeypointDataset | None) -> bool:
     if data is None:
-        return known_as(table) == source
-    return (table.settings["data"], table.settings["data_digest"]) == (data.name, data.digest)
+        return f"{settings['data']} {str(settings['data_digest'])[:8]}" == source
+    return (settings["data"], settings["data_digest"]) == (data.name, data.digest)
 
 
 def choose(label: str, found: Mapping[str, list[Table]], key: str, place: Any) -> list[Table]:
@@ -205,22 +238,80 @@ def of_most_objects(some: Sequence[Table]) -> dict[str, Table]:
     return dict(sorted(largest.items()))
 
 
-def say_left_out(found: experiments.Tables, others: int) -> None:
-    """Files that are not shown, quietly."""
-    said = []
-    if found.older:
-        many = len(found.older)
-        said.append(
-            f"{many} file{'s' * (many > 1)} of an older version of the code {'are' if many > 1 else 'is'} left out"
-        )
-    if others:
-        said.append(f"{others} of other annotations than the data set has now {'are' if others > 1 else 'is'} left out")
-    if said:
-        st.caption(f"{'; '.join(said)}.")
-    for path, reason in list(found.unreadable.items())[:5]:
-        st.caption(layout.plain(f"{path.name} is left out: {reason}"))
-    if len(found.unreadable) > 5:
-        st.caption(f"{len(found.unreadable) - 5} more cannot be read.")
+@dataclass(frozen=True)
+class LeftOut:
+    """Files that are not shown, of the table and the data set that are: by name, in words."""
+
+    older: tuple[str, ...]
+    of_other_annotations: tuple[str, ...]
+    unreadable: Mapping[str, str]
+    no_tables: Mapping[str, str]
+    command: str
+
+
+def left_out(
+    found: experiments.Tables, experiment: published.Numbered, source: str, data: KeypointDataset | None
+) -> LeftOut:
+    own = {table.path.parent for table in found.tables if of_data(table.settings, source, data)}
+    if data is not None:
+        own |= {experiments.default_folder(data, name) for name in backbones.ARCHITECTURES}
+    older = [
+        path.name
+        for path, about in found.older.items()
+        if about["experiment"] == experiment and of_data(about, source, data)
+    ]
+    others = [
+        table.path.name
+        for table in found.tables
+        if table.experiment == experiment
+        and data is not None
+        and table.settings["data"] == data.name
+        and not of_data(table.settings, source, data)
+    ]
+    no_tables = {
+        path.name: next(what for suffix, what in NO_TABLES.items() if path.name.endswith(suffix))
+        for path in found.others
+        if path.parent in own and path.name.startswith(f"{experiment} ") and path.name.endswith(tuple(NO_TABLES))
+    }
+    unreadable = {path.name: reason for path, reason in found.unreadable.items()}
+    return LeftOut(tuple(older), tuple(others), unreadable, no_tables, command(experiment, source, data))
+
+
+def say_left_out(out: LeftOut) -> None:
+    """Files that are not shown, folded."""
+    counts = {
+        "of an older version": len(out.older),
+        "of other annotations": len(out.of_other_annotations),
+        "that cannot be read": len(out.unreadable),
+        "that are no tables": len(out.no_tables),
+    }
+    if not any(counts.values()):
+        return
+    said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    with st.expander(f"Files that are not shown: {said}", icon=":material/folder_off:"):
+        if out.older:
+            st.caption(
+                f"Of an older version of the code: {layout.plain(', '.join(out.older))}. Run the command again to renew them: "
+                f"`{out.command}`"
+            )
+        if out.of_other_annotations:
+            names = layout.plain(", ".join(out.of_other_annotations))
+            st.caption(f"Of other annotations than the data set has now: {names}.")
+        for name, reason in list(out.unreadable.items())[:SAID_AT_MOST]:
+            st.caption(layout.plain(f"{name} is left out: {reason}"))
+        if len(out.unreadable) > SAID_AT_MOST:
+            st.caption(f"{len(out.unreadable) - SAID_AT_MOST} more cannot be read.")
+        for name, what in out.no_tables.items():
+            st.caption(f"{layout.plain(name)}: {what}.")
+
+
+def command(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> str:
+    """What computes a table on the command line."""
+    if source == datasets.TOY or data is None:
+        where = datasets.TOY if source == datasets.TOY else "FOLDER"
+    else:
+        where = shlex.quote(str(Path(os.environ.get("CORRCORE_DATA", ""), source)))
+    return f"corrcore evaluate {experiment} --data {where}"
 
 
 def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> None:
@@ -233,13 +324,17 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     drawn = source == datasets.TOY
     when = "at once" if experiment == "classification" and drawn else "at the press of a button"
     link = urlencode({"data": choices.dataset_title(source), **section})
+    trained = (
+        " Detectors of every keypoint are trained first, which takes minutes a category, once."
+        if experiment == "prediction" and not drawn
+        else ""
+    )
     layout.empty_state(
         f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
-        f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time. For all categories there is a command, "
-        "which goes on where it was stopped:",
+        f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} For all categories there is a "
+        "command, which goes on where it was stopped:",
     )
-    where = datasets.TOY if drawn or data is None else f'"$CORRCORE_DATA/{source}"'
-    st.code(f"corrcore evaluate {experiment} --data {where}", language="sh", wrap_lines=True)
+    st.code(command(experiment, source, data), language="sh", wrap_lines=True)
 
 
 def number_text(value: float | None, form: str = ".1f") -> str:
@@ -287,7 +382,7 @@ def show_table(view: View) -> tuple[str, str] | None:
     def shade_difference(value: float) -> str:
         if np.isnan(value):
             return ""
-        colour, _ = figures.heat(0.5 * abs(value) / furthest, figures.RED if value > 0 else figures.BLUE)
+        colour, _ = figures.heat(0.5 * abs(value) / furthest, figures.BLUE if value > 0 else figures.ORANGE)
         return f"background-color: {colour}"
 
     shown = table.style.map(shade, subset=kinds[OURS]).map(
@@ -300,7 +395,7 @@ def show_table(view: View) -> tuple[str, str] | None:
     shown = shown.format("{:.1f}", na_rep="", subset=kinds[OURS] + one_digit)
     state = st.dataframe(
         shown,
-        width="stretch",
+        width="stretch" if len(view.columns) > 1 else "content",
         height="content",
         placeholder="",
         key=f"cells {view.experiment}",
@@ -308,10 +403,27 @@ def show_table(view: View) -> tuple[str, str] | None:
         selection_mode="single-cell",
         alt=f"Table {NUMBERS[view.experiment]}: {view.metric}",
     )
-    for row, name in state["selection"]["cells"]:
-        if row < len(view.rows) and name in meant:
-            return view.rows[row], meant[name]
-    return None
+    clicked = [
+        (view.rows[row], meant[name])
+        for row, name in state["selection"]["cells"]
+        if row < len(view.rows) and name in meant
+    ]
+    return cell_to_show(view, clicked[0] if clicked else None)
+
+
+def cell_to_show(view: View, clicked: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The cell that was clicked; until one is, that of the link by which this session came. It is kept in the link."""
+    asked = f"cell asked of {view.experiment}"
+    row, _, column = st.session_state.setdefault(asked, st.query_params.get("cell", "")).rpartition(",")
+    if clicked is not None:
+        st.session_state[asked] = ""
+    elif row in view.rows and column in view.columns:
+        clicked = row, column
+    if clicked is not None:
+        st.query_params["cell"] = ",".join(clicked)
+    elif "cell" in st.query_params:
+        del st.query_params["cell"]
+    return clicked
 
 
 def highest_of(view: View) -> float:
@@ -328,15 +440,12 @@ def say_what_it_is_of(view: View) -> None:
         there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
         counts.append(f"{layout.plain(category)} {len(table.objects)}{of}{trained}")
-    stretched = ", which is stretched to a square" if view.experiment == "prediction" else ""
-    what = (
-        "Right is what is called by its name."
-        if view.experiment == "classification"
-        else f"Right is within {view.alpha} of the longer side of the object's box{stretched}; of the image's, more would be."
-    )
+    what = RIGHT[view.experiment].format(view.alpha)
+    if view.experiment != "classification":
+        what += f" {NORMALISER}"
     paper = (
         f" *Paper*: Long, Zhang and Darrell (2014), Table {NUMBERS[view.experiment]}, with the Caffe reference model; its mean is over "
-        "the categories here; differences from it are red above and blue below."
+        "the categories here; differences from it are blue above and orange below."
         if any(view.published(row, column) is not None for row in view.rows for column in view.columns)
         else ""
     )
@@ -347,10 +456,32 @@ def say_what_it_is_of(view: View) -> None:
     if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
         numbers = ", ".join(f"{choices.row_title(row)} {number:g}" for row, number in means.items())
         st.caption(f"In print at this α are only means over all twenty categories: {numbers}.")
-    if view.experiment == "classification":
+    with st.expander("What the words mean", icon=":material/menu_book:"):
+        st.markdown("\n".join(f"- **{word}**: {meaning}." for word, meaning in WORDS[view.experiment].items()))
+
+
+def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, Sequence[Table]]) -> None:
+    """What large differences from print come from, as far as that is known."""
+    first = next(iter(view.tables.values()))
+    if view.experiment == "transfer" and (by := first.settings.get("neighbours_by")) and not by.startswith("fc"):
         st.caption(
-            "The paper does not say at which size objects are seen, nor whether the left and the right one of a pair are told apart."
+            f"Neighbours are found by {layout.plain(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
+            "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than in print, NN too."
         )
+    if view.experiment == "classification" and first.settings.get("protocol", {}).get("sides"):
+        st.caption(
+            "Left and right are told apart here. The paper does not say whether it does so, nor at which size objects are seen; like for "
+            "like, its numbers compare with those of left and right alike."
+        )
+        alike = next((name for name, some in groups.items() if measured.protocol_of(some[0]) == "sideless"), None)
+        if alike is not None:
+            st.button(
+                "Show left and right alike",
+                key="alike",
+                on_click=lambda: st.session_state.update(seen=alike),
+                icon=":material/swap_horiz:",
+                type="tertiary",
+            )
 
 
 def in_val(data: KeypointDataset, category: str) -> bool:
@@ -510,24 +641,29 @@ def show_examples(view: View, row: str, category: str) -> None:
             place.markdown(f"[{text}]({link})" if link else text)
 
 
+def to_compare(view: View) -> tuple[str, str]:
+    """The best row of those in print, and the best of SIFT, or of layers, with the same prior or none."""
+    column = view.columns[-1]
+    there = [row for row in view.rows if (row, column) in view.estimates]
+    ranked = sorted(there, key=lambda row: -view.estimates[row, column].value)
+    best = next((row for row in ranked if published.has_row(view.experiment, row)), ranked[0])
+    feature, suffix = feature_of(best)
+    rivals = [row for row in ranked if feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
+    others = [row for row in ranked if row != best]
+    alike = [row for row in rivals if feature_of(row)[0] and feature_of(row)[1] == suffix]
+    return best, next(iter([*alike, *rivals, *others, best]))
+
+
 def show_compared(view: View) -> None:
     """Two rows of the same objects: how much one exceeds the other, how sure that is, and what that says."""
     titles = {row: choices.row_title(row) for row in view.rows}
-    column = view.columns[-1]
-    ranked = sorted(
-        (row for row in view.rows if (row, column) in view.estimates),
-        key=lambda row: -view.estimates[row, column].value,
-    )
-    best = ranked[0]
-    rivals = [row for row in ranked[1:] if row.startswith("sift") != best.startswith("sift")] or ranked[1:] or ranked
+    one, other = to_compare(view)
     for key in ("first", "second"):
         choices.check_link(key, list(titles.values()))
     places = layout.two_a_row("compared").columns(2, gap="small")
     first, second = (
         place.selectbox(label, view.rows, view.rows.index(row), titles.__getitem__, key=key, bind="query-params") or row
-        for place, label, key, row in zip(
-            places, ("Row", "against"), ("first", "second"), (best, rivals[0]), strict=True
-        )
+        for place, label, key, row in zip(places, ("Row", "against"), ("first", "second"), (one, other), strict=True)
     )
     if first == second:
         st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
@@ -593,15 +729,44 @@ def ends(found: Estimate | None) -> figures.Ends:
     return (np.nan, np.nan, np.nan) if found is None else (found.value, found.low, found.high)
 
 
+def choose_rows(view: View) -> tuple[str, ...]:
+    """Rows to draw, in their order; those in print to begin with."""
+    first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
+    choices.check_link("rows", [choices.row_title(row) for row in view.rows])
+    chosen = st.multiselect(
+        "Rows",
+        view.rows,
+        first,
+        format_func=choices.row_title,
+        key="rows",
+        bind="query-params",
+        placeholder="Choose rows",
+    )
+    if not chosen:
+        st.info("Choose a row to draw.", icon=":material/show_chart:")
+    return tuple(row for row in view.rows if row in chosen)
+
+
 def show_categories(view: View) -> None:
+    if not (rows := choose_rows(view)):
+        return
     bars = {
-        choices.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns]
-        for row in view.rows
+        choices.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows
     }
-    paper = {choices.row_title(row): [view.published(row, column) for column in view.columns] for row in view.rows}
-    st.plotly_chart(figures.category_bars(bars, paper, view.columns, hatched=view.hatched), key="bars", config=PLAIN)
-    hollow = " Hollow diamonds are the paper's numbers." if any(any(each) for each in paper.values()) else ""
-    st.caption(f"{view.metric}; whiskers are 95 % intervals. SIFT is hatched.{hollow}")
+    paper = {choices.row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
+    st.plotly_chart(figures.category_bars(bars, paper, view.columns, styles=view.styles), key="bars", config=PLAIN)
+    diamonds = " White diamonds are the paper's numbers." if any(any(each) for each in paper.values()) else ""
+    st.caption(f"{view.metric}; whiskers are 95 % intervals.{of_lines(rows, 'dots', 'stripes')}{diamonds}")
+
+
+def of_lines(rows: Sequence[str], one: str, several: str) -> str:
+    """What the patterns of bars or lines tell, where there are such rows."""
+    said = {
+        "prior": f"{one}: with the prior",
+        f"{experiments.PRIORS} priors": f"{several}: with {experiments.PRIORS} priors",
+    }
+    there = [text for added, text in said.items() if any(feature_of(row)[1].lstrip("+") == added for row in rows)]
+    return f" One colour a feature; {'; '.join(there)}." if there else ""
 
 
 def choose_category(view: View) -> Table:
@@ -611,33 +776,36 @@ def choose_category(view: View) -> Table:
 
 
 def show_curve(view: View) -> None:
-    table = choose_category(view)
+    table, chosen = choose_category(view), choose_rows(view)
+    if not (rows := [row for row in chosen if row in table.rows]):
+        return
     curves = {
         choices.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
-        for row in view.rows
-        if row in table.rows
+        for row in rows
     }
     st.plotly_chart(
-        figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha, hatched=view.hatched), key="curve", config=PLAIN
+        figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha, styles=view.styles), key="curve", config=PLAIN
     )
     st.caption(
         f"PCK of {layout.plain(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
-        "predictions are; where it goes, how many are anywhere near. The dotted line is the α of the table."
+        "predictions are; where it goes, how many are anywhere near. The upright line is the α of the table."
+        + of_lines(rows, "dotted", "dashed")
     )
 
 
 def show_difficulty(view: View) -> None:
-    table = choose_category(view)
+    table, chosen = choose_category(view), choose_rows(view)
+    if not (rows := [row for row in chosen if row in table.rows]):
+        return
     charts: list[tuple[str, str, np.ndarray]] = []
     if table.boxes is not None:
         longer = np.maximum(table.boxes[:, 2] - table.boxes[:, 0], table.boxes[:, 3] - table.boxes[:, 1])
         charts.append(("Size of the box", "longer side of the box, px", longer))
     charts.append(("Visible keypoints", "keypoints that the object shows", table.shown.sum(axis=1).astype(float)))
-    rows = [row for row in view.rows if row in table.rows]
     drawn = []
     for title, axis, values in charts:
         groups = quarters(values)
-        names = [f"{values[some].min():.0f}–{values[some].max():.0f}<br>{int(some.sum())} objects" for some in groups]
+        names = [f"{span(values[some])}<br>{int(some.sum())} objects" for some in groups]
         found = {
             choices.row_title(row): [
                 ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups
@@ -649,15 +817,24 @@ def show_difficulty(view: View) -> None:
     for place, (title, axis, names, found) in zip(st.columns(len(drawn), gap="medium"), drawn, strict=True):
         place.markdown(f"**{title}**")
         place.plotly_chart(
-            figures.by_difficulty(found, names, title=axis, highest=highest, hatched=view.hatched),
+            figures.by_difficulty(found, names, title=axis, highest=highest, styles=view.styles),
             key=f"difficulty {title}",
             config=PLAIN,
         )
     unknown = "" if table.boxes is not None else " Sizes of boxes are not in the results of this table."
     st.caption(
         f"{view.metric}, {layout.plain(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
-        f"intervals.{unknown}"
+        f"intervals.{of_lines(rows, 'dotted', 'dashed')}{unknown}"
     )
+
+
+def span(values: np.ndarray) -> str:
+    """
+    >>> span(np.array([12.0, 15.2])), span(np.array([15.0, 15.0]))
+    ('12–15', '15')
+    """
+    low, high = f"{values.min():.0f}", f"{values.max():.0f}"
+    return f"{low}–{high}"
 
 
 def quarters(values: np.ndarray) -> list[np.ndarray]:
@@ -855,11 +1032,11 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     at_data, at_backbone, at_how = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
     source, data = choose_data(found, experiment, at_data)
     every = [table for table in found.tables if table.experiment == experiment]
-    some = [table for table in every if of_data(table, source, data)]
-    others = sum(data is not None and table.settings["data"] == data.name for table in every) - len(some)
+    some = [table for table in every if of_data(table.settings, source, data)]
+    out = left_out(found, experiment, source, data)
     if not some:
         nothing_yet(experiment, source, data)
-        say_left_out(found, max(others, 0))
+        say_left_out(out)
         st.stop()
     some = choose("Network", by_backbone(some), "backbone", at_backbone)
     groups = by_how(some)
@@ -882,9 +1059,10 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     st.markdown(f"**{view.metric}**{drawn}")
     clicked = show_table(view)
     say_what_it_is_of(view)
-    say_left_out(found, others)
-    left_out = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
-    choices.show_left_out("objects", left_out)
+    say_what_the_paper_has_otherwise(view, groups)
+    say_left_out(out)
+    objects = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
+    choices.show_left_out("objects", objects)
     if clicked is not None:
         show_cell(view, *clicked)
     sections: dict[str, Callable[[View], None]] = {COMPARED: show_compared, BY_CATEGORY: show_categories}
@@ -892,7 +1070,26 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
         sections[CURVE] = show_curve
     sections[DIFFICULT] = show_difficulty
     sections[layout.switch("Look closer", tuple(sections), key="results_section")](view)
-    finish(view)
+    finish(view, state_of_view(view, how_key=key))
+
+
+def state_of_view(view: View, *, how_key: str) -> dict[str, str | list[str]]:
+    """What is shown, in the words of links: defaults are others where there are other results."""
+    state: dict[str, str | list[str]] = {
+        "table": next(title for title, experiment in EXPERIMENTS.items() if experiment == view.experiment),
+        "data": choices.dataset_title(view.source),
+        "backbone": st.session_state["backbone"],
+        how_key: view.how,
+        "results_section": (section := st.session_state["results_section"]),
+    }
+    if view.over is not None:
+        state |= {name: st.session_state[name] for name in ("alpha", "average")}
+    if section == COMPARED:
+        state |= {name: choices.row_title(st.session_state[name]) for name in ("first", "second")}
+    else:
+        state["rows"] = [choices.row_title(row) for row in st.session_state["rows"]]
+        state |= {"category": st.session_state["category"]} if section in (CURVE, DIFFICULT) else {}
+    return state
 
 
 def view_of(
@@ -916,7 +1113,7 @@ def view_of(
     return View(experiment, tables, rows, alpha, over, estimates, *of, how)
 
 
-def finish(view: View) -> None:
+def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
     first = next(iter(view.tables.values()))
     layout.how_computed(
         HOW[view.experiment] + "\n" + HOW_COMPARED,
@@ -937,6 +1134,7 @@ def finish(view: View) -> None:
             f"{view.file}.png": lambda: picture(view),
         },
         python=python_lines(view),
+        state=state,
     )
 
 

@@ -67,7 +67,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page offers to take along: makers of files by name, filled in by each run."""
     found: dict[str, Any] = {}
 
-    def quiet_row(*, downloads: dict[str, Any], python: str) -> None:
+    def quiet_row(*, downloads: dict[str, Any], python: str, state: object = None) -> None:
         found.clear()
         found.update(downloads, python=python)
 

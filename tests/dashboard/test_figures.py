@@ -183,30 +183,60 @@ def test_without_a_bound_only_the_energy_is_drawn():
 
 def test_bars_stand_side_by_side_with_whiskers_and_the_published_numbers_over_them():
     rows = {"conv4": [(30.0, 25.0, 37.0), (40.0, 38.0, 41.0)], "SIFT": [(20.0, 19.0, 22.0), (np.nan,) * 3]}
-    figure = figures.category_bars(
-        rows, {"conv4": [19.6, None], "SIFT": [None, None]}, ["cat", "cow"], hatched={"SIFT"}
-    )
+    styles = {"conv4": figures.row_style("conv4"), "SIFT": figures.row_style("sift16+5 priors")}
+    figure = figures.category_bars(rows, {"conv4": [19.6, None], "SIFT": [None, None]}, ["cat", "cow"], styles=styles)
     conv4, paper, sift = figure.data
     np.testing.assert_allclose(conv4.error_y.array, [7, 1])
     np.testing.assert_allclose(conv4.error_y.arrayminus, [5, 2])
     assert (paper.x[0], paper.y[0], len(paper.x)) == (conv4.x[0], 19.6, 1)
-    assert paper.marker.symbol == "diamond-open"
+    assert (paper.marker.symbol, paper.marker.color) == ("diamond", "white")
+    assert paper.marker.line.color == "#202020"  # seen on hatching, on white and on dark
     gap = sift.x[0] - conv4.x[0]
     assert conv4.width <= gap < 0.5
     assert sift.marker.pattern.shape == "/"
 
 
-def test_many_rows_have_a_colour_of_their_own_but_for_the_hatched():
-    rows = [f"conv{n}" for n in range(6)] + [f"SIFT {n}" for n in range(5)]
-    hatched = {row for row in rows if row.startswith("SIFT")}
-    colours = figures.row_colours(rows, hatched)
-    assert len({(colour, row in hatched) for row, colour in colours.items()}) == len(rows)
-    assert len(set(figures.row_colours(rows[3:8], hatched).values())) == 5
+def luminance(colour):
+    """WCAG's."""
+    levels = np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)]) / 255
+    linear = np.where(levels <= 0.03928, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("row", [*figures.FEATURE_COLOURS, "NN", "fc6", "sift8"])
+def test_rows_are_legible_on_white_and_on_dark(row):
+    own = luminance(figures.row_style(row).colour)
+    assert 1.05 / (own + 0.05) >= 3
+    assert (own + 0.05) / (luminance("#14181b") + 0.05) >= 3
+
+
+def test_a_row_has_its_features_colour_and_its_priors_line():
+    rows = ("conv5", "conv5+prior", "conv5+5 priors", "conv5+prior, fine")
+    styles = [figures.row_style(row) for row in rows]
+    assert {style.colour for style in styles} == {figures.FEATURE_COLOURS["conv5"]}
+    assert [style.dash for style in styles] == ["solid", "dot", "dash", "dashdot"]
+    assert len({style.pattern for style in styles}) == 4
+    assert [figures.row_style(row).dash for row in ("prior", "5 priors", "NN")] == ["dot", "dash", "solid"]
+    assert len(set(figures.FEATURE_COLOURS.values())) == len(figures.FEATURE_COLOURS)
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_legends_lie_over_the_plot_with_room_for_every_row(n):
+    rows = {f"row {k}": [(1.0, 0.0, 2.0)] for k in range(n)}
+    styles = {row: figures.row_style("conv5") for row in rows}
+    for figure in (
+        figures.by_difficulty(rows, ["15"], title="", highest=10, styles=styles),
+        figures.category_bars(rows, {}, ["cat"], styles=styles),
+    ):
+        legend = figure.layout.legend
+        assert legend.yanchor == "bottom"
+        assert legend.y > 1
+        assert figure.layout.margin.t >= 20 * n / 2  # two names a line
 
 
 def test_labels_of_curves_do_not_lie_on_one_another():
     ends = {row: [(0.0, 0.0, 0.0), (50 + n / 10, 40.0, 60.0)] for n, row in enumerate("abc")}
-    figure = figures.pck_curves(ends, [0, 0.2], at=0.1)
+    figure = figures.pck_curves(ends, [0, 0.2], at=0.1, styles={row: figures.row_style("conv4") for row in ends})
     places = [note.y for note in figure.layout.annotations]
     assert [note.text for note in figure.layout.annotations] == ["a", "b", "c"]
     assert np.diff(places).min() >= 4

@@ -301,6 +301,140 @@ def test_a_cell_measured_as_the_page_does_has_nothing_to_say(cat, open_page):
     assert not any("own settings" in text for text in texts(at.caption))
 
 
+def linked(at):
+    """The query of the link to the view."""
+    [code] = [each.value for each in at.code if each.language != "python" and "table=" in each.value]
+    return {name: values if len(values) > 1 else values[0] for name, values in parse_qs(urlsplit(code).query).items()}
+
+
+def test_the_link_says_what_is_shown_even_where_it_is_the_default(cat, data, open_page):
+    at = open_page("results")
+    assert linked(at) == {
+        "table": TRANSFER,
+        "data": "Drawn animals (synthetic)",
+        "backbone": "alexnet",
+        "how": "as in the paper",
+        "alpha": "α = 0.1",
+        "average": "per keypoint type",
+        "results_section": COMPARED,
+        "first": "conv4",
+        "second": "SIFT, radius 20 px",
+    }
+    at.selectbox(key="second").set_value("NN")
+    assert linked(at.run())["second"] == "NN, not aligned"
+    at.segmented_control(key="results_section").set_value(CURVE)
+    query = linked(at.run())
+    assert query["rows"] == ["NN, not aligned", "conv4", "SIFT, radius 20 px"]
+    assert query["category"] == "cat"
+
+
+def test_a_link_shows_its_view_where_there_are_other_results(cat, data, open_page):
+    query = linked(open_page("results"))
+    places(data, "cat", {"sift20": always, "NN": even, "conv4": never})
+    names(data, "cat", {"conv3": always})
+    at = open_page("results", **query)
+    assert linked(at) == query
+    assert not at.warning
+
+
+def test_a_clicked_cell_is_in_the_link_and_opened_by_it(cat, open_page):
+    at = choose_cell(open_page("results"), 1, "ours")
+    assert at.query_params["cell"] == "conv4,cat"
+    assert linked(at)["cell"] == "conv4,cat"
+    at = open_page("results", cell="sift20,cat")
+    assert any(text.startswith("**SIFT, radius 20 px, cat: 50.0") for text in texts(at.markdown))
+    at = choose_cell(at, 1, "ours")
+    assert any(text.startswith("**conv4, cat: 100.0") for text in texts(at.markdown))
+    at.session_state["cells transfer"] = {"selection": {"rows": [], "columns": [], "cells": []}}
+    at.run()
+    assert "cell" not in at.query_params
+    assert not any(text.startswith("**SIFT, radius 20 px, cat") for text in texts(at.markdown))
+
+
+def test_a_link_to_a_cell_that_is_not_there_opens_none(cat, open_page):
+    at = open_page("results", cell="conv9,dog")
+    assert not any("Open " in text for text in texts(at.markdown))
+    assert "cell" not in at.query_params
+
+
+def test_two_rows_begin_with_those_in_print_of_the_same_prior(data, open_page):
+    rows = {"sift16": early, "sift16+prior": never, "sift16+5 priors": even}
+    rows |= {"conv5": even, "conv5+prior": even, "conv5+5 priors": always}
+    places(data, "cow", rows, experiment="prediction")
+    at = open_page("results", table=PREDICTION)
+    assert at.selectbox(key="first").value in ("conv5", "conv5+prior")
+    rows["conv5"] = never
+    places(data, "cow", rows, experiment="prediction")
+    at = open_page("results", table=PREDICTION)
+    assert (at.selectbox(key="first").value, at.selectbox(key="second").value) == ("conv5+prior", "sift16+prior")
+
+
+def test_charts_draw_the_rows_that_are_chosen_those_in_print_to_begin_with(data, open_page):
+    places(data, "cow", {"prior": never, "conv5": even, "conv5+prior": always}, experiment="prediction")
+    at = open_page("results", table=PREDICTION, results_section="By category")
+
+    def drawn():
+        traces = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
+        return [trace["name"] for trace in traces if trace["type"] == "bar"]
+
+    assert drawn() == ["conv5", "conv5 + prior"]
+    at.multiselect(key="rows").set_value(["prior", "conv5"])
+    at.run()
+    assert drawn() == ["prior", "conv5"]
+    at.multiselect(key="rows").set_value([])
+    assert not at.run().get("plotly_chart")
+    assert any("Choose a row" in text for text in texts(at.info))
+
+
+def test_groups_of_one_value_are_called_by_it(cat, open_page):
+    at = open_page("results", results_section=DIFFICULT)
+    labels = json.loads(at.get("plotly_chart")[1].proto.spec)["layout"]["xaxis"]["ticktext"]
+    ends = [label.split("<br>")[0].split("–") for label in labels]
+    assert any(len(each) == 1 for each in ends)
+    assert all(len(set(each)) == len(each) for each in ends)
+
+
+def test_what_the_paper_has_otherwise_is_said(data, open_page):
+    places(data, "cat", {"conv4": even}, neighbours_by="conv5, pooled to 6 x 6 (no weights)")
+    assert any(
+        "Neighbours are found by conv5, pooled to 6 x 6 here" in each for each in texts(open_page("results").caption)
+    )
+    places(data, "cat", {"conv4": even}, neighbours_by="fc7")
+    assert not any("Neighbours are found by" in each for each in texts(open_page("results").caption))
+
+
+def test_left_and_right_alike_is_a_press_away(data, open_page):
+    names(data, "cat", {"conv3": always})
+    assert not open_page("results", table=CLASSIFICATION).button
+    names(data, "cat", {"conv3": even}, protocol="sideless")
+    at = open_page("results", table=CLASSIFICATION)
+    at.button(key="alike").click()
+    at.run()
+    assert at.selectbox(key="seen").value == "in a box of 500 px, left and right alike"
+    assert table(at)["cat", "ours"]["conv3"] < 100
+    assert not at.button
+
+
+def test_where_table_4_is_missing_training_and_the_data_sets_path_are_named(data, open_page, monkeypatch, tmp_path):
+    named = replace(data, name="voc", digest="feed", synthetic=False)
+    monkeypatch.setattr(resources, "dataset_names", lambda: ["toy", "VOC 2011"])
+    with monkeypatch.context() as patch:  # the fixture clears what is put aside here
+        patch.setattr(resources, "dataset", lambda _: named)
+        at = open_page("results", table=PREDICTION, data="VOC 2011")
+        patch.setenv("CORRCORE_DATA", str(tmp_path))  # which opening a page takes away
+        at.run()
+    assert any(
+        "Detectors of every keypoint are trained first, which takes minutes" in each for each in texts(at.markdown)
+    )
+    assert at.code[0].value == f"corrcore evaluate prediction --data '{tmp_path}/VOC 2011'"
+
+
+def test_differences_do_not_warn_of_what_is_above_print(cat, open_page):
+    styled = open_page("results").dataframe[0].proto.arrow_data.styler.styles
+    assert "33, 102, 172" in styled  # above: blue
+    assert "200, 100, 0" in styled  # below: orange
+
+
 def test_exports_say_how_they_were_measured(data, open_page, offered, monkeypatch):
     places(data, "cat", {"conv4": lambda n, k: (n + k) % 3 == 0}, order="likeness")
     drawn = []
@@ -328,11 +462,12 @@ def test_published_numbers_have_the_papers_digits(data, open_page, offered):
 
 
 def test_of_drawn_objects_nothing_is_validated_and_nothing_of_it_said(data, open_page):
-    places(data, "cow", {"conv5": even}, experiment="prediction", folds=0, costs=[0.1], validated=200)
-    places(data, "cat", {"conv5": even}, experiment="prediction", folds=0, costs=[0.1])
+    places(data, "cow", {"conv5": even}, experiment="prediction", folds=0, costs=[0.1])
+    places(data, "cat", {"conv5": even}, experiment="prediction", folds=0, costs=[0.1], validated=200)
     at = open_page("results", table=PREDICTION)
     assert [category for category, kind in table(at).columns if kind == "ours"] == ["cat", "cow", "mean"]
-    assert not any("validated" in str(each.value) for each in at.table)
+    assert "nothing chosen, weights as set" in at.table[0].value.to_numpy().ravel().tolist()
+    assert "validated" not in at.table[0].value.to_numpy().ravel().tolist()
 
 
 def test_the_curve_rises_and_passes_through_the_table(data, open_page):
@@ -390,10 +525,45 @@ def test_what_cannot_be_read_or_is_older_is_said_and_left_out(cat, data, open_pa
     assert other.parent != old.parent
     at = open_page("results")
     assert [category for category, kind in table(at).columns if kind == "ours"] == ["cat"]
-    said = " ".join(texts(at.caption))
-    assert "1 file of an older version of the code is left out; 1 of other annotations" in said
+    [files] = [each for each in at.expander if each.label.startswith("Files")]
+    assert (
+        files.label == "Files that are not shown: 1 of an older version, 1 of other annotations, 2 that cannot be read"
+    )
+    said = " ".join(texts(files.caption))
+    assert (
+        "older version of the code: old.json. Run the command again to renew them: `corrcore evaluate transfer" in said
+    )
+    assert "other annotations than the data set has now: transfer cow.json" in said
     assert "broken.json is left out: it is not as results are written" in said.replace("\\", "")
     assert "transfer cow.json is left out: it is no JSON" in said.replace("\\", "")
+
+
+def test_older_files_of_another_table_or_data_set_are_not_counted(cat, data, open_page):
+    for number, content in enumerate((data, replace(data, name="voc2011", digest="other"))):
+        old = places(content, "cow", {"conv4": always}, experiment="prediction", name=f"prediction {number}.json")
+        old.write_text(old.read_text().replace(json.dumps(experiments.VERSIONS["prediction"]), "[0]"))
+    at = open_page("results")
+    assert not [each for each in at.expander if each.label.startswith("Files")]
+    at = open_page("results", table=PREDICTION)
+    [files] = [each for each in at.expander if each.label.startswith("Files")]
+    assert "prediction 0.json" in files.caption[0].value
+    assert "prediction 1.json" not in files.caption[0].value
+
+
+def test_files_that_are_no_tables_are_named_beside_their_own(cat, data, open_page):
+    folder = experiments.default_folder(data, "alexnet")
+    search = {"settings": settings(data, "transfer", "cat", validation=30), "records": {}}
+    write(data, "transfer cat.smoothness.json", search)
+    for suffix in ("choice", "mining"):
+        (folder / f"prediction cat conv5.{suffix}").write_text("{}")
+    [files] = [each for each in open_page("results").expander if each.label.startswith("Files")]
+    assert files.label == "Files that are not shown: 1 that are no tables"
+    assert texts(files.caption) == [
+        "transfer cat.smoothness.json: the search for the smoothness of the table beside it."
+    ]
+    [files] = [each for each in open_page("results", table=PREDICTION).expander if each.label.startswith("Files")]
+    assert all("the command goes on from it" in text for text in texts(files.caption))
+    assert len(files.caption) == 2
 
 
 def test_a_file_that_is_written_anew_is_read_anew(cat, data, open_page):
