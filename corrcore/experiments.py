@@ -200,7 +200,8 @@ def transfer(
     file beside it, and both go on where they were stopped. Progress comes in three stages, which its text names.
     """
     features = tuple(features)
-    sources.check(features, backbone)
+    if features:  # with none, boxes laid on one another are all that is measured
+        sources.check(features, backbone)
     train, val = (dataset.shown(category, split) for split in ("train", "val"))
     asked = _some(val, limit)
     settings = {

@@ -362,6 +362,18 @@ def row_title(row: str) -> str:
     return f"{feature_title(feature)} + {rest}" if plus else feature_title(feature)
 
 
+def feature_of(row: str) -> tuple[str, str]:
+    """A row's feature, empty where it has none, and what is added to it.
+
+    >>> [feature_of(row) for row in ("conv5", "conv5+5 priors", "5 priors", "NN")]
+    [('conv5', ''), ('conv5', '+5 priors'), ('', '5 priors'), ('', 'NN')]
+    """
+    if row == experiments.UNALIGNED or (row.endswith(("prior", "priors")) and "+" not in row):
+        return "", row
+    feature, plus, rest = row.partition("+")
+    return feature, plus + rest
+
+
 def upload(what: str) -> tuple[np.ndarray, str] | None:
     """A photo and its name; kept while the session looks at something else."""
     key, kept = f"upload {what}", f"uploaded {what}"

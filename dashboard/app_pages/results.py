@@ -1,7 +1,5 @@
 """The paper's tables, computed on this machine, beside the numbers in print; rows compared, and what makes objects hard."""
 
-import csv
-import io
 import json
 import os
 import re
@@ -20,7 +18,7 @@ from corrcore.backbones import WeightsNotFoundError
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import Table
 from corrcore.metrics import Average, Estimate, mean_of
-from dashboard import choices, figures, layout, measured, published, resources
+from dashboard import choices, figures, layout, measured, published, resources, tabular
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -337,14 +335,6 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     st.code(command(experiment, source, data), language="sh", wrap_lines=True)
 
 
-def number_text(value: float | None, form: str = ".1f") -> str:
-    return "" if value is None or np.isnan(value) else format(value, form)
-
-
-def interval_text(found: Estimate) -> str:
-    return f"[{found.low:.1f}, {found.high:.1f}]"
-
-
 def show_table(view: View) -> tuple[str, str] | None:
     """The table, one colour range over all its numbers; the row and column of the cell that was clicked."""
     import pandas as pd  # Streamlit has it loaded
@@ -357,7 +347,7 @@ def show_table(view: View) -> tuple[str, str] | None:
         paper = [view.published(row, column) for row in view.rows]
         cells = {
             OURS: [np.nan if each is None else each.value for each in found],
-            INTERVAL: ["" if each is None else interval_text(each) for each in found],
+            INTERVAL: ["" if each is None else tabular.interval_text(each) for each in found],
         }
         if any(each is not None for each in paper):
             cells[PAPER] = [np.nan if each is None else each for each in paper]
@@ -503,7 +493,7 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
         query |= {"seen": choices.PROTOCOLS[seen]} if seen else {}
         return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong', 'feature': feature})}"
     query |= {"object": instance} if instance else {}
-    feature, suffix = feature_of(row)
+    feature, suffix = choices.feature_of(row)
     if view.experiment == "prediction":
         query |= {"prior": PRIORS[suffix]} if feature and suffix in PRIORS else {}
         return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
@@ -512,18 +502,6 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
         query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in ALIGNMENT_SMOOTHNESSES else {}
         query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
     return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
-
-
-def feature_of(row: str) -> tuple[str, str]:
-    """A row's feature, empty where it has none, and what is added to it.
-
-    >>> [feature_of(row) for row in ("conv5", "conv5+5 priors", "5 priors", "NN")]
-    [('conv5', ''), ('conv5', '+5 priors'), ('', '5 priors'), ('', 'NN')]
-    """
-    if row == experiments.UNALIGNED or (row.endswith(("prior", "priors")) and "+" not in row):
-        return "", row
-    feature, plus, rest = row.partition("+")
-    return feature, plus + rest
 
 
 def learnt_from(view: View, category: str) -> int:
@@ -542,7 +520,7 @@ def smoothness_of(table: Table, row: str) -> float | None:
 def shown_otherwise(view: View, row: str, category: str) -> list[str]:
     """In what the page behind a number differs from how the number was measured."""
     settings, said = view.tables[category].settings, []
-    feature, suffix = feature_of(row)
+    feature, suffix = choices.feature_of(row)
     if (network := settings["backbone"]) != PAGES_BACKBONE:
         said.append(f"{PAGES_BACKBONE}, not {network}")
     if view.experiment == "classification":
@@ -586,7 +564,9 @@ def show_cell(view: View, row: str, column: str) -> None:
         if found is None:
             st.markdown(f"**{title}, {layout.plain(column)}**: not measured.")
             return
-        st.markdown(f"**{title}, {layout.plain(column)}: {found.value:.1f} %** {layout.plain(interval_text(found))}")
+        st.markdown(
+            f"**{title}, {layout.plain(column)}: {found.value:.1f} %** {layout.plain(tabular.interval_text(found))}"
+        )
         page = {"transfer": "Alignment", "classification": "Classification", "prediction": "Prediction"}[
             view.experiment
         ]
@@ -647,10 +627,10 @@ def to_compare(view: View) -> tuple[str, str]:
     there = [row for row in view.rows if (row, column) in view.estimates]
     ranked = sorted(there, key=lambda row: -view.estimates[row, column].value)
     best = next((row for row in ranked if published.has_row(view.experiment, row)), ranked[0])
-    feature, suffix = feature_of(best)
-    rivals = [row for row in ranked if feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
+    feature, suffix = choices.feature_of(best)
+    rivals = [row for row in ranked if choices.feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
     others = [row for row in ranked if row != best]
-    alike = [row for row in rivals if feature_of(row)[0] and feature_of(row)[1] == suffix]
+    alike = [row for row in rivals if choices.feature_of(row)[0] and choices.feature_of(row)[1] == suffix]
     return best, next(iter([*alike, *rivals, *others, best]))
 
 
@@ -678,7 +658,7 @@ def show_compared(view: View) -> None:
         mcnemar = {
             "only the first right": str(tested.first_only),
             "only the second right": str(tested.second_only),
-            "p, McNemar": p_text(tested.p),
+            "p, McNemar": tabular.p_text(tested.p),
         }
         lines.append(compared_line(category, differences[category], titles[first], titles[second], mcnemar))
     if not lines:
@@ -711,18 +691,10 @@ def compared_line(column: str, found: Estimate, first: str, second: str, mcnemar
     return {
         "category": column,
         "difference": f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
-        "p, bootstrap": p_text(found.p_of_no_difference),
+        "p, bootstrap": tabular.p_text(found.p_of_no_difference),
         **mcnemar,
         "which says": f"{better} is better" if sure else "no difference can be told",
     }
-
-
-def p_text(p: float) -> str:
-    """
-    >>> [p_text(p) for p in (0.0004, 0.0123, 0.5, 1)]
-    ['< 0.001', '0.012', '0.50', '1.00']
-    """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def ends(found: Estimate | None) -> figures.Ends:
@@ -765,7 +737,9 @@ def of_lines(rows: Sequence[str], one: str, several: str) -> str:
         "prior": f"{one}: with the prior",
         f"{experiments.PRIORS} priors": f"{several}: with {experiments.PRIORS} priors",
     }
-    there = [text for added, text in said.items() if any(feature_of(row)[1].lstrip("+") == added for row in rows)]
+    there = [
+        text for added, text in said.items() if any(choices.feature_of(row)[1].lstrip("+") == added for row in rows)
+    ]
     return f" One colour a feature; {'; '.join(there)}." if there else ""
 
 
@@ -805,7 +779,7 @@ def show_difficulty(view: View) -> None:
     drawn = []
     for title, axis, values in charts:
         groups = quarters(values)
-        names = [f"{span(values[some])}<br>{int(some.sum())} objects" for some in groups]
+        names = [f"{tabular.span(values[some])}<br>{int(some.sum())} objects" for some in groups]
         found = {
             choices.row_title(row): [
                 ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups
@@ -826,15 +800,6 @@ def show_difficulty(view: View) -> None:
         f"{view.metric}, {layout.plain(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
         f"intervals.{of_lines(rows, 'dotted', 'dashed')}{unknown}"
     )
-
-
-def span(values: np.ndarray) -> str:
-    """
-    >>> span(np.array([12.0, 15.2])), span(np.array([15.0, 15.0]))
-    ('12–15', '15')
-    """
-    low, high = f"{values.min():.0f}", f"{values.max():.0f}"
-    return f"{low}–{high}"
 
 
 def quarters(values: np.ndarray) -> list[np.ndarray]:
@@ -875,14 +840,6 @@ def lines_of(view: View) -> list[dict[str, Any]]:
     return lines
 
 
-def as_csv(lines: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(lines[0]))
-    table.writeheader()
-    table.writerows(lines)
-    return text.getvalue().encode()
-
-
 def as_json(view: View) -> bytes:
     content = {
         "metric": view.metric,
@@ -892,22 +849,6 @@ def as_json(view: View) -> bytes:
         "numbers": lines_of(view),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
-
-
-def as_latex(headings: Sequence[str], rows: Sequence[Sequence[str]], comment: str) -> bytes:
-    """A tabular that needs no package, under a comment that says what it is."""
-    body = [" & ".join(map(latex, cells)) + r" \\" for cells in (headings, *rows)]
-    parts = [rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}", r"\hline", body[0], r"\hline", *body[1:], r"\hline"]
-    return "\n".join([f"% {' '.join(comment.split())}", *parts, r"\end{tabular}", ""]).encode()
-
-
-def latex(text: str) -> str:
-    r"""
-    >>> latex("toy_cat & 5 %")
-    'toy\\_cat \\& 5 \\%'
-    """
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "α": r"$\alpha$"}
-    return "".join(special.get(letter, rf"\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
 
 
 def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | None]]]:
@@ -921,7 +862,7 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
         for column in view.columns:
             found, paper = view.estimates.get((row, column)), view.published(row, column)
             beside = "" if paper is None else f" ({view.digits(paper, column)})"
-            cells.append("" if found is None else f"{found.value:.1f} {interval_text(found)}{beside}")
+            cells.append("" if found is None else f"{found.value:.1f} {tabular.interval_text(found)}{beside}")
             levels.append(None if found is None else found.value / highest)
         rows.append(cells)
         shares.append(levels)
@@ -1011,8 +952,8 @@ def page_of_fields() -> None:
     ]
     layout.quiet_row(
         downloads={
-            "table 1 receptive fields.csv": lambda: as_csv(lines),
-            "table 1 receptive fields.tex": lambda: as_latex(headings, texts, "Table 1. Receptive fields, px"),
+            "table 1 receptive fields.csv": lambda: tabular.as_csv(lines),
+            "table 1 receptive fields.tex": lambda: tabular.as_latex(headings, texts, "Table 1. Receptive fields, px"),
             "table 1 receptive fields.json": lambda: json.dumps(lines, indent=1).encode(),
             "table 1 receptive fields.png": lambda: images.encode(
                 figures.table_picture("Table 1. Receptive fields", headings, texts, [[]] * len(texts)), format="PNG"
@@ -1128,8 +1069,8 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
     headings, rows, _ = cells_of(view)
     layout.quiet_row(
         downloads={
-            f"{view.file}.csv": lambda: as_csv(lines_of(view)),
-            f"{view.file}.tex": lambda: as_latex(headings, rows, caption(view)),
+            f"{view.file}.csv": lambda: tabular.as_csv(lines_of(view)),
+            f"{view.file}.tex": lambda: tabular.as_latex(headings, rows, caption(view)),
             f"{view.file}.json": lambda: as_json(view),
             f"{view.file}.png": lambda: picture(view),
         },

@@ -386,14 +386,6 @@ def test_charts_draw_the_rows_that_are_chosen_those_in_print_to_begin_with(data,
     assert any("Choose a row" in text for text in texts(at.info))
 
 
-def test_groups_of_one_value_are_called_by_it(cat, open_page):
-    at = open_page("results", results_section=DIFFICULT)
-    labels = json.loads(at.get("plotly_chart")[1].proto.spec)["layout"]["xaxis"]["ticktext"]
-    ends = [label.split("<br>")[0].split("–") for label in labels]
-    assert any(len(each) == 1 for each in ends)
-    assert all(len(set(each)) == len(each) for each in ends)
-
-
 def test_what_the_paper_has_otherwise_is_said(data, open_page):
     places(data, "cat", {"conv4": even}, neighbours_by="conv5, pooled to 6 x 6 (no weights)")
     assert any(
