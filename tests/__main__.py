@@ -1,16 +1,19 @@
 """Every check in one command: ``python -m tests``. Further arguments go to pytest."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 PYTHON = [sys.executable, "-m"]
+WORKERS = min(os.cpu_count() or 1, 4)
 CHECKS = (
     [*PYTHON, "ruff", "check", "."],
     [*PYTHON, "ruff", "format", "--check", "."],
     [*PYTHON, "pyright", "--pythonpath", sys.executable],  # else it takes the Python that PATH names
     [str(Path(sys.executable).with_name("lint-imports"))],
-    [*PYTHON, "pytest", *sys.argv[1:]],
+    # Modules whole, for their fixtures, and in their order: the browser's, which are slowest, come first.
+    [*PYTHON, "pytest", f"-n{WORKERS}", "--dist=loadfile", "--no-loadscope-reorder", *sys.argv[1:]],
 )
 
 

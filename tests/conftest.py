@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from corrcore import backbones, images
 from corrcore import index as indexes
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes that share the cores, as their servers do
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @dataclass(frozen=True)

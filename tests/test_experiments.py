@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -848,11 +849,14 @@ def test_a_stopped_prediction_trains_and_measures_only_what_is_left(alexnet, flo
         if text.startswith("1 of"):
             raise StopError
 
+    for file in predicted[1].glob("*.safetensors"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(prediction.Mining, "fit", None)  # nothing is trained
     out = tmp_path / "prediction.json"
     with pytest.raises(StopError):
         predict(flock, alexnet, out=out, progress=stop)
+    assert len(json.loads(out.read_text())["records"]) == 1
     said = []
-    monkeypatch.setattr(prediction.Mining, "fit", None)  # nothing is trained
     resumed = predict(flock, alexnet, out=out, progress=lambda done, text: said.append(text))
     assert not any("training" in text or "describing" in text for text in said)
     assert resumed["summary"]["all"] == predicted[0]["summary"]["all"]

@@ -636,9 +636,10 @@ def points_file(sheet: Sequence[Seen], weighings: Weights, prior: str, names: tu
     return text.getvalue().encode()
 
 
-def maps_file(seen: Seen) -> bytes:
+def maps_file(seen: Seen, names: tuple[str, ...]) -> bytes:
     """Scores of every cell, their centres in the stretched box, and the prior's places, as NPZ."""
-    content: dict[str, np.ndarray] = {"box": np.array(seen.box.edges), "places_px": seen.places, "truth": seen.truth}
+    content: dict[str, np.ndarray] = {"box": np.array(seen.box.edges), "keypoints": np.array(names)}
+    content |= {"places_px": seen.places, "truth": seen.truth}
     for feature, scores in seen.scores.items():
         content |= {f"{feature}_scores": scores, f"{feature}_centres_px": seen.cells[feature].centres()}
     file = io.BytesIO()
@@ -805,7 +806,7 @@ def page() -> None:
         downloads={
             "prediction.png": lambda: sheet_file(shown, weighings, prior),
             "keypoints.csv": lambda: points_file(shown, weighings, prior, names),
-            f"{Path(seen.title).stem} maps.npz": lambda: maps_file(seen),
+            f"{Path(seen.title).stem} maps.npz": lambda: maps_file(seen, names),
             detectors.name: detectors.read_bytes,
         },
         python=python_lines(source, category, lines, weighings),

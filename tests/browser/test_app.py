@@ -15,7 +15,7 @@ from corrcore.datasets.samples import samples
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "reconstruction", "receptive_fields", "data")
+PAGES = ("", "reconstruction", "receptive_fields", "data", "results")
 PATIENCE_MS = 90_000
 
 
@@ -92,6 +92,7 @@ def test_a_copied_link_shows_the_same_to_somebody_else(app):
     expect(page).to_have_url(re.compile("at="), timeout=PATIENCE_MS)
     expect(patch_caption(page)).not_to_have_text(before, timeout=PATIENCE_MS)
     rebuilt(page)
+    app.settle(page)
     caption = patch_caption(page).inner_text()
     sources = page.get_by_text(re.compile(r"^0\.\d\d · ")).all_inner_texts()
     address = link(page)
@@ -99,7 +100,7 @@ def test_a_copied_link_shows_the_same_to_somebody_else(app):
     rebuilt(colleague)
     expect(patch_caption(colleague)).to_have_text(caption)
     expect(colleague.get_by_role("img", name=re.compile("rebuilt: conv4, k = 9")).first).to_be_visible()
-    assert colleague.get_by_text(re.compile(r"^0\.\d\d · ")).all_inner_texts() == sources
+    expect(colleague.get_by_text(re.compile(r"^0\.\d\d · "))).to_have_text(sources, timeout=PATIENCE_MS)
 
 
 def test_a_link_to_an_upload_says_that_it_needs_the_file(app):
@@ -212,3 +213,68 @@ def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+
+
+def test_the_pointer_reads_a_detectors_scores_and_a_box_is_drawn_on_a_photo_of_ones_own(serve, tmp_path):
+    app = serve(few_animals(tmp_path, 8, "prediction"), CORRCORE_DATA="")
+    page = app.open("?keypoint=Nose")
+    shown = page.get_by_role("application", name=re.compile("Nose: Detector"))
+    expect(shown).to_be_visible(timeout=PATIENCE_MS)
+    arrays = downloaded_arrays(page)
+    [left, top, right, bottom] = arrays["box"]
+    centres, scores = arrays["conv5_centres_px"], arrays["conv5_scores"]
+    nose = arrays["keypoints"].tolist().index("Nose")
+    shown.scroll_into_view_if_needed()
+    area = shown.bounding_box()
+    assert area is not None
+    for across, down in ((0.5, 0.5), (0.3, 0.8)):
+        page.mouse.move(area["x"] + across * area["width"], area["y"] + down * area["height"])
+        tip = shown.locator("xpath=..").locator(".tip")
+        expect(tip).to_contain_text("x ")
+        x, y, score = map(float, re.fullmatch(r"x (-?\d+), y (-?\d+): (-?[\d.]+)", tip.inner_text()).groups())
+        at = (np.array([x, y]) - (left, top)) / (right - left, bottom - top) * 500
+        row, column = np.unravel_index(np.linalg.norm(centres - at, axis=-1).argmin(), centres.shape[:2])
+        near = scores[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2, nose]  # the pixel's number is rounded
+        assert np.abs(near - score).min() <= 2e-3
+    page.get_by_role("radio", name="A photo of yours").click()
+    file = {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": jpeg_of("coffee")}
+    page.locator('input[type="file"]').set_input_files(file)
+    drawn = page.get_by_role("application", name=re.compile("draw the object's box"))
+    expect(drawn).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("The box is the whole photo.")).to_be_visible()
+    drawn.scroll_into_view_if_needed()
+    area = drawn.bounding_box()
+    assert area is not None
+    for across, down, does in ((0.2, 0.3, page.mouse.down), (0.7, 0.9, page.mouse.up)):
+        page.mouse.move(area["x"] + across * area["width"], area["y"] + down * area["height"], steps=3)
+        does()
+    expect(page.get_by_role("button", name="The whole photo")).to_be_visible(timeout=PATIENCE_MS)
+    app.settle(page)
+    expect(page.get_by_role("application", name="mine.jpg, Nose: Detector")).to_be_visible(timeout=PATIENCE_MS)
+    box = downloaded_arrays(page)["box"]
+    height, width = samples()["coffee"].load().shape[:2]
+    np.testing.assert_allclose(box, np.array([0.2 * width, 0.3 * height, 0.7 * width, 0.9 * height]), atol=4)
+
+
+def downloaded_arrays(page: Page):
+    with page.expect_download(timeout=PATIENCE_MS) as download:
+        page.get_by_role("button", name="NPZ").click()
+    return np.load(download.value.path())
+
+
+def test_a_cell_of_a_table_opens_the_page_it_is_from(serve, tmp_path):
+    app = serve(few_animals(tmp_path, 10, "classification", "results"), CORRCORE_DATA="")
+    first = app.open("?classification_section=Right+and+wrong")
+    expect(first.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
+    page = app.open("results?table=3+Classification")
+    table = page.get_by_test_id("stDataFrame").first
+    expect(table).to_be_visible(timeout=PATIENCE_MS)
+    area = table.bounding_box()
+    assert area is not None
+    page.mouse.click(area["x"] + 0.6 * area["width"], area["y"] + 90)
+    opened = page.get_by_role("link", name=re.compile("Open toy cat on the Classification page"))
+    expect(opened).to_be_visible(timeout=PATIENCE_MS)
+    assert "cell=" in page.url
+    with page.expect_popup() as popup:
+        opened.click()
+    expect(popup.value.get_by_role("heading", name=re.compile("keypoint"))).to_be_visible(timeout=PATIENCE_MS)
