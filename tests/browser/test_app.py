@@ -242,6 +242,7 @@ def test_the_pointer_reads_a_detectors_scores_and_a_box_is_drawn_on_a_photo_of_o
     drawn = page.get_by_role("application", name=re.compile("draw the object's box"))
     expect(drawn).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("The box is the whole photo.")).to_be_visible()
+    app.settle(page)
     drawn.scroll_into_view_if_needed()
     area = drawn.bounding_box()
     assert area is not None
