@@ -280,7 +280,7 @@ def test_quantising_what_is_not_finite_is_refused():
 
 
 def test_progress_rises_to_one_in_the_calling_thread(monkeypatch):
-    monkeypatch.setattr(neighbours, "SHORTLIST_BYTES", 1 << 14)  # so that the queries are searched in several parts
+    monkeypatch.setattr(neighbours, "SHORTLIST_BYTES", 1 << 13)  # so that the queries are searched in several parts
     table = table_of(unit_rows(50_000, 8, seed=26))
     shares = []
 

@@ -264,10 +264,10 @@ def downloaded_arrays(page: Page):
 
 
 def test_a_cell_of_a_table_opens_the_page_it_is_from(serve, tmp_path):
-    app = serve(few_animals(tmp_path, 10, "classification", "results"), CORRCORE_DATA="")
-    first = app.open("?classification_section=Right+and+wrong")
+    app = serve(few_animals(tmp_path, 10, "results", "classification"), CORRCORE_DATA="")
+    first = app.open("classification")  # which computes it
     expect(first.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
-    page = app.open("results?table=3+Classification")
+    page = app.open("?table=3+Classification")
     table = page.get_by_test_id("stDataFrame").first
     expect(table).to_be_visible(timeout=PATIENCE_MS)
     area = table.bounding_box()
