@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -404,7 +404,8 @@ def classify(
     over keypoints with its 95 % interval over photos, accuracy by class and its mean over classes, the cross validation's
     curve, the cost, and the confusion matrix (true classes in rows). The records have what every val keypoint was called, and
     the objects left out, with the reason.
-    With `limit`, so many objects of each split. With `out`, features already measured are not measured again.
+    With `limit`, so many objects of each split. With `out`, features already measured are not measured again, and all that the
+    file has are summed up.
     """
     features = tuple(features)
     sources.check(features, backbone)
@@ -466,7 +467,11 @@ def classify(
     def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
         return {record["feature"]: _named(record, len(names)) for record in records}
 
-    every = {feature: feature for feature in features}
+    kept = (None if out is None else _kept(out)) or {"settings": None}
+    before = kept["records"] if kept["settings"] == _plain(settings) else {}
+    every = {
+        feature: feature for feature in (*before, *features) if feature in features or "measured" in before[feature]
+    }
     return _run(every, measure, settings, summarise, out, progress, prepare=described)
 
 
@@ -1143,7 +1148,8 @@ def _run(
 ) -> dict[str, Any]:
     """Measures every sample that `out` does not have yet, and sums up those asked for.
 
-    `prepare` makes what all of them need, once there is one to measure; its errors are the experiment's, not a sample's.
+    `prepare` makes what all of them need, once there is one to measure; its errors are the experiment's, not a sample's. What
+    another version of the code has measured of the same is measured anew.
     """
     if not samples:
         msg = "there is nothing to measure; give at least one photo or seed."
@@ -1153,6 +1159,8 @@ def _run(
     records: dict[str, Any] = {}
     if path is not None and path.exists():
         kept = json.loads(path.read_text())
+        if _is_older(kept["settings"], settings):
+            kept = {"settings": settings, "records": {}}
         if kept["settings"] != settings:
             msg = f"{path} holds an experiment with other settings; give another file with --out or delete it."
             raise ValueError(msg)
@@ -1184,6 +1192,14 @@ def _run(
     if path is not None:
         _write(path, result)
     return result
+
+
+def _is_older(kept: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether another version of the code has measured the same: what it found does not count any more."""
+    same = ("experiment", *_IDENTITY)
+    return kept.get("version") != settings["version"] and all(
+        key in settings and kept.get(key) == settings[key] for key in same
+    )
 
 
 def _statistics(statistic: Callable[..., np.ndarray]) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
@@ -1307,13 +1323,14 @@ class Table:
 
     def difference(self, first: str, second: str, *, alpha: float = 0.1, over: Average | None = None) -> Estimate:
         """By how many points one row exceeds another (`metrics.difference`), averaged as `accuracy` does."""
-        return difference(
+        found = difference(
             self.right(first, alpha=alpha),
             self.right(second, alpha=alpha),
             self.shown,
             self._times(np.full(len(self.objects), True), 2000),
             over=over or self._over,
         )
+        return replace(found, samples=len(np.unique(self.photos)))
 
     def mcnemar(self, first: str, second: str, *, alpha: float = 0.1) -> McNemar:
         """Keypoints that only one of two rows has right."""
@@ -1326,13 +1343,13 @@ class Table:
     def _times(self, some: Bool[np.ndarray, " objects"], n_resamples: int) -> Float[np.ndarray, "resamples some"]:
         photos = np.unique(self.photos[some], return_inverse=True)[1]
         n = 2000 if self.experiment == "classification" else n_resamples
-        return _drawn(len(np.unique(photos)), n)[:, photos]
+        return _drawn(len(np.unique(photos)), n)[:, photos].astype(float)
 
 
-@functools.lru_cache(maxsize=12)  # for the rows of a table; drawing takes longer than all the rest
+@functools.lru_cache(maxsize=64)  # for the rows of twenty categories; drawing takes longer than all the rest
 def _drawn(n: int, n_resamples: int) -> np.ndarray:
     """Resamples as they are in the summaries of files."""
-    return times_drawn(n, n_resamples, np.random.default_rng(0))
+    return times_drawn(n, n_resamples, np.random.default_rng(0)).astype(np.uint16)
 
 
 @dataclass(frozen=True)

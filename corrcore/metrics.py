@@ -1,7 +1,7 @@
 """Numbers that say how good a result is, and how sure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -111,21 +111,27 @@ def _percentages(
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A percentage, or how much one exceeds another in points, with its bootstrap interval; `resampled` are the bootstrap's."""
+    """A percentage, or how much one exceeds another in points, with its bootstrap interval; `resampled` are the bootstrap's.
+
+    `samples` are the independent ones that were resampled, where it is said how many.
+    """
 
     value: float
     low: float
     high: float
     resampled: Float[np.ndarray, " resamples"]
+    samples: int | None = None
 
     @property
     def p_of_no_difference(self) -> float:
         """Of a difference: the two-sided probability of resamples that lie on the other side of zero or on it.
 
-        The estimate is counted as one of the resamples, so that the smallest p is 2 / (resamples + 1).
+        The estimate is counted as one of the resamples, so that the smallest p is 2 / (resamples + 1). Of few samples no resample
+        may lie there; p is then that of all of them having the same sign by chance.
         """
         beyond = min(int((self.resampled <= 0).sum()), int((self.resampled >= 0).sum()))
-        return min(1.0, 2 * (beyond + 1) / (len(self.resampled) + 1))
+        least = 0.0 if self.samples is None else 2.0 ** (1 - self.samples)
+        return min(1.0, max(least, 2 * (beyond + 1) / (len(self.resampled) + 1)))
 
 
 def accuracy(
@@ -169,7 +175,9 @@ def difference(
 def mean_of(estimates: Sequence[Estimate], *, rng: np.random.Generator, level: float = 0.95) -> Estimate:
     """The mean of estimates from independent samples, such as categories, of equally many resamples each."""
     shuffled = [rng.permutation(each.resampled) for each in estimates]  # whatever their generators had in common
-    return _estimate(float(np.mean([each.value for each in estimates])), np.mean(shuffled, axis=0), level)
+    found = _estimate(float(np.mean([each.value for each in estimates])), np.mean(shuffled, axis=0), level)
+    known = [each.samples for each in estimates if each.samples is not None]
+    return replace(found, samples=sum(known)) if len(known) == len(estimates) else found
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,13 @@ from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
 from dashboard import layout, resources
 from dashboard.components import image_click
 
+BACKBONE = "alexnet"  # of the pages on keypoints
+SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # that objects are aligned with
+PRIORS = {  # where detectors' priors are from, by what is added to a feature to name the row
+    "+prior": "the object most alike",
+    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
+    "": "none",
+}
 SEEN = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}  # the scales responses are shown at
 PROTOCOLS = {  # how objects are seen to name their keypoints
     "box": "in a box of 500 px",
@@ -352,6 +359,20 @@ def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
 def feature_title(feature: str) -> str:
     radius = sources.sift_radius(feature)
     return feature if radius is None else f"SIFT, radius {radius:g} px"
+
+
+def aligned_features() -> list[str]:
+    """Those the Alignment page offers: the layers whose cells lie where those of the last do, and SIFT."""
+    backbone = resources.network(BACKBONE)
+    usual = backbone.receptive_field(backbone.architecture.default_layers[-1])
+    fields = {layer: backbone.receptive_field(layer) for layer in backbone.layers}
+    layers = [each for each, own in fields.items() if (own.stride, own.offset) == (usual.stride, usual.offset)]
+    return [*layers, *(f"{sources.SIFT}{radius}" for radius in (10, 20, 40))]
+
+
+def mapped_features() -> list[str]:
+    """Those the Responses page offers: every layer, and SIFT."""
+    return [*resources.network(BACKBONE).layers, *(f"{sources.SIFT}{radius}" for radius in (10, 20, 40, 80, 160))]
 
 
 def row_title(row: str) -> str:

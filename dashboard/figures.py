@@ -718,7 +718,7 @@ def pck_curves(
             xshift=6,
         )
     figure.add_vline(x=at, line={"color": GREY, "dash": "dot", "width": 1})
-    figure.update_xaxes(title="α, of the longer side of the box", range=[0, alphas[-1]])
+    figure.update_xaxes(title="α, as a part of the box's side", range=[0, alphas[-1]])
     figure.update_yaxes(title="PCK", ticksuffix=" %", rangemode="tozero")
     longest = max(map(len, curves), default=0)
     return _styled(figure, height=height).update_layout(margin={"l": 8, "r": 8 + round(6.5 * longest), "t": 36, "b": 8})

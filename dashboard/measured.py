@@ -22,38 +22,40 @@ WORDS = {
     "folds": "folds",
     "side_px": "box, px",
 }
-CHOSEN_BY = ("costs", "etas", "sigmas_px", "validated")  # which say nothing where nothing was chosen
+CHOSEN_BY = ("etas", "sigmas_px")  # which say nothing where nothing was chosen
 
 
 def titles(some: Sequence[Table]) -> list[str]:
     """How each of the tables of one experiment was measured, so that those that were measured otherwise are told apart."""
     flat = [flattened(table.how) for table in some]
-    differing = [
-        name
-        for name in dict.fromkeys(name for how in flat for name in how)
-        if len({json.dumps(how.get(name, USUAL.get(name))) for how in flat}) > 1
-    ]
-    return [_title(table, how, differing) for table, how in zip(some, flat, strict=True)]
+    known = [_known(table, how) for table, how in zip(some, flat, strict=True)]
+    return [", ".join([title, *_differing(how, title, flat, known)]) for how, title in zip(flat, known, strict=True)]
 
 
-def _title(table: Table, how: Mapping[str, Any], differing: Sequence[str]) -> str:
+def _known(table: Table, how: Mapping[str, Any]) -> str:
+    """What is usual, in words."""
     if table.experiment == "classification":
         name = protocol_of(table)
-        seen = "otherwise" if name is None else choices.PROTOCOLS[name]
-        return ", ".join([seen, *(f"folds {how.get('folds', 'not said')}" for _ in [0] if "folds" in differing)])
-    known: list[str] = []
+        return "otherwise" if name is None else choices.PROTOCOLS[name]
     if table.experiment == "transfer":
         unusual = [f"{name} {how[name]}" for name, usual in USUAL.items() if how.get(name, usual) != usual]
-        known = [f"kept in place: {', '.join(unusual)}" if unusual else "as in the paper"]
-    elif "folds" in how:
-        known = ["weights chosen by cross validation" if how["folds"] else "nothing chosen, weights as set"]
-        if how.get("fine"):
-            known.append("also the best pixel around the best cell")
-    silent = (*USUAL, "fine", *(() if how.get("folds", 1) else CHOSEN_BY))
-    others = [name for name in differing if name not in silent and (name != "folds" or how.get("folds"))]
-    return ", ".join(
-        [*known, *(f"{WORDS.get(name, name.replace('_', ' '))} {_words(how.get(name))}" for name in others)]
-    )
+        return f"kept in place: {', '.join(unusual)}" if unusual else "as in the paper"
+    chosen = "weights chosen by cross validation" if how.get("folds") else "nothing chosen, weights as set"
+    return f"{chosen}, also the best pixel around the best cell" if how.get("fine") else chosen
+
+
+def _differing(
+    how: Mapping[str, Any], title: str, flat: Sequence[Mapping[str, Any]], known: Sequence[str]
+) -> list[str]:
+    """The settings in which tables of one title differ, and what they are here."""
+    alike = [other for other, own in zip(flat, known, strict=True) if own == title]
+    names = dict.fromkeys(name for other in alike for name in other)
+    silent = () if how.get("folds", 1) else CHOSEN_BY
+    return [
+        f"{WORDS.get(name, name.replace('_', ' '))} {_words(how.get(name))}"
+        for name in names
+        if name not in silent and len({json.dumps(other.get(name, USUAL.get(name))) for other in alike}) > 1
+    ]
 
 
 def _words(value: object) -> str:

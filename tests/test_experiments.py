@@ -502,9 +502,21 @@ def test_a_finished_classification_describes_nothing_and_a_new_feature_only_itse
     more = classify(herd, alexnet, features=("sift20", "sift10"), out=out)
     assert more["records"]["sift20"] == first["records"]["sift20"]
     monkeypatch.setattr(experiments.classification, "samples", None)
-    assert classify(herd, alexnet, features=("sift10",), out=out)["summary"]["sift10"] == more["summary"]["sift10"]
+    assert classify(herd, alexnet, features=("sift10",), out=out)["summary"] == more["summary"]  # no row is lost
     with pytest.raises(ValueError, match="other settings"):
         classify(herd, alexnet, protocol=replace(SMALL, sides=False), out=out)
+
+
+def test_what_an_earlier_version_has_measured_is_measured_anew(alexnet, cats, tmp_path):
+    out = tmp_path / "transfer.json"
+    result = transfer(cats, alexnet, features=(), out=out)
+    spoilt = {name: record | {"measured": {}} for name, record in result["records"].items()}
+    earlier = result["settings"] | {"version": [0], "iterations": 99}
+    out.write_text(json.dumps({"settings": earlier, "records": spoilt}))
+    assert transfer(cats, alexnet, features=(), out=out) == result
+    out.write_text(json.dumps({"settings": earlier | {"data_digest": "another"}, "records": spoilt}))
+    with pytest.raises(ValueError, match="other settings"):
+        transfer(cats, alexnet, features=(), out=out)
 
 
 def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):

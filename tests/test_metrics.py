@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -211,6 +212,16 @@ def test_p_is_the_share_of_resamples_beyond_zero_on_both_sides():
     assert 0 < beyond < 500
     assert found.p_of_no_difference == pytest.approx(2 * (beyond + 1) / 1000)
     assert difference(second, first, shown, drawn(25, 999)).p_of_no_difference == found.p_of_no_difference
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_few_samples_of_one_sign_are_no_certainty(n):
+    shown = np.full((n, 3), True)
+    found = difference(shown, ~shown, shown, drawn(n))
+    assert found.p_of_no_difference < 0.01
+    assert replace(found, samples=n).p_of_no_difference == pytest.approx(2 ** (1 - n))  # the sign test's
+    both = mean_of([replace(found, samples=n)] * 2, rng=np.random.default_rng(0))
+    assert both.p_of_no_difference == pytest.approx(2 ** (1 - 2 * n))
 
 
 def test_rows_that_are_the_same_do_not_differ():

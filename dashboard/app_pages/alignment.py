@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import alignment, cache, experiments, images, parallel, sources
+from corrcore import alignment, cache, experiments, images, parallel
 from corrcore.alignment import Alignment, Subject, Transfer
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.images import ImageError
 from dashboard import choices, figures, layout, published, resources
 from dashboard.components import Outline, compare, image_click
 
-BACKBONE = "alexnet"
-RADII = (10, 20, 40)
-SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+BACKBONE = choices.BACKBONE
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
 MOST_ITERATIONS = 50
 SHOWN = 5
@@ -184,21 +182,13 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
 
 def choose_features(places: Sequence[Any]) -> Asked:
     """The controls, one in each of four places."""
-    backbone = resources.network(BACKBONE)
-    usual = backbone.receptive_field(backbone.architecture.default_layers[-1])
-    layers = [
-        layer
-        for layer in backbone.layers
-        if (field := backbone.receptive_field(layer)).stride == usual.stride and field.offset == usual.offset
-    ]
-    offered = [*layers, *(f"{sources.SIFT}{radius}" for radius in RADII)]
-
+    offered = choices.aligned_features()
     title = choices.feature_title
     titles = [title(feature) for feature in offered]
     allowed = {
         "upper": titles,
         "lower": titles,
-        "smoothness": [str(each) for each in SMOOTHNESSES],
+        "smoothness": [str(each) for each in choices.SMOOTHNESSES],
         "method": list(METHODS.values()),
         "iterations": [str(each) for each in range(1, MOST_ITERATIONS + 1)],
     }
@@ -209,7 +199,7 @@ def choose_features(places: Sequence[Any]) -> Asked:
     lower = at_lower.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
     smoothness = at_smoothness.select_slider(
         "Smoothness β",
-        SMOOTHNESSES,
+        choices.SMOOTHNESSES,
         0.1,
         key="smoothness",
         bind="query-params",

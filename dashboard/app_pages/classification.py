@@ -13,7 +13,7 @@ from corrcore.classification import Protocol
 from corrcore.datasets.records import Instance, KeypointDataset
 from dashboard import choices, figures, layout, published, resources
 
-BACKBONE = "alexnet"
+BACKBONE = choices.BACKBONE
 PROTOCOLS = choices.PROTOCOLS
 FEATURE_ROWS = experiments.NAMING
 SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")

@@ -21,16 +21,11 @@ from corrcore.prediction import Prior, Scheme, Weighing
 from dashboard import choices, figures, layout, published, resources
 from dashboard.components import Outline, image_click
 
-BACKBONE = "alexnet"
+BACKBONE = choices.BACKBONE
 FEATURES = experiments.DETECTING
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 MAPS = ("Detector", "Prior", "Product")
 SECTIONS = ("One keypoint", "Every keypoint", "Accuracy (Table 4)")
-PRIORS = {
-    "+prior": "the object most alike",
-    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
-    "": "none",
-}
 CHOSEN, AS_SET, BY_HAND = "as chosen on train", "as set for drawings", "by hand"
 PER_SHEET = 4
 ALPHA = 0.1  # of each side of the box: what counts as right
@@ -40,7 +35,7 @@ LEAST_PX = 20  # of a box's sides
 BEYOND = 170  # the grey of what lies beyond the photo
 LIMIT = 1.0  # of the scores' colours: the margin
 TRUTH, HIGHEST = "#ffd500", "#009e73"
-TRAINING_S, LOOKING_S = 1.3, 0.2  # an object, on two cores
+TRAINING_S, LOOKING_S = 1.3, 0.3  # an object, on two cores
 
 Known = tuple[dict[str, Trained], Prior]
 Weights = Mapping[str, Weighing | None]  # of the prior, by feature
@@ -168,7 +163,7 @@ def have_trained(source: str, data: KeypointDataset, category: str, state: str) 
         return None
     job = resources.measurement(key)
     if job is None or job.state in ("failed", "cancelled"):
-        n = len(data.shown(category, "train"))
+        n = experiments.learnt_from(data, category)
         pressed = layout.empty_state(
             f"Detectors of {category} have to be trained first",
             f"By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
@@ -214,9 +209,9 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
     """Which prior, as rows of the table are named, and by feature how it counts."""
     at_prior, at_mode, at_eta, at_sigma = places
     usual = AS_SET if drawn else CHOSEN
-    choices.check_link("prior", PRIORS.values())
+    choices.check_link("prior", choices.PRIORS.values())
     prior = at_prior.selectbox(
-        "Prior from", list(PRIORS), format_func=PRIORS.__getitem__, key="prior", bind="query-params"
+        "Prior from", list(choices.PRIORS), format_func=choices.PRIORS.__getitem__, key="prior", bind="query-params"
     )
     if not prior:
         return prior, dict.fromkeys(trained)
@@ -790,7 +785,7 @@ def page() -> None:
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
-            "prior": f"{PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {prediction.summary_layer(resources.network(BACKBONE))}",
+            "prior": f"{choices.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {prediction.summary_layer(resources.network(BACKBONE))}",
             **{
                 f"{choices.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
                 for feature, each in weighings.items()

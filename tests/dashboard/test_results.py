@@ -14,7 +14,7 @@ import pytest
 
 from corrcore import experiments, images
 from corrcore.datasets import toy
-from dashboard import figures, resources
+from dashboard import figures, published, resources
 
 LOAD = toy.load
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
@@ -384,6 +384,63 @@ def test_charts_draw_the_rows_that_are_chosen_those_in_print_to_begin_with(data,
     at.multiselect(key="rows").set_value([])
     assert not at.run().get("plotly_chart")
     assert any("Choose a row" in text for text in texts(at.info))
+
+
+def test_rows_that_no_category_shares_are_compared_nowhere(data, open_page):
+    names(data, "cat", {"conv3": always})
+    names(data, "cow", {"sift20": even})
+    at = open_page("results", table=CLASSIFICATION)
+    assert not at.exception
+    assert any("No category has both rows" in text for text in texts(at.info))
+
+
+def test_charts_of_another_table_begin_with_its_own_rows(data, open_page):
+    places(data, "cow", {"NN": never, "conv4": even, "sift20": even})
+    places(data, "cow", {"conv5": even, "conv5+prior": always}, experiment="prediction")
+    at = open_page("results", results_section="By category")
+    assert at.multiselect(key="rows").value == ["NN", "conv4", "sift20"]
+    at.segmented_control(key="table").set_value(PREDICTION)
+    assert at.run().multiselect(key="rows").value == ["conv5", "conv5+prior"]
+
+
+def test_rows_that_the_category_does_not_have_are_said_to_be_missing(data, open_page):
+    places(data, "cat", {"conv4": even})
+    places(data, "cow", {"sift20": even})
+    at = open_page("results", results_section=CURVE, category="cow", rows="conv4")
+    assert any("None of these rows was measured for cow" in text for text in texts(at.info))
+
+
+def test_a_cell_of_one_table_is_not_opened_in_another(data, open_page):
+    places(data, "cat", {"conv5": even})
+    places(data, "cat", {"conv5": even}, experiment="prediction")
+    at = choose_cell(open_page("results"), 0, "ours")
+    assert at.query_params["cell"] == "conv5,cat"
+    at.segmented_control(key="table").set_value(PREDICTION)
+    at.run()
+    assert not any(text.startswith("**conv5, cat") for text in texts(at.markdown))
+    assert "cell" not in at.query_params
+
+
+def test_features_that_a_page_does_not_offer_are_not_asked_of_it(data, open_page):
+    places(data, "cat", {"conv4": even, "sift80": even})
+    at = choose_cell(open_page("results"), 1, "ours")
+    link = next(text for text in texts(at.markdown) if text.startswith("[Open cat"))
+    assert "upper" not in link
+    assert any("other features than SIFT, radius 80 px" in text for text in texts(at.caption))
+
+
+def test_nothing_in_the_differences_is_no_fault(data, open_page):
+    places(data, "cat", {"conv4": always})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "number", lambda *_: 100.0)
+        assert not open_page("results").exception
+
+
+def test_a_server_on_which_nothing_is_computed_offers_the_command_alone(data, open_page, monkeypatch):
+    monkeypatch.setattr(resources, "read_only", lambda: True)
+    at = open_page("results", table=PREDICTION)
+    assert not any("at the press of a button" in text for text in texts(at.markdown))
+    assert at.code[0].value == "corrcore evaluate prediction --data toy"
 
 
 def test_what_the_paper_has_otherwise_is_said(data, open_page):
