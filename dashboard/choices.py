@@ -335,10 +335,13 @@ def asked_object(data: KeypointDataset, offered: list[Instance]) -> str:
     if asked not in names:
         elsewhere = (one.name for other in data.categories for one in data.splits.get((other, "val"), ()))
         if asked not in elsewhere:  # else the category was changed
-            st.warning(
-                f"There is no object {layout.plain(asked[:64])} here; this is another.", icon=":material/link_off:"
-            )
+            st.session_state["missing object"] = asked, first
         asked = first
+    missing, instead = st.session_state.get("missing object", ("", ""))
+    if asked == instead:  # said until another is chosen, for a page runs again when its work is done
+        st.warning(
+            f"There is no object {layout.plain(missing[:64])} here; this is another.", icon=":material/link_off:"
+        )
     set_url_state("object", asked)
     return asked
 

@@ -271,6 +271,7 @@ def test_files_open_and_hold_what_they_say(at, offered, data):
 
 def test_a_link_to_an_object_that_is_not_there_is_said(open_page):
     at = open_page("prediction", object="nobody")
+    settled(at)
     assert any("There is no object nobody here" in warning.value for warning in at.warning)
 
 
