@@ -910,7 +910,7 @@ def test_detectors_of_other_data_are_trained_anew(alexnet, flock, tmp_path):
 
 def test_fine_places_are_within_half_a_stride_of_the_cells(alexnet, flock):
     one = replace(flock, splits={**flock.splits, (CAT, "val"): flock.shown(CAT, "val")[:1]}, synthetic=True)
-    result = predict(one, alexnet, features=("conv5",), costs=(0.1,), fine=True)
+    result = predict(one, alexnet, features=("conv5",), costs=(0.1,), fine=True, limit=8)
     moved = 0
     for record in (each["measured"] for each in result["records"].values()):
         left, top, right, bottom = record["box"]

@@ -167,10 +167,23 @@ def few_animals(folder: Path, n_train: int, *pages: str) -> Path:
     return script
 
 
-def test_a_wrong_call_opens_its_responses_and_the_pointer_reads_the_downloaded_scores(serve, tmp_path):
-    script = few_animals(tmp_path, 10, "classification", "responses")
+def test_a_tables_cell_leads_to_its_calls_and_a_wrong_one_to_responses_whose_scores_the_pointer_reads(serve, tmp_path):
+    script = few_animals(tmp_path, 10, "results", "classification", "responses")
     app = serve(script, CORRCORE_DATA="")
-    page = app.open("?seen=in+a+box+of+250+px&classification_section=Right+and+wrong")
+    page = app.open("classification?seen=in+a+box+of+250+px")  # which computes it
+    expect(page.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
+    page = app.open("?table=3+Classification")
+    table = page.get_by_test_id("stDataFrame").first
+    expect(table).to_be_visible(timeout=PATIENCE_MS)
+    area = table.bounding_box()
+    assert area is not None
+    page.mouse.click(area["x"] + 0.6 * area["width"], area["y"] + 90)  # of the first row
+    opened = page.get_by_role("link", name="Open toy cat on the Classification page")
+    expect(opened).to_be_visible(timeout=PATIENCE_MS)
+    assert "cell=conv1" in page.url
+    with page.expect_popup() as popup:
+        opened.click()
+    page = popup.value
     call = page.get_by_role("link", name=re.compile("^(L_|R_|Nose|Throat|TailBase|Withers)")).first
     expect(call).to_be_visible(timeout=PATIENCE_MS)
     keypoint = call.inner_text()
@@ -192,7 +205,7 @@ def test_a_wrong_call_opens_its_responses_and_the_pointer_reads_the_downloaded_s
         tip = page.locator(".tip").last  # the first is the gallery's
         expect(tip).to_contain_text(f"x {x}, y {y}: ")
         assert float(tip.inner_text().rpartition(" ")[2]) == pytest.approx(scores[y, x], abs=2e-3)
-    for path in (page.url, f"{app.url}/?seen=in+a+box+of+250+px"):
+    for path in (page.url, f"{app.url}/classification?seen=in+a+box+of+250+px"):
         narrow = app.open(path.removeprefix(app.url), width=390, color_scheme="dark")
         expect(narrow.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
         assert narrow.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
@@ -261,21 +274,3 @@ def downloaded_arrays(page: Page):
     with page.expect_download(timeout=PATIENCE_MS) as download:
         page.get_by_role("button", name="NPZ").click()
     return np.load(download.value.path())
-
-
-def test_a_cell_of_a_table_opens_the_page_it_is_from(serve, tmp_path):
-    app = serve(few_animals(tmp_path, 10, "results", "classification"), CORRCORE_DATA="")
-    first = app.open("classification")  # which computes it
-    expect(first.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
-    page = app.open("?table=3+Classification")
-    table = page.get_by_test_id("stDataFrame").first
-    expect(table).to_be_visible(timeout=PATIENCE_MS)
-    area = table.bounding_box()
-    assert area is not None
-    page.mouse.click(area["x"] + 0.6 * area["width"], area["y"] + 90)
-    opened = page.get_by_role("link", name=re.compile("Open toy cat on the Classification page"))
-    expect(opened).to_be_visible(timeout=PATIENCE_MS)
-    assert "cell=" in page.url
-    with page.expect_popup() as popup:
-        opened.click()
-    expect(popup.value.get_by_role("heading", name=re.compile("keypoint"))).to_be_visible(timeout=PATIENCE_MS)
