@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,3 +61,15 @@ def test_holding_out_all_photos_is_refused(tmp_path):
     save(tmp_path / "1.png")
     with pytest.raises(ValueError, match="photos to hold out must be between 0 and 0"):
         folder.hold_out(folder.photos(tmp_path), 1)
+
+
+def test_a_photo_is_known_by_its_content(tmp_path):
+    for name, colour in (("a", 10), ("b", 10), ("c", 11)):
+        Image.new("RGB", (4, 3), (colour, 0, 0)).save(tmp_path / f"{name}.bmp")
+    first, second, other = folder.photos(tmp_path)
+    before = first.stamp
+    assert second.stamp == before  # written at another time
+    assert other.stamp != before  # of the same size
+    first.path.write_bytes(other.path.read_bytes())
+    os.utime(first.path, ns=(1, 1))
+    assert first.stamp == other.stamp

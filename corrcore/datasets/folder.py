@@ -1,5 +1,6 @@
 """The photos of a folder, with nothing known about them but their names."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -26,13 +27,23 @@ class FolderPhoto:
     path: Path
 
     @property
-    def stamp(self) -> tuple[int, int]:
-        """Changes with the file."""
+    def stamp(self) -> str:
+        """Changes with the file's content: a copy of it has the same."""
         status = self.path.stat()
-        return status.st_size, status.st_mtime_ns
+        return _content(self.path, status.st_size, status.st_mtime_ns)
 
     def load(self) -> UInt8[np.ndarray, "height width 3"]:
         return images.decode(self.path)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _content(path: Path, size: int, mtime_ns: int) -> str:
+    """A digest of a file, read once for as long as it has this size and time; of these alone where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError:
+        return f"{size} {mtime_ns}"
 
 
 def photos(folder: str | os.PathLike) -> list[FolderPhoto]:

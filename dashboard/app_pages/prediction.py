@@ -164,9 +164,11 @@ def have_trained(source: str, data: KeypointDataset, category: str, state: str) 
     job = resources.measurement(key)
     if job is None or job.state in ("failed", "cancelled"):
         n = experiments.learnt_from(data, category)
+        others = experiments.default_folder(data, BACKBONE).glob(f"prediction {glob.escape(category)} *.safetensors")
+        why = " Those that are here are of other photos, or of another version of the code." if any(others) else ""
         pressed = layout.empty_state(
             f"Detectors of {category} have to be trained first",
-            f"By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
+            f"{why} By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
             f"{layout.duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
             f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
             button="Train",
@@ -389,8 +391,9 @@ def show_maps(
     if weighing is not None:
         layout.colour_bar(figures.viridis_colours(), "prior, product: 0", "1; of the product, its highest")
     st.caption(
-        "Yellow square: the true place. Green squares: where each is highest; that of the product is the prediction. Point at a "
-        "place, or tap it, to read its value; places are in pixels of the photo."
+        ("Yellow square: the true place. " if np.isfinite(seen.truth).any() else "")
+        + "Green squares: where each is highest; that of the product is the prediction. Point at a place, or tap it, to read its "
+        "value; places are in pixels of the photo. At the edges that stay grey no descriptor is centred."
     )
     if weighing is None:
         return
@@ -600,7 +603,7 @@ def choose_box(photo: np.ndarray, title: str) -> Edges:
         st.caption(
             ("The box is the whole photo. " if whole else "")
             + "Drag from corner to corner of the object, or click one and then the other; on a keyboard move by the arrow keys "
-            "and click by Enter."
+            "and click by Enter. Links carry neither the photo nor its box."
         )
     if not whole:
         st.button("The whole photo", on_click=lambda: st.session_state.pop(name), icon=":material/crop_free:")
@@ -805,6 +808,7 @@ def page() -> None:
             detectors.name: detectors.read_bytes,
         },
         python=python_lines(source, category, lines, weighings),
+        state={"data": choices.dataset_title(source), "category": category},
     )
 
 

@@ -146,13 +146,18 @@ class View:
     def metric(self) -> str:
         if self.experiment == "classification":
             return "Accuracy, %"
-        average = next(title for title, over in AVERAGES.items() if over == self.over)
-        return f"PCK at α = {self.alpha}, {average}, %"
+        return f"PCK at α = {self.alpha}, {self.average}, %"
+
+    @property
+    def average(self) -> str:
+        return next(title for title, over in AVERAGES.items() if over == self.over)
 
     @property
     def file(self) -> str:
         """What files to take along are called: by the table, and how it was measured."""
-        return f"table {NUMBERS[self.experiment]} {self.experiment}, {re.sub(r'[^0-9a-zA-Z., +-]', '', self.how)}"
+        measured_at = "" if self.experiment == "classification" else f"alpha {self.alpha} {self.average}, "
+        how = re.sub(r"[^0-9a-zA-Z., +-]", "", measured_at + self.how)
+        return f"table {NUMBERS[self.experiment]} {self.experiment}, {how}"
 
 
 def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple[str, KeypointDataset | None]:
@@ -912,8 +917,13 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
 def caption(view: View) -> str:
     """What a table that was taken along is of."""
     drawn = " · drawn, synthetic" if view.data is not None and view.data.synthetic else ""
+    beside = (
+        " (published)"
+        if any(view.published(row, each) is not None for row in view.rows for each in view.columns)
+        else ""
+    )
     return (
-        f"Table {NUMBERS[view.experiment]}. {view.metric} [95 % interval] (published) · {data_title(view)}{drawn} · {view.network} · "
+        f"Table {NUMBERS[view.experiment]}. {view.metric} [95 % interval]{beside} · {data_title(view)}{drawn} · {view.network} · "
         f"{view.how}"
     )
 

@@ -491,7 +491,9 @@ def test_exports_say_how_they_were_measured(data, open_page, offered, monkeypatc
     monkeypatch.setattr(figures, "table_picture", lambda title, *rest: [drawn.append(title), original(title, *rest)][1])
     open_page("results")
     names = [name for name in offered if name != "python"]
-    assert {name.rpartition(".")[0] for name in names} == {"table 2 transfer, kept in place order likeness"}
+    assert {name.rpartition(".")[0] for name in names} == {
+        "table 2 transfer, alpha 0.1 per keypoint type, kept in place order likeness"
+    }
     files = {name.rpartition(".")[2]: offered[name]() for name in names}
     [line] = csv.DictReader(io.StringIO(files["csv"].decode()))
     assert (line["data"], line["network"], line["how"]) == (data.title, "alexnet", "kept in place: order likeness")
@@ -665,7 +667,7 @@ def test_exports_hold_the_table(cat, data, open_page, offered):
     open_page("results")
     files = {name: make() for name, make in offered.items() if name != "python"}
     assert {name.rpartition(".")[2] for name in files} == {"csv", "tex", "json", "png"}
-    name = "table 2 transfer, as in the paper"
+    name = "table 2 transfer, alpha 0.1 per keypoint type, as in the paper"
     lines = list(csv.DictReader(io.StringIO(files[f"{name}.csv"].decode())))
     [line] = [each for each in lines if (each["row"], each["category"]) == ("sift20", "cat")]
     assert (float(line["value"]), float(line["published"]), float(line["difference"])) == (50, 16, 34)
@@ -692,7 +694,7 @@ def test_latex_escapes_what_it_would_act_on(data, open_page, offered):
     )
     places(renamed, "a_cat 100%", {"conv4": always})
     open_page("results")
-    text = offered["table 2 transfer, as in the paper.tex"]().decode()
+    text = offered["table 2 transfer, alpha 0.1 per keypoint type, as in the paper.tex"]().decode()
     assert r"a\_cat 100\%" in text
 
 
