@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 
-class Box(NamedTuple):
+class PixelBox(NamedTuple):
     """A half-open rectangle of whole pixels: ``image[box.top:box.bottom, box.left:box.right]``."""
 
     left: int
@@ -34,12 +33,12 @@ class Box(NamedTuple):
     def height(self) -> int:
         return self.bottom - self.top
 
-    def clip(self, image_size: tuple[int, int]) -> "Box":
+    def clip(self, image_size: tuple[int, int]) -> "PixelBox":
         """The part of the box inside an image of ``(width, height)`` pixels; empty boxes have no area."""
         width, height = image_size
         left, right = (min(max(x, 0), width) for x in (self.left, self.right))
         top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
-        return Box(left, top, right, bottom)
+        return PixelBox(left, top, right, bottom)
 
     def inside(self, image_size: tuple[int, int]) -> bool:
         """Whether every pixel of the box is a pixel of an image of ``(width, height)``."""
@@ -47,7 +46,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Window:
+class KernelSpec:
     """One convolution or pooling along one axis, in the units of its own input."""
 
     size: int
@@ -62,8 +61,8 @@ class ReceptiveField:
 
     The same along both axes. ``offset`` is a whole or half pixel; `size` and `stride` are in pixels.
 
-    >>> from corrcore.geometry import ReceptiveField, Window
-    >>> conv1 = ReceptiveField.of_windows([Window(size=11, stride=4, padding=2)])
+    >>> from corrcore.geometry import ReceptiveField, KernelSpec
+    >>> conv1 = ReceptiveField.of_kernels([KernelSpec(size=11, stride=4, padding=2)])
     >>> conv1
     ReceptiveField(size=11, stride=4, offset=3.0)
     >>> conv1.centre(10)
@@ -88,14 +87,14 @@ class ReceptiveField:
         return cls(size=1, stride=1, offset=0.0)
 
     @classmethod
-    def of_windows(cls, windows: Iterable[Window]) -> "ReceptiveField":
+    def of_kernels(cls, windows: Iterable[KernelSpec]) -> "ReceptiveField":
         """The receptive field of a chain of windows, first layer first."""
         field = cls.identity()
         for window in windows:
             field = field.through(window)
         return field
 
-    def through(self, window: Window) -> "ReceptiveField":
+    def through(self, window: KernelSpec) -> "ReceptiveField":
         """The receptive field one window further up the network.
 
         With jump ``j`` between neighbouring inputs, a window of ``k`` taps adds ``(k - 1) * dilation * j`` pixels
@@ -133,52 +132,24 @@ class ReceptiveField:
         """
         return np.asarray(np.ceil(self.offset + self.stride * np.asarray(cell) - side / 2), dtype=np.int64)
 
-    def _box(self, row: int, column: int, side: int) -> Box:
+    def _box(self, row: int, column: int, side: int) -> PixelBox:
         left, top = int(self.first_pixel(column, side)), int(self.first_pixel(row, side))
-        return Box(left, top, left + side, top + side)
+        return PixelBox(left, top, left + side, top + side)
 
-    def patch_box(self, row: int, column: int) -> Box:
+    def patch_box(self, row: int, column: int) -> PixelBox:
         """The square that a cell owns, one stride wide. Patches of all cells tile the image."""
         return self._box(row, column, self.stride)
 
-    def field_box(self, row: int, column: int) -> Box:
-        """The receptive field of a cell; near the border it leaves the image (see `Box.clip`)."""
+    def receptive_field_box(self, row: int, column: int) -> PixelBox:
+        """The receptive field of a cell; near the border it leaves the image (see `PixelBox.clip`)."""
         return self._box(row, column, self.size)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a resampled cut-out lies in its photo: `edges` (left, top, right, bottom), in pixels of the photo.
-
-    Edges are between pixels: pixel 0 alone is -0.5 to 0.5. The cut-out has ``(width, height)`` pixels.
-
-    >>> from corrcore.geometry import Placement
-    >>> half = Placement(edges=(-0.5, -0.5, 99.5, 49.5), size=(50, 25))
-    >>> half.to_cut_out(np.array([[0.5, 0.5]])), half.to_photo(np.array([[0.0, 0.0]]))
-    (array([[0., 0.]]), array([[0.5, 0.5]]))
-    """
-
-    edges: tuple[float, float, float, float]
-    size: tuple[int, int]
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Pixels of the cut-out a pixel of the photo, along x and y."""
-        left, top, right, bottom = self.edges
-        return self.size[0] / (right - left), self.size[1] / (bottom - top)
-
-    def to_cut_out(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
-        return (points - np.array(self.edges[:2])) * self.scale - 0.5
-
-    def to_photo(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
-        return (points + 0.5) / self.scale + np.array(self.edges[:2])
 
 
 @dataclass(frozen=True)
 class CellGrid:
     """The cells of a layer over one image of ``(width, height)`` pixels; cell ``row * columns + column`` row by row."""
 
-    field: ReceptiveField
+    receptive_field: ReceptiveField
     rows: int
     columns: int
     image_size: tuple[int, int]
@@ -187,53 +158,36 @@ class CellGrid:
         return self.rows * self.columns
 
     @property
-    def covered(self) -> Box:
+    def covered(self) -> PixelBox:
         """The part of the image that the cells' patches cover."""
-        first, last = self.field.patch_box(0, 0), self.field.patch_box(self.rows - 1, self.columns - 1)
-        return Box(first.left, first.top, last.right, last.bottom).clip(self.image_size)
+        first, last = (
+            self.receptive_field.patch_box(0, 0),
+            self.receptive_field.patch_box(self.rows - 1, self.columns - 1),
+        )
+        return PixelBox(first.left, first.top, last.right, last.bottom).clip(self.image_size)
 
     def centres(self) -> Float[np.ndarray, "rows columns 2"]:
         """Receptive-field centres, (x, y) in pixels."""
-        x = self.field.offset + self.field.stride * np.arange(self.columns)
-        y = self.field.offset + self.field.stride * np.arange(self.rows)
+        x = self.receptive_field.offset + self.receptive_field.stride * np.arange(self.columns)
+        y = self.receptive_field.offset + self.receptive_field.stride * np.arange(self.rows)
         return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
 
     def nearest(self, x: float, y: float) -> tuple[int, int]:
         """The ``(row, column)`` whose receptive-field centre is nearest to a point; its patch holds the pixel."""
-        column, row = (math.floor(self.field.cell(pixel) + 0.5) for pixel in (x, y))
+        column, row = (math.floor(self.receptive_field.cell(pixel) + 0.5) for pixel in (x, y))
         return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
 
     def corners(self, side: int) -> Int[np.ndarray, "cells 2"]:
         """The [left, top] pixel of a square of `side` pixels around every cell's centre."""
         rows, columns = np.divmod(np.arange(len(self)), self.columns)
-        return np.stack([self.field.first_pixel(columns, side), self.field.first_pixel(rows, side)], axis=-1)
+        return np.stack(
+            [self.receptive_field.first_pixel(columns, side), self.receptive_field.first_pixel(rows, side)], axis=-1
+        )
 
     def inner(self) -> Int[np.ndarray, " inner_cells"]:
         """The cells whose receptive field lies wholly inside the image.
 
         The others see padding, which tells a network where the border is.
         """
-        corners = self.corners(self.field.size)
-        return np.flatnonzero(((corners >= 0) & (corners + self.field.size <= self.image_size)).all(axis=1))
-
-
-@dataclass(frozen=True)
-class FeatureGrid:
-    """Descriptors on a regular grid over an image: what every extractor makes and every task takes.
-
-    ``image_size`` is ``(width, height)`` in pixels of the image that was described; `layer` names the source.
-    """
-
-    descriptors: Float[torch.Tensor, "rows columns channels"]
-    field: ReceptiveField
-    image_size: tuple[int, int]
-    layer: str
-
-    @property
-    def cells(self) -> CellGrid:
-        rows, columns, _ = self.descriptors.shape
-        return CellGrid(self.field, rows, columns, self.image_size)
-
-    def flat(self) -> Float[torch.Tensor, "cells channels"]:
-        """The descriptors row by row."""
-        return self.descriptors.flatten(0, 1)
+        corners = self.corners(self.receptive_field.size)
+        return np.flatnonzero(((corners >= 0) & (corners + self.receptive_field.size <= self.image_size)).all(axis=1))

@@ -146,7 +146,7 @@ def resize_to(
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def cut(
+def crop_resized(
     image: UInt8[np.ndarray, "image_height image_width 3"],
     edges: tuple[float, float, float, float],
     *,
@@ -187,7 +187,7 @@ def _span(start: float, stop: float, n: int, side: int) -> tuple[np.ndarray, int
     return pixels, last - first, (begin - low, end - low), (first, n - last)
 
 
-def mirror(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+def hflip(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
     """Swap left and right: the point (x, y) goes to (width - 1 - x, y)."""
     return np.ascontiguousarray(image[:, ::-1])
 
@@ -197,7 +197,7 @@ def grey(images: UInt8[np.ndarray, "*shape 3"]) -> Float32[np.ndarray, "*shape"]
     return images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def gather(
+def extract_patches(
     image: UInt8[np.ndarray, "image_height image_width 3"],
     corners: Int[np.ndarray, "n 2"],
     *,

@@ -86,7 +86,7 @@ def pck(
         raise ValueError(msg)
     shown, errors = (values[shown.any(axis=1)] for values in (shown, errors))  # of the others no sample can consist
     hit = shown & (np.nan_to_num(errors, nan=np.inf) <= alpha)
-    times = times_drawn(len(errors), n_resamples, rng)
+    times = bootstrap_counts(len(errors), n_resamples, rng)
     by_keypoint = _percentages(np.ones((1, len(errors))), hit, shown)[0]
     resampled = np.nanmean(_percentages(times, hit, shown), axis=1)
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
@@ -95,7 +95,7 @@ def pck(
     )
 
 
-def times_drawn(n: int, n_resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resamples n"]:
+def bootstrap_counts(n: int, n_resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resamples n"]:
     """How often each of `n` objects is in a sample of `n` drawn with replacement."""
     return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(float)
 
@@ -123,7 +123,7 @@ class Estimate:
     samples: int | None = None
 
     @property
-    def p_of_no_difference(self) -> float:
+    def p_value(self) -> float:
         """Of a difference: the two-sided probability of resamples that lie on the other side of zero or on it.
 
         The estimate is counted as one of the resamples, so that the smallest p is 2 / (resamples + 1). Of few samples no resample
@@ -146,7 +146,7 @@ def accuracy(
 
     `over` "types" is the share by keypoint type, then the mean over types, as in `pck`; "images" the share of each object's
     shown keypoints, then the mean over objects, to which one that shows little counts as much as any; "keypoints" the share of
-    all. `times` says how often each object is in each resample (`times_drawn`); objects of one photo may be given the same.
+    all. `times` says how often each object is in each resample (`bootstrap_counts`); objects of one photo may be given the same.
     Raises ValueError where an object shows nothing, of which a resample could consist.
     """
     _check_shown(shown)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import backbones, images
-from corrcore import index as indexes
+from corrcore import images, networks
+from corrcore import patch_index as indexes
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes that share the cores, as their servers do
     torch.set_num_threads(1)
@@ -37,7 +37,7 @@ def smooth_noise(width: int, height: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def alexnet():
-    return backbones.load("alexnet", device="cpu")
+    return networks.load("alexnet", device="cpu")
 
 
 @pytest.fixture(scope="session")

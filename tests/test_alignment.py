@@ -7,12 +7,17 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 from torch.nn import functional as F
 
-from corrcore import alignment, backbones, images, mrf, sift
-from corrcore.alignment import Alignment, Framing, align, describe
-from corrcore.backbones import Backbone
+from corrcore import images, networks
+from corrcore.crops import CropTransform
 from corrcore.datasets import toy
 from corrcore.datasets.samples import samples
-from corrcore.geometry import CellGrid, FeatureGrid, Placement, ReceptiveField
+from corrcore.descriptors import sift
+from corrcore.engines import mrf
+from corrcore.features import FeatureGrid
+from corrcore.geometry import CellGrid, ReceptiveField
+from corrcore.networks import Backbone
+from corrcore.tasks import alignment
+from corrcore.tasks.alignment import Alignment, CropSpec, align, describe
 
 STRIDE = 16
 LEFT, TOP, SIDE = 100, 60, 192  # a square of a photo that makes 6 x 6 cells at half its scale
@@ -50,7 +55,8 @@ def moved_by(displacement, target_shape=None):
     displacement = np.asarray(displacement, dtype=float)
     shapes = displacement.shape[:2], target_shape or displacement.shape[:2]
     cells = [
-        CellGrid(grid(np.zeros((1, 1, 1))).field, *shape, (shape[1] * STRIDE, shape[0] * STRIDE)) for shape in shapes
+        CellGrid(grid(np.zeros((1, 1, 1))).receptive_field, *shape, (shape[1] * STRIDE, shape[0] * STRIDE))
+        for shape in shapes
     ]
     nothing = mrf.Solution(np.zeros((*shapes[0], 2), int), 0.0, 0.0, 0.0, np.zeros((1, 2)))
     return Alignment(*cells, nothing, displacement)
@@ -73,7 +79,7 @@ def test_cells_of_all_features_are_at_the_same_points(alexnet, photo):
         np.testing.assert_array_equal(described.cells.centres()[..., 0], np.tile(middles, (6, 1)))
         np.testing.assert_array_equal(described.cells.centres()[..., 1], np.tile(middles[:, None], 6))
         torch.testing.assert_close(described.descriptors.norm(dim=-1), torch.ones(6, 6))
-    assert [described.field.size for described in found.grids.values()] == [99, 163, 40, 17]
+    assert [described.receptive_field.size for described in found.grids.values()] == [99, 163, 40, 17]
 
 
 def test_a_cell_has_the_descriptor_of_its_surroundings_cut_by_hand(alexnet, photo):
@@ -116,7 +122,7 @@ def test_with_context_a_cell_sees_the_photo_and_no_padding(alexnet, photo):
 def test_a_square_cut_out_squeezes_the_box(alexnet, photo):
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 191.5, TOP + 95.5)
     found = describe(photo, box, ("conv4",), backbone=alexnet, n_cells=6, margin=0)
-    assert found.placement == Placement(box, (96, 96))
+    assert found.placement == CropTransform(box, (96, 96))
     around = cut_by_hand(photo, (LEFT - 15, TOP - 7.5, LEFT + 192 + 15, TOP + 96 + 7.5), 111, 111)
     torch.testing.assert_close(
         found.grids["conv4"].descriptors, unit(alexnet.extract(around, ["conv4"])["conv4"].descriptors)
@@ -127,7 +133,7 @@ def test_a_cut_out_that_keeps_proportions_is_widened_to_whole_cells(alexnet, pho
     # 192 px are 6 cells of 32 px; 80 px are two and a half, so 8 px more on both sides make three.
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 191.5, TOP + 79.5)
     found = describe(photo, box, ("conv4",), backbone=alexnet, n_cells=6, margin=0, square=False)
-    assert found.placement == Placement((box[0], box[1] - 8, box[2], box[3] + 8), (96, 48))
+    assert found.placement == CropTransform((box[0], box[1] - 8, box[2], box[3] + 8), (96, 48))
     assert found.grids["conv4"].descriptors.shape == (3, 6, 256)
     around = cut_by_hand(photo, (LEFT - 15, TOP - 8 - 15, LEFT + 192 + 15, TOP + 88 + 15), 111, 63)
     torch.testing.assert_close(
@@ -155,7 +161,7 @@ def test_beyond_the_photo_its_border_goes_on(alexnet, photo):
 
 
 def test_networks_of_other_strides_have_cells_at_the_same_points_too(photo):
-    architecture = backbones.ARCHITECTURES["vgg16"]
+    architecture = networks.ARCHITECTURES["vgg16"]
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in architecture.build().state_dict().items()}
     torch.manual_seed(0)
@@ -166,7 +172,7 @@ def test_networks_of_other_strides_have_cells_at_the_same_points_too(photo):
         assert found.image.shape == (6 * stride, 6 * stride, 3)
         for described in found.grids.values():
             assert described.descriptors.shape[:2] == (6, 6)
-            assert described.field.offset == (stride - 1) / 2
+            assert described.receptive_field.offset == (stride - 1) / 2
         # This network's cells are centred as ours, so nothing around the cut-out is needed.
         expected = unit(vgg.extract(found.image, [layer])[layer].descriptors)
         torch.testing.assert_close(found.grids[layer].descriptors, expected)
@@ -219,7 +225,7 @@ def test_summaries_tell_the_way_an_object_faces(alexnet, cats):
         picture = cat.photo.load()
         left, top, right, bottom = cat.box
         mirrored = picture.shape[1] - 1 - right, top, picture.shape[1] - 1 - left, bottom
-        for turned, image, box in ((False, picture, cat.box), (True, images.mirror(picture), mirrored)):
+        for turned, image, box in ((False, picture, cat.box), (True, images.hflip(picture), mirrored)):
             summary[cat.name, turned] = describe(image, box, (), backbone=alexnet, n_cells=12).summary
             assert np.linalg.norm(summary[cat.name, turned]) == pytest.approx(1)
     pairs = [(one.name, other.name) for one in facing_right for other in facing_right if one is not other]
@@ -384,16 +390,16 @@ def test_refined_displacements_have_the_least_energy():
 def test_drawn_animals_of_one_pose_come_closer_than_their_boxes(alexnet, cats, pair, feature):
     source, target = (cats[n] for n in pair)
     own, other = (
-        alignment.subject(cat, (feature,), backbone=alexnet, framing=Framing(n_cells=12)) for cat in (source, target)
+        alignment.subject(cat, (feature,), backbone=alexnet, crop=CropSpec(n_cells=12)) for cat in (source, target)
     )
     truth = toy.correspondence(source, target)
     rows, columns = np.nonzero(np.isfinite(truth).all(axis=-1))
     points, truth = np.stack([columns, rows], axis=-1).astype(float)[::7], truth[rows, columns][::7]
     assert len(points) > 1000
-    here = own.placement.to_cut_out(points)  # as large as the other's, so boxes lie on one another
+    here = own.placement.to_crop(points)  # as large as the other's, so boxes lie on one another
     aligned = align(own.grids[feature], other.grids[feature]).to_target(here)
     laid, moved = (
-        np.median(np.linalg.norm(other.placement.to_photo(places) - truth, axis=-1)) for places in (here, aligned)
+        np.median(np.linalg.norm(other.placement.to_image(places) - truth, axis=-1)) for places in (here, aligned)
     )
     assert moved < 0.6 * laid
 
@@ -571,8 +577,8 @@ def test_a_vote_is_the_median_of_the_first_five_that_show_the_keypoint():
 
 
 def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote(alexnet, cats):
-    framing = Framing(n_cells=6)
-    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, framing=framing) for cat in cats[:4])
+    crop = CropSpec(n_cells=6)
+    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, crop=crop) for cat in cats[:4])
     pairs = list(zip(cats[1:4], others, strict=True))
     told = []
     found = alignment.transfer(
@@ -581,7 +587,7 @@ def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote
     by_hand = {}
     for cat, other in pairs:
         aligned = align(other.grids["conv4"], target.grids["conv4"], smoothness=0.05, iterations=3, gap=1e-3)
-        places = target.placement.to_photo(aligned.to_target(other.placement.to_cut_out(cat.keypoints)))
+        places = target.placement.to_image(aligned.to_target(other.placement.to_crop(cat.keypoints)))
         by_hand[cat.name] = aligned.deformation, places
     order = sorted(by_hand, key=lambda name: by_hand[name][0])
     assert [neighbour.instance.name for neighbour in found.neighbours] == order
@@ -594,8 +600,8 @@ def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote
 
 
 def test_transfer_in_the_order_of_likeness_keeps_the_order_given(alexnet, cats):
-    framing = Framing(n_cells=6)
-    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, framing=framing) for cat in cats[:4])
+    crop = CropSpec(n_cells=6)
+    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, crop=crop) for cat in cats[:4])
     pairs = list(zip(cats[1:4], others, strict=True))
     for given in (pairs, pairs[::-1]):
         found = alignment.transfer(target, given, "conv4", order="likeness", iterations=3)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import averaging
-from corrcore import index as indexes
-from corrcore.cache import Cache
+from corrcore import patch_index as indexes
+from corrcore.store import Cache
+from corrcore.tasks import averaging
 from tests.conftest import ArrayPhoto
 
 
@@ -16,7 +16,7 @@ def test_averages_are_means_over_the_pixels_that_neighbours_have(small_index):
     best = (torch.nn.functional.normalize(seed.double(), dim=0) @ everything.T).topk(10)
     np.testing.assert_allclose(found.similarities, best.values, atol=1e-5)
     for result in found.averages:
-        crops, valid = small_index.cut_fields(layer, found.ids[: result.k])
+        crops, valid = small_index.cut_receptive_fields(layer, found.ids[: result.k])
         for y, x in np.random.default_rng(0).integers(0, 99, size=(200, 2)):
             having = valid[:, y, x]
             assert result.count[y, x] == having.sum()
@@ -60,9 +60,9 @@ def test_a_profile_crosses_a_level_between_its_rings():
 
 def test_agreement_that_does_not_fall_has_no_radius_and_none_at_the_centre_is_not_a_number():
     radii = np.array([2.0, 6.0, 10.0])
-    assert averaging.Agreement(radii, np.array([0.5, 0.5, 0.45]), 25).effective_radius_px == np.inf
-    assert np.isnan(averaging.Agreement(radii, np.array([0.05, 0.5, 0.0]), 25).effective_radius_px)
-    assert averaging.Agreement(radii, np.array([0.6, 0.4, 0.2]), 25).effective_radius_px == pytest.approx(6.0)
+    assert averaging.Agreement(radii, np.array([0.5, 0.5, 0.45]), 25).agreement_radius_px == np.inf
+    assert np.isnan(averaging.Agreement(radii, np.array([0.05, 0.5, 0.0]), 25).agreement_radius_px)
+    assert averaging.Agreement(radii, np.array([0.6, 0.4, 0.2]), 25).agreement_radius_px == pytest.approx(6.0)
 
 
 DISC_PX = 21
@@ -91,7 +91,7 @@ def test_effective_radius_is_the_radius_of_what_neighbours_share(discs):
     profile = averaging.agreement(ids, "conv3", index=index, rng=np.random.default_rng(0))
     assert profile.agreement[0] > 0.95
     assert abs(profile.agreement[-1]) < 0.1
-    assert profile.effective_radius_px == pytest.approx(DISC_PX, abs=2)
+    assert profile.agreement_radius_px == pytest.approx(DISC_PX, abs=2)
 
 
 def test_random_neighbours_agree_on_nothing(discs):
@@ -100,14 +100,14 @@ def test_random_neighbours_agree_on_nothing(discs):
     ids = rng.choice(index.n_patches("conv3"), 300, replace=False)
     profile = averaging.agreement(ids, "conv3", index=index, rng=rng)
     assert abs(profile.agreement).max() < 0.1
-    assert np.isnan(profile.effective_radius_px)
+    assert np.isnan(profile.agreement_radius_px)
 
 
 def test_identical_neighbours_agree_everywhere(discs):
     index, ids = discs
     profile = averaging.agreement(np.repeat(ids[:1], 20), "conv3", index=index, rng=np.random.default_rng(0))
     np.testing.assert_allclose(profile.agreement, 1)
-    assert profile.effective_radius_px == np.inf
+    assert profile.agreement_radius_px == np.inf
 
 
 def test_light_that_neighbours_share_leaves_the_radius_as_it_is(alexnet, tmp_path):
@@ -124,7 +124,7 @@ def test_light_that_neighbours_share_leaves_the_radius_as_it_is(alexnet, tmp_pat
     ids = np.arange(40) * per_photo + int(np.flatnonzero((cells.rows == 5) & (cells.columns == 5))[0])
     profile = averaging.agreement(ids, "conv3", index=index, rng=rng)
     assert profile.agreement[-1] > 0.5
-    assert profile.effective_radius_px == pytest.approx(DISC_PX, abs=2)
+    assert profile.agreement_radius_px == pytest.approx(DISC_PX, abs=2)
 
 
 def test_a_study_from_the_cache_is_the_one_that_was_kept(small_index, tmp_path):

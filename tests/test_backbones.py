@@ -10,9 +10,9 @@ import torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from corrcore import backbones
-from corrcore.backbones import ARCHITECTURES, Architecture, Backbone, WeightsNotFoundError
+from corrcore import networks
 from corrcore.geometry import ReceptiveField
+from corrcore.networks import ARCHITECTURES, Architecture, Backbone, WeightsNotFoundError
 
 ALEXNET_TABLE_1 = {
     "conv1": (11, 4),
@@ -26,7 +26,7 @@ ALEXNET_TABLE_1 = {
 
 @pytest.fixture(scope="module")
 def alexnet():
-    return backbones.load("alexnet", device="cpu")
+    return networks.load("alexnet", device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def assert_support(cells: torch.Tensor, cell: tuple[int, int], pixels: torch.Ten
     (gradient,) = torch.autograd.grad(cells[(0, 0, *cell)], pixels, retain_graph=True)
     y, x = torch.nonzero(gradient[0, 0], as_tuple=True)
     height, width = pixels.shape[2:]
-    box = field.field_box(*cell)
+    box = field.receptive_field_box(*cell)
     clipped = box.clip((width, height))
     assert len(x) == (x.max() - x.min() + 1) * (y.max() - y.min() + 1)
     assert (int(x.min()), int(y.min())) == (clipped.left, clipped.top)
@@ -127,7 +127,7 @@ def test_receptive_field_through_residual_branches_is_the_support_of_the_input_g
 def test_descriptors_equal_torchvisions_module_on_the_same_weights(alexnet, size):
     image = photo(*size)
     reference = torchvision.models.alexnet().features.eval()
-    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     reference.load_state_dict({name.removeprefix("features."): value for name, value in weights.items()})
     value = torchvision.transforms.functional.normalize(
         torch.from_numpy(image).permute(2, 0, 1) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -153,7 +153,7 @@ def test_a_batch_gives_what_single_images_give(alexnet):
 
 
 def test_bfloat16_stays_close_to_float32(alexnet):
-    half = backbones.load("alexnet", device="cpu", dtype=torch.bfloat16)
+    half = networks.load("alexnet", device="cpu", dtype=torch.bfloat16)
     image = photo(160, 120)
     exact = alexnet.extract(image, ("conv5",))["conv5"].flat()
     rough = half.extract(image, ("conv5",))["conv5"].flat()
@@ -167,7 +167,7 @@ def test_bfloat16_stays_close_to_float32(alexnet):
 def test_cuda_gives_what_the_cpu_gives(alexnet, dtype):
     image = photo(500, 375)
     expected = alexnet.extract(image, ("conv3", "conv5"))
-    got = backbones.load("alexnet", device="cuda", dtype=dtype).extract(image, ("conv3", "conv5"))
+    got = networks.load("alexnet", device="cuda", dtype=dtype).extract(image, ("conv3", "conv5"))
     for layer, grid in got.items():
         similarity = torch.cosine_similarity(grid.flat().float().cpu(), expected[layer].flat())
         assert similarity.min() > (0.9999 if dtype == torch.float32 else 0.999)
@@ -195,12 +195,12 @@ def test_an_unknown_layer_is_named_with_the_known_ones(alexnet):
 
 def test_an_unknown_network_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match="backbone must be one of alexnet, vgg16; got 'lenet'"):
-        backbones.load("lenet")
+        networks.load("lenet")
 
 
 def test_missing_weights_say_how_to_get_them(alexnet):
     with pytest.raises(WeightsNotFoundError, match=r"weights of vgg16 need .*vgg16-397923af.pth.*get_model\('vgg16'"):
-        backbones.load("vgg16")
+        networks.load("vgg16")
     with pytest.raises(WeightsNotFoundError, match=r"fc7 of alexnet need .*alexnet-owt-7be5be79.pth"):
         alexnet.vector(photo(64, 64), "fc7")
 
@@ -211,7 +211,7 @@ def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(tmp_path):
     checkpoint.parent.mkdir(parents=True)
     torch.save(model.state_dict(), checkpoint)
     image = photo(224, 224)
-    backbone = backbones.load("alexnet", device="cpu")
+    backbone = networks.load("alexnet", device="cpu")
     value = torchvision.transforms.functional.normalize(
         torch.from_numpy(image).permute(2, 0, 1) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     )[None]
@@ -221,10 +221,10 @@ def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(tmp_path):
 
 
 def test_weights_from_a_file_are_used_and_change_the_digest(alexnet, tmp_path):
-    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     weights["features.10.bias"] = weights["features.10.bias"] + 1
     save_file(weights, tmp_path / "other.safetensors")
-    other = backbones.load("alexnet", weights=tmp_path / "other.safetensors", device="cpu")
+    other = networks.load("alexnet", weights=tmp_path / "other.safetensors", device="cpu")
     assert other.digest != alexnet.digest
     image = photo(64, 64)
     assert not torch.equal(
@@ -234,7 +234,7 @@ def test_weights_from_a_file_are_used_and_change_the_digest(alexnet, tmp_path):
 
 
 def test_partial_weights_offer_only_the_layers_they_feed():
-    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     first = {name: value for name, value in weights.items() if name.startswith(("features.0.", "features.3."))}
     assert Backbone(ARCHITECTURES["alexnet"], first, device="cpu").layers == (
         "conv1",
@@ -247,13 +247,13 @@ def test_partial_weights_offer_only_the_layers_they_feed():
 def test_a_downloaded_checkpoint_keeps_the_digest(alexnet):
     """Fully connected layers say nothing about the grids: indexes stay usable when they arrive."""
     weights = torchvision.models.alexnet().state_dict() | load_file(
-        backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors"
+        networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors"
     )
     assert Backbone(ARCHITECTURES["alexnet"], weights, device="cpu").digest == alexnet.digest
 
 
 def test_threads_may_ask_for_different_layers_at_once():
-    backbone = backbones.load("alexnet", device="cpu")
+    backbone = networks.load("alexnet", device="cpu")
     image = photo(64, 64)
     asked = [tuple(layers) for n in (1, 2) for layers in itertools.combinations(backbone.layers, n)]
     expected = backbone.extract(image, backbone.layers)
@@ -264,10 +264,10 @@ def test_threads_may_ask_for_different_layers_at_once():
 
 
 def test_a_network_is_traced_while_others_run():
-    backbone, image = backbones.load("alexnet", device="cpu"), photo(64, 64)
+    backbone, image = networks.load("alexnet", device="cpu"), photo(64, 64)
     expected = backbone.extract(image, ["conv5"])["conv5"].descriptors
     with ThreadPoolExecutor(4) as pool:
-        made = [pool.submit(backbones.load, "alexnet", device="cpu") for _ in range(12)]
+        made = [pool.submit(networks.load, "alexnet", device="cpu") for _ in range(12)]
         ran = [pool.submit(backbone.extract, image, ["conv5"]) for _ in range(60)]
         assert {task.result().digest for task in made} == {backbone.digest}
         for task in ran:
@@ -275,15 +275,15 @@ def test_a_network_is_traced_while_others_run():
 
 
 def test_weights_under_other_names_are_refused():
-    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     with pytest.raises(ValueError, match=r"such as features.0.weight; got module.features"):
-        backbones.load("alexnet", weights={f"module.{name}": value for name, value in weights.items()})
+        networks.load("alexnet", weights={f"module.{name}": value for name, value in weights.items()})
     with pytest.raises(ValueError, match="got none"):
-        backbones.load("alexnet", weights={})
+        networks.load("alexnet", weights={})
 
 
 def test_embedded_weights_match_their_recorded_digest():
-    record = json.loads((backbones.EMBEDDED_WEIGHTS / "alexnet_conv.json").read_text())
-    data = (backbones.EMBEDDED_WEIGHTS / record["file"]).read_bytes()
+    record = json.loads((networks.EMBEDDED_WEIGHTS / "alexnet_conv.json").read_text())
+    data = (networks.EMBEDDED_WEIGHTS / record["file"]).read_bytes()
     assert sha256(data).hexdigest() == record["sha256"]
     assert "BSD-3" in record["licence"]

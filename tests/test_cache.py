@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corrcore import cache as cache_module
-from corrcore.cache import Cache, default_folder, key
+from corrcore.store import Cache, default_folder, key
+from corrcore.store import cache as cache_module
 
 FULL = "disk is full: results are not kept"
 KEPT = "results are kept"

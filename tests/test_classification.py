@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from corrcore import classification, images, sources, svm
-from corrcore.classification import Protocol
+from corrcore import extractors, images
 from corrcore.datasets import toy
+from corrcore.engines import svm
+from corrcore.tasks import classification
+from corrcore.tasks.classification import CropProtocol
 
 NAMES = ("L_Eye", "R_Eye", "Nose", "L_F_Paw", "R_F_Paw")
 
@@ -24,21 +26,21 @@ def found(alexnet, data):
         ("conv3", "sift20"),
         data.keypoint_names["toy cat"],
         backbone=alexnet,
-        protocol=Protocol(longer_side_px=250),
+        protocol=CropProtocol(longer_side_px=250),
     )
 
 
 def test_without_sides_pairs_are_one_class():
-    assert classification.class_names(NAMES, Protocol()) == NAMES
-    assert classification.class_names(NAMES, Protocol(sides=False)) == ("Eye", "Nose", "F_Paw")
+    assert classification.class_names(NAMES, CropProtocol()) == NAMES
+    assert classification.class_names(NAMES, CropProtocol(sides=False)) == ("Eye", "Nose", "F_Paw")
 
 
 def test_the_box_is_seen_at_its_scale(data):
     cat = data.instances("toy cat", "train")[0]
-    image, placement = classification.view(cat, Protocol(longer_side_px=200, margin=0.25))
+    image, placement = classification.view(cat, CropProtocol(longer_side_px=200, margin=0.25))
     assert max(image.shape[:2]) == 200
     left, top, right, bottom = cat.box
-    corners = placement.to_cut_out(np.array([[left, top], [right, bottom]]))
+    corners = placement.to_crop(np.array([[left, top], [right, bottom]]))
     sides = np.array([image.shape[1], image.shape[0]])
     np.testing.assert_allclose((corners + 0.5) / sides, [[1 / 6, 1 / 6], [5 / 6, 5 / 6]], atol=1e-6)
     assert placement.scale[0] == pytest.approx(placement.scale[1], rel=0.02)
@@ -46,9 +48,9 @@ def test_the_box_is_seen_at_its_scale(data):
 
 def test_the_whole_photo_is_seen_as_it_is(data):
     cat = data.instances("toy cat", "train")[0]
-    image, placement = classification.view(cat, Protocol(longer_side_px=None))
+    image, placement = classification.view(cat, CropProtocol(longer_side_px=None))
     np.testing.assert_array_equal(image, cat.photo.load())
-    np.testing.assert_allclose(placement.to_cut_out(cat.keypoints), cat.keypoints)
+    np.testing.assert_allclose(placement.to_crop(cat.keypoints), cat.keypoints)
 
 
 def test_every_visible_keypoint_is_a_sample(found, alexnet, data):
@@ -57,16 +59,16 @@ def test_every_visible_keypoint_is_a_sample(found, alexnet, data):
     assert list(zip(found.objects, found.keypoints, strict=True)) == expected
     np.testing.assert_array_equal(found.labels, found.keypoints)
     last = found.objects == 7
-    image, placement = classification.view(cats[7], Protocol(longer_side_px=250))
-    points = placement.to_cut_out(cats[7].keypoints[cats[7].visible])
-    at = sources.at_points(image, points, ["conv3"], backbone=alexnet)["conv3"].numpy()
+    image, placement = classification.view(cats[7], CropProtocol(longer_side_px=250))
+    points = placement.to_crop(cats[7].keypoints[cats[7].visible])
+    at = extractors.sample_at(image, points, ["conv3"], backbone=alexnet)["conv3"].numpy()
     np.testing.assert_allclose(found.features["conv3"][last], at / np.linalg.norm(at, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_raw_descriptors_are_as_they_are():
     values = np.array([[3.0, 4.0], [0.0, 0.0]])
-    np.testing.assert_array_equal(classification.scaled(values, Protocol(unit_length=False)), values)
-    np.testing.assert_allclose(classification.scaled(values, Protocol()), [[0.6, 0.8], [0, 0]], atol=1e-7)
+    np.testing.assert_array_equal(classification.scaled(values, CropProtocol(unit_length=False)), values)
+    np.testing.assert_allclose(classification.scaled(values, CropProtocol()), [[0.6, 0.8], [0, 0]], atol=1e-7)
 
 
 def test_folds_share_no_photo(found):
@@ -80,7 +82,7 @@ def test_folds_share_no_photo(found):
 
 
 def test_a_classifier_names_what_it_has_learnt(found, data):
-    names = classification.class_names(data.keypoint_names["toy cat"], Protocol())
+    names = classification.class_names(data.keypoint_names["toy cat"], CropProtocol())
     classifier = classification.train(
         found, "sift20", names, cost=100.0
     )  # taken exactly at keypoints, which may share a cell
@@ -89,7 +91,7 @@ def test_a_classifier_names_what_it_has_learnt(found, data):
 
 
 def test_classes_nobody_shows_are_never_named(found, data):
-    names = classification.class_names(data.keypoint_names["toy cat"], Protocol())
+    names = classification.class_names(data.keypoint_names["toy cat"], CropProtocol())
     some = found.labels >= 2
     fewer = replace(
         found,

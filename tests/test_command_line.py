@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from corrcore import datasets
-from corrcore.__main__ import main
+from corrcore.cli import main
 from corrcore.datasets import toy
 from tests.conftest import smooth_noise
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from corrcore import images
-from corrcore.datasets import toy
+from corrcore.datasets.toy import drawing as toy
 
 NAMES = (
     *("L_Eye", "R_Eye", "Nose", "L_EarBase", "R_EarBase", "Throat", "Withers", "TailBase"),

@@ -6,22 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from corrcore import (
-    alignment,
-    averaging,
-    classification,
-    experiments,
-    images,
-    prediction,
-    reconstruction,
-    responses,
-)
-from corrcore import index as indexes
-from corrcore.alignment import Framing
-from corrcore.classification import Protocol
+from corrcore import experiments, images
+from corrcore import patch_index as indexes
 from corrcore.datasets import toy
 from corrcore.metrics import keypoint_errors, pck
-from corrcore.prediction import Scheme
+from corrcore.tasks import alignment, averaging, classification, detection, reconstruction, responses
+from corrcore.tasks.alignment import CropSpec
+from corrcore.tasks.classification import CropProtocol
+from corrcore.tasks.detection import DetectorSpec
 from tests.conftest import ArrayPhoto, smooth_noise
 
 
@@ -110,9 +102,9 @@ def test_effective_radius_leaves_the_seeds_photo_out_and_is_valid_json(small_ind
         return found
 
     monkeypatch.setattr(averaging, "average", watched)
-    result = experiments.effective_radius(4, index=small_index, layers=("conv3",), k=10, out=out)
+    result = experiments.agreement_radius(4, index=small_index, layers=("conv3",), k=10, out=out)
     assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
-    assert set(result["summary"]["conv3"]["effective_radius_px"]) == {"median", "low", "high", "samples"}
+    assert set(result["summary"]["conv3"]["agreement_radius_px"]) == {"median", "low", "high", "samples"}
     assert len(asked) == 4
     for number, (excluded, used) in enumerate(asked):
         seed = small_index.locate("conv3", np.array([result["records"][str(number)]["measured"]["conv3"]["id"]]))
@@ -123,7 +115,7 @@ def test_effective_radius_leaves_the_seeds_photo_out_and_is_valid_json(small_ind
 # --- Transfer --------------------------------------------------------------------------------------------------------
 
 CAT = "toy cat"
-FRAMING = Framing(n_cells=6)
+CROP_SPEC = CropSpec(n_cells=6)
 
 
 @dataclass(frozen=True)
@@ -167,7 +159,7 @@ def loads(dataset, split):
 
 
 def transfer(dataset, alexnet, **options):
-    chosen = {"features": ("conv4",), "smoothness": {"conv4": 0.1}, "framing": FRAMING, "iterations": 3} | options
+    chosen = {"features": ("conv4",), "smoothness": {"conv4": 0.1}, "crop": CROP_SPEC, "iterations": 3} | options
     return experiments.transfer(dataset, CAT, backbone=alexnet, **chosen)
 
 
@@ -188,8 +180,8 @@ def test_transfer_records_what_every_row_predicts_of_val_objects(alexnet, cats, 
         assert measured["box"] == list(cat.box)
         np.testing.assert_array_equal(np.array(measured["truth"], dtype=float), cat.keypoints)
         assert list(measured["predicted"]) == ["NN", "conv4", "sift20"]
-        summaries = np.stack([alignment.subject(one, (), backbone=alexnet, framing=FRAMING).summary for one in train])
-        likeness = summaries @ alignment.subject(cat, (), backbone=alexnet, framing=FRAMING).summary
+        summaries = np.stack([alignment.subject(one, (), backbone=alexnet, crop=CROP_SPEC).summary for one in train])
+        likeness = summaries @ alignment.subject(cat, (), backbone=alexnet, crop=CROP_SPEC).summary
         assert measured["neighbours"] == [train[n].name for n in np.argsort(-likeness)[:3]]
 
 
@@ -217,10 +209,10 @@ def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats, opti
     train = {cat.name: cat for cat in cats.instances(CAT, "train")}
     measured = result["records"][target.name]["measured"]
     subjects = {
-        name: alignment.subject(cat, ("conv4",), backbone=alexnet, framing=FRAMING).halved()
+        name: alignment.subject(cat, ("conv4",), backbone=alexnet, crop=CROP_SPEC).halved()
         for name, cat in train.items()
     }
-    own = alignment.subject(target, ("conv4",), backbone=alexnet, framing=FRAMING)
+    own = alignment.subject(target, ("conv4",), backbone=alexnet, crop=CROP_SPEC)
     pairs = [(train[name], subjects[name]) for name in measured["neighbours"]]
     expected = alignment.transfer(own, pairs, "conv4", smoothness=0.03, iterations=3, **options)
     np.testing.assert_allclose(np.array(measured["predicted"]["conv4"], dtype=float), expected.keypoints, atol=0.006)
@@ -316,7 +308,7 @@ def test_a_limit_takes_objects_of_the_whole_split_that_more_objects_have_too(ale
     "other",
     [
         {"smoothness": {"conv4": 0.2}},
-        {"framing": replace(FRAMING, margin=0.2)},
+        {"crop": replace(CROP_SPEC, margin=0.2)},
         {"iterations": 2},
         {"position": 0.01},
         {"order": "likeness"},
@@ -459,7 +451,7 @@ def test_what_has_no_summary_is_not_complete(tmp_path, text):
 # --- Naming keypoints, and where their classifiers respond -----------------------------------------------------------
 
 
-SMALL = Protocol(longer_side_px=200)
+SMALL = CropProtocol(longer_side_px=200)
 
 
 @pytest.fixture(scope="module")
@@ -532,7 +524,7 @@ def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
     for cat in val:
         for keypoint, at in result["records"][cat.name]["measured"]["sift20"].items():
             image, placement = classification.view(cat, SMALL)
-            x, y = placement.to_cut_out(cat.keypoints)[names.index(keypoint)]
+            x, y = placement.to_crop(cat.keypoints)[names.index(keypoint)]
             whole = responses.response_map(image, named, backbone=alexnet).scores[..., named.names.index(keypoint)]
             column, row = round(x), round(y)
             square = whole[row - 10 : row + 11, column - 10 : column + 11]
@@ -809,17 +801,17 @@ def test_prediction_records_where_every_row_has_the_keypoints(alexnet, flock, pr
     each = trained["sift16"]
     for instance in flock.shown(CAT, "val"):
         record = result["records"][instance.name]["measured"]
-        image, placement = prediction.frame(instance.photo.load(), instance.box)
-        subject = prediction.describe(image, [Scheme("sift16")], backbone=alexnet)
+        image, placement = detection.crop_box(instance.photo.load(), instance.box)
+        subject = detection.describe(image, [DetectorSpec("sift16")], backbone=alexnet)
         nearest = prior.nearest(subject.summary, k=5, photo=instance.photo.name)
         places, grid = prior.places(nearest), subject.grids["sift16"]
         scores, centres = each.detectors.scores(grid.descriptors), grid.cells.centres()
-        expected = {"prior": places[0], "sift16": prediction.locate(scores, centres)}
+        expected = {"prior": places[0], "sift16": detection.argmax_points(scores, centres)}
         for name, weighing in each.weighings.items():
-            expected[f"sift16{name}"] = prediction.predict(scores, centres, places, weighing)
+            expected[f"sift16{name}"] = detection.predict(scores, centres, places, weighing)
         for row, points in expected.items():
             np.testing.assert_allclose(
-                np.array(record["predicted"][row], float), placement.to_photo(points), atol=0.0051
+                np.array(record["predicted"][row], float), placement.to_image(points), atol=0.0051
             )
         assert record["truth"] == experiments._plain(instance.keypoints.tolist())
         assert record["neighbours"] == [prior.objects[n] for n in nearest[0]]
@@ -863,7 +855,7 @@ def test_a_stopped_prediction_trains_and_measures_only_what_is_left(alexnet, flo
 
     for file in predicted[1].glob("*.safetensors"):
         shutil.copy(file, tmp_path)
-    monkeypatch.setattr(prediction.Mining, "fit", None)  # nothing is trained
+    monkeypatch.setattr(detection.HardNegativeMiner, "fit", None)  # nothing is trained
     out = tmp_path / "prediction.json"
     with pytest.raises(StopError):
         predict(flock, alexnet, out=out, progress=stop)
@@ -888,7 +880,7 @@ def test_training_that_was_stopped_after_cross_validation_chooses_nothing_again(
     with pytest.raises(StopError):
         predict(flock, alexnet, out=tmp_path / "prediction.json", progress=stop)
     assert len(list(tmp_path.glob("*.choice"))) == 1
-    monkeypatch.setattr(prediction, "held_out_scores", None)
+    monkeypatch.setattr(detection, "held_out_scores", None)
     predict(flock, alexnet, out=tmp_path / "prediction.json")
     assert not list(tmp_path.glob("*.choice"))
     assert not list(tmp_path.glob("*.mining"))

@@ -958,7 +958,7 @@ def test_resize_to_nothing_is_refused(height, width):
 
 
 def test_mirror_swaps_left_and_right():
-    mirrored = images.mirror(PICTURE)
+    mirrored = images.hflip(PICTURE)
     for x in (0, 7, WIDTH - 1):
         assert_pixels(mirrored[:, [WIDTH - 1 - x]], PICTURE[:, [x]])
     assert mirrored.flags.c_contiguous
@@ -969,21 +969,21 @@ def test_mirror_swaps_left_and_right():
 
 
 def test_cut_of_the_whole_picture_is_the_picture():
-    found = images.cut(PICTURE, (-0.5, -0.5, WIDTH - 0.5, HEIGHT - 0.5), width=WIDTH, height=HEIGHT)
+    found = images.crop_resized(PICTURE, (-0.5, -0.5, WIDTH - 0.5, HEIGHT - 0.5), width=WIDTH, height=HEIGHT)
     np.testing.assert_array_equal(found, PICTURE)
     assert found.flags.writeable  # torch warns of arrays that are not
     assert not np.shares_memory(found, PICTURE)
 
 
 def test_cut_of_whole_pixels_is_a_slice():
-    found = images.cut(PICTURE, (4.5, 6.5, 20.5, 29.5), width=16, height=23)
+    found = images.crop_resized(PICTURE, (4.5, 6.5, 20.5, 29.5), width=16, height=23)
     np.testing.assert_array_equal(found, PICTURE[7:30, 5:21])
 
 
 def test_cut_beyond_the_picture_goes_on_with_its_border():
-    found = images.cut(PICTURE, (-10.5, -7.5, WIDTH + 5.5, HEIGHT + 3.5), width=WIDTH + 16, height=HEIGHT + 11)
+    found = images.crop_resized(PICTURE, (-10.5, -7.5, WIDTH + 5.5, HEIGHT + 3.5), width=WIDTH + 16, height=HEIGHT + 11)
     np.testing.assert_array_equal(found, np.pad(PICTURE, ((7, 4), (10, 6), (0, 0)), mode="edge"))
-    beyond = images.cut(PICTURE, (100.5, 100.5, 110.5, 108.5), width=5, height=7)
+    beyond = images.crop_resized(PICTURE, (100.5, 100.5, 110.5, 108.5), width=5, height=7)
     np.testing.assert_array_equal(beyond, np.broadcast_to(PICTURE[-1, -1], (7, 5, 3)))
 
 
@@ -997,14 +997,14 @@ def test_cut_equals_pillow_on_the_padded_picture(edges, width, height):
     padded = np.pad(PICTURE, ((around, around), (around, around), (0, 0)), mode="edge")
     box = tuple(edge + 0.5 + around for edge in edges)
     expected = Image.fromarray(padded).resize((width, height), Image.Resampling.BICUBIC, box=box)
-    found = images.cut(PICTURE, edges, width=width, height=height)
+    found = images.crop_resized(PICTURE, edges, width=width, height=height)
     assert_pixels(found, np.asarray(expected), tolerance=1)  # rounded twice, in another order
 
 
 def test_cut_averages_what_it_shrinks():
     y, x = np.mgrid[:64, :64]
     board = grey3((255 * ((x + y) % 2)).astype(np.uint8))
-    found = images.cut(board, (7.5, 7.5, 55.5, 55.5), width=6, height=6)
+    found = images.crop_resized(board, (7.5, 7.5, 55.5, 55.5), width=6, height=6)
     assert np.abs(found.astype(float) - 127.5).max() < 6
 
 
@@ -1026,7 +1026,7 @@ def test_gather_cuts_what_a_loop_cuts(height, width):
     rng = np.random.default_rng(3)
     corners = np.stack([rng.integers(-100, 140, 60), rng.integers(-80, 110, 60)], -1)
     corners = np.concatenate([corners, [[0, 0], [WIDTH - width, HEIGHT - height], [-(10**12), 5], [7, 10**12]]])
-    patches, inside = images.gather(PICTURE, corners, height=height, width=width)
+    patches, inside = images.extract_patches(PICTURE, corners, height=height, width=width)
     for patch, mask, (left, top) in zip(patches, inside, corners, strict=True):
         expected, expected_mask = cut_slowly(PICTURE, left, top, height, width)
         np.testing.assert_array_equal(patch, expected)
@@ -1034,7 +1034,7 @@ def test_gather_cuts_what_a_loop_cuts(height, width):
 
 
 def test_gather_of_inner_patches_is_all_inside():
-    patches, inside = images.gather(PICTURE, np.array([[3, 2], [0, 0]]), height=4, width=5)
+    patches, inside = images.extract_patches(PICTURE, np.array([[3, 2], [0, 0]]), height=4, width=5)
     assert inside.all()
     np.testing.assert_array_equal(patches, [PICTURE[2:6, 3:8], PICTURE[:4, :5]])
 
@@ -1043,28 +1043,28 @@ def test_gather_of_a_view_equals_that_of_a_copy():
     view = PICTURE[::-1, ::2]
     corners = np.array([[-2, 3], [4, 20]], np.int32)
     for ours, theirs in zip(
-        images.gather(view, corners, height=9, width=9),
-        images.gather(view.copy(), corners, height=9, width=9),
+        images.extract_patches(view, corners, height=9, width=9),
+        images.extract_patches(view.copy(), corners, height=9, width=9),
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_gather_shares_no_memory_with_the_picture():
-    patches, _ = images.gather(PICTURE, np.array([[0, 0]]), height=HEIGHT, width=WIDTH)
+    patches, _ = images.extract_patches(PICTURE, np.array([[0, 0]]), height=HEIGHT, width=WIDTH)
     assert not np.shares_memory(patches, PICTURE)
 
 
 @pytest.mark.parametrize("size", [5, 100])
 def test_gather_of_no_patches_is_empty(size):
-    patches, inside = images.gather(PICTURE, np.zeros((0, 2), int), height=size, width=size)
+    patches, inside = images.extract_patches(PICTURE, np.zeros((0, 2), int), height=size, width=size)
     assert patches.shape == (0, size, size, 3)
     assert inside.shape == (0, size, size)
 
 
 def test_gather_of_empty_patches_is_refused():
     with pytest.raises(ValueError, match="A patch's sides must be at least 1 px; got height 0 and width 4"):
-        images.gather(PICTURE, np.array([[0, 0]]), height=0, width=4)
+        images.extract_patches(PICTURE, np.array([[0, 0]]), height=0, width=4)
 
 
 # --- Encoding --------------------------------------------------------------------------------------------------------
@@ -1131,7 +1131,7 @@ def test_digest_of_a_view_is_that_of_its_copy():
     [
         (images.encode, {}),
         (images.resize_to, {"height": 3, "width": 3}),
-        (images.gather, {"corners": np.array([[0, 0]]), "height": 2, "width": 2}),
+        (images.extract_patches, {"corners": np.array([[0, 0]]), "height": 2, "width": 2}),
     ],
 )
 def test_operations_refuse_what_is_no_picture(operation, options, image):

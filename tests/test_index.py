@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from corrcore import images
-from corrcore import index as indexes
-from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from corrcore.patch_index import index as indexes
 from tests.conftest import ArrayPhoto, smooth_noise
 
 LAYERS = ("conv3", "conv5")
@@ -64,7 +64,10 @@ def test_crops_are_cut_from_the_pictures_at_the_cells_boxes(small_index, expecte
         crops, box_of = small_index.cut_patches(layer, ids), small_index.field(layer).patch_box
         valid = None
     else:
-        (crops, valid), box_of = small_index.cut_fields(layer, ids), small_index.field(layer).field_box
+        (crops, valid), box_of = (
+            small_index.cut_receptive_fields(layer, ids),
+            small_index.field(layer).receptive_field_box,
+        )
     for number in range(len(ids)):
         picture = expected_pictures[cells.pictures[number]][1]
         box = box_of(int(cells.rows[number]), int(cells.columns[number]))
@@ -187,14 +190,15 @@ def test_other_settings_do_not_go_on_from_an_old_build(small_photos, alexnet, tm
 
 BUILDER = """
 import sys
-from corrcore import backbones, index
+from corrcore import networks
+from corrcore.patch_index import index as patch_index
 from tests.conftest import ArrayPhoto, smooth_noise
-index.CHECKPOINT_EVERY = 2
+patch_index.CHECKPOINT_EVERY = 2
 photos = [ArrayPhoto(f"{n}", smooth_noise(160, 120, seed=n)) for n in range(40)]
 def report(done, text):
     print(text, flush=True)
 print("loading", flush=True)
-index.build(photos, sys.argv[1], backbone=backbones.load("alexnet", device="cpu"), layers=("conv3",), progress=report)
+patch_index.build(photos, sys.argv[1], backbone=networks.load("alexnet", device="cpu"), layers=("conv3",), progress=report)
 """
 
 

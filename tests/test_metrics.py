@@ -6,13 +6,13 @@ import pytest
 
 from corrcore.metrics import (
     accuracy,
+    bootstrap_counts,
     bootstrap_interval,
     difference,
     keypoint_errors,
     mcnemar,
     mean_of,
     pck,
-    times_drawn,
 )
 
 
@@ -133,7 +133,7 @@ def test_pck_of_objects_that_show_nothing_is_refused():
 
 
 def drawn(n, n_resamples=1000, seed=0):
-    return times_drawn(n, n_resamples, np.random.default_rng(seed))
+    return bootstrap_counts(n, n_resamples, np.random.default_rng(seed))
 
 
 # Of the first keypoint type one of two, of the second none of one, of the third three of three.
@@ -210,24 +210,24 @@ def test_p_is_the_share_of_resamples_beyond_zero_on_both_sides():
     found = difference(first, second, shown, drawn(25, 999))
     beyond = sum(value <= 0 for value in found.resampled)
     assert 0 < beyond < 500
-    assert found.p_of_no_difference == pytest.approx(2 * (beyond + 1) / 1000)
-    assert difference(second, first, shown, drawn(25, 999)).p_of_no_difference == found.p_of_no_difference
+    assert found.p_value == pytest.approx(2 * (beyond + 1) / 1000)
+    assert difference(second, first, shown, drawn(25, 999)).p_value == found.p_value
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_few_samples_of_one_sign_are_no_certainty(n):
     shown = np.full((n, 3), True)
     found = difference(shown, ~shown, shown, drawn(n))
-    assert found.p_of_no_difference < 0.01
-    assert replace(found, samples=n).p_of_no_difference == pytest.approx(2 ** (1 - n))  # the sign test's
+    assert found.p_value < 0.01
+    assert replace(found, samples=n).p_value == pytest.approx(2 ** (1 - n))  # the sign test's
     both = mean_of([replace(found, samples=n)] * 2, rng=np.random.default_rng(0))
-    assert both.p_of_no_difference == pytest.approx(2 ** (1 - 2 * n))
+    assert both.p_value == pytest.approx(2 ** (1 - 2 * n))
 
 
 def test_rows_that_are_the_same_do_not_differ():
     first, _, shown = two_rows(25)
     found = difference(first, first, shown, drawn(25))
-    assert (found.value, found.low, found.high, found.p_of_no_difference) == (0, 0, 0, 1)
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
 def test_p_of_rows_that_are_equally_good_is_small_as_seldom_as_it_says():
@@ -235,7 +235,7 @@ def test_p_of_rows_that_are_equally_good_is_small_as_seldom_as_it_says():
     for n in range(300):
         first, second = rng.random((2, 80, 1)) < 0.5
         found = difference(first, second, np.full((80, 1), True), drawn(80, 400, seed=n))
-        small += found.p_of_no_difference <= 0.05
+        small += found.p_value <= 0.05
     assert 0.02 < small / 300 < 0.09
 
 

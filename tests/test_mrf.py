@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import mrf, mrf_torch, parallel
+from corrcore import concurrency
+from corrcore.engines.mrf import on_torch
+from corrcore.engines.mrf import solve as mrf
 
 METHODS = ["trw-s", "bp"]
 CPU = torch.device("cpu")
@@ -242,7 +244,7 @@ def test_improving_ends_where_no_single_change_helps(on_device):
     start = np.stack([rng.integers(0, n, (4, 5)) for n in (3, 4)], axis=-1)
     before = start.copy()
     if on_device:
-        batch = mrf_torch.Batch([unary], smoothness=0.1, reweighted=True, forbidden=1e8, device=CPU)
+        batch = on_torch.Batch([unary], smoothness=0.1, reweighted=True, forbidden=1e8, device=CPU)
         found = batch.improve(torch.from_numpy(start)[None])[0].numpy()
     else:
         found = mrf._State(unary, 0.1, "trw-s").improve(start)
@@ -370,8 +372,8 @@ def together(unaries: list[np.ndarray], **options) -> list[mrf.Solution]:
 @pytest.mark.parametrize("solve", [mrf.minimise_batch, together], ids=["threads", "device"])
 def test_a_batch_is_solved_as_its_pairs_are_one_by_one(monkeypatch, solve, method):
     monkeypatch.setattr(mrf, "BATCH_BYTES", 2 * 20 * 3 * 4 * 5 * 6)  # two of the largest at a time
-    monkeypatch.setattr(mrf_torch, "CHUNK", 1000)
-    monkeypatch.setattr(parallel, "default_device", lambda: CPU)
+    monkeypatch.setattr(on_torch, "CHUNK", 1000)
+    monkeypatch.setattr(concurrency, "default_device", lambda: CPU)
     unaries = [random_unary(shape, seed=seed, forbidden=0.1) for seed, shape in enumerate(MANY)]
     told = []
     options = {"smoothness": 0.05, "method": method, "iterations": 9, "gap": 1e-6}
@@ -391,7 +393,7 @@ def test_a_batch_is_solved_as_its_pairs_are_one_by_one(monkeypatch, solve, metho
 
 
 def test_a_pair_that_ends_before_others_stays_as_it_is(monkeypatch):
-    for state in (mrf._State, mrf_torch.Batch):
+    for state in (mrf._State, on_torch.Batch):
         monkeypatch.setattr(state, "improve", lambda self, labels: labels)
     unaries = [random_unary((5, 5, 5, 5), seed=seed) for seed in range(6)]
     options = {"smoothness": 0.05, "gap": 0.04}
@@ -418,7 +420,7 @@ def test_energies_on_a_device_are_those_of_the_definition():
     unaries = [random_unary((3, 4, 2, 5), seed=seed) for seed in range(2)]
     rng = np.random.default_rng(16)
     labels = np.stack([rng.integers(0, n, (2, 3, 4)) for n in (2, 5)], axis=-1)
-    batch = mrf_torch.Batch(unaries, smoothness=0.3, reweighted=True, forbidden=1e8, device=CPU)
+    batch = on_torch.Batch(unaries, smoothness=0.3, reweighted=True, forbidden=1e8, device=CPU)
     expected = [sum(energy_by_definition(*pair, 0.3)) for pair in zip(unaries, labels, strict=True)]
     np.testing.assert_allclose(batch.energies(torch.from_numpy(labels)).numpy(), expected, rtol=1e-6)
 
@@ -426,7 +428,8 @@ def test_energies_on_a_device_are_those_of_the_definition():
 IN_TRITON = """
 import sys
 import numpy as np, torch
-from corrcore import mrf_torch
+from corrcore import concurrency
+from corrcore.engines.mrf import on_torch
 
 for n, (shape, reweighted) in enumerate([((2, 3, 3, 5), True), ((2, 1, 2, 1), False), ((1, 2, 1, 17), True)]):
     rng = np.random.default_rng(n)
@@ -435,7 +438,7 @@ for n, (shape, reweighted) in enumerate([((2, 3, 3, 5), True), ((2, 1, 2, 1), Fa
     if n:
         unaries = unaries[1:]
     ours, truth = (
-        mrf_torch.Batch(unaries, smoothness=0.05, reweighted=reweighted, forbidden=1e8, device=torch.device("cpu"))
+        on_torch.Batch(unaries, smoothness=0.05, reweighted=reweighted, forbidden=1e8, device=torch.device("cpu"))
         for _ in range(2)
     )
     for array in ("_forth", "_back"):  # as if after other iterations
@@ -466,7 +469,7 @@ def test_tritons_messages_are_torchs():
 @pytest.mark.parametrize("by_triton", [True, False])
 def test_a_cuda_device_finds_the_same(monkeypatch, by_triton, method):
     if not by_triton:
-        monkeypatch.setattr(mrf_torch, "triton", None)
+        monkeypatch.setattr(on_torch, "triton", None)
     unaries = [
         random_unary(shape, seed=seed, forbidden=0.1) for seed, shape in enumerate([*MANY, *[(31, 31, 31, 31)] * 2])
     ]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import compiled, neighbours
-from corrcore.neighbours import DescriptorTable, Neighbours, quantise
+from corrcore import compiled
+from corrcore.engines.knn import DescriptorTable, Neighbours, quantise
+from corrcore.engines.knn import table as knn
 
 
 def table_of(descriptors: np.ndarray) -> DescriptorTable:
@@ -62,8 +63,8 @@ def scanned(monkeypatch):
 
         return call
 
-    for method in (neighbours._Host.search_shortlist, neighbours._Host.search_all):
-        monkeypatch.setattr(neighbours._Host, method.__name__, logged(method))
+    for method in (knn._Host.search_shortlist, knn._Host.search_all):
+        monkeypatch.setattr(knn._Host, method.__name__, logged(method))
     return log
 
 
@@ -112,7 +113,7 @@ def test_results_do_not_depend_on_how_rows_are_scanned(monkeypatch, kind):
         found = table.search(queries[part], 40)
         assert_same(found, Neighbours(expected.ids[part], expected.similarities[part]))
     assert_same(table._resident_on(torch.device("cpu")).search(queries, 40), expected)
-    monkeypatch.setattr(neighbours, "_has_fast_int8", lambda: False)
+    monkeypatch.setattr(knn, "_has_fast_int8", lambda: False)
     assert_same(table.search(queries, 40), expected)
 
 
@@ -280,7 +281,7 @@ def test_quantising_what_is_not_finite_is_refused():
 
 
 def test_progress_rises_to_one_in_the_calling_thread(monkeypatch):
-    monkeypatch.setattr(neighbours, "SHORTLIST_BYTES", 1 << 13)  # so that the queries are searched in several parts
+    monkeypatch.setattr(knn, "SHORTLIST_BYTES", 1 << 13)  # so that the queries are searched in several parts
     table = table_of(unit_rows(50_000, 8, seed=26))
     shares = []
 
@@ -303,8 +304,8 @@ def test_an_exception_in_progress_ends_the_search_at_once(monkeypatch):
     queries = torch.from_numpy(unit_rows(2000, 8, seed=29)).float()
     expected = table.search(queries[:7], 3)
     n_threads, calls, blocks = threading.active_count(), [], []
-    original = neighbours._shortlist
-    monkeypatch.setattr(neighbours, "_shortlist", lambda *a: (blocks.append(1), original(*a)))
+    original = knn._shortlist
+    monkeypatch.setattr(knn, "_shortlist", lambda *a: (blocks.append(1), original(*a)))
 
     def stop(share: float) -> None:
         calls.append(share)
@@ -322,9 +323,9 @@ def test_torch_thread_counts_are_respected_and_left_alone(monkeypatch):
     table = table_of(unit_rows(140_000, 16, seed=30))
     queries = torch.from_numpy(unit_rows(9, 16, seed=31)).float()
     before, used = torch.get_num_threads(), set()
-    original = neighbours._shortlist
+    original = knn._shortlist
     monkeypatch.setattr(
-        neighbours,
+        knn,
         "_shortlist",
         lambda *a: (used.add((threading.get_ident(), torch.get_num_threads())), original(*a)),
     )
@@ -349,10 +350,10 @@ def test_a_row_as_good_as_another_threads_floor_is_kept():
     """The other thread's rows may have higher ids, and then this one is to win the tie."""
     products = np.zeros((1, 1, 64), np.float32)
     products[0, 0, 7] = 0.5
-    keys, counts = np.full((1, 66), neighbours.ABSENT), np.zeros(1, np.int64)
+    keys, counts = np.full((1, 66), knn.ABSENT), np.zeros(1, np.int64)
     ones, floors, common = np.ones((1, 64), np.float32), np.zeros(1, np.float32), np.full(1, 0.5, np.float32)
-    neighbours._shortlist(products, ones, ones[0, :1], np.float32(0), 128, 1, keys, counts, floors, common)
-    rows, bounds = neighbours._unpack(keys[:, : counts[0]])
+    knn._shortlist(products, ones, ones[0, :1], np.float32(0), 128, 1, keys, counts, floors, common)
+    rows, bounds = knn._unpack(keys[:, : counts[0]])
     assert (rows.tolist(), bounds.tolist()) == ([[135]], [[0.5]])
 
 
@@ -408,5 +409,5 @@ def test_memory_that_may_be_written_to_is_not_dropped(tmp_path):
 
 def test_kernels_compile_where_no_folder_may_be_written_to(monkeypatch):
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
-    select = compiled.kernel()(neighbours._select.py_func)
+    select = compiled.kernel()(knn._select.py_func)
     assert select(np.array([5, 3, 4, 1]), 1) == 3

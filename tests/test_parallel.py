@@ -3,13 +3,15 @@ import threading
 import pytest
 import torch
 
-from corrcore import parallel
+from corrcore import concurrency
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_results_arrive_in_order_and_in_the_calling_thread(n_threads):
     arrived = []
-    parallel.run(lambda n: n * n, range(40), lambda r: arrived.append((r, threading.get_ident())), n_threads=n_threads)
+    concurrency.map_in_order(
+        lambda n: n * n, range(40), lambda r: arrived.append((r, threading.get_ident())), n_threads=n_threads
+    )
     assert arrived == [(n * n, threading.get_ident()) for n in range(40)]
 
 
@@ -20,7 +22,7 @@ def test_few_results_wait_at_a_time():
         nonlocal most
         most = max(most, len(begun) - n)
 
-    parallel.run(lambda n: (begun.append(n), n)[1], range(200), then, n_threads=3)
+    concurrency.map_in_order(lambda n: (begun.append(n), n)[1], range(200), then, n_threads=3)
     assert len(begun) == 200
     assert most <= 7
 
@@ -42,7 +44,7 @@ def test_the_first_exception_ends_the_run(n_threads, where):
         return fail_at(3, n) if where == "work" else n
 
     with pytest.raises(ZeroDivisionError, match="item 3"):
-        parallel.run(work, range(100), lambda n: fail_at(3, n), n_threads=n_threads)
+        concurrency.map_in_order(work, range(100), lambda n: fail_at(3, n), n_threads=n_threads)
     assert len(begun) < 12
     assert threading.active_count() == before
 
@@ -51,7 +53,7 @@ def test_torch_computes_alone_within_each_thread_and_as_before_elsewhere():
     before, within = torch.get_num_threads(), []
     try:
         torch.set_num_threads(3)
-        parallel.run(lambda _: torch.get_num_threads(), range(9), within.append)
+        concurrency.map_in_order(lambda _: torch.get_num_threads(), range(9), within.append)
         assert within == [1] * 9
         assert torch.get_num_threads() == 3
         elsewhere = []
@@ -67,7 +69,7 @@ def test_a_caller_that_never_asked_torch_leaves_its_number_alone():
     before, seen = torch.get_num_threads(), []
 
     def fresh() -> None:
-        parallel.run(abs, range(6), lambda _: None, n_threads=2)
+        concurrency.map_in_order(abs, range(6), lambda _: None, n_threads=2)
         seen.append(torch.get_num_threads())
 
     try:

@@ -8,20 +8,30 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import prediction, sources, svm
+from corrcore import extractors
 from corrcore.datasets import toy
+from corrcore.engines import svm
+from corrcore.engines.svm import LinearClassifier
 from corrcore.geometry import CellGrid, ReceptiveField
-from corrcore.prediction import Detectors, Gathered, Mining, Prior, Round, Scheme, Weighing
-from corrcore.svm import LinearClassifier
+from corrcore.tasks.detection import (
+    Detectors,
+    DetectorSpec,
+    HardNegativeMiner,
+    MiningRound,
+    Prior,
+    PriorFusion,
+    TrainingSet,
+)
+from corrcore.tasks.detection import detect as detection
 from tests.conftest import smooth_noise
 
 NAMES = ("eye", "nose", "tail")
-CONV5, SIFT = Scheme("conv5"), Scheme("sift16")
+CONV5, SIFT = DetectorSpec("conv5"), DetectorSpec("sift16")
 SIDE, CHANNELS = 10, 6
 CELLS = CellGrid(ReceptiveField(size=48, stride=16, offset=8.0), SIDE, SIDE, (SIDE * 16, SIDE * 16))
 
 
-def gathered(n_objects=12, *, seed=0, shown=1.0, signal=1.0) -> Gathered:
+def gathered(n_objects=12, *, seed=0, shown=1.0, signal=1.0) -> TrainingSet:
     """Grids of noise in which keypoints, at random places, leave a mark of their own in the cells around."""
     rng = np.random.default_rng(seed)
     keypoints = rng.uniform(20, SIDE * 16 - 20, (n_objects, len(NAMES), 2))
@@ -31,7 +41,7 @@ def gathered(n_objects=12, *, seed=0, shown=1.0, signal=1.0) -> Gathered:
         away = np.linalg.norm(CELLS.centres()[:, :, None] - points, axis=-1)
         for number in range(len(NAMES)):
             grids[one, ..., number] += signal * np.nan_to_num(np.exp(-((away[..., number] / 20) ** 2)))
-    return Gathered(
+    return TrainingSet(
         {"conv5": torch.from_numpy(grids).half()},
         {"conv5": CELLS},
         rng.normal(size=(n_objects, 4)).astype(np.float32),
@@ -43,10 +53,10 @@ def gathered(n_objects=12, *, seed=0, shown=1.0, signal=1.0) -> Gathered:
     )
 
 
-@pytest.mark.parametrize("scheme", [CONV5, SIFT, Scheme("conv5", cells=1, nearest=3)], ids=str)
+@pytest.mark.parametrize("scheme", [CONV5, SIFT, DetectorSpec("conv5", cells=1, nearest=3)], ids=str)
 def test_targets_are_those_of_the_rules(scheme):
     points = np.array([[41.3, 50.8], [157.1, 3.0], [np.nan, np.nan]])
-    found = prediction.targets(CELLS, points, scheme)
+    found = detection.targets(CELLS, points, scheme)
     half = 48 / 2 + 16 * scheme.reach
     for keypoint, (x, y) in enumerate(points):
         distances = [np.hypot(cx - x, cy - y) for cx, cy in CELLS.centres().reshape(-1, 2)]
@@ -67,19 +77,19 @@ def test_windows_are_the_cells_around_at_unit_length(alexnet):
     grid = alexnet.extract(image, ["conv5"])["conv5"]
     cells = np.array([0, 5, grid.cells.columns * 3 + 4, len(grid.cells) - 1])
     points = grid.cells.centres().reshape(-1, 2)[cells]
-    expected = sources.at_points(image, points, ["conv5"], backbone=alexnet, cells=3)["conv5"]
-    found = prediction.windows(grid.descriptors, cells, CONV5)
+    expected = extractors.sample_at(image, points, ["conv5"], backbone=alexnet, cells=3)["conv5"]
+    found = detection.windows(grid.descriptors, cells, CONV5)
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize("cells", [1, 3])
 def test_scores_are_the_weights_times_every_window(cells):
-    scheme, rng = Scheme("conv5", cells=cells), np.random.default_rng(0)
+    scheme, rng = DetectorSpec("conv5", cells=cells), np.random.default_rng(0)
     linear = classifier(rng.normal(size=(2, CHANNELS * cells**2)).astype(np.float32), np.array([0.5, -1], np.float32))
     detectors = Detectors(scheme, NAMES, (0, 2), linear, ())
     grid = gathered().grids["conv5"][0]
     found = detectors.scores(grid).reshape(SIDE * SIDE, 3)
-    expected = linear.scores(prediction.windows(grid, np.arange(SIDE * SIDE), scheme).numpy())
+    expected = linear.scores(detection.windows(grid, np.arange(SIDE * SIDE), scheme).numpy())
     np.testing.assert_allclose(found[:, [0, 2]], expected, atol=1e-5)
     assert np.isnan(found[:, 1]).all()
 
@@ -91,13 +101,13 @@ def classifier(weights, bias) -> LinearClassifier:
 @pytest.mark.parametrize("cost", [0.1, 10.0])
 @pytest.mark.parametrize("most_bytes", [2**30, 4 * 54 * 1900], ids=["one group", "small pools"])
 def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_bytes, monkeypatch):
-    monkeypatch.setattr(prediction, "_HARD_SHARE", 0.5)
+    monkeypatch.setattr(detection, "_HARD_SHARE", 0.5)
     some = gathered(24)
-    mining = Mining(some, CONV5, first=3, most_bytes=most_bytes)
+    mining = HardNegativeMiner(some, CONV5, first=3, most_bytes=most_bytes)
     found = mining.fit(cost=cost, tolerance=1e-5)
     cells = np.arange(SIDE * SIDE)
-    rows = torch.cat([prediction.windows(grid, cells, CONV5) for grid in some.grids["conv5"]])
-    y = np.concatenate([prediction.targets(CELLS, points, CONV5) for points in some.keypoints]).astype(np.float32)
+    rows = torch.cat([detection.windows(grid, cells, CONV5) for grid in some.grids["conv5"]])
+    y = np.concatenate([detection.targets(CELLS, points, CONV5) for points in some.keypoints]).astype(np.float32)
     best = svm.fit_targets(rows, y, cost=cost, tolerance=1e-6)
     assert found.finished
     assert found.trained == (0, 1, 2)
@@ -113,7 +123,7 @@ def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_b
 
 def test_no_pool_is_larger_than_allowed_and_what_is_left_is_said():
     some = gathered(24, signal=0.05)  # nothing to tell keypoints by: nearly all cells are hard
-    found = Mining(some, CONV5, first=3, most_bytes=1).fit(cost=0.1)
+    found = HardNegativeMiner(some, CONV5, first=3, most_bytes=1).fit(cost=0.1)
     positives = 24 * CONV5.nearest
     assert all(one.cells <= 2 * positives for group in found.rounds for one in group)
     assert not found.finished
@@ -121,7 +131,7 @@ def test_no_pool_is_larger_than_allowed_and_what_is_left_is_said():
 
 
 def test_rounds_end_where_they_are_limited():
-    found = Mining(gathered(24), CONV5, first=3).fit(cost=1.0, most_rounds=1)
+    found = HardNegativeMiner(gathered(24), CONV5, first=3).fit(cost=1.0, most_rounds=1)
     assert [len(group) for group in found.rounds] == [1]
     assert not found.finished
 
@@ -144,13 +154,13 @@ def stopping_after(calls: int):
 @pytest.mark.parametrize("rounds_before", [1, 4])
 def test_mining_that_was_stopped_goes_on_from_its_last_round(tmp_path, rounds_before):
     options = {"first": 3, "most_bytes": 4 * 54 * 600}
-    whole = Mining(gathered(24), CONV5, **options).fit(cost=1.0)
+    whole = HardNegativeMiner(gathered(24), CONV5, **options).fit(cost=1.0)
     kept = tmp_path / "kept.mining"
     progress, _ = stopping_after(rounds_before)
     with pytest.raises(StopError):
-        Mining(gathered(24), CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
+        HardNegativeMiner(gathered(24), CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
     progress, seen = stopping_after(1000)
-    resumed = Mining(gathered(24), CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
+    resumed = HardNegativeMiner(gathered(24), CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
     assert len(seen) == sum(len(group) for group in whole.rounds) - rounds_before
     assert [[one.hard for one in group] for group in resumed.rounds] == [
         [one.hard for one in group] for group in whole.rounds
@@ -164,38 +174,38 @@ def test_mining_does_not_go_on_from_another_or_a_broken_file(tmp_path, spoil):
     kept = tmp_path / "kept.mining"
     progress, _ = stopping_after(1)
     with pytest.raises(StopError):
-        Mining(gathered(), CONV5, first=3).fit(cost=1.0, kept=kept, key="this", progress=progress)
+        HardNegativeMiner(gathered(), CONV5, first=3).fit(cost=1.0, kept=kept, key="this", progress=progress)
     if spoil != "other key":
         kept.write_bytes(kept.read_bytes()[: 500 if spoil == "cut off" else 0])
     progress, seen = stopping_after(1000)
     key = "another" if spoil == "other key" else "this"
-    found = Mining(gathered(), CONV5, first=3).fit(cost=1.0, kept=kept, key=key, progress=progress)
+    found = HardNegativeMiner(gathered(), CONV5, first=3).fit(cost=1.0, kept=kept, key=key, progress=progress)
     assert len(seen) == len(found.rounds[0])
 
 
 def test_a_keypoint_that_few_objects_show_has_no_detector():
     some = gathered(12)
-    some.keypoints[prediction.LEAST_OBJECTS - 1 :, 1] = np.nan
-    found = Mining(some, CONV5).fit(cost=1.0)
+    some.keypoints[detection.LEAST_OBJECTS - 1 :, 1] = np.nan
+    found = HardNegativeMiner(some, CONV5).fit(cost=1.0)
     assert found.trained == (0, 2)
     assert np.isnan(found.scores(some.grids["conv5"][0])[..., 1]).all()
 
 
 def test_too_few_objects_are_said():
     with pytest.raises(ValueError, match="a detector needs 5 train objects that show its keypoint, .* of 4 objects"):
-        Mining(gathered(4), CONV5)
+        HardNegativeMiner(gathered(4), CONV5)
 
 
 @pytest.mark.parametrize(("cells", "nearest"), [(2, 10), (0, 10), (3, 0)])
 def test_a_scheme_that_cannot_be_is_refused(cells, nearest):
     with pytest.raises(ValueError, match=f"got {cells} and {nearest}"):
-        Scheme("conv5", cells, nearest)
+        DetectorSpec("conv5", cells, nearest)
 
 
 def test_detectors_are_what_was_saved(tmp_path):
-    found = Mining(gathered(), CONV5).fit(cost=1.0)
-    prediction.save(tmp_path / "it.safetensors", found, {"data": "drawn"})
-    read, about = prediction.load(tmp_path / "it.safetensors")
+    found = HardNegativeMiner(gathered(), CONV5).fit(cost=1.0)
+    detection.save(tmp_path / "it.safetensors", found, {"data": "drawn"})
+    read, about = detection.load(tmp_path / "it.safetensors")
     assert about == {"data": "drawn"}
     assert (read.scheme, read.names, read.trained, read.rounds) == (CONV5, NAMES, found.trained, found.rounds)
     grid = gathered().grids["conv5"][0]
@@ -206,7 +216,7 @@ def test_detectors_are_what_was_saved(tmp_path):
 @pytest.mark.parametrize("spoil", ["cut off", "another's", "older", "a bit"])
 def test_a_file_without_detectors_is_named(tmp_path, monkeypatch, spoil):
     path = tmp_path / "it.safetensors"
-    prediction.save(path, Mining(gathered(), CONV5).fit(cost=1.0), {})
+    detection.save(path, HardNegativeMiner(gathered(), CONV5).fit(cost=1.0), {})
     if spoil == "cut off":
         path.write_bytes(path.read_bytes()[:100])
     elif spoil == "another's":
@@ -218,9 +228,9 @@ def test_a_file_without_detectors_is_named(tmp_path, monkeypatch, spoil):
         content[-9] ^= 4
         path.write_bytes(content)
     else:
-        monkeypatch.setattr(prediction, "VERSION", prediction.VERSION + 1)
+        monkeypatch.setattr(detection, "VERSION", detection.VERSION + 1)
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        prediction.load(path)
+        detection.load(path)
 
 
 def test_the_prior_asks_the_objects_most_alike_that_show_the_keypoint():
@@ -243,39 +253,39 @@ def test_the_prior_asks_the_objects_most_alike_that_show_the_keypoint():
 def test_the_prior_is_the_mean_of_gaussians_around_the_places():
     centres = CELLS.centres()
     places = np.array([[[30.0, 40.0], [np.nan] * 2], [[100.0, 20.0], [np.nan] * 2], [[np.nan] * 2, [np.nan] * 2]])
-    found = prediction.log_prior(centres, places, sigma_px=22)
+    found = detection.log_prior(centres, places, sigma_px=22)
     row, column = 3, 4
     x, y = centres[row, column]
     each = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 22**2)) for px, py in ((30, 40), (100, 20))]
     assert found[row, column, 0] == pytest.approx(np.log(np.mean(each)))
     assert (found[..., 1] == 0).all()
     with pytest.raises(ValueError, match="sigma_px must be positive; got 0"):
-        prediction.log_prior(centres, places, sigma_px=0)
+        detection.log_prior(centres, places, sigma_px=0)
 
 
 def test_detector_and_prior_are_multiplied_as_powers():
     scores, prior = np.array([[[-0.5, np.nan]]]), np.log(np.array([[[0.3, 0.6]]]))
     s, eta = 1 / (1 + np.exp(0.5)), 0.1
-    found = prediction.combined(scores, prior, eta=eta)
+    found = detection.combined(scores, prior, eta=eta)
     np.testing.assert_allclose(np.exp(found), [[[s ** (1 - eta) * 0.3**eta, 0.6]]])
-    np.testing.assert_allclose(np.exp(prediction.combined(scores)), [[[s, np.nan]]])
+    np.testing.assert_allclose(np.exp(detection.combined(scores)), [[[s, np.nan]]])
     for eta in (-0.1, 1.5):
         with pytest.raises(ValueError, match=f"eta must be between 0 and 1; got {eta}"):
-            prediction.combined(scores, prior, eta=eta)
+            detection.combined(scores, prior, eta=eta)
 
 
 def test_a_keypoint_is_where_its_value_is_highest_and_nowhere_if_nothing_is_known():
     values = np.zeros((SIDE, SIDE, 3))
     values[2, 7, 0] = 1
     values[..., 2] = np.nan
-    found = prediction.locate(values, CELLS.centres())
+    found = detection.argmax_points(values, CELLS.centres())
     np.testing.assert_array_equal(found, [CELLS.centres()[2, 7], [np.nan] * 2, [np.nan] * 2])
 
 
 def test_a_keypoint_without_a_detector_is_where_the_prior_has_it():
     places = np.array([[[40.0, 72.0]]])
     scores = np.full((SIDE, SIDE, 1), np.nan)
-    found = prediction.predict(scores, CELLS.centres(), places, Weighing(1, 22.0, 0.02))
+    found = detection.predict(scores, CELLS.centres(), places, PriorFusion(1, 22.0, 0.02))
     np.testing.assert_array_equal(found, [[40.0, 72.0]])
 
 
@@ -286,8 +296,10 @@ def test_weighing_finds_out_how_much_the_prior_is_worth():
     good = some.keypoints[:, None]
     wrong = np.random.default_rng(1).uniform(0, 160, good.shape)
     for scores, places, eta in ((right, wrong, 0.0), (noise, good, 0.4)):
-        choice = prediction.weigh(scores.astype(np.float32), centres, places, some.keypoints, etas=(0.0, 0.1, 0.4))
-        assert choice.weighing == Weighing(1, 22.0, eta)
+        choice = detection.select_fusion(
+            scores.astype(np.float32), centres, places, some.keypoints, etas=(0.0, 0.1, 0.4)
+        )
+        assert choice.weighing == PriorFusion(1, 22.0, eta)
         assert choice.pck == max(choice.by_eta[22.0].values())
         assert choice.by_eta[22.0][eta] == choice.pck
 
@@ -296,7 +308,7 @@ def test_held_out_scores_are_by_detectors_that_did_not_see_the_photo():
     """Changing an object's keypoints changes no score of its own photo's objects, and some of others."""
     one, other = gathered(12), gathered(12)
     other.keypoints[0] = other.keypoints[0][::-1]
-    first, second = (prediction.held_out_scores(each, CONV5, costs=[1.0], n_folds=3)[0] for each in (one, other))
+    first, second = (detection.held_out_scores(each, CONV5, costs=[1.0], n_folds=3)[0] for each in (one, other))
     same = [np.array_equal(a, b) for a, b in zip(first, second, strict=True)]
     assert same[0]
     assert same[1]  # of the same photo
@@ -305,18 +317,18 @@ def test_held_out_scores_are_by_detectors_that_did_not_see_the_photo():
 
 
 def test_folds_that_leave_too_few_objects_have_no_scores():
-    found = prediction.held_out_scores(gathered(8), CONV5, costs=[1.0], n_folds=2)[0]
+    found = detection.held_out_scores(gathered(8), CONV5, costs=[1.0], n_folds=2)[0]
     assert np.isnan(found).all()
 
 
 def test_the_median_of_places_leaves_out_those_that_are_not_known():
     places = np.array([[[1.0, 5.0], [np.nan] * 2], [[3.0, 4.0], [np.nan] * 2], [[np.nan] * 2, [np.nan] * 2]])
-    np.testing.assert_array_equal(prediction.median_places(places), [[2.0, 4.5], [np.nan, np.nan]])
+    np.testing.assert_array_equal(detection.median_places(places), [[2.0, 4.5], [np.nan, np.nan]])
 
 
 def test_finer_places_are_those_of_the_shifted_image(alexnet):
     """conv2, whose stride is 8: shifting the image brings every pixel of 9 x 9 around a cell to a cell's place."""
-    scheme, rng = Scheme("conv2"), np.random.default_rng(0)
+    scheme, rng = DetectorSpec("conv2"), np.random.default_rng(0)
     linear = classifier(rng.normal(size=(1, 192 * 9)).astype(np.float32), np.zeros(1, np.float32))
     detectors = Detectors(scheme, ("eye",), (0,), linear, ())
     image = smooth_noise(220, 220, 8)
@@ -331,7 +343,7 @@ def test_finer_places_are_those_of_the_shifted_image(alexnet):
             scores[right, down] = float(detectors.scores(found.descriptors)[(*cell, 0)])
     best = max(scores, key=scores.get)
     assert best != (0, 0)
-    found = detectors.finer(image, point[None], backbone=alexnet)
+    found = detectors.refine_to_pixels(image, point[None], backbone=alexnet)
     np.testing.assert_array_equal(found, [np.floor(point + 0.5) + best])
 
 
@@ -339,7 +351,7 @@ def test_strides_beyond_the_border_end_at_the_last_cell_as_the_grid_repeats_it()
     pixels = np.array([15, 31, 47, 63, 79])
     for row, pixel in enumerate(pixels):
         for steps in (-2, -1, 0, 1, 2):
-            [found] = prediction._steps(np.array([pixel]), steps, 16, 15, 84)
+            [found] = detection._steps(np.array([pixel]), steps, 16, 15, 84)
             assert found == pixels[np.clip(row + steps, 0, 4)]
 
 
@@ -348,18 +360,18 @@ def test_finer_places_of_cells_between_pixels_are_centres(alexnet, monkeypatch):
     linear = classifier(np.random.default_rng(0).normal(size=(1, 256 * 9)).astype(np.float32), np.zeros(1, np.float32))
     detectors = Detectors(CONV5, ("eye",), (0,), linear, ())
     image, point = smooth_noise(260, 250, 2), np.array([[79.0, 95.0]])
-    whole = detectors.finer(image, point, backbone=alexnet)
+    whole = detectors.refine_to_pixels(image, point, backbone=alexnet)
     field = alexnet.receptive_field("conv5")
     moved = dataclasses.replace(field, offset=field.offset + 0.5)
     monkeypatch.setattr(type(alexnet), "receptive_field", lambda self, layer: moved)
-    np.testing.assert_array_equal(detectors.finer(image, point + 0.5, backbone=alexnet), whole + 0.5)
+    np.testing.assert_array_equal(detectors.refine_to_pixels(image, point + 0.5, backbone=alexnet), whole + 0.5)
 
 
 def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexnet):
     linear = classifier(np.ones((2, 256 * 9), np.float32), np.zeros(2, np.float32))
     detectors = Detectors(CONV5, NAMES, (0, 1), linear, ())
     points = np.array([[15.0, 15.0], [np.nan, np.nan], [40.0, 50.0]])
-    found = detectors.finer(smooth_noise(240, 230, 1), points, backbone=alexnet)
+    found = detectors.refine_to_pixels(smooth_noise(240, 230, 1), points, backbone=alexnet)
     assert (np.abs(found[0] - 15) <= 8).all()
     assert (found[0] >= 15).all()  # no receptive field is centred nearer to the border
     assert np.isnan(found[1]).all()
@@ -368,16 +380,16 @@ def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexne
 
 def test_objects_are_stretched_to_squares_and_their_keypoints_with_them(alexnet):
     instance = toy.load(n_train=1, n_val=1).instances("toy cat", "train")[0]
-    found = prediction.gather([instance], ("a",) * 16, [CONV5, SIFT], backbone=alexnet)
+    found = detection.describe_training_set([instance], ("a",) * 16, [CONV5, SIFT], backbone=alexnet)
     left, top, right, bottom = instance.box
     shown = instance.visible
     expected = (instance.keypoints - [left, top]) / [right - left, bottom - top] * 500 - 0.5
     np.testing.assert_allclose(found.keypoints[0][shown], expected[shown])
     assert found.grids["conv5"].shape == (1, 30, 30, 256)
-    step = found.cells["sift16"].field
+    step = found.cells["sift16"].receptive_field
     assert (step.stride, step.size) == (8, 32)
     assert np.linalg.norm(found.summaries[0]) == pytest.approx(1, abs=1e-3)  # in half precision
-    image, _ = prediction.frame(instance.photo.load(), instance.box)
+    image, _ = detection.crop_box(instance.photo.load(), instance.box)
     grid = alexnet.extract(image, ["conv5"])["conv5"]
     torch.testing.assert_close(found.grids["conv5"][0], grid.descriptors.half())
 
@@ -392,27 +404,27 @@ def test_objects_that_cannot_be_read_are_left_out_and_named(alexnet):
 
     first, second = toy.load(n_train=2, n_val=1).instances("toy cat", "train")
     second = dataclasses.replace(second, photo=GonePhoto())
-    found = prediction.gather([first, second], ("a",) * 16, [], backbone=alexnet)
+    found = detection.describe_training_set([first, second], ("a",) * 16, [], backbone=alexnet)
     assert found.objects == (first.name,)
     assert found.left_out == {second.name: "it is gone"}
     assert found.unread
     with pytest.raises(ValueError, match="none of 1 train objects could be described; the first: it is gone"):
-        prediction.gather([second], ("a",) * 16, [], backbone=alexnet)
+        detection.describe_training_set([second], ("a",) * 16, [], backbone=alexnet)
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 40), (40, 10, 10, 40)])
 def test_a_box_without_area_is_refused(box):
     with pytest.raises(ValueError, match=re.escape(f"got {[round(edge, 1) for edge in box]}")):
-        unwrap(prediction.frame)(smooth_noise(50, 50, 0), box)
+        unwrap(detection.crop_box)(smooth_noise(50, 50, 0), box)
 
 
 @pytest.mark.gpu
 def test_mining_on_a_gpu_gives_the_same():
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    here = Mining(gathered(24), CONV5, first=3).fit(cost=1.0)
+    here = HardNegativeMiner(gathered(24), CONV5, first=3).fit(cost=1.0)
     there = gathered(24)
     moved = dataclasses.replace(there, grids={name: grid.cuda() for name, grid in there.grids.items()})
-    found = Mining(moved, CONV5, first=3).fit(cost=1.0)
+    found = HardNegativeMiner(moved, CONV5, first=3).fit(cost=1.0)
     np.testing.assert_allclose(found.linear.objective, here.linear.objective, rtol=1e-3)
-    assert isinstance(found.rounds[0][0], Round)
+    assert isinstance(found.rounds[0][0], MiningRound)

@@ -3,11 +3,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from corrcore import backbones, reconstruction
-from corrcore import index as indexes
-from corrcore.cache import Cache
-from corrcore.geometry import Box, CellGrid, ReceptiveField
-from corrcore.reconstruction import Localisation, Retrieval
+from corrcore import networks
+from corrcore import patch_index as indexes
+from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
+from corrcore.store import Cache
+from corrcore.tasks import reconstruction
+from corrcore.tasks.reconstruction import Localisation, Retrieval
 from tests.conftest import ArrayPhoto, smooth_noise
 
 
@@ -57,9 +58,9 @@ def test_excluded_photos_are_not_used(alexnet, small_index):
 
 
 def test_another_networks_index_is_refused(small_index):
-    weights = load_file(backbones.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     weights = {name: value * 2 for name, value in weights.items()}
-    other = backbones.load("alexnet", weights=weights, device="cpu")
+    other = networks.load("alexnet", weights=weights, device="cpu")
     with pytest.raises(ValueError, match=r"index small was made by alexnet with weights .* Choose that network"):
         reconstruction.retrieve(smooth_noise(90, 90, 0), "conv3", backbone=other, index=small_index)
 
@@ -81,7 +82,7 @@ def test_uniform_draws_every_patch_from_its_neighbourhood():
         picture = reconstruction.uniform(image, cells, window=99, k=1, rng=rng)
         for row in range(cells.rows):
             for column in range(cells.columns):
-                box = cells.field.patch_box(row, column)
+                box = cells.receptive_field.patch_box(row, column)
                 patch = picture[box.top : box.bottom, box.left : box.right].astype(int)
                 np.testing.assert_array_equal(patch - patch[0, 0], image[:16, :16].astype(int))
                 offsets.append((*(patch[0, 0, :2] - [box.left, box.top]), row, column))
@@ -107,7 +108,7 @@ def test_uniform_averages_over_its_draws():
 
 def test_fidelity_of_the_same_picture_is_perfect():
     image = smooth_noise(80, 70, 0)
-    same = reconstruction.fidelity(image, image.copy(), Box(0, 0, 80, 70))
+    same = reconstruction.fidelity(image, image.copy(), PixelBox(0, 0, 80, 70))
     assert same.psnr_db == np.inf
     assert same.ssim == pytest.approx(1)
 
@@ -117,7 +118,7 @@ def test_fidelity_counts_only_what_is_covered():
     changed = image.copy()
     changed[10:50, 10:50] += 10
     changed[:5] = 0
-    found = reconstruction.fidelity(image, changed, Box(10, 10, 50, 50))
+    found = reconstruction.fidelity(image, changed, PixelBox(10, 10, 50, 50))
     assert found.psnr_db == pytest.approx(20 * np.log10(255 / 10))
 
 

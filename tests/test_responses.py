@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from corrcore import classification, responses, sift
-from corrcore.classification import KeypointClassifier, Protocol
-from corrcore.geometry import Box
-from corrcore.svm import LinearClassifier
+from corrcore.descriptors import sift
+from corrcore.engines.svm import LinearClassifier
+from corrcore.geometry import PixelBox
+from corrcore.tasks import classification, responses
+from corrcore.tasks.classification import CropProtocol, KeypointClassifier
 
 from .conftest import smooth_noise
 
@@ -27,12 +28,12 @@ def classifier(feature, channels, **protocol):
         np.zeros(3),
         np.zeros(3),
     )
-    return KeypointClassifier(feature, ("ear", "eye", "nose"), Protocol(**protocol), linear)
+    return KeypointClassifier(feature, ("ear", "eye", "nose"), CropProtocol(**protocol), linear)
 
 
 def test_a_map_has_the_scores_that_descriptors_at_its_pixels_get(alexnet, image):
     found = responses.response_map(image, named := classifier("conv3", 384), backbone=alexnet)
-    assert found.region == Box(15, 15, 135, 115)
+    assert found.region == PixelBox(15, 15, 135, 115)
     grid = alexnet.extract(image, ["conv3"])["conv3"]
     own = named.linear.scores(classification.scaled(grid.descriptors.numpy(), named.protocol))
     np.testing.assert_allclose(found.scores[::16, ::16], own, atol=1e-4)
@@ -40,7 +41,7 @@ def test_a_map_has_the_scores_that_descriptors_at_its_pixels_get(alexnet, image)
 
 def test_a_map_of_sift_has_the_scores_of_points(alexnet, image):
     named = classifier("sift10", 128, unit_length=False)
-    region = Box(10, 20, 90, 100)
+    region = PixelBox(10, 20, 90, 100)
     found = responses.response_map(image, named, backbone=alexnet, region=region)
     points = np.array([[10.0, 20.0], [89.0, 99.0], [40.0, 33.0]])
     own = named.linear.scores(sift.describe(image, points, radius_px=10, device="cpu").numpy())
@@ -51,7 +52,7 @@ def test_a_map_of_sift_has_the_scores_of_points(alexnet, image):
 def test_the_highest_place_is_in_the_images_pixels():
     scores = np.zeros((4, 5, 2), np.float32)
     scores[2, 3, 1] = 1
-    found = responses.ResponseMap(scores, Box(10, 20, 15, 24))
+    found = responses.ResponseMap(scores, PixelBox(10, 20, 15, 24))
     assert found.highest(1) == (13, 22)
     assert found.highest(0) == (10, 20)
 
@@ -62,24 +63,28 @@ def test_classifiers_of_several_cells_are_refused(alexnet, image):
 
 
 def test_the_square_around_a_point_has_its_pixel_in_the_middle():
-    assert responses.around(np.array([30.4, 19.6])) == Box(20, 10, 41, 31)
-    assert responses.around(np.array([30.5, 20.0]), 3) == Box(30, 19, 33, 22)
+    assert responses.around(np.array([30.4, 19.6])) == PixelBox(20, 10, 41, 31)
+    assert responses.around(np.array([30.5, 20.0]), 3) == PixelBox(30, 19, 33, 22)
 
 
 def test_a_square_that_leaves_the_described_pixels_is_not_inside(alexnet):
-    assert responses.inside(Box(15, 15, 36, 36), "conv5", (150, 130), backbone=alexnet)
-    assert not responses.inside(Box(14, 15, 35, 36), "conv5", (150, 130), backbone=alexnet)
-    assert not responses.inside(Box(15, 95, 36, 116), "conv5", (150, 130), backbone=alexnet)
-    assert responses.inside(Box(0, 0, 21, 21), "sift20", (150, 130), backbone=alexnet)
+    assert responses.inside(PixelBox(15, 15, 36, 36), "conv5", (150, 130), backbone=alexnet)
+    assert not responses.inside(PixelBox(14, 15, 35, 36), "conv5", (150, 130), backbone=alexnet)
+    assert not responses.inside(PixelBox(15, 95, 36, 116), "conv5", (150, 130), backbone=alexnet)
+    assert responses.inside(PixelBox(0, 0, 21, 21), "sift20", (150, 130), backbone=alexnet)
 
 
 def test_a_profile_is_the_mean_score_by_distance():
     scores = np.zeros((21, 31, 1), np.float32)
     y, x = np.mgrid[20:41, 10:41]
     scores[..., 0] = -np.rint(np.hypot(x - 25, y - 30))
-    found = responses.profile(responses.ResponseMap(scores, Box(10, 20, 41, 41)), 0, np.array([25.0, 30.0]), reach=10)
+    found = responses.profile(
+        responses.ResponseMap(scores, PixelBox(10, 20, 41, 41)), 0, np.array([25.0, 30.0]), reach=10
+    )
     np.testing.assert_array_equal(found, -np.arange(11))
-    outside = responses.profile(responses.ResponseMap(scores, Box(10, 20, 41, 41)), 0, np.array([60.0, 30.0]), reach=2)
+    outside = responses.profile(
+        responses.ResponseMap(scores, PixelBox(10, 20, 41, 41)), 0, np.array([60.0, 30.0]), reach=2
+    )
     assert np.isnan(outside).all()
 
 

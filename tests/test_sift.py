@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import sift
+from corrcore.descriptors import sift
 from corrcore.geometry import CellGrid, ReceptiveField
 
 SETS = {"bin8": 16, "radius10": 10, "radius20": 20, "radius40": 40, "radius80": 80, "radius160": 160}  # radii, px
@@ -259,9 +259,9 @@ def test_a_grid_is_vlfeats_by_default():
     grid = sift.extract(noise(500, 500), radius_px=16, stride=8, device="cpu")
     assert grid.descriptors.shape == (60, 60, 128)
     assert grid.descriptors.dtype == torch.float32
-    assert grid.field == ReceptiveField(size=32, stride=8, offset=12.0)
+    assert grid.receptive_field == ReceptiveField(size=32, stride=8, offset=12.0)
     assert (grid.image_size, grid.layer) == ((500, 500), "sift16")
-    assert sift.extract(noise(99, 60), radius_px=10, device="cpu").field.offset == 7.5
+    assert sift.extract(noise(99, 60), radius_px=10, device="cpu").receptive_field.offset == 7.5
 
 
 def test_a_grid_ends_no_nearer_to_the_border_than_it_begins():
@@ -285,7 +285,9 @@ def test_a_grid_on_a_networks_cells_has_their_centres(alexnet):
     features = alexnet.extract(image, ("conv4",))["conv4"]
     grid = sift.extract_on(image, features.cells, radius_px=12.5, window="flat", device="cpu")
     assert grid.descriptors.shape[:2] == features.descriptors.shape[:2]
-    assert grid.field == ReceptiveField(size=25, stride=features.field.stride, offset=features.field.offset)
+    assert grid.receptive_field == ReceptiveField(
+        size=25, stride=features.receptive_field.stride, offset=features.receptive_field.offset
+    )
     assert grid.layer == "sift12.5"
     np.testing.assert_array_equal(grid.cells.centres(), features.cells.centres())
     centre = grid.cells.centres()[2, 3]

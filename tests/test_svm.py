@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
-from corrcore import svm
+from corrcore.engines import svm
 
 
 def problem(n=600, d=40, classes=5, seed=0, spread=0.5):

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-Edges = tuple[float, float, float, float]
+BoxXYXY = tuple[float, float, float, float]
 
 
 @runtime_checkable
@@ -35,7 +35,7 @@ class Instance:
     name: str
     category: str
     photo: Photo
-    box: Edges
+    box: BoxXYXY
     keypoints: Float[np.ndarray, "keypoints 2"]
 
     @property

@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from corrcore.datasets.folder import DatasetNotFoundError, FolderPhoto
-from corrcore.datasets.records import Edges, Instance, KeypointDataset
+from corrcore.datasets.records import BoxXYXY, Instance, KeypointDataset
 
 # Head to tail, front to back, the animal's left first. Names of other categories follow in the order of the alphabet.
 _KEYPOINT_ORDER = (
@@ -101,7 +101,7 @@ class _Annotation:
     category: str
     split: str
     photo: FolderPhoto
-    box: Edges
+    box: BoxXYXY
     points: Mapping[str, tuple[float, float] | None]
     dropped: Mapping[str, str] = field(default_factory=dict)
 
@@ -313,7 +313,7 @@ def _called(element: ElementTree.Element) -> str:
     return f"keypoint {element.get('name')!r}" if element.get("name") else "a keypoint"
 
 
-def _box(tree: ElementTree.Element, path: Path) -> Edges:
+def _box(tree: ElementTree.Element, path: Path) -> BoxXYXY:
     bounds = tree.find("visible_bounds")
     if bounds is None:
         msg = f"{path} has no visible_bounds, the object's box; add it or remove the file."

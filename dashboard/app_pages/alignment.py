@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import alignment, cache, experiments, images, parallel
-from corrcore.alignment import Alignment, Subject, Transfer
+from corrcore import concurrency, experiments, images, store
 from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.experiments import published
 from corrcore.images import ImageError
-from dashboard import choices, figures, layout, published, resources
+from corrcore.tasks import alignment
+from corrcore.tasks.alignment import Alignment, DescribedCrop, Transfer
+from dashboard import figures
 from dashboard.components import Outline, compare, image_click
+from dashboard.parts import layout, pickers
+from dashboard.services import caches
 
-BACKBONE = choices.BACKBONE
+BACKBONE = pickers.BACKBONE
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
 MOST_ITERATIONS = 50
 SHOWN = 5
@@ -76,7 +80,7 @@ class Asked:
 class View:
     """An object and its neighbours, aligned by each feature; warped pictures of the first few."""
 
-    target: Subject
+    target: DescribedCrop
     transfers: Mapping[str, Transfer]
     warped: Mapping[str, list[np.ndarray]]
 
@@ -85,8 +89,8 @@ class View:
 class Pair:
     """A source and a target, aligned by each feature."""
 
-    source: Subject
-    target: Subject
+    source: DescribedCrop
+    target: DescribedCrop
     names: tuple[str, str]
     alignments: Mapping[str, Alignment]
 
@@ -94,17 +98,17 @@ class Pair:
 def work_on_object(
     category: str, instance: Instance, train: list[Instance], state: str, asked: Asked, key: tuple[object, ...]
 ) -> Callable[..., View]:
-    """`state` tells the train objects' (see `resources.state_of`); what comes out is kept under `key`."""
-    backbone, results, subjects = resources.network(BACKBONE), resources.results(), resources.subjects()
-    features, views = tuple(dict.fromkeys(asked.features)), resources.alignments()
+    """`state` tells the train objects' (see `caches.state_of`); what comes out is kept under `key`."""
+    backbone, results, subjects = caches.network(BACKBONE), caches.results(), caches.subjects()
+    features, views = tuple(dict.fromkeys(asked.features)), caches.alignments()
 
-    def describe(one: Instance) -> Subject:
+    def describe(one: Instance) -> DescribedCrop:
         return subjects.get(
-            (resources.state_of([one]), features),
+            (caches.state_of([one]), features),
             lambda: alignment.subject(one, features, backbone=backbone).halved(),
         )
 
-    def described_or_none(one: Instance) -> Subject | None:
+    def described_or_none(one: Instance) -> DescribedCrop | None:
         try:
             return describe(one)
         except (ImageError, OSError):
@@ -126,7 +130,7 @@ def work_on_object(
                 text = f"describing {what}, {len(found)} of {len(some)}"
                 progress(start + (end - start) * len(found) / len(some), text)
 
-            parallel.run(work, some, keep)
+            concurrency.map_in_order(work, some, keep)
             return found
 
         def summary(one: Instance) -> np.ndarray:  # of a photo that cannot be read: like nothing
@@ -136,7 +140,7 @@ def work_on_object(
         def summaries() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             return {"summaries": np.stack(each(summary, train, 0, 0.5, f"{category} to find neighbours among"))}, {}
 
-        known_as = cache.key(task="summaries", version=alignment.VERSION, objects=state, backbone=backbone.digest)
+        known_as = store.key(task="summaries", version=alignment.VERSION, objects=state, backbone=backbone.digest)
         known = results.get_or_compute(known_as, summaries).arrays["summaries"]
         order = alignment.nearest(target.summary, known, len(train))
         others = [train[n] for n in order if train[n].photo.name != instance.photo.name and known[n].any()]
@@ -152,7 +156,7 @@ def work_on_object(
             transfers[feature] = alignment.transfer(target, pairs, feature, **asked.options, progress=report)
             warped[feature] = []
             first = transfers[feature].neighbours[:SHOWN]
-            parallel.run(
+            concurrency.map_in_order(
                 lambda one: alignment.warp(one.subject, target, one.alignment)[0], first, warped[feature].append
             )
         return View(target, transfers, warped)
@@ -161,7 +165,7 @@ def work_on_object(
 
 
 def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Asked) -> Callable[..., Pair]:
-    backbone = resources.network(BACKBONE)
+    backbone = caches.network(BACKBONE)
     features = tuple(dict.fromkeys(asked.features))
 
     def work(*, progress: Callable[[float, str], None]) -> Pair:
@@ -182,24 +186,24 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
 
 def choose_features(places: Sequence[Any]) -> Asked:
     """The controls, one in each of four places."""
-    offered = choices.aligned_features()
-    title = choices.feature_title
+    offered = pickers.aligned_features()
+    title = pickers.feature_title
     titles = [title(feature) for feature in offered]
     allowed = {
         "upper": titles,
         "lower": titles,
-        "smoothness": [str(each) for each in choices.SMOOTHNESSES],
+        "smoothness": [str(each) for each in pickers.SMOOTHNESSES],
         "method": list(METHODS.values()),
         "iterations": [str(each) for each in range(1, MOST_ITERATIONS + 1)],
     }
     for name, values in allowed.items():
-        choices.check_link(name, values)
+        pickers.check_link(name, values)
     at_upper, at_lower, at_smoothness, at_solver = places
     upper = at_upper.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
     lower = at_lower.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
     smoothness = at_smoothness.select_slider(
         "Smoothness β",
-        choices.SMOOTHNESSES,
+        pickers.SMOOTHNESSES,
         0.1,
         key="smoothness",
         bind="query-params",
@@ -211,7 +215,7 @@ def choose_features(places: Sequence[Any]) -> Asked:
     return Asked((upper, lower), smoothness, method, iterations)
 
 
-def radii_in_cut_out(instance: Instance, subject: Subject) -> tuple[float, float]:
+def radii_in_cut_out(instance: Instance, subject: DescribedCrop) -> tuple[float, float]:
     """What counts as right is a circle in the photo; in the cut-out, which is stretched, an ellipse of these radii."""
     x, y = subject.placement.scale
     return ALPHA * max(instance.size) * x, ALPHA * max(instance.size) * y
@@ -220,17 +224,17 @@ def radii_in_cut_out(instance: Instance, subject: Subject) -> tuple[float, float
 def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple[str, int]:
     """Figure 3, each neighbour to be clicked; which row and neighbour is chosen."""
     features = list(view.transfers)
-    asked = re.fullmatch(r"([1-9])\.([1-9])", choices.url_state("neighbour", "1.1"))
+    asked = re.fullmatch(r"([1-9])\.([1-9])", pickers.url_state("neighbour", "1.1"))
     row, number = (int(each) - 1 for each in asked.groups()) if asked else (0, 0)
     chosen_row = min(row, len(features) - 1)
     chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
-    truth = view.target.placement.to_cut_out(instance.keypoints)
+    truth = view.target.placement.to_crop(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
     rows = layout.two_a_row("figure")
     height, width = view.target.image.shape[:2]
     frame = Outline((0, 0, 2 * width, 2 * height), width=4)  # pictures are drawn at twice their size
     for at, (feature, transfer) in enumerate(view.transfers.items()):
-        predicted = view.target.placement.to_cut_out(transfer.keypoints)
+        predicted = view.target.placement.to_crop(transfer.keypoints)
         errors = np.linalg.norm(transfer.keypoints - instance.keypoints, axis=1) / max(instance.size)
         right = int((errors <= ALPHA).sum())
         places = rows.columns(SHOWN + 1, gap="small")
@@ -238,7 +242,7 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
             st.markdown(
                 f"**{feature}**", help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth."
             )
-            drawn = figures.with_keypoints(view.target.image, predicted, truth=truth, radii_px=radii)
+            drawn = figures.draw_keypoints(view.target.image, predicted, truth=truth, radii_px=radii)
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
             st.caption(f"the target, predicted: {right} of {int(instance.visible.sum())} right")
         for n, (neighbour, warped) in enumerate(zip(transfer.neighbours, view.warped[feature], strict=False)):
@@ -246,13 +250,13 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                 st.markdown(f"{n + 1}" if (at, n) != (chosen_row, chosen) else f"**{n + 1}, chosen**")
                 image_click(
                     images.encode(
-                        figures.with_keypoints(warped, view.target.placement.to_cut_out(neighbour.keypoints)),
+                        figures.draw_keypoints(warped, view.target.placement.to_crop(neighbour.keypoints)),
                         format="JPEG",
                     ),
                     alt=f"{neighbour.instance.name}, warped by {feature}",
                     key=f"neighbour {at} {n}",
                     boxes=[frame] if (at, n) == (chosen_row, chosen) else (),
-                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": choices.set_url_state("neighbour", where),
+                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": pickers.set_url_state("neighbour", where),
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
     layout.keypoint_legend(names)
@@ -307,7 +311,7 @@ def show_pair(pair: Pair, feature: str) -> None:
 def show_point(pair: Pair) -> None:
     """A clicked point of the source, where it lands by each field, and how like it every place of the target is."""
     height, width = pair.source.image.shape[:2]
-    x, y = choices.pixel_of(pair.source.image)
+    x, y = pickers.pixel_of(pair.source.image)
     point = np.array([float(x), float(y)])
     places = st.columns(1 + len(pair.alignments), gap="small")
     with places[0]:
@@ -317,7 +321,7 @@ def show_point(pair: Pair) -> None:
             alt=f"{pair.names[0]}: click a point",
             key="point",
             selected=(x, y),
-            on_click=lambda x, y: choices.set_url_state("at", f"{x},{y}"),
+            on_click=lambda x, y: pickers.set_url_state("at", f"{x},{y}"),
         )
         st.caption(f"Click a point; now ({x}, {y}) of {width} x {height} px.")
     for place, (feature, found) in zip(places[1:], pair.alignments.items(), strict=True):
@@ -329,7 +333,7 @@ def show_point(pair: Pair) -> None:
         with place:
             st.markdown(f"**{feature}**")
             drawn = figures.similarity_overlay(pair.target.image, similarity)
-            drawn = figures.marked(
+            drawn = figures.draw_crosses(
                 drawn, [((float(lands[0]) * 2 + 0.5, float(lands[1]) * 2 + 0.5), "#d55e00")], scale=1
             )
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
@@ -381,8 +385,8 @@ def show_table(data: KeypointDataset, category: str) -> None:
             icon=":material/table_chart:",
         )
     key = ("transfer", data.digest, category)
-    job = resources.measurement(key)
-    if resources.read_only():
+    job = caches.measurement(key)
+    if caches.read_only():
         return
     file = folder / f"transfer {category}.json"
     running = job is not None and not job.finished
@@ -396,7 +400,7 @@ def show_table(data: KeypointDataset, category: str) -> None:
             help="To compute them anew, for instance where they are of other settings.",
         )
     if buttons.button(f"Compute for {category}", key="compute", disabled=running):
-        backbone = resources.network(BACKBONE)
+        backbone = caches.network(BACKBONE)
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
@@ -409,14 +413,14 @@ def show_table(data: KeypointDataset, category: str) -> None:
 
 def poster(view: View, instance: Instance) -> bytes:
     """Figure 3 as one PNG."""
-    truth = view.target.placement.to_cut_out(instance.keypoints)
+    truth = view.target.placement.to_crop(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
     columns = [
         figures.Column(
             "target",
             [
-                figures.with_keypoints(
-                    view.target.image, view.target.placement.to_cut_out(t.keypoints), truth=truth, radii_px=radii
+                figures.draw_keypoints(
+                    view.target.image, view.target.placement.to_crop(t.keypoints), truth=truth, radii_px=radii
                 )
                 for t in view.transfers.values()
             ],
@@ -424,13 +428,13 @@ def poster(view: View, instance: Instance) -> bytes:
     ]
     for n in range(SHOWN):
         pictures = [
-            figures.with_keypoints(view.warped[f][n], view.target.placement.to_cut_out(t.neighbours[n].keypoints))
+            figures.draw_keypoints(view.warped[f][n], view.target.placement.to_crop(t.neighbours[n].keypoints))
             for f, t in view.transfers.items()
             if n < len(view.warped[f])
         ]
         if pictures:
             columns.append(figures.Column(f"neighbour {n + 1}", pictures))
-    return images.encode(figures.sheet(columns, list(view.transfers)), format="PNG")
+    return images.encode(figures.image_grid(columns, list(view.transfers)), format="PNG")
 
 
 def fields(alignments: Mapping[str, Alignment]) -> bytes:
@@ -440,7 +444,7 @@ def fields(alignments: Mapping[str, Alignment]) -> bytes:
         content[f"{name}_displacement_cells"] = found.displacement
         content[f"{name}_source_centres_px"] = found.source.centres()
         content[f"{name}_target_centres_px"] = found.target.centres()
-        content[f"{name}_stride_px"] = np.array(found.source.field.stride)
+        content[f"{name}_stride_px"] = np.array(found.source.receptive_field.stride)
         content[f"{name}_energy_and_bound"] = found.solution.history
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **content)
@@ -460,12 +464,13 @@ def keypoints_table(view: View, instance: Instance, names: tuple[str, ...]) -> b
 
 
 def python_lines(source: str, category: str, instance: Instance, asked: Asked) -> str:
-    imports, where = choices.python_dataset(source)
+    imports, where = pickers.python_dataset(source)
     return f"""{imports}import numpy as np
 
-from corrcore import alignment, backbones, datasets
+from corrcore.tasks import alignment
+from corrcore import networks, datasets
 
-data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
+data, backbone = datasets.open_dataset({where}), networks.load({BACKBONE!r})
 target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
 others = [one for one in data.shown({category!r}, "train") if one.photo.name != target.photo.name]
 features = {list(dict.fromkeys(asked.features))}
@@ -483,28 +488,28 @@ def page_of_objects() -> None:
     at_data, at_category, *others = layout.two_a_row("controls").columns(
         [3, 2, 3, 3, 3, 2], gap="small", vertical_alignment="bottom"
     )
-    name, data, category = choices.choose_category(at_data, at_category)
+    name, data, category = pickers.choose_category(at_data, at_category)
     asked = choose_features(others)
     names = tuple(data.keypoint_names[category])
     gallery, beside = st.columns([5, 3], gap="medium")
     with gallery:
         try:
-            instance = choices.choose_object(data, category, beside)
+            instance = pickers.choose_object(data, category, beside)
             train = data.shown(category, "train")
-            state = resources.state_of(train)
-            key = (data.digest, category, instance.name, resources.state_of([instance]), state, asked.key)
+            state = caches.state_of(train)
+            key = (data.digest, category, instance.name, caches.state_of([instance]), state, asked.key)
         except (OSError, ValueError) as error:
-            st.error(layout.plain(str(error)), icon=":material/broken_image:")
+            st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
             st.stop()
     with beside:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         st.caption(
-            f"{layout.plain(instance.name)}{drawn} · neighbours found by "
-            f"{alignment.summary_source(resources.network(BACKBONE))}"
+            f"{layout.escape_markdown(instance.name)}{drawn} · neighbours found by "
+            f"{alignment.summary_source(caches.network(BACKBONE))}"
         )
-        choices.show_left_out("annotations", data.left_out)
+        pickers.show_left_out("annotations", data.left_out)
     work = work_on_object(category, instance, train, state, asked, key)
-    view: View = layout.view(work, f"Aligning {layout.plain(instance.name)}", key)
+    view: View = layout.view(work, f"Aligning {layout.escape_markdown(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
     alignments = {
@@ -512,7 +517,7 @@ def page_of_objects() -> None:
         for each, transfer in view.transfers.items()
     }
     pair = Pair(neighbour.subject, view.target, (neighbour.instance.name, instance.name), alignments)
-    section = layout.switch("Look closer", SECTIONS, key="alignment_section")
+    section = layout.section_picker("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         show_pair(pair, feature)
     elif section == SECTIONS[1]:
@@ -549,7 +554,7 @@ def page_of_photos() -> None:
     found = []
     for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
         with place:
-            found.append(choices.upload(what))
+            found.append(pickers.upload(what))
     photos, names = [each[0] for each in found if each], [each[1] for each in found if each]
     if len(photos) < 2:
         st.info(
@@ -569,7 +574,7 @@ def page_of_photos() -> None:
         place.markdown(f"**warped by {feature}**")
         place.image(images.encode(warped[feature], format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
-    section = layout.switch("Look closer", SECTIONS[:2], key="alignment_section")
+    section = layout.section_picker("Look closer", SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
         feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
         show_pair(pair, feature)
@@ -577,7 +582,7 @@ def page_of_photos() -> None:
         show_point(pair)
     python = f"""from corrcore import alignment, backbones, images
 
-backbone = backbones.load("{BACKBONE}")
+backbone = networks.load("{BACKBONE}")
 photos = [images.decode(name) for name in ({names[0]!r}, {names[1]!r})]
 boxes = [(-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5) for photo in photos]
 source, target = (alignment.describe(photo, box, ["{features[0]}"], backbone=backbone, margin=0, square=False)
@@ -589,7 +594,7 @@ picture, shown = alignment.warp(source, target, found)
     def sheet() -> bytes:
         columns = [figures.Column("source", [pair.source.image]), figures.Column("target", [pair.target.image])]
         columns += [figures.Column(f"warped by {feature}", [picture]) for feature, picture in warped.items()]
-        return images.encode(figures.sheet(columns, [""]), format="PNG")
+        return images.encode(figures.image_grid(columns, [""]), format="PNG")
 
     finish(
         HOW_PHOTOS,
@@ -603,7 +608,7 @@ picture, shown = alignment.warp(source, target, found)
 def finish(
     how: str, asked: Asked, parameters: dict[str, object], downloads: dict[str, Callable[[], bytes]], python: str
 ) -> None:
-    backbone = resources.network(BACKBONE)
+    backbone = caches.network(BACKBONE)
     layout.how_computed(
         how,
         parameters
@@ -614,7 +619,7 @@ def finish(
             "solver": f"{METHODS[asked.method]}, at most {asked.iterations} iterations",
         },
     )
-    layout.quiet_row(downloads=downloads, python=python)
+    layout.export_row(downloads=downloads, python=python)
 
 
 def page() -> None:
@@ -624,7 +629,7 @@ def page() -> None:
         "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
         "at least as well as SIFT, which was made for matching.",
     )
-    mode = layout.switch("What to align", (OBJECTS, PHOTOS), key="mode")
+    mode = layout.section_picker("What to align", (OBJECTS, PHOTOS), key="mode")
     (page_of_objects if mode == OBJECTS else page_of_photos)()
 
 

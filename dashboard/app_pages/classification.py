@@ -8,13 +8,17 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from corrcore import classification, experiments, images, sources
-from corrcore.classification import Protocol
+from corrcore import experiments, extractors, images
 from corrcore.datasets.records import Instance, KeypointDataset
-from dashboard import choices, figures, layout, published, resources
+from corrcore.experiments import published
+from corrcore.tasks import classification
+from corrcore.tasks.classification import CropProtocol
+from dashboard import figures
+from dashboard.parts import layout, pickers
+from dashboard.services import caches
 
-BACKBONE = choices.BACKBONE
-PROTOCOLS = choices.PROTOCOLS
+BACKBONE = pickers.BACKBONE
+PROTOCOLS = pickers.PROTOCOLS
 FEATURE_ROWS = experiments.NAMING
 SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40
@@ -37,7 +41,7 @@ def result_file(data: KeypointDataset, category: str, protocol: str) -> Path:
 
 def settings_of(data: KeypointDataset, category: str, protocol: str) -> dict[str, Any]:
     return experiments.classification_settings(
-        data, category, backbone=resources.network(BACKBONE), protocol=experiments.PROTOCOLS[protocol]
+        data, category, backbone=caches.network(BACKBONE), protocol=experiments.PROTOCOLS[protocol]
     )
 
 
@@ -55,8 +59,8 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
     """A button that computes a category's results, or without one `at_once`; the job's progress."""
     file = result_file(data, category, protocol)
     key = "classification", str(file)
-    job = resources.measurement(key)
-    if resources.read_only():
+    job = caches.measurement(key)
+    if caches.read_only():
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
     running = job is not None and not job.finished
@@ -68,7 +72,7 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
             button=f"Compute for {category}",
         )
     if pressed or (at_once and job is None):
-        backbone = resources.network(BACKBONE)
+        backbone = caches.network(BACKBONE)
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +108,7 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
     if len(categories) > 1 and all(each in results for each in categories):
         own = [columns[each] for each in categories]
         columns["mean"] = np.mean(np.array(own, dtype=float), axis=0).tolist()
-    table = pd.DataFrame(columns, index=pd.Index([choices.feature_title(row) for row in FEATURE_ROWS], name="feature"))
+    table = pd.DataFrame(columns, index=pd.Index([pickers.feature_title(row) for row in FEATURE_ROWS], name="feature"))
 
     def shade(value: float) -> str:
         if value is None or np.isnan(value):
@@ -134,7 +138,7 @@ def show_calls(
 ) -> None:
     """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's response map."""
     feature, record = found
-    seen = next((title for title, name in choices.SEEN.items() if name == protocol), None)
+    seen = next((title for title, name in pickers.SEEN.items() if name == protocol), None)
     by_name = {one.name: one for one in data.shown(category, "val")}
     labels, called = np.array(record["labels"]), np.array(record["called"])
     known = list(data.keypoint_names[category])
@@ -156,35 +160,35 @@ def show_calls(
                 except (images.ImageError, OSError):
                     continue
                 keypoint = known[record["keypoints"][sample]]
-                wrong = "" if title == "Right" else f", called {layout.plain(names[called[sample]])}"
+                wrong = "" if title == "Right" else f", called {layout.escape_markdown(names[called[sample]])}"
                 if seen is None:  # no map is made that way
-                    st.markdown(layout.plain(keypoint) + wrong)
+                    st.markdown(layout.escape_markdown(keypoint) + wrong)
                     continue
                 link = urlencode(
                     {
-                        "data": choices.dataset_title(source),
+                        "data": pickers.dataset_title(source),
                         "category": category,
                         "object": instance.name,
                         "keypoint": keypoint,
-                        "features": choices.feature_title(feature),
+                        "features": pickers.feature_title(feature),
                         "seen": seen,
                     }
                 )
-                st.markdown(f"[{layout.plain(keypoint)}](responses?{link}){wrong}")
+                st.markdown(f"[{layout.escape_markdown(keypoint)}](responses?{link}){wrong}")
 
 
 def around(instance: Instance, keypoint: int, protocol: str) -> np.ndarray:
     image, placement = classification.view(instance, experiments.PROTOCOLS[protocol])
-    x, y = placement.to_cut_out(instance.keypoints)[keypoint]
+    x, y = placement.to_crop(instance.keypoints)[keypoint]
     side = 2 * AROUND_PX + 1
-    cut = images.cut(image, (x - side / 2, y - side / 2, x + side / 2, y + side / 2), width=side, height=side)
-    return figures.marked(cut, [((AROUND_PX, AROUND_PX), figures.keypoint_colour(keypoint))], scale=2)
+    cut = images.crop_resized(image, (x - side / 2, y - side / 2, x + side / 2, y + side / 2), width=side, height=side)
+    return figures.draw_crosses(cut, [((AROUND_PX, AROUND_PX), figures.keypoint_colour(keypoint))], scale=2)
 
 
-def python_lines(source: str, category: str, protocol: Protocol) -> str:
-    imports, where = choices.python_dataset(source)
+def python_lines(source: str, category: str, protocol: CropProtocol) -> str:
+    imports, where = pickers.python_dataset(source)
     return f"""{imports}from corrcore import backbones, datasets, experiments
-from corrcore.classification import Protocol
+from corrcore.tasks.classification import CropProtocol
 
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 result = experiments.classify(data, {category!r}, backbone=backbone, protocol={protocol!r}, out="classification.json")
@@ -200,8 +204,8 @@ def page() -> None:
         "layers learnt from nothing but the names of images against SIFT, at every size.",
     )
     at_data, at_category, at_protocol = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
-    source, data, category = choices.choose_category(at_data, at_category)
-    choices.check_link("seen", PROTOCOLS.values())
+    source, data, category = pickers.choose_category(at_data, at_category)
+    pickers.check_link("seen", PROTOCOLS.values())
     protocol = at_protocol.selectbox(
         "Objects seen", list(PROTOCOLS), format_func=PROTOCOLS.__getitem__, key="seen", bind="query-params"
     )
@@ -221,7 +225,7 @@ def page() -> None:
     best = max(found, key=lambda feature: found[feature]["accuracy"])
     at_best = found[best]
     st.caption(
-        f"{category}: {choices.feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
+        f"{category}: {pickers.feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
         f"{at_best['keypoints']} keypoints, {at_best['mean_of_classes']:.1f} % as the mean over {len(names)} classes; by chance "
         f"{100 / len(names):.0f} %."
         + (
@@ -230,13 +234,13 @@ def page() -> None:
             else ""
         )
     )
-    choices.show_left_out("objects", result["records"][best]["measured"]["left_out"])
-    section = layout.switch("Look closer", SECTIONS, key="classification_section")
+    pickers.show_left_out("objects", result["records"][best]["measured"]["left_out"])
+    section = layout.section_picker("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]
         kinds = {
-            "Layers": [feature for feature in found if sources.sift_radius(feature) is None],
-            "SIFT": [feature for feature in found if sources.sift_radius(feature) is not None],
+            "Layers": [feature for feature in found if extractors.sift_radius(feature) is None],
+            "SIFT": [feature for feature in found if extractors.sift_radius(feature) is not None],
         }
         highest = max(max(each["curve"]) for each in found.values())
         for place, (title, some) in zip(st.columns(2, gap="medium"), kinds.items(), strict=True):
@@ -247,10 +251,10 @@ def page() -> None:
                 figures.accuracy_curves(curves, chosen, highest=highest), key=f"curves {title}", config=PLAIN
             )
     else:
-        choices.check_link("feature", [choices.feature_title(feature) for feature in found])
+        pickers.check_link("feature", [pickers.feature_title(feature) for feature in found])
         order = list(found)
         feature = (
-            st.selectbox("Feature", order, order.index(best), choices.feature_title, key="feature", bind="query-params")
+            st.selectbox("Feature", order, order.index(best), pickers.feature_title, key="feature", bind="query-params")
             or best
         )
         if section == SECTIONS[1]:
@@ -270,7 +274,7 @@ def page() -> None:
             "costs tried": ", ".join(f"{cost:g}" for cost in result["settings"]["costs"]),
         },
     )
-    layout.quiet_row(
+    layout.export_row(
         downloads={f"classification {category}.json": file.read_bytes},
         python=python_lines(source, category, experiments.PROTOCOLS[protocol]),
     )

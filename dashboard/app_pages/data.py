@@ -6,11 +6,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from corrcore import index as indexes
+from corrcore import patch_index as indexes
 from corrcore.datasets import folder
-from corrcore.index import IndexDamagedError, IndexNotFoundError, PatchIndex
-from dashboard import layout, resources
-from dashboard.jobs import QueueFull
+from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from dashboard.parts import layout
+from dashboard.services import caches
+from dashboard.services.jobs import QueueFull
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 
@@ -24,9 +25,9 @@ goes on from its last checkpoint, and only a finished index can be chosen.
 
 def show_indexes() -> None:
     rows, unreadable = [], {}
-    for name in resources.index_names():
+    for name in caches.index_names():
         try:
-            index = resources.open_index(name)
+            index = caches.open_index(name)
         except (IndexNotFoundError, IndexDamagedError, OSError, ValueError) as error:
             st.error(str(error), icon=":material/error:")
             continue
@@ -49,7 +50,7 @@ def show_indexes() -> None:
     for name, skipped in unreadable.items():
         with st.expander(f"{len(skipped):,} photos left out of {name}", icon=":material/broken_image:"):
             st.dataframe({"photo": list(skipped), "why": list(skipped.values())}, hide_index=True, width="stretch")
-    smallest = resources.open_index(resources.SAMPLES)
+    smallest = caches.open_index(caches.SAMPLES)
     st.caption(
         f"*samples* comes with the app: {len(smallest.photos)} photographs at three scales, mirrored. It shows every "
         "page at work, but good reconstructions need about a million patches: some thousand photos."
@@ -59,9 +60,9 @@ def show_indexes() -> None:
 def delete_form() -> None:
     """Deletes an index, or what there is of one whose build was stopped."""
     root = indexes.default_root()
-    finished = [name for name in resources.index_names() if name != resources.SAMPLES]
+    finished = [name for name in caches.index_names() if name != caches.SAMPLES]
     unfinished = [name for name in indexes.list_unfinished(root) if name not in finished]
-    if resources.read_only() or not finished + unfinished:
+    if caches.read_only() or not finished + unfinished:
         return
     if unfinished:
         st.caption(
@@ -76,16 +77,16 @@ def delete_form() -> None:
         )
         if st.button("Delete for good", key="delete", type="primary"):
             try:
-                resources.delete_index(name)
+                caches.delete_index(name)
             except OSError as error:
-                st.error(layout.plain(str(error)), icon=":material/error:")
+                st.error(layout.escape_markdown(str(error)), icon=":material/error:")
                 return
             st.rerun()
 
 
 def build_form() -> None:
     st.subheader("Build an index", anchor=False)
-    if resources.read_only():
+    if caches.read_only():
         st.info("This server is shared: indexes are built on it by its owner only.", icon=":material/lock:")
         return
     source = st.text_input(
@@ -122,7 +123,7 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
             raise ValueError(msg)
         found = voc_root(Path(source.strip()).expanduser())
         photos, held_out = folder.hold_out(folder.photos(found), n_held_out)
-        backbone = resources.network("alexnet")
+        backbone = caches.network("alexnet")
 
         def work(*, progress: Callable[[float, str], None]) -> PatchIndex:
             return indexes.build(
@@ -139,11 +140,11 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
         if running is not None and not running.finished:
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
-        st.session_state["building"] = resources.queue("builds").submit(
-            work, label=f"Building {name.strip()}", owner=resources.owner()
+        st.session_state["building"] = caches.queue("builds").submit(
+            work, label=f"Building {name.strip()}", owner=caches.owner()
         )
     except (ValueError, OSError, QueueFull) as error:
-        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
 
 
 def voc_root(path: Path) -> Path:

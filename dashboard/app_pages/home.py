@@ -5,9 +5,12 @@ from pathlib import Path
 import streamlit as st
 import torch
 
-from corrcore import averaging, images, reconstruction
-from corrcore.averaging import expand_contrast
-from dashboard import figures, layout, resources
+from corrcore import images
+from corrcore.tasks import averaging, reconstruction
+from corrcore.tasks.averaging import expand_contrast
+from dashboard import figures
+from dashboard.parts import layout
+from dashboard.services import caches
 
 SAMPLE = "chelsea"
 AT = (173, 115)  # an eye
@@ -18,24 +21,24 @@ PICTURES = Path(__file__).parents[1] / "pictures"
 @st.cache_data(max_entries=1, show_spinner="First start: making the pictures of this page")
 def pictures() -> tuple[list[bytes], list[tuple[str, bytes, int]]]:
     """One row of Figure 1, and the averages of one descriptor: computed here, kept on disk."""
-    index, backbone = resources.sample_index(), resources.network("alexnet")
-    image = resources.sample_photo(SAMPLE)
+    index, backbone = caches.sample_index(), caches.network("alexnet")
+    image = caches.sample_photo(SAMPLE)
     same = (index.photos.index(SAMPLE),)
     grids = backbone.extract(image, index.layers)
     rebuilt, averages = [], []
     for layer, grid in grids.items():
         found = reconstruction.reconstruct(
-            image, layer, backbone=backbone, index=index, k=50, exclude=same, results=resources.results()
+            image, layer, backbone=backbone, index=index, k=50, exclude=same, results=caches.results()
         )
         picture = reconstruction.rebuild(found.retrieval, index, k=5)
         rebuilt.append(images.encode(figures.crop(picture, grid.cells.covered), format="JPEG"))
         descriptor = torch.clone(grid.descriptors[grid.cells.nearest(*AT)]).cpu()
-        study = averaging.study(descriptor, layer, index=index, exclude=same, results=resources.results())
+        study = averaging.study(descriptor, layer, index=index, exclude=same, results=caches.results())
         chosen = study.averages.averages[1]
         picture = images.encode(expand_contrast(chosen.mean, chosen.count), format="PNG")
-        averages.append((f"{layer}, average of {chosen.k}", picture, grid.field.size))
+        averages.append((f"{layer}, average of {chosen.k}", picture, grid.receptive_field.size))
     last = grids[index.layers[-1]]
-    box = last.field.field_box(*last.cells.nearest(*AT))
+    box = last.receptive_field.receptive_field_box(*last.cells.nearest(*AT))
     averages.insert(0, ("the seed's field", images.encode(figures.crop(image, box), format="JPEG"), box.width))
     return [images.encode(figures.crop(image, last.cells.covered), format="JPEG"), *rebuilt], averages
 
@@ -53,7 +56,7 @@ layout.header(
     "Here you can see it, on any photo.",
 )
 rebuilt, averages = pictures()
-layers = resources.sample_index().layers
+layers = caches.sample_index().layers
 
 with st.container(border=True):
     st.subheader("Rebuild a photo from other photos' patches", anchor=False)
@@ -138,7 +141,7 @@ with st.container(border=True):
 with st.container(border=True):
     st.subheader("Search your own photos", anchor=False)
     st.markdown(
-        f"These pictures are made of {len(resources.sample_index().photos)} photographs only. Point the app at a folder of "
+        f"These pictures are made of {len(caches.sample_index().photos)} photographs only. Point the app at a folder of "
         "some thousand photos and it makes an index of a million patches."
     )
     st.page_link("app_pages/data.py", label="Build an index", icon=":material/database:")

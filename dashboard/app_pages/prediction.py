@@ -12,16 +12,20 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from corrcore import cache, experiments, images, parallel, prediction, sources
-from corrcore.datasets.records import Edges, Instance, KeypointDataset
-from corrcore.experiments import Trained
-from corrcore.geometry import CellGrid, Placement
+from corrcore import concurrency, experiments, extractors, images, store
+from corrcore.crops import CropTransform
+from corrcore.datasets.records import BoxXYXY, Instance, KeypointDataset
+from corrcore.experiments import Trained, published
+from corrcore.geometry import CellGrid
 from corrcore.metrics import keypoint_errors
-from corrcore.prediction import Prior, Scheme, Weighing
-from dashboard import choices, figures, layout, published, resources
+from corrcore.tasks import detection
+from corrcore.tasks.detection import DetectorSpec, Prior, PriorFusion
+from dashboard import figures
 from dashboard.components import Outline, image_click
+from dashboard.parts import layout, pickers
+from dashboard.services import caches
 
-BACKBONE = choices.BACKBONE
+BACKBONE = pickers.BACKBONE
 FEATURES = experiments.DETECTING
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 MAPS = ("Detector", "Prior", "Product")
@@ -38,7 +42,7 @@ TRUTH, HIGHEST = "#ffd500", "#009e73"
 TRAINING_S, LOOKING_S = 1.3, 0.3  # an object, on two cores
 
 Known = tuple[dict[str, Trained], Prior]
-Weights = Mapping[str, Weighing | None]  # of the prior, by feature
+Weights = Mapping[str, PriorFusion | None]  # of the prior, by feature
 
 HOW = r"""
 The box is stretched to 500 x 500 px. A linear support vector machine a keypoint scores every square of 3 x 3 cells of conv5,
@@ -65,21 +69,21 @@ class Seen:
 
     title: str
     picture: np.ndarray
-    placed: Placement
+    placed: CropTransform
     inside: np.ndarray
-    box: Placement
+    box: CropTransform
     truth: np.ndarray
     scores: Mapping[str, np.ndarray]
     cells: Mapping[str, CellGrid]
     nearest: np.ndarray
     places: np.ndarray
 
-    def predicted(self, feature: str, weighing: Weighing | None) -> np.ndarray:
+    def predicted(self, feature: str, weighing: PriorFusion | None) -> np.ndarray:
         """Keypoints in the photo's pixels; without a weighing by the detectors alone."""
         centres = self.cells[feature].centres()
         if weighing is None:
-            return self.box.to_photo(prediction.locate(prediction.combined(self.scores[feature]), centres))
-        return self.box.to_photo(prediction.predict(self.scores[feature], centres, self.places, weighing))
+            return self.box.to_image(detection.argmax_points(detection.combined(self.scores[feature]), centres))
+        return self.box.to_image(detection.predict(self.scores[feature], centres, self.places, weighing))
 
     def right(self, points: np.ndarray) -> np.ndarray:
         """Which keypoints are; False where the object does not show one."""
@@ -90,21 +94,21 @@ class Seen:
 def see(
     title: str,
     photo: np.ndarray,
-    box: Edges,
+    box: BoxXYXY,
     truth: np.ndarray,
     own: str | None,
     known: Known,
 ) -> Seen:
     """`own` is the name of a photo whose objects are no neighbours."""
     trained, prior = known
-    image, placement = prediction.frame(photo, box)
-    subject = prediction.describe(image, [Scheme(f) for f in trained], backbone=resources.network(BACKBONE))
+    image, placement = detection.crop_box(photo, box)
+    subject = detection.describe(image, [DetectorSpec(f) for f in trained], backbone=caches.network(BACKBONE))
     nearest = prior.nearest(subject.summary, k=experiments.PRIORS, photo=own)
     left, top, right, bottom = box
     x, y, half = (left + right) / 2, (top + bottom) / 2, (0.5 + MARGIN) * max(right - left, bottom - top)
     picture, placed = cut(photo, (x - half, y - half, x + half, y + half), PICTURE_PX)
     rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
-    at = placed.to_photo(np.stack([columns, rows], axis=-1).astype(float))
+    at = placed.to_image(np.stack([columns, rows], axis=-1).astype(float))
     outside = ((at < -0.5) | (at >= [photo.shape[1] - 0.5, photo.shape[0] - 0.5])).any(axis=-1, keepdims=True)
     return Seen(
         title,
@@ -120,26 +124,26 @@ def see(
     )
 
 
-def cut(photo: np.ndarray, edges: Edges, longer_px: int) -> tuple[np.ndarray, Placement]:
+def cut(photo: np.ndarray, edges: BoxXYXY, longer_px: int) -> tuple[np.ndarray, CropTransform]:
     """A part of a photo at its own proportions, its longer side so long."""
     sides = np.array([edges[2] - edges[0], edges[3] - edges[1]])
     width, height = np.maximum(np.rint(longer_px * sides / sides.max()).astype(int), 8).tolist()
-    return images.cut(photo, edges, width=width, height=height), Placement(edges, (width, height))
+    return images.crop_resized(photo, edges, width=width, height=height), CropTransform(edges, (width, height))
 
 
 def known_detectors(data: KeypointDataset, category: str) -> Known | None:
     """Those that were trained on the photos as they are, or None; read again only where files have changed."""
-    folder, backbone = experiments.default_folder(data, BACKBONE), resources.network(BACKBONE)
+    folder, backbone = experiments.default_folder(data, BACKBONE), caches.network(BACKBONE)
     settings = experiments.detector_settings(data, category, FEATURES[0], backbone=backbone)
     files = sorted(folder.glob(f"prediction {glob.escape(category)} *.safetensors"))
-    key = (cache.key(settings=settings), *((file.name, file.stat().st_mtime_ns) for file in files))
-    return resources.detectors().get(
+    key = (store.key(settings=settings), *((file.name, file.stat().st_mtime_ns) for file in files))
+    return caches.detectors().get(
         key, lambda: experiments.known_detectors(data, category, backbone=backbone, features=FEATURES, out=folder)
     )
 
 
 def training(data: KeypointDataset, category: str) -> Callable[..., Known]:
-    folder, backbone = experiments.default_folder(data, BACKBONE), resources.network(BACKBONE)
+    folder, backbone = experiments.default_folder(data, BACKBONE), caches.network(BACKBONE)
 
     def work(*, progress: Callable[[float, str], None]) -> Known:
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,10 +162,10 @@ def have_trained(source: str, data: KeypointDataset, category: str, state: str) 
     label, key = f"Training on {category}", ("detectors", state)
     if data.synthetic:
         return layout.view(training(data, category), label, key)
-    if resources.read_only():
+    if caches.read_only():
         st.info("Detectors of this category have not been trained on this server.", icon=":material/school:")
         return None
-    job = resources.measurement(key)
+    job = caches.measurement(key)
     if job is None or job.state in ("failed", "cancelled"):
         n = experiments.learnt_from(data, category)
         others = experiments.default_folder(data, BACKBONE).glob(f"prediction {glob.escape(category)} *.safetensors")
@@ -182,7 +186,7 @@ def have_trained(source: str, data: KeypointDataset, category: str, state: str) 
 
 def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[..., list[Seen | str]]:
     """Work that describes objects; where a photo cannot be read, the reason."""
-    kept = resources.seen_objects()
+    kept = caches.seen_objects()
 
     def one(instance: Instance) -> Seen | str:
         def make() -> Seen:
@@ -190,7 +194,7 @@ def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[...,
             return see(instance.name, photo, instance.box, instance.keypoints, instance.photo.name, known)
 
         try:
-            return kept.get((resources.state_of([instance]), state), make)
+            return kept.get((caches.state_of([instance]), state), make)
         except (images.ImageError, OSError, ValueError) as error:
             return str(error)
 
@@ -201,7 +205,7 @@ def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[...,
             found.append(each)
             progress(len(found) / len(some), f"looking at objects, {len(found)} of {len(some)}")
 
-        parallel.run(one, some, keep)
+        concurrency.map_in_order(one, some, keep)
         return found
 
     return work
@@ -211,13 +215,13 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
     """Which prior, as rows of the table are named, and by feature how it counts."""
     at_prior, at_mode, at_eta, at_sigma = places
     usual = AS_SET if drawn else CHOSEN
-    choices.check_link("prior", choices.PRIORS.values())
+    pickers.check_link("prior", pickers.PRIORS.values())
     prior = at_prior.selectbox(
-        "Prior from", list(choices.PRIORS), format_func=choices.PRIORS.__getitem__, key="prior", bind="query-params"
+        "Prior from", list(pickers.PRIORS), format_func=pickers.PRIORS.__getitem__, key="prior", bind="query-params"
     )
     if not prior:
         return prior, dict.fromkeys(trained)
-    choices.check_link("weights", (usual, BY_HAND))
+    pickers.check_link("weights", (usual, BY_HAND))
     mode = at_mode.selectbox(
         "Weight and width",
         (usual, BY_HAND),
@@ -240,7 +244,7 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
         format="%.3f",
         help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
         "prior's, so a few hundredths count for much."
-        + ("" if by_hand else f" Shown is that of {choices.feature_title(FEATURES[-1])}."),
+        + ("" if by_hand else f" Shown is that of {pickers.feature_title(FEATURES[-1])}."),
         **bound,
     )
     sigma = at_sigma.slider(
@@ -253,15 +257,15 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
     )
     if not by_hand:
         return prior, best
-    return prior, {feature: Weighing(own.neighbours, sigma, eta) for feature in trained}
+    return prior, {feature: PriorFusion(own.neighbours, sigma, eta) for feature in trained}
 
 
-def row_title(feature: str, prior: str, weighing: Weighing | None) -> str:
+def row_title(feature: str, prior: str, weighing: PriorFusion | None) -> str:
     """What was predicted by; of weights at their ends only what counts."""
     if weighing is not None and weighing.eta == 1:
         return "the prior alone"
     alone = weighing is None or weighing.eta == 0
-    return f"{choices.feature_title(feature)} alone" if alone else choices.row_title(feature + prior)
+    return f"{pickers.feature_title(feature)} alone" if alone else pickers.row_title(feature + prior)
 
 
 def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[list[Instance], int]:
@@ -270,7 +274,7 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)
-    asked = choices.asked_object(data, offered)
+    asked = pickers.asked_object(data, offered)
     chosen = [one.name for one in offered].index(asked)
     n_sheets = -(-len(offered) // PER_SHEET)
     sheet = beside.number_input(
@@ -283,7 +287,7 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     first = (sheet - 1) * PER_SHEET
     some = offered[first : first + PER_SHEET]
     if asked not in [one.name for one in some]:
-        choices.set_url_state("object", some[0].name)
+        pickers.set_url_state("object", some[0].name)
         return some, 0
     return some, chosen - first
 
@@ -294,10 +298,12 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, p
     for number, (place, seen) in enumerate(zip(places, sheet, strict=False)):
         with place:
             if isinstance(seen, str):
-                st.warning(layout.plain(seen), icon=":material/broken_image:")
+                st.warning(layout.escape_markdown(seen), icon=":material/broken_image:")
                 continue
             shown = int(np.isfinite(seen.truth).all(axis=1).sum())
-            st.markdown(f"**{layout.plain(seen.title)}**" if number == chosen else layout.plain(seen.title))
+            st.markdown(
+                f"**{layout.escape_markdown(seen.title)}**" if number == chosen else layout.escape_markdown(seen.title)
+            )
             for row, picture in pictures(seen, weighings).items():
                 height, width = picture.shape[:2]
                 image_click(
@@ -306,7 +312,7 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, p
                     key=f"gallery {number} {row}",
                     boxes=[Outline((0, 0, width, height), width=3)] if number == chosen else (),
                     whole=True,
-                    on_click=lambda *_, name=seen.title: choices.set_url_state("object", name),
+                    on_click=lambda *_, name=seen.title: pickers.set_url_state("object", name),
                 )
                 if not row:
                     st.caption(f"annotated: {shown} keypoints")
@@ -317,17 +323,17 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, p
 
 def pictures(seen: Seen, weighings: Weights) -> dict[str, np.ndarray]:
     """The object with its true keypoints, under "", where there are any, and with the predictions by each feature."""
-    truth = seen.placed.to_cut_out(seen.truth)
+    truth = seen.placed.to_crop(seen.truth)
     left, top, right, bottom = seen.box.edges
-    corners = seen.placed.to_cut_out(np.array([[left, top], [right, bottom]]))
-    framed = figures.framed(seen.picture, corners)
+    corners = seen.placed.to_crop(np.array([[left, top], [right, bottom]]))
+    framed = figures.draw_frame(seen.picture, corners)
     some = np.isfinite(truth).any()
     x, y = ALPHA * np.array([right - left, bottom - top]) * seen.placed.scale
-    found = {"": figures.with_keypoints(framed, truth)} if some else {}
+    found = {"": figures.draw_keypoints(framed, truth)} if some else {}
     for feature, weighing in weighings.items():
-        points = seen.placed.to_cut_out(seen.predicted(feature, weighing))
+        points = seen.placed.to_crop(seen.predicted(feature, weighing))
         compared: dict[str, Any] = {"truth": truth, "radii_px": (float(x), float(y))} if some else {}
-        found[feature] = figures.with_keypoints(framed, points, **compared)
+        found[feature] = figures.draw_keypoints(framed, points, **compared)
     return found
 
 
@@ -341,26 +347,26 @@ def show_maps(
     at_keypoint, at_feature, at_opacity, at_own = layout.two_a_row("maps").columns(
         [2, 2, 2, 2], gap="small", vertical_alignment="bottom"
     )
-    choices.check_link("keypoint", names)
-    choices.check_link("by", [choices.feature_title(feature) for feature in weighings])
+    pickers.check_link("keypoint", names)
+    pickers.check_link("by", [pickers.feature_title(feature) for feature in weighings])
     keypoint = at_keypoint.selectbox("Keypoint", names, key="keypoint", bind="query-params")
     feature = at_feature.selectbox(
-        "Feature", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=pickers.feature_title, key="by", bind="query-params"
     )
     opacity = at_opacity.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
     own = at_own.toggle(
         "Detector in colours of its own",
-        sources.sift_radius(feature) is not None,
+        extractors.sift_radius(feature) is not None,
         key=f"own_{feature}",
         bind="query-params",
         help="From the median of the map to its highest, instead of from -1 to 1 for all: SIFT's scores hardly leave -1.",
     )
     number, weighing = names.index(keypoint), weighings[feature]
     height, width = seen.inside.shape[:2]
-    inside = Placement(seen.box.edges, (width, height))
+    inside = CropTransform(seen.box.edges, (width, height))
     marks = []
     if np.isfinite(seen.truth[number]).all():
-        marks.append(mark(inside.to_cut_out(seen.truth[number]), TRUTH))
+        marks.append(mark(inside.to_crop(seen.truth[number]), TRUTH))
     maps = maps_of(seen, feature, weighing, number)
     shown = {name: each for name, each in maps.items() if weighing is not None or name == MAPS[0]}
     for place, (name, (values, where)) in zip(st.columns(3, gap="small"), shown.items(), strict=False):
@@ -368,7 +374,7 @@ def show_maps(
             st.markdown(f"**{name}**")
             if values is None:
                 st.info(
-                    f"Fewer than {prediction.LEAST_OBJECTS} train objects show {layout.plain(keypoint)}: it has no detector.",
+                    f"Fewer than {detection.LEAST_OBJECTS} train objects show {layout.escape_markdown(keypoint)}: it has no detector.",
                     icon=":material/visibility_off:",
                 )
                 continue
@@ -378,7 +384,7 @@ def show_maps(
                 key=f"map {name}",
                 values=values,
                 places=seen.box.edges,
-                boxes=[*([] if where is None else [mark(inside.to_cut_out(where), HIGHEST)]), *marks],
+                boxes=[*([] if where is None else [mark(inside.to_crop(where), HIGHEST)]), *marks],
             )
     values = maps[MAPS[0]][0]
     if values is not None and own:
@@ -406,7 +412,7 @@ def mark(at: np.ndarray, colour: str) -> Outline:
 
 
 def maps_of(
-    seen: Seen, feature: str, weighing: Weighing | None, number: int
+    seen: Seen, feature: str, weighing: PriorFusion | None, number: int
 ) -> dict[str, tuple[np.ndarray | None, np.ndarray | None]]:
     """A keypoint's detector, prior and product: the values over the box, and where in the photo they are highest. None for no
     detector, and for what is the same everywhere.
@@ -414,20 +420,20 @@ def maps_of(
     cells = seen.cells[feature]
     centres = cells.centres()
     own = seen.scores[feature][..., number : number + 1]
-    weighing = weighing or Weighing(eta=0)
-    prior = prediction.log_prior(
+    weighing = weighing or PriorFusion(eta=0)
+    prior = detection.log_prior(
         centres, seen.places[: weighing.neighbours, number : number + 1], sigma_px=weighing.sigma_px
     )
-    product = prediction.combined(own, prior, eta=weighing.eta)
+    product = detection.combined(own, prior, eta=weighing.eta)
     found: dict[str, tuple[np.ndarray | None, np.ndarray | None]] = {}
     for name, values, shown in zip(
         MAPS, (own, prior, product), (own, np.exp(prior), np.exp(product - product.max())), strict=True
     ):
-        at = prediction.locate(values, centres)[0]
+        at = detection.argmax_points(values, centres)[0]
         height, width = seen.inside.shape[:2]
         found[name] = (
             None if np.isnan(values).all() else figures.of_cells(shown[..., 0], cells, (width, height)),
-            None if np.isnan(at).any() else seen.box.to_photo(at),
+            None if np.isnan(at).any() else seen.box.to_image(at),
         )
     return found
 
@@ -448,9 +454,9 @@ def drawn_map(seen: Seen, name: str, values: np.ndarray, opacity: float, own: bo
 def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int) -> None:
     """The train objects whose keypoint is the prior's place."""
     st.markdown(
-        f"**Most alike, and showing {layout.plain(keypoint)}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
+        f"**Most alike, and showing {layout.escape_markdown(keypoint)}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
     )
-    data, category = resources.dataset(st.session_state["data"]), st.session_state["category"]
+    data, category = caches.dataset(st.session_state["data"]), st.session_state["category"]
     by_name = {one.name: one for one in data.shown(category, "train")}
     for place, which in zip(
         layout.two_a_row("neighbours").columns(experiments.PRIORS, gap="small"), seen.nearest[:n, number], strict=False
@@ -465,12 +471,12 @@ def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int
             try:
                 picture, placed = cut(instance.photo.load(), instance.box, PICTURE_PX)
             except (images.ImageError, OSError) as error:
-                st.caption(layout.plain(str(error)))
+                st.caption(layout.escape_markdown(str(error)))
                 continue
             points = np.full_like(instance.keypoints, np.nan)
-            points[number] = placed.to_cut_out(instance.keypoints[number])
-            st.image(images.encode(figures.with_keypoints(picture, points), format="JPEG"), width="stretch")
-            st.caption(layout.plain(instance.name))
+            points[number] = placed.to_crop(instance.keypoints[number])
+            st.image(images.encode(figures.draw_keypoints(picture, points), format="JPEG"), width="stretch")
+            st.caption(layout.escape_markdown(instance.name))
     st.caption("One that looks the other way has its keypoints on the other side of the box, and leads astray.")
 
 
@@ -478,27 +484,27 @@ def show_every_keypoint(seen: Seen, weighings: Weights, names: tuple[str, ...]) 
     """All keypoints' maps side by side, and numbers."""
     at_feature, at_which = st.columns([2, 5], gap="small", vertical_alignment="bottom")
     feature = at_feature.selectbox(
-        "Feature", list(weighings)[::-1], format_func=choices.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=pickers.feature_title, key="by", bind="query-params"
     )
     weighing = weighings[feature]
     with at_which:
-        which = layout.switch("Map", MAPS[::-1] if weighing is not None else MAPS[:1], key="map")
-    own = which == MAPS[0] and sources.sift_radius(feature) is not None
+        which = layout.section_picker("Map", MAPS[::-1] if weighing is not None else MAPS[:1], key="map")
+    own = which == MAPS[0] and extractors.sift_radius(feature) is not None
     height, width = seen.inside.shape[:2]
-    inside = Placement(seen.box.edges, (width, height))
+    inside = CropTransform(seen.box.edges, (width, height))
     found = [maps_of(seen, feature, weighing, number)[which] for number in range(len(names))]
     right = seen.right(np.array([[np.nan, np.nan] if where is None else where for _, where in found]))
     for first in range(0, len(names), 4):
         places = layout.two_a_row(f"every {first}").columns(4, gap="small")
         for number, place in zip(range(first, min(first + 4, len(names))), places, strict=False):
             values, where = found[number]
-            name, true = layout.plain(names[number]), np.isfinite(seen.truth[number]).all()
+            name, true = layout.escape_markdown(names[number]), np.isfinite(seen.truth[number]).all()
             if values is None:
                 place.caption(f"{name} has no detector.")
                 continue
-            crosses = [] if where is None else [(tuple(inside.to_cut_out(where)), HIGHEST)]
-            rings = [(tuple(inside.to_cut_out(seen.truth[number])), TRUTH)] if true else []
-            picture = figures.marked(drawn_map(seen, which, values, 0.6, own), crosses, rings=rings, scale=1)
+            crosses = [] if where is None else [(tuple(inside.to_crop(where)), HIGHEST)]
+            rings = [(tuple(inside.to_crop(seen.truth[number])), TRUTH)] if true else []
+            picture = figures.draw_crosses(drawn_map(seen, which, values, 0.6, own), crosses, rings=rings, scale=1)
             place.image(images.encode(picture, format="JPEG"), width="stretch")
             said = "not shown by this object" if not true else "right" if right[number] else "wrong"
             place.caption(name if np.isnan(seen.truth).all() else f"{name}: {said}")
@@ -517,17 +523,17 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
     import pandas as pd  # Streamlit has it loaded
 
     file = experiments.default_folder(data, BACKBONE) / experiments.prediction_file(category)
-    asked: dict[str, Any] = {"backbone": resources.network(BACKBONE), "features": FEATURES}
+    asked: dict[str, Any] = {"backbone": caches.network(BACKBONE), "features": FEATURES}
     try:
         settings = experiments.prediction_settings(data, category, **asked)
     except OSError as error:
-        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
         return
-    key = ("prediction", cache.key(settings=settings))
-    job = resources.measurement(key)
+    key = ("prediction", store.key(settings=settings))
+    job = caches.measurement(key)
     result = experiments.read(file, settings) or (None if job is None else job.result)
     if result is not None:
-        shown = {"table": "4 Prediction", "data": choices.dataset_title(source), "category": category}
+        shown = {"table": "4 Prediction", "data": pickers.dataset_title(source), "category": category}
         link = "results?" + urlencode(shown)
         rows = result["summary"]["all"]["rows"]
         table = {
@@ -541,14 +547,14 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
         if any(number is not None for number in paper):
             table["published, α = 0.1"] = ["" if number is None else f"{number:.1f}" for number in paper]
         st.dataframe(
-            pd.DataFrame(table, index=pd.Index([choices.row_title(row) for row in rows], name="row")), width="stretch"
+            pd.DataFrame(table, index=pd.Index([pickers.row_title(row) for row in rows], name="row")), width="stretch"
         )
         st.caption(
             f"PCK in percent: keypoints within α of the box's sides, over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
             f"intervals over objects. The [Results page]({link}) has all categories side by side."
         )
         return
-    if resources.read_only():
+    if caches.read_only():
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
     n = len(data.shown(category, "val"))
@@ -569,7 +575,7 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
         layout.job_panel(job)
 
 
-def choose_box(photo: np.ndarray, title: str) -> Edges:
+def choose_box(photo: np.ndarray, title: str) -> BoxXYXY:
     """The object's box in a photo of yours, drawn on it; the whole photo to begin with."""
     height, width = photo.shape[:2]
     name = f"corners {images.digest(photo)}"
@@ -582,7 +588,7 @@ def choose_box(photo: np.ndarray, title: str) -> Edges:
     def drag(*corners: tuple[int, int]) -> None:
         st.session_state[name] = list(corners)
 
-    box: Edges = (-0.5, -0.5, width - 0.5, height - 0.5)
+    box: BoxXYXY = (-0.5, -0.5, width - 0.5, height - 0.5)
     if len(corners) == 2:
         (left, top), (right, bottom) = np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()
         box = (left - 0.5, top - 0.5, right + 0.5, bottom + 0.5)
@@ -615,7 +621,7 @@ def sheet_file(sheet: Sequence[Seen], weighings: Weights, prior: str) -> bytes:
     drawn = [pictures(seen, weighings) for seen in sheet]
     titles = [row_title(row, prior, weighings[row]) if row else "annotated" for row in drawn[0]]
     columns = [figures.Column(seen.title, list(each.values())) for seen, each in zip(sheet, drawn, strict=True)]
-    return images.encode(figures.sheet(columns, titles), format="PNG")
+    return images.encode(figures.image_grid(columns, titles), format="PNG")
 
 
 def points_file(sheet: Sequence[Seen], weighings: Weights, prior: str, names: tuple[str, ...]) -> bytes:
@@ -647,26 +653,26 @@ def maps_file(seen: Seen, names: tuple[str, ...]) -> bytes:
 
 def python_lines(source: str, category: str, found: str, weighings: Weights) -> str:
     """`found` are the lines that set photo, box and the photo's name, if it is one of the data set."""
-    imports, where = choices.python_dataset(source)
+    imports, where = pickers.python_dataset(source)
     return f"""{imports}from corrcore import backbones, datasets, experiments, images, prediction
-from corrcore.prediction import Scheme, Weighing
+from corrcore.tasks.detection import DetectorSpec, PriorFusion
 
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 folder = experiments.default_folder(data, {BACKBONE!r})
 folder.mkdir(parents=True, exist_ok=True)
 trained, prior = experiments.detectors(data, {category!r}, backbone=backbone, out=folder)
 {found}
-image, placement = prediction.frame(photo, box)
-subject = prediction.describe(image, [Scheme(feature) for feature in trained], backbone=backbone)
+image, placement = detection.crop_box(photo, box)
+subject = detection.describe(image, [DetectorSpec(feature) for feature in trained], backbone=backbone)
 places = prior.places(prior.nearest(subject.summary, k={experiments.PRIORS}, photo=own))
 for feature, weighing in {dict(weighings)!r}.items():
     grid = subject.grids[feature]
     scores, centres = trained[feature].detectors.scores(grid.descriptors), grid.cells.centres()
     if weighing is None:
-        points = prediction.locate(prediction.combined(scores), centres)
+        points = detection.argmax_points(detection.combined(scores), centres)
     else:
-        points = prediction.predict(scores, centres, places, weighing)
-    print(feature, placement.to_photo(points))
+        points = detection.predict(scores, centres, places, weighing)
+    print(feature, placement.to_image(points))
 """
 
 
@@ -693,18 +699,18 @@ def page() -> None:
         "to expect it. **Look for** eyes, noses and feet that land in place: conv5's detectors find them where SIFT's cannot, "
         "and the prior helps both.",
     )
-    mode = layout.switch("What to look at", (OBJECTS, PHOTO), key="mode")
+    mode = layout.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
     at_data, at_category, *others = layout.two_a_row("controls").columns(
         [4, 2, 3, 3, 2, 2], gap="small", vertical_alignment="bottom"
     )
-    source, data, category = choices.choose_category(at_data, at_category)
+    source, data, category = pickers.choose_category(at_data, at_category)
     names = tuple(data.keypoint_names[category])
     try:
-        train = resources.state_of(data.shown(category, "train"))
-        state = cache.key(task="detectors", data=data.digest, category=category, train=train)
+        train = caches.state_of(data.shown(category, "train"))
+        state = store.key(task="detectors", data=data.digest, category=category, train=train)
         known = have_trained(source, data, category, state)
     except (OSError, ValueError) as error:
-        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
         st.stop()
     if known is None:
         st.stop()
@@ -714,9 +720,9 @@ def page() -> None:
         try:
             beside, at_sheet = st.columns([5, 2], gap="small", vertical_alignment="bottom")
             some, chosen = choose_sheet(data, category, at_sheet)
-            key = ("prediction", state, resources.state_of(some))
+            key = ("prediction", state, caches.state_of(some))
         except (OSError, ValueError) as error:
-            st.error(layout.plain(str(error)), icon=":material/error:")
+            st.error(layout.escape_markdown(str(error)), icon=":material/error:")
             st.stop()
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         sheet: list[Seen | str] = layout.view(looking(some, known, state), "Looking at objects", key)
@@ -734,10 +740,10 @@ def page() -> None:
                 "These detectors have only seen drawings, and find nothing in photos; for photos choose a data set of photos.",
                 icon=":material/draw:",
             )
-        uploaded = choices.upload("A photo with one such object in it")
+        uploaded = pickers.upload("A photo with one such object in it")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory.",
+                f"Upload a photo of a {layout.escape_markdown(category)}. It stays in this session's memory.",
                 icon=":material/upload_file:",
             )
             st.stop()
@@ -777,7 +783,7 @@ def page() -> None:
             "What an object does not show is not counted, nor drawn."
         )
     sections = SECTIONS if mode == OBJECTS else SECTIONS[:2]
-    section = layout.switch("Look closer", sections, key="prediction_section")
+    section = layout.section_picker("Look closer", sections, key="prediction_section")
     if section == SECTIONS[0]:
         show_maps(seen, weighings, names, known)
     elif section == SECTIONS[1]:
@@ -788,19 +794,19 @@ def page() -> None:
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
-            "prior": f"{choices.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {prediction.summary_layer(resources.network(BACKBONE))}",
+            "prior": f"{pickers.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {detection.summary_layer(caches.network(BACKBONE))}",
             **{
-                f"{choices.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
+                f"{pickers.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
                 for feature, each in weighings.items()
                 if each is not None
             },
-            **{f"{choices.feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
-            "network": f"{BACKBONE}, weights {resources.network(BACKBONE).digest[:8]}",
+            **{f"{pickers.feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
+            "network": f"{BACKBONE}, weights {caches.network(BACKBONE).digest[:8]}",
         },
     )
     shown = [each for each in sheet if not isinstance(each, str)]  # this class is another in every run of the page
     detectors = experiments.default_folder(data, BACKBONE) / f"prediction {category} {FEATURES[-1]}.safetensors"
-    layout.quiet_row(
+    layout.export_row(
         downloads={
             "prediction.png": lambda: sheet_file(shown, weighings, prior),
             "keypoints.csv": lambda: points_file(shown, weighings, prior, names),
@@ -808,7 +814,7 @@ def page() -> None:
             detectors.name: detectors.read_bytes,
         },
         python=python_lines(source, category, lines, weighings),
-        state={"data": choices.dataset_title(source), "category": category},
+        state={"data": pickers.dataset_title(source), "category": category},
     )
 
 

@@ -9,14 +9,17 @@ import numpy as np
 import streamlit as st
 import torch
 
-from corrcore import averaging, experiments, images
-from corrcore.averaging import Study, expand_contrast
-from corrcore.cache import default_folder
-from corrcore.geometry import Box, CellGrid
-from corrcore.index import Cells, PatchIndex
-from dashboard import choices, figures, layout, resources
+from corrcore import experiments, images
+from corrcore.geometry import CellGrid, PixelBox
+from corrcore.patch_index import Cells, PatchIndex
+from corrcore.store import default_folder
+from corrcore.tasks import averaging
+from corrcore.tasks.averaging import Study, expand_contrast
+from dashboard import figures
 from dashboard.components import Outline, image_click
-from dashboard.jobs import Job
+from dashboard.parts import layout, pickers
+from dashboard.services import caches
+from dashboard.services.jobs import Job
 
 KS = (5, 50, 500)
 ZOOM = 1.4
@@ -77,9 +80,9 @@ exclude = [int(index.photo_of[index.locate(layer, drawn).pictures[0]])]"""
 
 def clicked_seed(index: PatchIndex, layers: tuple[str, ...]) -> Seed:
     """The descriptors of a chosen photo at a chosen pixel."""
-    chosen = choices.choose_photo(index)
-    features = resources.network(index.backbone).extract(chosen.image, layers)
-    x, y = choices.pixel_of(chosen.image, start=chosen.start)
+    chosen = pickers.choose_photo(index)
+    features = caches.network(index.backbone).extract(chosen.image, layers)
+    x, y = pickers.pixel_of(chosen.image, start=chosen.start)
     grids = {layer: grid.cells for layer, grid in features.items()}
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
     python = f"""{chosen.python}
@@ -91,7 +94,7 @@ exclude = {list(chosen.same)}"""
 
 
 def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[str, Study]]:
-    results = resources.results() if seed.shareable else None  # nothing of an upload is kept
+    results = caches.results() if seed.shareable else None  # nothing of an upload is kept
 
     def work(*, progress: Callable[[float, str], None]) -> dict[str, Study]:
         found = {}
@@ -127,15 +130,15 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
     x, y = seed.pixel
     outlines = []
     for layer in layers:
-        field = seed.grids[layer].field
-        box = field.field_box(*seed.grids[layer].nearest(x, y))
+        field = seed.grids[layer].receptive_field
+        box = field.receptive_field_box(*seed.grids[layer].nearest(x, y))
         outlines.append(Outline(box, figures.colour_of(layer, layers), width=2))
     grid = seed.grids[layers[0]]
-    patch = grid.field.patch_box(*grid.nearest(x, y))
+    patch = grid.receptive_field.patch_box(*grid.nearest(x, y))
     outlines.append(Outline(patch, figures.YELLOW, width=2.5))
 
     def click(x: int, y: int) -> None:
-        choices.set_url_state("at", f"{x},{y}")
+        pickers.set_url_state("at", f"{x},{y}")
 
     st.markdown("**Seed**", help="Yellow: one patch. The squares: the receptive field of each layer around it.")
     image_click(
@@ -143,11 +146,17 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
         alt=f"{seed.title} with the seed's receptive fields",
         key="seed_photo",
         boxes=outlines,
-        grid=(grid.field.offset, grid.field.offset, grid.field.stride, grid.columns, grid.rows),
+        grid=(
+            grid.receptive_field.offset,
+            grid.receptive_field.offset,
+            grid.receptive_field.stride,
+            grid.columns,
+            grid.rows,
+        ),
         on_click=click,
     )
     note = "" if st.session_state.get("seed_from") == RANDOM else " Click the photo to choose another point."
-    st.caption(f"{layout.plain(seed.title)}, at ({x}, {y}) px.{note}")
+    st.caption(f"{layout.escape_markdown(seed.title)}, at ({x}, {y}) px.{note}")
 
 
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
@@ -179,7 +188,7 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
         st.dataframe(
             {
                 "layer": list(found),
-                "effective radius": [radius_text(study.agreement.effective_radius_px) for study in found.values()],
+                "effective radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
                 "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
                 "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
                 "stride": [f"{index.field(layer).stride} px" for layer in found],
@@ -206,7 +215,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
-    job = resources.measurement(key)
+    job = caches.measurement(key)
     asked = st.button(
         f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
     )
@@ -214,7 +223,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
 
         def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
             folder.mkdir(parents=True, exist_ok=True)
-            return experiments.effective_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
+            return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
 
         job = layout.begin_measurement(work, "Measuring effective radii", key)
         if job is not None:
@@ -224,7 +233,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     layout.job_panel(job)
     if job.result is not None:
         summary = job.result["summary"]
-        rows = {layer: summary[layer]["effective_radius_px"] for layer in layers}
+        rows = {layer: summary[layer]["agreement_radius_px"] for layer in layers}
         st.dataframe(
             {
                 "layer": list(rows),
@@ -262,12 +271,14 @@ def arrays(seed: Seed, found: dict[str, Study]) -> bytes:
 
 
 def poster(seed: Seed, found: dict[str, Study], layers: tuple[str, ...]) -> bytes:
-    boxes: list[tuple[Box, str]] = []
+    boxes: list[tuple[PixelBox, str]] = []
     for layer in layers:
         cells = seed.grids[layer]
-        boxes.append((cells.field.field_box(*cells.nearest(*seed.pixel)), figures.colour_of(layer, layers)))
+        boxes.append(
+            (cells.receptive_field.receptive_field_box(*cells.nearest(*seed.pixel)), figures.colour_of(layer, layers))
+        )
     averages = figures.averages_sheet([study.averages for study in found.values()])
-    photo = images.resize(figures.outlined(seed.image, boxes), longer_side=averages.shape[0])
+    photo = images.resize(figures.draw_boxes(seed.image, boxes), longer_side=averages.shape[0])
     canvas = np.full((averages.shape[0], photo.shape[1] + averages.shape[1], 3), 255, np.uint8)
     canvas[: photo.shape[0], : photo.shape[1]] = photo
     canvas[:, photo.shape[1] :] = averages
@@ -276,11 +287,12 @@ def poster(seed: Seed, found: dict[str, Study], layers: tuple[str, ...]) -> byte
 
 def python_lines(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> str:
     return f"""import numpy as np
-from corrcore import averaging, backbones, images, index as indexes
+from corrcore.tasks import averaging
+from corrcore import networks, images, patch_index as indexes
 from corrcore.datasets.samples import samples
 
-backbone = backbones.load("{index.backbone}")
-index = {choices.python_index(index)}
+backbone = networks.load("{index.backbone}")
+index = {pickers.python_index(index)}
 layer = "{layers[0]}"
 {seed.python}
 found = averaging.average(descriptor, layer, index=index, ks={ks_of(index, layers[0], seed.same)}, exclude=exclude)
@@ -297,7 +309,7 @@ def page() -> None:
     )
     side, main = st.columns([1, 3], gap="medium")
     with side:
-        index = choices.choose_index()
+        index = pickers.choose_index()
     with main:
         kind = st.segmented_control(
             "Seed", [RANDOM, CLICKED], default=CLICKED, key="seed_from", bind="query-params", required=True
@@ -317,7 +329,7 @@ def page() -> None:
     with left:
         show_seed(seed, layers)
     with right:
-        layout.job_panel(job, again=resources.forget_view)
+        layout.job_panel(job, again=caches.forget_view)
         if job.result is not None:
             show_averages(job.result, index)
     found = job.result
@@ -334,7 +346,7 @@ def page() -> None:
             "random receptive fields": averaging.N_RANDOM,
         },
     )
-    layout.quiet_row(
+    layout.export_row(
         downloads={
             "receptive-fields.png": lambda: poster(seed, found, layers),
             "receptive-fields.npz": lambda: arrays(seed, found),

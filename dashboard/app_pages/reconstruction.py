@@ -6,14 +6,17 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from corrcore import images, reconstruction
-from corrcore.geometry import Box
-from corrcore.index import PatchIndex
-from corrcore.reconstruction import Localisation, Reconstruction
-from dashboard import choices, figures, layout, resources
-from dashboard.choices import Chosen
+from corrcore import images
+from corrcore.geometry import PixelBox
+from corrcore.patch_index import PatchIndex
+from corrcore.tasks import reconstruction
+from corrcore.tasks.reconstruction import Localisation, Reconstruction
+from dashboard import figures
 from dashboard.components import Outline, compare, image_click
-from dashboard.jobs import Job
+from dashboard.parts import layout, pickers
+from dashboard.parts.pickers import Chosen
+from dashboard.services import caches
+from dashboard.services.jobs import Job
 
 RETRIEVED = 50  # neighbours searched at once: any k up to this is drawn without searching again
 SHOWN = 10
@@ -41,7 +44,7 @@ at the rim. PSNR and SSIM, in contrast, reward the right colours.
 
 
 def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[str, Reconstruction]]:
-    backbone, results = resources.network(index.backbone), resources.results()
+    backbone, results = caches.network(index.backbone), caches.results()
 
     def work(*, progress: Callable[[float, str], None]) -> dict[str, Reconstruction]:
         found = {}
@@ -65,7 +68,7 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
         return found
 
     key = (images.digest(chosen.image), index.digest, layers, chosen.same)
-    return layout.view_job(work, f"Rebuilding {layout.plain(chosen.title)}", key)
+    return layout.view_job(work, f"Rebuilding {layout.escape_markdown(chosen.title)}", key)
 
 
 def retrievable(index: PatchIndex, layers: tuple[str, ...], exclude: tuple[int, ...]) -> int:
@@ -84,18 +87,18 @@ def figure(
     columns = [figures.Column("uniform rf", [figures.crop(picture, covered) for picture in uniform])]
     for layer, result in found.items():
         key = (images.digest(chosen.image), index.digest, layer, chosen.same) if chosen.shareable else None
-        pictures = [figures.crop(resources.rebuilt(key, k, result, index), covered) for k in ks]
+        pictures = [figures.crop(caches.rebuilt(key, k, result, index), covered) for k in ks]
         columns.append(figures.Column(layer, pictures))
     return columns
 
 
-def common(found: dict[str, Reconstruction]) -> Box:
+def common(found: dict[str, Reconstruction]) -> PixelBox:
     """What the patches of all layers cover."""
     boxes = [result.retrieval.cells.covered for result in found.values()]
-    return Box(*(side([box[n] for box in boxes]) for n, side in enumerate((max, max, min, min))))
+    return PixelBox(*(side([box[n] for box in boxes]) for n, side in enumerate((max, max, min, min))))
 
 
-def moved(box: Box, by: Box) -> tuple[int, int, int, int]:
+def moved(box: PixelBox, by: PixelBox) -> tuple[int, int, int, int]:
     """A box of the photo, seen from what is covered."""
     return (box.left - by.left, box.top - by.top, box.right - by.left, box.bottom - by.top)
 
@@ -105,21 +108,23 @@ def show_grid(
 ) -> None:
     """Input and columns side by side, every picture answering clicks."""
     covered = common(found)
-    x, y = choices.pixel_of(chosen.image, covered, start=chosen.start)
+    x, y = pickers.pixel_of(chosen.image, covered, start=chosen.start)
     selected = (x - covered.left, y - covered.top)
 
     def click(x: int, y: int) -> None:
-        choices.set_url_state("at", f"{x + covered.left},{y + covered.top}")
+        pickers.set_url_state("at", f"{x + covered.left},{y + covered.top}")
 
     places = layout.two_a_row("figure").columns(len(columns) + 1, gap="small")
     grids = {layer: result.retrieval.cells for layer, result in found.items()}
     first = next(iter(grids.values()))
     cell = {layer: cells.nearest(x, y) for layer, cells in grids.items()}
     outlines = [
-        Outline(moved(cells.field.field_box(*cell[layer]), covered), figures.BLACK, width=1.5)
+        Outline(moved(cells.receptive_field.receptive_field_box(*cell[layer]), covered), figures.BLACK, width=1.5)
         for layer, cells in grids.items()
     ]
-    outlines.append(Outline(moved(first.field.patch_box(*cell[next(iter(grids))]), covered), figures.YELLOW, width=2.5))
+    outlines.append(
+        Outline(moved(first.receptive_field.patch_box(*cell[next(iter(grids))]), covered), figures.YELLOW, width=2.5)
+    )
     with places[0]:
         st.markdown("**input**", help="Click any picture to choose a patch.")
         image_click(
@@ -130,7 +135,7 @@ def show_grid(
             grid=click_grid(first, covered),
             on_click=click,
         )
-        fields = ", ".join(f"{layer} {cells.field.size} px" for layer, cells in grids.items())
+        fields = ", ".join(f"{layer} {cells.receptive_field.size} px" for layer, cells in grids.items())
         st.caption(f"Yellow: the patch at ({x}, {y}). Black: its receptive fields, {fields}. Click any picture.")
     for place, column in zip(places[1:], columns, strict=True):
         with place:
@@ -153,14 +158,14 @@ def show_grid(
                 st.caption(f"k = {k}")
 
 
-def click_grid(cells, covered: Box) -> tuple[float, float, int, int, int]:
-    field = cells.field
+def click_grid(cells, covered: PixelBox) -> tuple[float, float, int, int, int]:
+    field = cells.receptive_field
     return (field.offset - covered.left, field.offset - covered.top, field.stride, cells.columns, cells.rows)
 
 
 def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstruction], k: int) -> None:
     """For each layer, the k neighbours of the chosen patch: patch in receptive field in source photo."""
-    x, y = choices.pixel_of(chosen.image, common(found), start=chosen.start)
+    x, y = pickers.pixel_of(chosen.image, common(found), start=chosen.start)
     shown = min(k, SHOWN)
     for layer, result in found.items():
         retrieval = result.retrieval
@@ -171,19 +176,23 @@ def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstr
         field = index.field(layer)
         st.markdown(f"**{layer}** · receptive field {field.size} px, patch {field.stride} px")
         with st.container(horizontal=True, gap="small"):
-            view = figures.neighbour_view(chosen.image, field.field_box(row, column), field.patch_box(row, column))
+            view = figures.neighbour_view(
+                chosen.image, field.receptive_field_box(row, column), field.patch_box(row, column)
+            )
             with st.container(width=150):
                 st.image(images.encode(view, format="JPEG"), caption="this patch", width=150)
             for number in range(len(ids)):
                 row_, column_ = int(cells.rows[number]), int(cells.columns[number])
                 picture = index.picture(int(cells.pictures[number]))
-                view = figures.neighbour_view(picture, field.field_box(row_, column_), field.patch_box(row_, column_))
+                view = figures.neighbour_view(
+                    picture, field.receptive_field_box(row_, column_), field.patch_box(row_, column_)
+                )
                 name = index.photos[index.photo_of[cells.pictures[number]]]
                 flipped = ", mirrored" if index.mirrored[cells.pictures[number]] else ""
                 with st.container(width=150):
                     st.image(
                         images.encode(view, format="JPEG"),
-                        caption=f"{similarities[number]:.2f} · {layout.plain(name)}{flipped}",
+                        caption=f"{similarities[number]:.2f} · {layout.escape_markdown(name)}{flipped}",
                         width=150,
                     )
     if k > shown:
@@ -221,7 +230,7 @@ def show_numbers(
 ) -> None:
     covered = common(found)
     original = figures.crop(chosen.image, covered)
-    whole = Box(0, 0, original.shape[1], original.shape[0])
+    whole = PixelBox(0, 0, original.shape[1], original.shape[0])
     titles = [column.title for column in columns]
     localised = [result.localisation for result in found.values()]
     if any(len(each.offsets) >= FEWEST for each in localised):
@@ -324,14 +333,14 @@ def poster(
 ) -> bytes:
     """The page's figure as one PNG."""
     covered = common(found)
-    x, y = choices.pixel_of(chosen.image, covered, start=chosen.start)
+    x, y = pickers.pixel_of(chosen.image, covered, start=chosen.start)
     original = figures.crop(chosen.image, covered)
     grids = [result.retrieval.cells for result in found.values()]
-    boxes = [(cells.field.field_box(*cells.nearest(x, y)), figures.BLACK) for cells in grids]
-    boxes.append((grids[0].field.patch_box(*grids[0].nearest(x, y)), figures.YELLOW))
-    picture = figures.outlined(original, [(Box(*moved(box, covered)), colour) for box, colour in boxes])
+    boxes = [(cells.receptive_field.receptive_field_box(*cells.nearest(x, y)), figures.BLACK) for cells in grids]
+    boxes.append((grids[0].receptive_field.patch_box(*grids[0].nearest(x, y)), figures.YELLOW))
+    picture = figures.draw_boxes(original, [(PixelBox(*moved(box, covered)), colour) for box, colour in boxes])
     first = figures.Column("input", [picture])
-    return images.encode(figures.sheet([first, *columns], [f"k = {k}" for k in ks]), format="PNG")
+    return images.encode(figures.image_grid([first, *columns], [f"k = {k}" for k in ks]), format="PNG")
 
 
 def python_lines(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...], k: int) -> str:
@@ -339,7 +348,7 @@ def python_lines(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...], k: 
 from corrcore.datasets.samples import samples
 
 backbone = backbones.load("{index.backbone}")
-index = {choices.python_index(index)}
+index = {pickers.python_index(index)}
 {chosen.python}
 image = images.resize(image, longer_side={max(chosen.image.shape)})
 pictures = {{}}
@@ -356,17 +365,17 @@ def page() -> None:
         "stay in place (eyes, edges, rims) although the receptive fields are many patches wide; deeper layers get "
         "more semantic and less literal.",
     )
-    choices.check_link("k", [str(k) for k in range(2, RETRIEVED + 1)])
+    pickers.check_link("k", [str(k) for k in range(2, RETRIEVED + 1)])
     side, main = st.columns([1, 3], gap="medium")
     with side:
-        index = choices.choose_index()
-        choices.check_link("layers", index.layers)
+        index = pickers.choose_index()
+        pickers.check_link("layers", index.layers)
         layers = st.pills(
             "Layers", index.layers, selection_mode="multi", default=index.layers, key="layers", bind="query-params"
         )
     layers = tuple(layer for layer in index.layers if layer in layers)
     with main:
-        chosen = choices.choose_photo(index)
+        chosen = pickers.choose_photo(index)
         k = st.slider("k, neighbours averaged in the second row", 2, RETRIEVED, 5, key="k", bind="query-params")
     if not layers:
         st.info("Choose at least one layer.", icon=":material/layers:")
@@ -382,11 +391,11 @@ def page() -> None:
         photo.markdown("**input**")
         photo.image(images.encode(chosen.image, format="JPEG"), width="stretch")
         with panel:
-            layout.job_panel(job, again=resources.forget_view)
+            layout.job_panel(job, again=caches.forget_view)
         st.stop()
     columns = figure(chosen, index, found, ks)
     show_grid(chosen, found, columns, ks)
-    section = layout.switch("Look closer", SECTIONS, key="section")
+    section = layout.section_picker("Look closer", SECTIONS, key="section")
     if section == SECTIONS[0]:
         show_neighbours(chosen, index, found, k)
     elif section == SECTIONS[1]:
@@ -404,7 +413,7 @@ def page() -> None:
             "seed of uniform rf and of the cells measured": SEED,
         },
     )
-    layout.quiet_row(
+    layout.export_row(
         downloads={
             "reconstruction.png": lambda: poster(chosen, found, columns, ks),
             "reconstruction.npz": lambda: arrays(chosen, index, found, columns, ks),

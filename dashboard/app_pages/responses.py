@@ -10,16 +10,22 @@ import numpy as np
 import PIL.Image
 import streamlit as st
 
-from corrcore import cache, classification, dense, experiments, images, responses, sift, sources, svm
-from corrcore.classification import KeypointClassifier, Protocol
+from corrcore import experiments, extractors, images, store
 from corrcore.datasets.records import Instance, KeypointDataset
-from corrcore.geometry import Box
-from corrcore.responses import ResponseMap
-from corrcore.svm import LinearClassifier
-from dashboard import choices, figures, layout, resources
+from corrcore.descriptors import sift
+from corrcore.engines import svm
+from corrcore.engines.svm import LinearClassifier
+from corrcore.geometry import PixelBox
+from corrcore.networks import every_pixel
+from corrcore.tasks import classification, responses
+from corrcore.tasks.classification import CropProtocol, KeypointClassifier
+from corrcore.tasks.responses import ResponseMap
+from dashboard import figures
 from dashboard.components import Outline, image_click
+from dashboard.parts import layout, pickers
+from dashboard.services import caches
 
-BACKBONE = choices.BACKBONE
+BACKBONE = pickers.BACKBONE
 MOST_FEATURES = 3
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
@@ -52,9 +58,9 @@ class Seen:
     title: str
 
 
-def classifier_key(feature: str, state: str, protocol: Protocol) -> str:
-    backbone = resources.network(BACKBONE)
-    return cache.key(
+def classifier_key(feature: str, state: str, protocol: CropProtocol) -> str:
+    backbone = caches.network(BACKBONE)
+    return store.key(
         task="keypoint classifier",
         version=[classification.VERSION, svm.VERSION, sift.VERSION],
         feature=feature,
@@ -64,8 +70,8 @@ def classifier_key(feature: str, state: str, protocol: Protocol) -> str:
     )
 
 
-def known_classifier(feature: str, state: str, protocol: Protocol) -> KeypointClassifier | None:
-    entry = resources.results().get(classifier_key(feature, state, protocol))
+def known_classifier(feature: str, state: str, protocol: CropProtocol) -> KeypointClassifier | None:
+    entry = caches.results().get(classifier_key(feature, state, protocol))
     if entry is None:
         return None
     arrays, about = entry.arrays, entry.metadata
@@ -74,10 +80,10 @@ def known_classifier(feature: str, state: str, protocol: Protocol) -> KeypointCl
 
 
 def training(
-    train: list[Instance], features: Sequence[str], known: Sequence[str], state: str, protocol: Protocol
+    train: list[Instance], features: Sequence[str], known: Sequence[str], state: str, protocol: CropProtocol
 ) -> Callable[..., bool]:
     """Work that trains and keeps the classifiers of `features`."""
-    backbone, results = resources.network(BACKBONE), resources.results()
+    backbone, results = caches.network(BACKBONE), caches.results()
     keys = {feature: classifier_key(feature, state, protocol) for feature in features}
 
     def work(*, progress: Callable[[float, str], None]) -> bool:
@@ -114,7 +120,7 @@ def training(
 def mapping(
     image: np.ndarray, classifiers: Sequence[KeypointClassifier], key: tuple[object, ...]
 ) -> Callable[..., dict[str, ResponseMap]]:
-    backbone, views = resources.network(BACKBONE), resources.maps()
+    backbone, views = caches.network(BACKBONE), caches.maps()
 
     def make(progress: Callable[[float, str], None]) -> dict[str, ResponseMap]:
         found = {}
@@ -135,27 +141,27 @@ def mapping(
 
 def forget_pixel() -> None:
     """At another scale the same numbers are another place."""
-    choices.set_url_state("at", "")
+    pickers.set_url_state("at", "")
 
 
 def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
     """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
     at_keypoint, at_features, at_more = places
-    offered = choices.mapped_features()
-    choices.check_link("keypoint", known)
-    choices.check_link("features", [choices.feature_title(feature) for feature in offered])
+    offered = pickers.mapped_features()
+    pickers.check_link("keypoint", known)
+    pickers.check_link("features", [pickers.feature_title(feature) for feature in offered])
     keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
     features = at_features.multiselect(
         "Features",
         offered,
         ["conv3", "conv5", "sift20"],
-        format_func=choices.feature_title,
+        format_func=pickers.feature_title,
         max_selections=MOST_FEATURES,
         key="features",
         bind="query-params",
     )
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        seen = st.radio("Objects seen as", list(choices.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
+        seen = st.radio("Objects seen as", list(pickers.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
     return keypoint, tuple(features), seen, opacity, alone
@@ -171,17 +177,17 @@ def show_panels(
 ) -> tuple[int, int]:
     """A panel a feature; which pixel is looked at."""
     height, width = seen.image.shape[:2]
-    part = everything = Box(0, 0, width, height)
+    part = everything = PixelBox(0, 0, width, height)
     true = None
     if np.isfinite(truth).all():
         pixel = responses.around(truth, 1)
         true = pixel[:2] if pixel.inside((width, height)) else None  # where boxes are wrong, keypoints may be outside
-    if true is not None and layout.switch("Part", (WHOLE, SQUARE), key="part") == SQUARE:
+    if true is not None and layout.section_picker("Part", (WHOLE, SQUARE), key="part") == SQUARE:
         part = responses.around(truth).clip((width, height))
     whole = part == everything
     start = true or highest_within(next(iter(maps.values())), everything)[0]
-    x, y = choices.pixel_of(seen.image, part, start=start)
-    backbone = resources.network(BACKBONE)
+    x, y = pickers.pixel_of(seen.image, part, start=start)
+    backbone = caches.network(BACKBONE)
     if len(maps) == 1:
         places = st.columns(2, gap="small")
         with places[1]:
@@ -195,10 +201,10 @@ def show_panels(
         boxes = [_mark(highest, part, HIGHEST, 1)]
         if true is not None:
             boxes.append(_mark(true, part, TRUTH, 1))
-        if not whole and sources.sift_radius(feature) is None:
+        if not whole and extractors.sift_radius(feature) is None:
             boxes += _cells(backbone.receptive_field(feature), part)
         with place:
-            st.markdown(f"**{choices.feature_title(feature)}**")
+            st.markdown(f"**{pickers.feature_title(feature)}**")
             image_click(
                 images.encode(figures.crop(picture, part), format="JPEG" if whole else "PNG"),
                 alt=f"{seen.title}, scores by {feature}",
@@ -206,7 +212,7 @@ def show_panels(
                 boxes=boxes,
                 values=values[part.top : part.bottom, part.left : part.right],
                 selected=None if (x, y) == start else (x - part.left, y - part.top),
-                on_click=lambda x, y: choices.set_url_state("at", f"{x + part.left},{y + part.top}"),
+                on_click=lambda x, y: pickers.set_url_state("at", f"{x + part.left},{y + part.top}"),
             )
             if alone:
                 layout.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
@@ -223,19 +229,19 @@ def show_panels(
     return x, y
 
 
-def highest_within(values: np.ndarray, part: Box) -> tuple[tuple[int, int], float]:
+def highest_within(values: np.ndarray, part: PixelBox) -> tuple[tuple[int, int], float]:
     """The pixel of the highest score in a part of the picture, and the score."""
     inside = np.nan_to_num(values[part.top : part.bottom, part.left : part.right], nan=-np.inf)
     row, column = np.unravel_index(inside.argmax(), inside.shape)
     return (part.left + int(column), part.top + int(row)), float(inside[row, column])
 
 
-def _mark(at: tuple[int, int], part: Box, colour: str, reach: int) -> Outline:
+def _mark(at: tuple[int, int], part: PixelBox, colour: str, reach: int) -> Outline:
     x, y = at[0] - part.left, at[1] - part.top
     return Outline((x - reach, y - reach, x + reach + 1, y + reach + 1), colour, width=2)
 
 
-def _cells(field: Any, part: Box) -> list[Outline]:
+def _cells(field: Any, part: PixelBox) -> list[Outline]:
     """The patches that the layer's own cells stand for, where they cross a part of the picture."""
     first = [int(np.floor(field.cell(edge))) for edge in (part.left, part.top)]
     n = part.width // field.stride + 3
@@ -289,12 +295,12 @@ def show_histogram(
         "around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the numbers: there the score may "
         "still be rising."
     )
-    side = SIDES[layout.switch("Side of the square", tuple(SIDES), key="side")]
+    side = SIDES[layout.section_picker("Side of the square", tuple(SIDES), key="side")]
     file = folder / f"responses {category} {keypoint} {protocol} {side} {' '.join(features)}.json"
     key = ("responses", str(file))
-    job = resources.measurement(key)
+    job = caches.measurement(key)
     asked: dict[str, Any] = {
-        "backbone": resources.network(BACKBONE),
+        "backbone": caches.network(BACKBONE),
         "features": features,
         "protocol": experiments.PROTOCOLS[protocol],
         "side_px": side,
@@ -308,7 +314,7 @@ def show_histogram(
         rows = []
         for place, (feature, each) in zip(st.columns(max(len(found), 1)), found.items(), strict=False):
             with place:
-                st.markdown(f"**{choices.feature_title(feature)}**")
+                st.markdown(f"**{pickers.feature_title(feature)}**")
                 st.plotly_chart(
                     figures.maxima_counts(np.array(each["counts"]), highest=highest),
                     key=f"counts {feature}",
@@ -348,9 +354,9 @@ def show_histogram(
         st.download_button(
             "CSV", text.getvalue().encode(), "histogram.csv", icon=":material/download:", on_click="ignore"
         )
-    elif resources.read_only():
+    elif caches.read_only():
         st.info("Nothing has been computed for this yet.", icon=":material/bar_chart:")
-    if resources.read_only():
+    if caches.read_only():
         return
     running = job is not None and not job.finished
     if result is None and st.button(
@@ -372,8 +378,8 @@ def show_histogram(
 
 def in_words(feature: str, found: dict[str, Any]) -> str:
     """What a feature's histogram says, in a sentence."""
-    title = choices.feature_title(feature)
-    title = title[0].upper() + title[1:] if sources.sift_radius(feature) else title
+    title = pickers.feature_title(feature)
+    title = title[0].upper() + title[1:] if extractors.sift_radius(feature) else title
     if found["low"] is None:
         return f"**{title}**: too few maxima inside the square to say anything."
     low, high, chance = found["low"], found["high"], found["chance_median_px"]
@@ -395,11 +401,11 @@ def in_words(feature: str, found: dict[str, Any]) -> str:
 
 
 def python_lines(
-    source: str, category: str, instance: Instance, keypoint: str, costs: Mapping[str, float], protocol: Protocol
+    source: str, category: str, instance: Instance, keypoint: str, costs: Mapping[str, float], protocol: CropProtocol
 ) -> str:
-    imports, where = choices.python_dataset(source)
+    imports, where = pickers.python_dataset(source)
     return f"""{imports}from corrcore import backbones, classification, datasets, responses
-from corrcore.classification import Protocol
+from corrcore.tasks.classification import CropProtocol
 
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 names, protocol = data.keypoint_names[{category!r}], {protocol!r}
@@ -407,7 +413,7 @@ costs = {dict(costs)!r}  # of best cross validation
 samples = classification.samples(data.shown({category!r}, "train"), list(costs), names, backbone=backbone, protocol=protocol)
 target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
 image, placement = classification.view(target, protocol)
-print("true place", placement.to_cut_out(target.keypoints)[list(names).index({keypoint!r})])
+print("true place", placement.to_crop(target.keypoints)[list(names).index({keypoint!r})])
 for feature, cost in costs.items():
     named = classification.train(samples, feature, tuple(names), cost=cost, protocol=protocol)
     found = responses.response_map(image, named, backbone=backbone)
@@ -444,33 +450,33 @@ def page() -> None:
         "is red, how wide that is, and how far the highest score is from the keypoint: a layer's cells lie 16 px apart, and each "
         "sees a hundred pixels and more.",
     )
-    mode = layout.switch("What to look at", (OBJECTS, PHOTO), key="mode")
+    mode = layout.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
     at_data, at_category, *others = layout.two_a_row("controls").columns(
         [3, 2, 2, 5, 2], gap="small", vertical_alignment="bottom"
     )
-    source, data, category = choices.choose_category(at_data, at_category)
+    source, data, category = pickers.choose_category(at_data, at_category)
     known = tuple(data.keypoint_names[category])
     keypoint, features, seen_as, opacity, alone = choose(others, known)
-    protocol = experiments.PROTOCOLS[choices.SEEN[seen_as]]
+    protocol = experiments.PROTOCOLS[pickers.SEEN[seen_as]]
     instance: Instance | None = None
     if mode == OBJECTS:
         gallery, beside = st.columns([5, 3], gap="medium")
         with gallery:
             try:
-                instance = choices.choose_object(data, category, beside)
+                instance = pickers.choose_object(data, category, beside)
                 image, placement = classification.view(instance, protocol)
             except (OSError, ValueError) as error:
-                st.error(layout.plain(str(error)), icon=":material/broken_image:")
+                st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
                 st.stop()
         with beside:
-            st.caption(layout.plain(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
-            choices.show_left_out("annotations", data.left_out)
-        seen = Seen(image, placement.to_cut_out(instance.keypoints), instance.name)
+            st.caption(layout.escape_markdown(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
+            pickers.show_left_out("annotations", data.left_out)
+        seen = Seen(image, placement.to_crop(instance.keypoints), instance.name)
     else:
-        uploaded = choices.upload("A photo, cropped to the object")
+        uploaded = pickers.upload("A photo, cropped to the object")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.plain(category)}. It stays in this session's memory."
+                f"Upload a photo of a {layout.escape_markdown(category)}. It stays in this session's memory."
                 + (
                     " These classifiers have only seen drawings: for photos choose a data set of photos."
                     * data.synthetic
@@ -481,12 +487,12 @@ def page() -> None:
         photo, title = uploaded
         if max(photo.shape[:2]) < SMALL_PX:
             st.warning(
-                f"{layout.plain(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
+                f"{layout.escape_markdown(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
                 icon=":material/photo_size_select_small:",
             )
         whole = (-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5)
-        longer = protocol.longer_side_px or choices.LONGER_SIDE_PX
-        image, _ = classification.frame(photo, whole, Protocol(longer_side_px=longer, margin=0))
+        longer = protocol.longer_side_px or pickers.LONGER_SIDE_PX
+        image, _ = classification.frame(photo, whole, CropProtocol(longer_side_px=longer, margin=0))
         seen = Seen(image, np.full((len(known), 2), np.nan), title)
     if not features:
         st.info("Choose at least one feature.", icon=":material/layers:")
@@ -494,16 +500,16 @@ def page() -> None:
     try:
         train = data.shown(category, "train")
     except ValueError as error:
-        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
         st.stop()
-    state = cache.key(task="train objects", data=data.digest, category=category, photos=resources.state_of(train))
+    state = store.key(task="train objects", data=data.digest, category=category, photos=caches.state_of(train))
     found = {feature: known_classifier(feature, state, protocol) for feature in features}
     missing = [feature for feature, each in found.items() if each is None]
     if missing:
         key = ("training", data.digest, category, state, seen_as, tuple(missing))
         job_key, _ = st.session_state.get("view", (None, None))
         if not data.synthetic and job_key != key:
-            if resources.read_only():
+            if caches.read_only():
                 st.info("Classifiers of this category have not been trained on this server.", icon=":material/school:")
                 st.stop()
             pressed = layout.empty_state(
@@ -516,7 +522,7 @@ def page() -> None:
             layout.view_job(training(train, missing, known, state, protocol), f"Training on {category}", key)
             st.rerun()  # without the button
         layout.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
-        resources.forget_view()
+        caches.forget_view()
         st.rerun()
     classifiers = {feature: each for feature, each in found.items() if each is not None}
     lacking = [feature for feature, each in classifiers.items() if keypoint not in each.names]
@@ -529,9 +535,11 @@ def page() -> None:
     key = ("maps", images.digest(seen.image), features, state, seen_as)
     try:
         for feature in features:
-            sources.covered(feature, (seen.image.shape[1], seen.image.shape[0]), backbone=resources.network(BACKBONE))
+            extractors.valid_region(
+                feature, (seen.image.shape[1], seen.image.shape[0]), backbone=caches.network(BACKBONE)
+            )
     except ValueError as error:
-        st.error(layout.plain(str(error)), icon=":material/broken_image:")
+        st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
         st.stop()
     maps = layout.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
     own = {
@@ -540,11 +548,13 @@ def page() -> None:
     }
     limits = {feature: max(float(np.nanmax(values)), 0.1) if alone else LIMIT for feature, values in own.items()}
     x, y = show_panels(seen, own, limits, seen.truth[known.index(keypoint)], opacity, alone)
-    section = layout.switch("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
+    section = (
+        layout.section_picker("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
+    )
     if section == SECTIONS[0]:
         show_pixel(maps, classifiers, keypoint, x, y)
     else:
-        show_histogram(data, category, keypoint, features, choices.SEEN[seen_as])
+        show_histogram(data, category, keypoint, features, pickers.SEEN[seen_as])
 
     def sheet() -> bytes:
         columns = [figures.Column(seen.title, [seen.image])] + [
@@ -554,7 +564,7 @@ def page() -> None:
             )
             for feature, values in own.items()
         ]
-        return images.encode(figures.sheet(columns, [keypoint]), format="PNG")
+        return images.encode(figures.image_grid(columns, [keypoint]), format="PNG")
 
     name = f"{keypoint} by {', '.join(features)}"
     layout.how_computed(
@@ -562,15 +572,15 @@ def page() -> None:
         {
             "data": f"{data.title}, {data.digest[:8]}",
             "seen": seen_as + (f", box widened by {protocol.margin:g}" if protocol.longer_side_px else ""),
-            "network": f"{BACKBONE}, weights {resources.network(BACKBONE).digest[:8]}",
+            "network": f"{BACKBONE}, weights {caches.network(BACKBONE).digest[:8]}",
             "train objects": len(train),
             "features": ", ".join(features),
             "costs": ", ".join(f"{each.linear.cost:g}" for each in classifiers.values()),
             "covers": ", ".join(str(tuple(each.region)) for each in maps.values()),
-            "versions": f"classifiers {classification.VERSION}, layers at every pixel {dense.VERSION}",
+            "versions": f"classifiers {classification.VERSION}, layers at every pixel {every_pixel.VERSION}",
         },
     )
-    layout.quiet_row(
+    layout.export_row(
         downloads={
             "responses.png": sheet,
             f"{name}.npy": lambda: array_file(np.stack([*own.values()])),

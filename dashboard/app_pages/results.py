@@ -13,12 +13,14 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from corrcore import backbones, datasets, experiments, images
-from corrcore.backbones import WeightsNotFoundError
+from corrcore import datasets, experiments, images, networks
 from corrcore.datasets.records import Instance, KeypointDataset
-from corrcore.experiments import Table
+from corrcore.experiments import Table, published
 from corrcore.metrics import Average, Estimate, mean_of
-from dashboard import choices, figures, layout, measured, published, resources, tabular
+from corrcore.networks import WeightsNotFoundError
+from dashboard import figures
+from dashboard.parts import exports, layout, pickers, settings_text
+from dashboard.services import caches
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -122,7 +124,7 @@ class View:
     @property
     def styles(self) -> dict[str, figures.RowStyle]:
         """How charts draw rows, by their titles."""
-        return {choices.row_title(row): figures.row_style(row) for row in self.rows}
+        return {pickers.row_title(row): figures.row_style(row) for row in self.rows}
 
     def published(self, row: str, column: str) -> float | None:
         """The number in print, where it is one of the same kind; its mean is over the categories that are here."""
@@ -162,21 +164,21 @@ class View:
 
 def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple[str, KeypointDataset | None]:
     """A data set of those on offer; where no photos are offered, also those that only results are left of."""
-    offered = resources.dataset_names()
+    offered = caches.dataset_names()
     of_photos = [table for table in found.tables if table.settings["data"] != datasets.TOY]
     if len(offered) == 1:
         offered += sorted({known_as(table) for table in of_photos})
-    choices.check_link("data", [choices.dataset_title(each) for each in offered])
+    pickers.check_link("data", [pickers.dataset_title(each) for each in offered])
     first = 1 if len(offered) > 1 and any(table.experiment == experiment for table in of_photos) else 0
     source = place.selectbox(
-        "Data set", offered, first, format_func=choices.dataset_title, key="data", bind="query-params"
+        "Data set", offered, first, format_func=pickers.dataset_title, key="data", bind="query-params"
     )
-    if source not in resources.dataset_names():
+    if source not in caches.dataset_names():
         return source, None
     try:
-        return source, resources.dataset(source)
+        return source, caches.dataset(source)
     except (OSError, ValueError) as error:
-        st.error(layout.plain(str(error)), icon=":material/error:")
+        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
         st.stop()
 
 
@@ -192,7 +194,7 @@ def of_data(settings: Mapping[str, Any], source: str, data: KeypointDataset | No
 
 def choose(label: str, found: Mapping[str, list[Table]], key: str, place: Any) -> list[Table]:
     """The tables under one of several titles."""
-    choices.check_link(key, list(found))
+    pickers.check_link(key, list(found))
     return found[place.selectbox(label, list(found), key=key, bind="query-params") or next(iter(found))]
 
 
@@ -218,9 +220,9 @@ def by_backbone(some: Sequence[Table]) -> dict[str, list[Table]]:
 def by_how(some: Sequence[Table]) -> dict[str, list[Table]]:
     """By how they were measured, in words."""
     some = sorted(some, key=lambda table: len(table.path.name))  # what has a name of its own is the exception
-    titles = dict(zip((table.path for table in some), measured.titles(some), strict=True))
+    titles = dict(zip((table.path for table in some), settings_text.titles(some), strict=True))
     groups = grouped(some, lambda table: titles[table.path])
-    order = list(choices.PROTOCOLS.values())
+    order = list(pickers.PROTOCOLS.values())
     return {name: groups[name] for name in sorted(groups, key=lambda name: order.index(name) if name in order else 99)}
 
 
@@ -249,7 +251,7 @@ def left_out(
 ) -> LeftOut:
     own = {table.path.parent for table in found.tables if of_data(table.settings, source, data)}
     if data is not None:
-        own |= {experiments.default_folder(data, name) for name in backbones.ARCHITECTURES}
+        own |= {experiments.default_folder(data, name) for name in networks.ARCHITECTURES}
     older = [
         path.name
         for path, about in found.older.items()
@@ -291,18 +293,18 @@ def say_left_out(out: LeftOut) -> None:
     with st.expander(f"Files that are not shown: {said}", icon=":material/folder_off:"):
         if out.older:
             st.caption(
-                f"Of an older version of the code: {layout.plain(', '.join(out.older))}. Run the command again to renew them: "
+                f"Of an older version of the code: {layout.escape_markdown(', '.join(out.older))}. Run the command again to renew them: "
                 f"`{out.command}`"
             )
         if out.of_other_annotations:
-            names = layout.plain(", ".join(out.of_other_annotations))
+            names = layout.escape_markdown(", ".join(out.of_other_annotations))
             st.caption(f"Of other annotations than the data set has now: {names}.")
         for name, reason in list(out.unreadable.items())[:SAID_AT_MOST]:
-            st.caption(layout.plain(f"{name} is left out: {reason}"))
+            st.caption(layout.escape_markdown(f"{name} is left out: {reason}"))
         if len(out.unreadable) > SAID_AT_MOST:
             st.caption(f"{len(out.unreadable) - SAID_AT_MOST} more cannot be read.")
         for name, what in out.no_tables.items():
-            st.caption(f"{layout.plain(name)}: {what}.")
+            st.caption(f"{layout.escape_markdown(name)}: {what}.")
 
 
 def command(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> str:
@@ -323,7 +325,7 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     }[experiment]
     drawn = source == datasets.TOY
     when = "at once" if experiment == "classification" and drawn else "at the press of a button"
-    link = urlencode({"data": choices.dataset_title(source), **section})
+    link = urlencode({"data": pickers.dataset_title(source), **section})
     trained = (
         " Detectors of every keypoint are trained first, which takes minutes a category, once."
         if experiment == "prediction" and not drawn
@@ -331,7 +333,7 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     )
     by_page = (
         ""
-        if data is None or resources.read_only()
+        if data is None or caches.read_only()
         else f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} "
     )
     layout.empty_state(
@@ -353,7 +355,7 @@ def show_table(view: View) -> tuple[str, str] | None:
         paper = [view.published(row, column) for row in view.rows]
         cells = {
             OURS: [np.nan if each is None else each.value for each in found],
-            INTERVAL: ["" if each is None else tabular.interval_text(each) for each in found],
+            INTERVAL: ["" if each is None else exports.interval_text(each) for each in found],
         }
         if any(each is not None for each in paper):
             cells[PAPER] = [np.nan if each is None else each for each in paper]
@@ -361,7 +363,7 @@ def show_table(view: View) -> tuple[str, str] | None:
         for name, values in cells.items():
             columns[column, name + apart] = values
             meant[name + apart] = column
-    table = pd.DataFrame(columns, index=pd.Index([choices.row_title(row) for row in view.rows], name="row"))
+    table = pd.DataFrame(columns, index=pd.Index([pickers.row_title(row) for row in view.rows], name="row"))
     table.columns = pd.MultiIndex.from_tuples(list(columns))
     kinds = {
         kind: [name for name in columns if name[1].startswith(kind)] for kind in (OURS, INTERVAL, PAPER, DIFFERENCE)
@@ -436,7 +438,7 @@ def say_what_it_is_of(view: View) -> None:
         learnt = table.settings.get("objects", {}).get("train")
         there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
-        counts.append(f"{layout.plain(category)} {len(table.objects)}{of}{trained}")
+        counts.append(f"{layout.escape_markdown(category)} {len(table.objects)}{of}{trained}")
     what = RIGHT[view.experiment].format(view.alpha)
     if view.experiment != "classification":
         what += f" {NORMALISER}"
@@ -451,7 +453,7 @@ def say_what_it_is_of(view: View) -> None:
         f"Click a cell to see what it is made of, a heading to sort.{paper}"
     )
     if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
-        numbers = ", ".join(f"{choices.row_title(row)} {number:g}" for row, number in means.items())
+        numbers = ", ".join(f"{pickers.row_title(row)} {number:g}" for row, number in means.items())
         st.caption(f"In print at this α are only means over all twenty categories: {numbers}.")
     with st.expander("What the words mean", icon=":material/menu_book:"):
         st.markdown("\n".join(f"- **{word}**: {meaning}." for word, meaning in WORDS[view.experiment].items()))
@@ -462,7 +464,7 @@ def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, Sequence[T
     first = next(iter(view.tables.values()))
     if view.experiment == "transfer" and (by := first.settings.get("neighbours_by")) and not by.startswith("fc"):
         st.caption(
-            f"Neighbours are found by {layout.plain(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
+            f"Neighbours are found by {layout.escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
             "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than in print, NN too."
         )
     if view.experiment == "classification" and first.settings.get("protocol", {}).get("sides"):
@@ -470,7 +472,7 @@ def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, Sequence[T
             "Left and right are told apart here. The paper does not say whether it does so, nor at which size objects are seen; like for "
             "like, its numbers compare with those of left and right alike."
         )
-        alike = next((name for name, some in groups.items() if measured.protocol_of(some[0]) == "sideless"), None)
+        alike = next((name for name, some in groups.items() if settings_text.protocol_of(some[0]) == "sideless"), None)
         if alike is not None:
             st.button(
                 "Show left and right alike",
@@ -497,25 +499,25 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
     """Where a number came from, or an object of it; empty where the data set cannot be opened."""
     if view.data is None:
         return ""
-    query = {"data": choices.dataset_title(view.source), "category": category}
+    query = {"data": pickers.dataset_title(view.source), "category": category}
     table = view.tables[category]
     if view.experiment == "classification":
-        seen, feature = measured.protocol_of(table), choices.feature_title(row)
+        seen, feature = settings_text.protocol_of(table), pickers.feature_title(row)
         if instance:
-            shown_at = next((title for title, name in choices.SEEN.items() if name == seen), None)
+            shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), None)
             query |= {"object": instance, "features": feature, "seen": shown_at or ""}
-            return f"responses?{urlencode(query)}" if shown_at and row in choices.mapped_features() else ""
-        query |= {"seen": choices.PROTOCOLS[seen]} if seen else {}
+            return f"responses?{urlencode(query)}" if shown_at and row in pickers.mapped_features() else ""
+        query |= {"seen": pickers.PROTOCOLS[seen]} if seen else {}
         query |= {"feature": feature} if row in experiments.NAMING else {}
         return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong'})}"
     query |= {"object": instance} if instance else {}
-    feature, suffix = choices.feature_of(row)
+    feature, suffix = pickers.feature_of(row)
     if view.experiment == "prediction":
-        query |= {"prior": choices.PRIORS[suffix]} if feature and suffix in choices.PRIORS else {}
+        query |= {"prior": pickers.PRIORS[suffix]} if feature and suffix in pickers.PRIORS else {}
         return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
     if row != experiments.UNALIGNED:
-        query |= {"upper": choices.feature_title(row)} if row in choices.aligned_features() else {}
-        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in choices.SMOOTHNESSES else {}
+        query |= {"upper": pickers.feature_title(row)} if row in pickers.aligned_features() else {}
+        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in pickers.SMOOTHNESSES else {}
         query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
     return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
 
@@ -536,13 +538,13 @@ def smoothness_of(table: Table, row: str) -> float | None:
 def shown_otherwise(view: View, row: str, category: str) -> list[str]:
     """In what the page behind a number differs from how the number was measured."""
     settings, said = view.tables[category].settings, []
-    feature, suffix = choices.feature_of(row)
-    if (network := settings["backbone"]) != choices.BACKBONE:
-        said.append(f"{choices.BACKBONE}, not {network}")
+    feature, suffix = pickers.feature_of(row)
+    if (network := settings["backbone"]) != pickers.BACKBONE:
+        said.append(f"{pickers.BACKBONE}, not {network}")
     if feature and feature not in offered(view.experiment):
-        said.append(f"other features than {choices.feature_title(feature)}")
+        said.append(f"other features than {pickers.feature_title(feature)}")
     if view.experiment == "classification":
-        if measured.protocol_of(view.tables[category]) is None:
+        if settings_text.protocol_of(view.tables[category]) is None:
             said.append("objects seen in another way")
     else:
         if view.alpha != experiments.ALPHAS[0]:
@@ -551,17 +553,17 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
             said.append("averages per keypoint type, not per image")
     if view.experiment == "prediction":
         if not feature:
-            said.append(f"detectors with this prior, not {choices.row_title(row)} alone")
-        elif suffix not in choices.PRIORS:
+            said.append(f"detectors with this prior, not {pickers.row_title(row)} alone")
+        elif suffix not in pickers.PRIORS:
             said.append("the best cell, not the best pixel around it")
     if view.experiment == "transfer":
         if row == experiments.UNALIGNED:
             said.append("neighbours that are aligned")
-        elif (beta := smoothness_of(view.tables[category], row)) not in (None, *choices.SMOOTHNESSES):
+        elif (beta := smoothness_of(view.tables[category], row)) not in (None, *pickers.SMOOTHNESSES):
             said.append(f"another smoothness than {beta:g}")
-        for name, usual in measured.USUAL.items():
+        for name, usual in settings_text.USUAL.items():
             if (value := settings.get(name, usual)) != usual:
-                said.append(f"{measured.WORDS[name]} {usual}, not {value}")
+                said.append(f"{settings_text.WORDS[name]} {usual}, not {value}")
         if view.tables[category].path.name != f"transfer {category}.json":
             said.append(f"in its table another file than {view.tables[category].path.name}")
     if view.data is not None and in_val(view.data, category):
@@ -577,7 +579,7 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
 def offered(experiment: published.Numbered) -> Sequence[str]:
     """The features of a table's page."""
     if experiment == "transfer":
-        return choices.aligned_features()
+        return pickers.aligned_features()
     return experiments.NAMING if experiment == "classification" else experiments.DETECTING
 
 
@@ -585,18 +587,20 @@ def show_cell(view: View, row: str, column: str) -> None:
     """What a number is made of: where it came from, and the objects it is lowest and highest of."""
     with st.container(border=True, key="cell"):
         found = view.estimates.get((row, column))
-        title = layout.plain(choices.row_title(row))
+        title = layout.escape_markdown(pickers.row_title(row))
         if found is None:
-            st.markdown(f"**{title}, {layout.plain(column)}**: not measured.")
+            st.markdown(f"**{title}, {layout.escape_markdown(column)}**: not measured.")
             return
         st.markdown(
-            f"**{title}, {layout.plain(column)}: {found.value:.1f} %** {layout.plain(tabular.interval_text(found))}"
+            f"**{title}, {layout.escape_markdown(column)}: {found.value:.1f} %** {layout.escape_markdown(exports.interval_text(found))}"
         )
         page = {"transfer": "Alignment", "classification": "Classification", "prediction": "Prediction"}[
             view.experiment
         ]
         if column == MEAN:
-            links = [f"[{layout.plain(each)}]({page_link(view, row, each)})" for each in view.tables if view.data]
+            links = [
+                f"[{layout.escape_markdown(each)}]({page_link(view, row, each)})" for each in view.tables if view.data
+            ]
             st.markdown(
                 f"The mean of {len(view.tables)} categories."
                 + f" On the {page} page: {', '.join(links)}." * bool(links)
@@ -609,7 +613,7 @@ def show_cell(view: View, row: str, column: str) -> None:
         if not (link := page_link(view, row, column)):
             st.caption("The data set itself is not on this machine, so its objects cannot be shown.")
             return
-        st.markdown(f"[Open {layout.plain(column)} on the {page} page]({link})")
+        st.markdown(f"[Open {layout.escape_markdown(column)} on the {page} page]({link})")
         say_what_differs(shown_otherwise(view, row, column))
         show_examples(view, row, column)
 
@@ -617,7 +621,7 @@ def show_cell(view: View, row: str, column: str) -> None:
 def say_what_differs(said: Iterable[str]) -> None:
     """Nothing where the page shows a number as it was measured."""
     if said := list(said):
-        st.caption(layout.plain(f"The page shows these with its own settings: {'; '.join(said)}."))
+        st.caption(layout.escape_markdown(f"The page shows these with its own settings: {'; '.join(said)}."))
 
 
 def show_examples(view: View, row: str, category: str) -> None:
@@ -638,7 +642,7 @@ def show_examples(view: View, row: str, category: str) -> None:
         if not some:
             continue
         st.markdown(f"**{title}**")
-        pictures = resources.object_thumbnails(resources.state_of(some), some)
+        pictures = caches.object_thumbnails(caches.state_of(some), some)
         places = layout.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
         for place, n, one, picture in zip(places, numbers, some, pictures, strict=False):
             place.image(images.encode(picture, format="JPEG"), width="stretch")
@@ -656,19 +660,19 @@ def to_compare(view: View) -> tuple[str, str]:
 
     ranked = sorted(view.rows, key=height, reverse=True)
     best = next((row for row in ranked if published.has_row(view.experiment, row)), ranked[0])
-    feature, suffix = choices.feature_of(best)
-    rivals = [row for row in ranked if choices.feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
+    feature, suffix = pickers.feature_of(best)
+    rivals = [row for row in ranked if pickers.feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
     others = [row for row in ranked if row != best]
-    alike = [row for row in rivals if choices.feature_of(row)[0] and choices.feature_of(row)[1] == suffix]
+    alike = [row for row in rivals if pickers.feature_of(row)[0] and pickers.feature_of(row)[1] == suffix]
     return best, next(iter([*alike, *rivals, *others, best]))
 
 
 def show_compared(view: View) -> None:
     """Two rows of the same objects: how much one exceeds the other, how sure that is, and what that says."""
-    titles = {row: choices.row_title(row) for row in view.rows}
+    titles = {row: pickers.row_title(row) for row in view.rows}
     one, other = to_compare(view)
     for key in ("first", "second"):
-        choices.check_link(key, list(titles.values()))
+        pickers.check_link(key, list(titles.values()))
     places = layout.two_a_row("compared").columns(2, gap="small")
     first, second = (
         place.selectbox(label, view.rows, view.rows.index(row), titles.__getitem__, key=key, bind="query-params") or row
@@ -687,7 +691,7 @@ def show_compared(view: View) -> None:
         mcnemar = {
             "only the first right": str(tested.first_only),
             "only the second right": str(tested.second_only),
-            "p, McNemar": tabular.p_text(tested.p),
+            "p, McNemar": exports.p_text(tested.p),
         }
         lines.append(compared_line(category, differences[category], titles[first], titles[second], mcnemar))
     if not lines:
@@ -716,11 +720,11 @@ def show_compared(view: View) -> None:
 
 def compared_line(column: str, found: Estimate, first: str, second: str, mcnemar: dict[str, str]) -> dict[str, str]:
     better = first if found.value > 0 else second
-    sure = found.p_of_no_difference <= SURE
+    sure = found.p_value <= SURE
     return {
         "category": column,
         "difference": f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
-        "p, bootstrap": tabular.p_text(found.p_of_no_difference),
+        "p, bootstrap": exports.p_text(found.p_value),
         **mcnemar,
         "which says": f"{better} is better" if sure else "no difference can be told",
     }
@@ -733,7 +737,7 @@ def ends(found: Estimate | None) -> figures.Ends:
 def choose_rows(view: View) -> tuple[str, ...]:
     """Rows to draw, in their order; those in print to begin with."""
     first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
-    choices.check_link("rows", [choices.row_title(row) for row in view.rows])
+    pickers.check_link("rows", [pickers.row_title(row) for row in view.rows])
     before = st.session_state.get("rows")
     another = st.session_state.setdefault("rows of", view.experiment) != view.experiment
     if before is not None and (another or (before and not set(before) & set(view.rows))):
@@ -743,7 +747,7 @@ def choose_rows(view: View) -> tuple[str, ...]:
         "Rows",
         view.rows,
         first,
-        format_func=choices.row_title,
+        format_func=pickers.row_title,
         key="rows",
         bind="query-params",
         placeholder="Choose rows",
@@ -758,7 +762,7 @@ def rows_of(table: Table, chosen: Sequence[str]) -> list[str]:
     rows = [row for row in chosen if row in table.rows]
     if chosen and not rows:
         st.info(
-            f"None of these rows was measured for {layout.plain(table.category)}; choose others.",
+            f"None of these rows was measured for {layout.escape_markdown(table.category)}; choose others.",
             icon=":material/show_chart:",
         )
     return rows
@@ -768,9 +772,9 @@ def show_categories(view: View) -> None:
     if not (rows := choose_rows(view)):
         return
     bars = {
-        choices.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows
+        pickers.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows
     }
-    paper = {choices.row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
+    paper = {pickers.row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
     st.plotly_chart(figures.category_bars(bars, paper, view.columns, styles=view.styles), key="bars", config=PLAIN)
     diamonds = " White diamonds are the paper's numbers." if any(any(each) for each in paper.values()) else ""
     st.caption(f"{view.metric}; whiskers are 95 % intervals.{of_lines(rows, 'dots', 'stripes')}{diamonds}")
@@ -783,13 +787,13 @@ def of_lines(rows: Sequence[str], one: str, several: str) -> str:
         f"{experiments.PRIORS} priors": f"{several}: with {experiments.PRIORS} priors",
     }
     there = [
-        text for added, text in said.items() if any(choices.feature_of(row)[1].lstrip("+") == added for row in rows)
+        text for added, text in said.items() if any(pickers.feature_of(row)[1].lstrip("+") == added for row in rows)
     ]
     return f" One colour a feature; {'; '.join(there)}." if there else ""
 
 
 def choose_category(view: View) -> Table:
-    choices.check_link("category", list(view.tables))
+    pickers.check_link("category", list(view.tables))
     name = st.selectbox("Category", list(view.tables), key="category", bind="query-params", width=240)
     return view.tables[name or next(iter(view.tables))]
 
@@ -799,14 +803,14 @@ def show_curve(view: View) -> None:
     if not (rows := rows_of(table, chosen)):
         return
     curves = {
-        choices.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
+        pickers.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
         for row in rows
     }
     st.plotly_chart(
         figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha, styles=view.styles), key="curve", config=PLAIN
     )
     st.caption(
-        f"PCK of {layout.plain(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
+        f"PCK of {layout.escape_markdown(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
         "predictions are; where it goes, how many are anywhere near. The upright line is the α of the table."
         + of_lines(rows, "dotted", "dashed")
     )
@@ -824,9 +828,9 @@ def show_difficulty(view: View) -> None:
     drawn = []
     for title, axis, values in charts:
         groups = quarters(values)
-        names = [f"{tabular.span(values[some])}<br>{int(some.sum())} objects" for some in groups]
+        names = [f"{exports.span(values[some])}<br>{int(some.sum())} objects" for some in groups]
         found = {
-            choices.row_title(row): [
+            pickers.row_title(row): [
                 ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups
             ]
             for row in rows
@@ -842,7 +846,7 @@ def show_difficulty(view: View) -> None:
         )
     unknown = "" if table.boxes is not None else " Sizes of boxes are not in the results of this table."
     st.caption(
-        f"{view.metric}, {layout.plain(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
+        f"{view.metric}, {layout.escape_markdown(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
         f"intervals.{of_lines(rows, 'dotted', 'dashed')}{unknown}"
     )
 
@@ -902,12 +906,12 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
     rows: list[list[str]] = []
     shares: list[list[float | None]] = []
     for row in view.rows:
-        cells: list[str] = [choices.row_title(row)]
+        cells: list[str] = [pickers.row_title(row)]
         levels: list[float | None] = [None]
         for column in view.columns:
             found, paper = view.estimates.get((row, column)), view.published(row, column)
             beside = "" if paper is None else f" ({view.digits(paper, column)})"
-            cells.append("" if found is None else f"{found.value:.1f} {tabular.interval_text(found)}{beside}")
+            cells.append("" if found is None else f"{found.value:.1f} {exports.interval_text(found)}{beside}")
             levels.append(None if found is None else found.value / highest)
         rows.append(cells)
         shares.append(levels)
@@ -960,9 +964,9 @@ def page_of_fields() -> None:
     """Table 1: the receptive fields of every network that can be loaded here."""
     lines: list[dict[str, Any]] = []
     missing = []
-    for name in backbones.ARCHITECTURES:
+    for name in networks.ARCHITECTURES:
         try:
-            backbone = resources.network(name)
+            backbone = caches.network(name)
         except WeightsNotFoundError:
             missing.append(name)
             continue
@@ -1000,10 +1004,10 @@ def page_of_fields() -> None:
         ["" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in line.values()]
         for line in lines
     ]
-    layout.quiet_row(
+    layout.export_row(
         downloads={
-            "table 1 receptive fields.csv": lambda: tabular.as_csv(lines),
-            "table 1 receptive fields.tex": lambda: tabular.as_latex(headings, texts, "Table 1. Receptive fields, px"),
+            "table 1 receptive fields.csv": lambda: exports.as_csv(lines),
+            "table 1 receptive fields.tex": lambda: exports.as_latex(headings, texts, "Table 1. Receptive fields, px"),
             "table 1 receptive fields.json": lambda: json.dumps(lines, indent=1).encode(),
             "table 1 receptive fields.png": lambda: images.encode(
                 figures.table_picture("Table 1. Receptive fields", headings, texts, [[]] * len(texts)), format="PNG"
@@ -1011,7 +1015,7 @@ def page_of_fields() -> None:
         },
         python="""from corrcore import backbones
 
-backbone = backbones.load("alexnet")
+backbone = networks.load("alexnet")
 for layer in backbone.layers:
     print(layer, backbone.receptive_field(layer))
 """,
@@ -1043,9 +1047,9 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     if experiment != "classification":
         at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
         with at_alpha:
-            alpha = ALPHAS[layout.switch("Alpha", tuple(ALPHAS), key="alpha")]
+            alpha = ALPHAS[layout.section_picker("Alpha", tuple(ALPHAS), key="alpha")]
         with at_over:
-            over = AVERAGES[layout.switch("Average", tuple(AVERAGES), key="average")]
+            over = AVERAGES[layout.section_picker("Average", tuple(AVERAGES), key="average")]
     view = view_of(experiment, of_most_objects(some), alpha, over, (source, data), how)
     drawn = " · **drawn, synthetic**" if data is not None and data.synthetic else ""
     st.markdown(f"**{view.metric}**{drawn}")
@@ -1054,14 +1058,14 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     say_what_the_paper_has_otherwise(view, groups)
     say_left_out(out)
     objects = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
-    choices.show_left_out("objects", objects)
+    pickers.show_left_out("objects", objects)
     if clicked is not None:
         show_cell(view, *clicked)
     sections: dict[str, Callable[[View], None]] = {COMPARED: show_compared, BY_CATEGORY: show_categories}
     if experiment != "classification":
         sections[CURVE] = show_curve
     sections[DIFFICULT] = show_difficulty
-    sections[layout.switch("Look closer", tuple(sections), key="results_section")](view)
+    sections[layout.section_picker("Look closer", tuple(sections), key="results_section")](view)
     finish(view, state_of_view(view, how_key=key))
 
 
@@ -1069,7 +1073,7 @@ def state_of_view(view: View, *, how_key: str) -> dict[str, str | list[str]]:
     """What is shown, in the words of links: defaults are others where there are other results."""
     state: dict[str, str | list[str]] = {
         "table": next(title for title, experiment in EXPERIMENTS.items() if experiment == view.experiment),
-        "data": choices.dataset_title(view.source),
+        "data": pickers.dataset_title(view.source),
         "backbone": st.session_state["backbone"],
         how_key: view.how,
         "results_section": (section := st.session_state["results_section"]),
@@ -1077,9 +1081,9 @@ def state_of_view(view: View, *, how_key: str) -> dict[str, str | list[str]]:
     if view.over is not None:
         state |= {name: st.session_state[name] for name in ("alpha", "average")}
     if section == COMPARED:
-        state |= {name: choices.row_title(st.session_state[name]) for name in ("first", "second")}
+        state |= {name: pickers.row_title(st.session_state[name]) for name in ("first", "second")}
     else:
-        state["rows"] = [choices.row_title(row) for row in st.session_state["rows"]]
+        state["rows"] = [pickers.row_title(row) for row in st.session_state["rows"]]
         state |= {"category": st.session_state["category"]} if section in (CURVE, DIFFICULT) else {}
     return state
 
@@ -1113,15 +1117,15 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
             "data": f"{data_title(view)}, {first.settings['data_digest'][:8]}",
             "network": f"{first.settings['backbone']}, weights {first.settings['backbone_digest'][:8]}",
             "how": view.how,
-            **{name: str(value) for name, value in measured.flattened(first.how).items()},
+            **{name: str(value) for name, value in settings_text.flattened(first.how).items()},
             "files": ", ".join(table.path.name for table in view.tables.values()),
         },
     )
     headings, rows, _ = cells_of(view)
-    layout.quiet_row(
+    layout.export_row(
         downloads={
-            f"{view.file}.csv": lambda: tabular.as_csv(lines_of(view)),
-            f"{view.file}.tex": lambda: tabular.as_latex(headings, rows, caption(view)),
+            f"{view.file}.csv": lambda: exports.as_csv(lines_of(view)),
+            f"{view.file}.tex": lambda: exports.as_latex(headings, rows, caption(view)),
             f"{view.file}.json": lambda: as_json(view),
             f"{view.file}.png": lambda: picture(view),
         },
@@ -1136,10 +1140,10 @@ def page() -> None:
         "The paper's tables, from the results on this machine. **Look for** rows of layers above rows of SIFT, and whether that is more "
         "than chance: choose two rows to compare, or click a cell to see the objects behind it.",
     )
-    found = resources.tables()
+    found = caches.tables()
     titles = (FIELDS, *EXPERIMENTS)
     there = {table.experiment for table in found.tables}
-    choices.check_link("table", titles)
+    pickers.check_link("table", titles)
     title = st.segmented_control(
         "Table",
         titles,

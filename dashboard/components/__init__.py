@@ -33,7 +33,7 @@ _COMPARE = _component("compare")
 class Outline:
     """A rectangle drawn over a picture.
 
-    `box` is half-open in whole pixels, ``(left, top, right, bottom)`` as `corrcore.geometry.Box`; it may leave the
+    `box` is half-open in whole pixels, ``(left, top, right, bottom)`` as `corrcore.geometry.PixelBox`; it may leave the
     picture. `colour` is any CSS colour, the theme's accent if empty; `width` of the line is in screen pixels.
     """
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from corrcore import backbones, images
-from corrcore import index as indexes
+from corrcore import images, networks
+from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 
 CHUNK = 20
@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     scales = tuple(float(scale) for scale in options.scales.split(","))
     photos = folder.photos(options.photos)[: options.limit]
-    backbone = backbones.load()
+    backbone = networks.load()
     layers = backbone.architecture.default_layers
     pictures = []
     for photo in photos:

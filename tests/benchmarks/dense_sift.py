@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from skimage.data import astronaut
 
-from corrcore import images, sift
-from corrcore.geometry import FeatureGrid
+from corrcore import images
+from corrcore.descriptors import sift
+from corrcore.features import FeatureGrid
 
 RADII = (10, 20, 40, 80, 160)
 SETS = {"bin8_step8": 16} | {f"radius{radius}": radius for radius in RADII}

@@ -24,7 +24,10 @@ import torch
 from scipy.ndimage import map_coordinates
 from skimage.data import astronaut, chelsea
 
-from corrcore import images, mrf, mrf_torch, sift
+from corrcore import images
+from corrcore.descriptors import sift
+from corrcore.engines import mrf
+from corrcore.engines.mrf import on_torch
 
 SIDE, STRIDE, RADIUS = 31, 16, 20
 SMOOTHNESS = (0.003, 0.01, 0.03)
@@ -147,7 +150,7 @@ def many(unaries: dict[str, np.ndarray], n_runs: int) -> None:
     calls = {f"threads, {n_threads}": lambda: mrf.minimise_batch(pairs, device="cpu", **options)}
     if torch.cuda.is_available():
         device = torch.device("cuda")
-        batch = mrf_torch.Batch(pairs, smoothness=0.01, reweighted=True, forbidden=1e8, device=device)
+        batch = on_torch.Batch(pairs, smoothness=0.01, reweighted=True, forbidden=1e8, device=device)
 
         def iterate() -> None:
             for _ in range(10):
@@ -174,7 +177,7 @@ def main() -> None:
     names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
     print(f"{names[0] if names else platform.processor()}, load {os.getloadavg()[0]:.1f}")
     if torch.cuda.is_available():
-        kernel = "no Triton" if mrf_torch.triton is None else f"Triton {mrf_torch.triton.__version__}"
+        kernel = "no Triton" if on_torch.triton is None else f"Triton {on_torch.triton.__version__}"
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {kernel}")
     unaries = unaries_of(options.pairs)
     first = seconds(lambda: mrf.minimise(unaries["warp"][:2, :2], smoothness=0.01))

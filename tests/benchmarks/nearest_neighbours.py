@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 import torch
 
-from corrcore.neighbours import DescriptorTable, quantise
+from corrcore.engines.knn import DescriptorTable, quantise
 
 RUNS = {1: 15, 32: 9, 961: 3}
 KS = (5, 50, 500)

@@ -14,9 +14,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from corrcore import backbones, dense, images, sift
+from corrcore import images, networks
 from corrcore.datasets.samples import samples
-from corrcore.geometry import Box
+from corrcore.descriptors import sift
+from corrcore.geometry import PixelBox
+from corrcore.networks import every_pixel
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
@@ -35,18 +37,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layer", default="conv5")
     options = parser.parse_args()
-    backbone = backbones.load("alexnet")
+    backbone = networks.load("alexnet")
     image = images.resize_to(samples()["chelsea"].load(), width=500, height=375)
     layer, field = options.layer, backbone.receptive_field(options.layer)
-    square = Box(240, 180, 261, 201)
-    of_square = seconds(lambda: dense.extract(image, layer, backbone=backbone, region=square), 9)
+    square = PixelBox(240, 180, 261, 201)
+    of_square = seconds(lambda: every_pixel.extract(image, layer, backbone=backbone, region=square), 9)
     print(f"{layer}, 21 x 21 px of {image.shape[1]} x {image.shape[0]}: {1e3 * of_square:.0f} ms on {backbone.device}")
-    of_whole = seconds(lambda: dense.extract(image, layer, backbone=backbone), 3)
-    there = dense.covered(layer, (500, 375), backbone=backbone)
+    of_whole = seconds(lambda: every_pixel.extract(image, layer, backbone=backbone), 3)
+    there = every_pixel.valid_region(layer, (500, 375), backbone=backbone)
     print(f"{layer}, whole, {there.width} x {there.height} px: {of_whole:.2f} s")
 
-    small = Box(240, 180, 245, 184)
-    found = dense.extract(image, layer, backbone=backbone, region=small).descriptors.cpu()
+    small = PixelBox(240, 180, 245, 184)
+    found = every_pixel.extract(image, layer, backbone=backbone, region=small).descriptors.cpu()
     worst, begun = 0.0, time.perf_counter()
     reach = -(-(field.size // 2) // field.stride) * field.stride + int(field.offset)  # a cell's centre in every crop
     for y in range(small.top, small.bottom):

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 from sklearn.svm import LinearSVC
 
-from corrcore import svm
+from corrcore.engines import svm
 
 ROUNDS = 3
 

@@ -49,7 +49,7 @@ def link(page: Page) -> str:
 
 def jpeg_of(name: str) -> bytes:
     """A photo the index does not have: a sample, mirrored and darkened."""
-    changed = (images.mirror(samples()[name].load()) * 0.8).astype(np.uint8)
+    changed = (images.hflip(samples()[name].load()) * 0.8).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(changed).save(file, "JPEG", quality=95)
     return file.getvalue()

@@ -277,11 +277,11 @@ def grid_of(field: ReceptiveField) -> CellGrid:
 
 
 def address(grid: CellGrid) -> str:
-    return f"?width=388&grid=({grid.field.offset},{grid.field.offset},{grid.field.stride},{grid.columns},{grid.rows})"
+    return f"?width=388&grid=({grid.receptive_field.offset},{grid.receptive_field.offset},{grid.receptive_field.stride},{grid.columns},{grid.rows})"
 
 
 def outline(grid: CellGrid, row: int, column: int) -> str:
-    box = grid.field.patch_box(row, column)
+    box = grid.receptive_field.patch_box(row, column)
     return f"M{box.left} {box.top}H{box.right}V{box.bottom}H{box.left}Z"
 
 

@@ -16,8 +16,8 @@ import time
 
 import streamlit as st
 
-from dashboard.jobs import Queue
-from dashboard.layout import job_panel, quiet_row
+from dashboard.services.jobs import Queue
+from dashboard.parts.layout import job_panel, quiet_row
 
 
 @st.cache_resource

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
-from dashboard import layout
+from dashboard.parts import layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,11 +67,11 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page offers to take along: makers of files by name, filled in by each run."""
     found: dict[str, Any] = {}
 
-    def quiet_row(*, downloads: dict[str, Any], python: str, state: object = None) -> None:
+    def export_row(*, downloads: dict[str, Any], python: str, state: object = None) -> None:
         found.clear()
         found.update(downloads, python=python)
 
-    monkeypatch.setattr(layout, "quiet_row", quiet_row)
+    monkeypatch.setattr(layout, "export_row", export_row)
     return found
 
 

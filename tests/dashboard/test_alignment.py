@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from corrcore import alignment, backbones, experiments
+from corrcore import experiments, networks
 from corrcore.datasets import toy
 from corrcore.images import ImageError
-from dashboard import layout, resources
-from dashboard.jobs import Queue
+from corrcore.tasks import alignment
+from dashboard.parts import layout
+from dashboard.services import caches
+from dashboard.services.jobs import Queue
 
 from ..conftest import smooth_noise
 from ..test_datasets_voc import Tree
@@ -38,9 +40,9 @@ def data():
 def few_animals(data, cache_folder, monkeypatch):
     """The drawn data set, with few animals."""
     monkeypatch.setattr(toy, "load", lambda: data)
-    resources.dataset.clear()
+    caches.dataset.clear()
     yield
-    resources.dataset.clear()
+    caches.dataset.clear()
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def files(first, kept):
 @pytest.fixture(scope="module")
 def expected(data):
     """The first object's neighbours by conv4 and sift20, made with the package alone."""
-    backbone, features = backbones.load("alexnet"), ["conv4", "sift20"]
+    backbone, features = networks.load("alexnet"), ["conv4", "sift20"]
     train, val = data.instances("toy cat", "train"), data.instances("toy cat", "val")
 
     def of(instance):
@@ -225,7 +227,7 @@ def test_a_clicked_neighbour_is_marked_and_its_pair_shown(at, click):
 def test_a_link_to_a_neighbour_that_is_not_there_shows_another(open_page, monkeypatch, link):
     few = LOAD(n_train=2, n_val=1)
     monkeypatch.setattr(toy, "load", lambda: few)
-    resources.dataset.clear()
+    caches.dataset.clear()
     at = open_page("alignment", neighbour=link)
     assert len(deformations(at)) == 4
     assert len([text for text in texts(at) if text.endswith("chosen**")]) == 1
@@ -268,7 +270,7 @@ def test_a_link_that_asks_for_what_is_not_offered_says_so(open_page):
     }
     at = open_page("alignment", **wrong)
     assert [warning.value for warning in at.warning] == [
-        f"This link asks for {name} {layout.plain(value)}, which does not exist here; another is shown."
+        f"This link asks for {name} {layout.escape_markdown(value)}, which does not exist here; another is shown."
         for name, value in wrong.items()
     ]
     assert len(deformations(at)) == 10
@@ -470,7 +472,7 @@ def cats(data, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(toy, "load", lambda: named)
     monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
-    resources.dataset.clear()
+    caches.dataset.clear()
     return named
 
 

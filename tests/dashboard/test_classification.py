@@ -6,7 +6,7 @@ import pytest
 
 from corrcore import experiments
 from corrcore.datasets import toy
-from dashboard import resources
+from dashboard.services import caches
 
 from .conftest import settled
 
@@ -24,9 +24,9 @@ def few_animals(data, cache_folder, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(toy, "load", lambda: data)
     monkeypatch.setattr(experiments, "NAMING", ("conv3", "sift20"))
     monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path_factory.getbasetemp() / "classification")
-    resources.dataset.clear()
+    caches.dataset.clear()
     yield
-    resources.dataset.clear()
+    caches.dataset.clear()
 
 
 @pytest.fixture

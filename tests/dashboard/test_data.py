@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from corrcore import index as indexes
-from dashboard import resources
+from corrcore import patch_index as indexes
+from dashboard.services import caches
 
 from .conftest import settled
 
@@ -111,10 +111,10 @@ def test_a_build_that_was_stopped_is_named_and_can_be_deleted(at):
 def test_an_index_built_anew_under_its_name_is_opened_anew(at, photos):
     build(at, photos, "mine")
     at.run()
-    assert resources.open_index("mine").photos[0] == "0.png"
+    assert caches.open_index("mine").photos[0] == "0.png"
     at.selectbox(key="delete_name").set_value("mine")
     at.button(key="delete").click()
     at.run()
     (photos / "0.png").unlink()
     build(at, photos, "mine")
-    assert resources.open_index("mine").photos[0] == "1.png"
+    assert caches.open_index("mine").photos[0] == "1.png"

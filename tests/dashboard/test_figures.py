@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from corrcore.alignment import Alignment
+from corrcore.engines.mrf import Solution
 from corrcore.geometry import CellGrid, ReceptiveField
-from corrcore.mrf import Solution
+from corrcore.tasks.alignment import Alignment
 from dashboard import figures
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
@@ -42,7 +42,7 @@ def alignment():
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_a_keypoint_is_a_dot_of_its_colour_at_its_place(scale):
     points = np.array([[20.0, 15.0], [61.0, 40.0]])
-    drawn = figures.with_keypoints(GREY, points, scale=scale)
+    drawn = figures.draw_keypoints(GREY, points, scale=scale)
     assert drawn.shape == (60 * scale, 80 * scale, 3)
     for number, point in enumerate(points):
         dot = covered(drawn, rgb(number))
@@ -52,13 +52,13 @@ def test_a_keypoint_is_a_dot_of_its_colour_at_its_place(scale):
 
 def test_keypoints_that_are_nan_are_not_drawn():
     np.testing.assert_array_equal(
-        figures.with_keypoints(GREY, np.array([[np.nan, np.nan], [5.0, np.nan]]), scale=1), GREY
+        figures.draw_keypoints(GREY, np.array([[np.nan, np.nan], [5.0, np.nan]]), scale=1), GREY
     )
 
 
 def test_a_right_keypoint_is_filled_and_a_wrong_one_a_ring_with_a_line_to_the_truth():
     points, truth = np.array([[20.0, 30.0], [60.0, 30.0]]), np.array([[22.0, 30.0], [40.0, 30.0]])
-    drawn = figures.with_keypoints(GREY, points, truth=truth, radii_px=(6, 6))
+    drawn = figures.draw_keypoints(GREY, points, truth=truth, radii_px=(6, 6))
     at = np.rint((points + 0.5) * 2 - 0.5).astype(int)
     assert len(covered(drawn[at[0, 1] - 4 : at[0, 1] + 5, at[0, 0] - 4 : at[0, 0] + 5], rgb(0))) > 70
     inside = drawn[at[1, 1] - 4 : at[1, 1] + 5, at[1, 0] - 4 : at[1, 0] + 5]
@@ -70,7 +70,7 @@ def test_a_right_keypoint_is_filled_and_a_wrong_one_a_ring_with_a_line_to_the_tr
 
 
 def test_the_circle_of_what_counts_as_right_is_at_the_truth():
-    drawn = figures.with_keypoints(
+    drawn = figures.draw_keypoints(
         GREY, np.full((1, 2), np.nan), truth=np.array([[40.0, 30.0]]), radii_px=(10, 10), scale=2
     )
     circle = covered(drawn, rgb(0))
@@ -89,7 +89,7 @@ def test_the_same_number_has_the_same_colour_and_neighbours_differ():
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_mark_is_a_cross_at_its_place(scale):
-    drawn = figures.marked(GREY, [((30.0, 20.0), "#d55e00")], scale=scale)
+    drawn = figures.draw_crosses(GREY, [((30.0, 20.0), "#d55e00")], scale=scale)
     cross = covered(drawn, ImageColor.getrgb("#d55e00"))
     np.testing.assert_allclose(cross.mean(axis=0), ((30.5) * scale - 0.5, 20.5 * scale - 0.5), atol=0.6)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.jobs import Cancelled, Queue, QueueFull
+from dashboard.services.jobs import Cancelled, Queue, QueueFull
 
 
 class Gate:

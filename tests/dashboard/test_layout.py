@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.jobs import Queue
+from dashboard.services.jobs import Queue
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def run(script, *args: object) -> AppTest:
 
 
 def panel(job) -> None:  # an AppTest script stands alone: names of this module are unknown in it
-    from dashboard.layout import job_panel
+    from dashboard.parts.layout import job_panel
 
     job_panel(job)
 
 
 def test_header_says_what_is_shown_and_what_to_look_for():
     def script() -> None:
-        from dashboard.layout import header
+        from dashboard.parts.layout import header
 
         header("A photo rebuilt from other photos.", "Look at the eyes.")
 
@@ -57,7 +57,7 @@ def test_header_says_what_is_shown_and_what_to_look_for():
 
 def test_how_computed_is_folded_and_lists_the_parameters_in_force():
     def script() -> None:
-        from dashboard.layout import how_computed
+        from dashboard.parts.layout import how_computed
 
         how_computed("By cosine similarity.", {"layer": "conv4", "neighbours": 5})
 
@@ -75,15 +75,15 @@ def test_how_computed_is_folded_and_lists_the_parameters_in_force():
         ("https://example.org", "https://example.org/?k=7&tags=a&tags=b+c"),
     ],
 )
-def test_quiet_row_links_to_the_view_with_every_bound_widget(url, link):
+def test_export_row_links_to_the_view_with_every_bound_widget(url, link):
     def script() -> None:
         import streamlit as st
 
-        from dashboard.layout import quiet_row
+        from dashboard.parts.layout import export_row
 
         st.slider("Neighbours", 1, 20, 5, key="k", bind="query-params")
         st.multiselect("Tags", ["a", "b c"], key="tags", bind="query-params")
-        quiet_row(downloads={}, python="import corrcore")
+        export_row(downloads={}, python="import corrcore")
 
     at = AppTest.from_function(script, default_timeout=20)
     at.context = {"url": url}
@@ -94,15 +94,15 @@ def test_quiet_row_links_to_the_view_with_every_bound_widget(url, link):
     assert [code.value for code in at.code] == [link, "import corrcore"]
 
 
-def test_quiet_row_offers_files_without_making_them():
+def test_export_row_offers_files_without_making_them():
     def script(made: list) -> None:
-        from dashboard.layout import quiet_row
+        from dashboard.parts.layout import export_row
 
         def make() -> bytes:
             made.append("a file")
             return b""
 
-        quiet_row(downloads={"cat.png": make, "cat.npz": make}, python="")
+        export_row(downloads={"cat.png": make, "cat.npz": make}, python="")
 
     made: list[str] = []
     at = run(script, made)
@@ -154,7 +154,7 @@ def test_empty_state_names_what_is_missing_and_its_button_mends_it():
     def script() -> None:
         import streamlit as st
 
-        from dashboard.layout import empty_state
+        from dashboard.parts.layout import empty_state
 
         if empty_state("No index yet", "It takes two minutes.", button="Build it"):
             st.text("building")
@@ -169,7 +169,7 @@ def test_empty_state_names_what_is_missing_and_its_button_mends_it():
 
 def test_empty_state_without_a_remedy_has_no_button():
     def script() -> None:
-        from dashboard.layout import empty_state
+        from dashboard.parts.layout import empty_state
 
         empty_state("No photo", "The folder holds none.")
 

@@ -9,10 +9,12 @@ import json
 import numpy as np
 import pytest
 
-from corrcore import backbones, experiments, images, prediction
+from corrcore import experiments, images, networks
 from corrcore.datasets import toy
-from corrcore.prediction import Scheme, Weighing
-from dashboard import figures, resources
+from corrcore.tasks.detection import DetectorSpec, PriorFusion
+from corrcore.tasks.detection import detect as detection
+from dashboard import figures
+from dashboard.services import caches
 
 from .conftest import settled
 from .test_reconstruction import component, keys, picture
@@ -38,9 +40,9 @@ def few_animals(data, folder, cache_folder, monkeypatch):
     monkeypatch.setattr(toy, "load", lambda: data)
     monkeypatch.setattr(experiments, "DETECTING", FEATURES)
     monkeypatch.setattr(experiments, "results_folder", lambda: folder)
-    resources.dataset.clear()
+    caches.dataset.clear()
     yield
-    resources.dataset.clear()
+    caches.dataset.clear()
 
 
 @pytest.fixture
@@ -58,15 +60,15 @@ def rows(offered):
 
 def expected(data, feature, number, weighing):
     """Where the package alone has an object's keypoints."""
-    alexnet = backbones.load("alexnet")
+    alexnet = networks.load("alexnet")
     trained, prior = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
     instance = data.shown("toy cat", "val")[number]
-    image, placement = prediction.frame(instance.photo.load(), instance.box)
-    subject = prediction.describe(image, [Scheme(feature)], backbone=alexnet)
+    image, placement = detection.crop_box(instance.photo.load(), instance.box)
+    subject = detection.describe(image, [DetectorSpec(feature)], backbone=alexnet)
     places = prior.places(prior.nearest(subject.summary, k=5, photo=instance.photo.name))
     grid = subject.grids[feature]
     scores = trained[feature].detectors.scores(grid.descriptors)
-    return placement.to_photo(prediction.predict(scores, grid.cells.centres(), places, weighing))
+    return placement.to_image(detection.predict(scores, grid.cells.centres(), places, weighing))
 
 
 def default(data):
@@ -79,7 +81,7 @@ def test_drawn_animals_are_learnt_at_once_and_predicted_as_the_package_does(at, 
     found = rows(offered)
     assert {row["object"] for row in found} == {f"toy-cat-val-{n:03}" for n in range(4)}
     for feature in FEATURES:
-        points = expected(data, feature, 1, Weighing(1, 22.0, 0.05))
+        points = expected(data, feature, 1, PriorFusion(1, 22.0, 0.05))
         own = [row for row in found if (row["object"], row["row"]) == ("toy-cat-val-001", f"{feature}+prior")]
         assert [row["keypoint"] for row in own] == list(data.keypoint_names["toy cat"])
         shown = np.array([[float(row["x"]), float(row["y"])] for row in own])
@@ -111,7 +113,7 @@ def test_weights_by_hand_move_predictions_at_once(at, offered, data):
     settled(at.run())
     alone = rows(offered)
     assert alone != chosen
-    points = expected(data, "sift32", 1, Weighing(1, 22.0, 0.0))
+    points = expected(data, "sift32", 1, PriorFusion(1, 22.0, 0.0))
     own = [row for row in alone if (row["object"], row["row"]) == ("toy-cat-val-001", "sift32+prior")]
     np.testing.assert_allclose([[float(row["x"]), float(row["y"])] for row in own], points, atol=0.006)
     at.slider(key="eta").set_value(0.5)
@@ -135,13 +137,13 @@ def test_without_a_prior_predictions_are_the_detectors_alone(open_page, offered,
     at = open_page("prediction", object="toy-cat-val-001", keypoint="Nose", prior="none")
     assert any("SIFT, radius 32 px alone" in text for text in texts(at))
     assert "map Prior" not in keys(at)
-    alexnet = backbones.load("alexnet")
+    alexnet = networks.load("alexnet")
     trained, _ = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
     instance = data.shown("toy cat", "val")[1]
-    image, placement = prediction.frame(instance.photo.load(), instance.box)
-    grid = prediction.describe(image, [Scheme("sift32")], backbone=alexnet).grids["sift32"]
+    image, placement = detection.crop_box(instance.photo.load(), instance.box)
+    grid = detection.describe(image, [DetectorSpec("sift32")], backbone=alexnet).grids["sift32"]
     scores = trained["sift32"].detectors.scores(grid.descriptors)
-    points = placement.to_photo(prediction.locate(scores, grid.cells.centres()))
+    points = placement.to_image(detection.argmax_points(scores, grid.cells.centres()))
     own = [row for row in rows(offered) if (row["object"], row["row"]) == ("toy-cat-val-001", "sift32")]
     for row, point in zip(own, points, strict=True):
         assert [row["x"], row["y"]] == ["" if np.isnan(value) else f"{value:.2f}" for value in point]
@@ -171,11 +173,11 @@ def test_maps_have_the_packages_scores(at, data):
     (width, height), values = sent["size"], sent["values"]
     steps = np.frombuffer(base64.b64decode(values["steps"]), "<u2").reshape(height, width)
     shown = values["low"] + steps / 65534 * (values["high"] - values["low"])
-    alexnet = backbones.load("alexnet")
+    alexnet = networks.load("alexnet")
     trained, _ = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
     instance = data.shown("toy cat", "val")[1]
-    image, _ = prediction.frame(instance.photo.load(), instance.box)
-    grid = prediction.describe(image, [Scheme("sift32")], backbone=alexnet).grids["sift32"]
+    image, _ = detection.crop_box(instance.photo.load(), instance.box)
+    grid = detection.describe(image, [DetectorSpec("sift32")], backbone=alexnet).grids["sift32"]
     nose = list(data.keypoint_names["toy cat"]).index("Nose")
     scores = trained["sift32"].detectors.scores(grid.descriptors)[..., nose]
     centres = grid.cells.centres()
@@ -186,8 +188,10 @@ def test_maps_have_the_packages_scores(at, data):
 
 def test_every_keypoint_has_its_map(at, monkeypatch):
     drawn = []
-    marked = figures.marked
-    monkeypatch.setattr(figures, "marked", lambda picture, *a, **k: drawn.append(picture) or marked(picture, *a, **k))
+    marked = figures.draw_crosses
+    monkeypatch.setattr(
+        figures, "draw_crosses", lambda picture, *a, **k: drawn.append(picture) or marked(picture, *a, **k)
+    )
     at.segmented_control(key="prediction_section").set_value(EVERY)
     settled(at.run())
     said = [text for text in texts(at) if text.endswith((": right", ": wrong", ": not shown by this object"))]
@@ -236,7 +240,7 @@ def test_a_photo_of_yours_is_predicted_in_the_box_drawn_on_it(open_page, offered
     click(at, "draw", left, bottom - 1)
     settled(at.run())
     assert rows(offered) != whole
-    points = expected(data, "sift32", 2, Weighing(1, 22.0, 0.05))
+    points = expected(data, "sift32", 2, PriorFusion(1, 22.0, 0.05))
     own = [row for row in rows(offered) if row["row"] == "sift32+prior"]
     np.testing.assert_allclose([[float(row["x"]), float(row["y"])] for row in own], points, atol=1.5)
     next(button for button in at.button if button.label == "The whole photo").click()
@@ -263,7 +267,7 @@ def test_files_open_and_hold_what_they_say(at, offered, data):
     assert arrays["places_px"].shape == (5, 16, 2)
     name = next(name for name in offered if name.endswith(".safetensors"))
     (default(data) / "copy.safetensors").write_bytes(offered[name]())
-    detectors, _ = prediction.load(default(data) / "copy.safetensors")
+    detectors, _ = detection.load(default(data) / "copy.safetensors")
     assert detectors.scheme.feature == "sift32"
     assert "experiments.detectors(data, 'toy cat'" in offered["python"]
     assert "of_object" not in offered["python"]
@@ -277,7 +281,7 @@ def test_a_link_to_an_object_that_is_not_there_is_said(open_page):
 
 def test_a_shared_server_trains_nothing_on_photos(open_page, monkeypatch, data):
     monkeypatch.setattr(toy, "load", lambda: dataclasses.replace(data, synthetic=False, digest="0" * 32))
-    resources.dataset.clear()
+    caches.dataset.clear()
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("prediction")
     assert any("have not been trained on this server" in info.value for info in at.info)
@@ -299,6 +303,6 @@ def test_a_photo_that_is_gone_is_said(open_page, monkeypatch):
         msg = "the photo gone is not there any more"
         raise FileNotFoundError(msg)
 
-    monkeypatch.setattr(resources, "state_of", gone)
+    monkeypatch.setattr(caches, "state_of", gone)
     at = open_page("prediction")
     assert any("not there any more" in error.value for error in at.error)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dashboard import published
+from corrcore.experiments import published
 
 CATEGORIES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

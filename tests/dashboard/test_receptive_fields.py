@@ -70,8 +70,8 @@ def test_effective_radii_stand_beside_field_and_stride(at):
 
 
 def test_measuring_over_seeds_gives_intervals(at, monkeypatch):
-    measure = experiments.effective_radius
-    monkeypatch.setattr(experiments, "effective_radius", lambda n, **options: measure(n // 6, **options))
+    measure = experiments.agreement_radius
+    monkeypatch.setattr(experiments, "agreement_radius", lambda n, **options: measure(n // 6, **options))
     at.button(key="over_seeds").click()
     settled(at.run(), timeout_s=240)
     table = at.dataframe[1].value

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from corrcore import backbones, images, reconstruction
-from corrcore import index as indexes
+from corrcore import images, networks
+from corrcore import patch_index as indexes
 from corrcore.datasets.samples import samples
+from corrcore.tasks import reconstruction
 
 from .conftest import ROOT, settled
 
@@ -38,7 +39,7 @@ def at(open_page):
 
 
 def test_pictures_are_those_of_the_package(at, cache_folder):
-    backbone = backbones.load("alexnet")
+    backbone = networks.load("alexnet")
     index = indexes.samples(backbone)
     image = samples()["chelsea"].load()
     same = [index.photos.index("chelsea")]
@@ -209,7 +210,7 @@ def test_numbers_are_those_of_the_package(at):
     localised, alike = (table.value for table in at.dataframe)
     assert list(localised.iloc[:, 0]) == list(PICTURES[1:])
     assert list(alike.iloc[:, 0]) == list(PICTURES)
-    backbone = backbones.load("alexnet")
+    backbone = networks.load("alexnet")
     index = indexes.samples(backbone)
     image = samples()["chelsea"].load()
     same = (index.photos.index("chelsea"),)

@@ -9,9 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from corrcore import backbones, classification, experiments, images, responses
+from corrcore import experiments, images, networks
 from corrcore.datasets import toy
-from dashboard import resources
+from corrcore.tasks import classification, responses
+from dashboard.services import caches
 
 from .conftest import settled
 from .test_reconstruction import component, keys, picture
@@ -32,9 +33,9 @@ def data():
 def few_animals(data, cache_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(toy, "load", lambda: data)
     monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
-    resources.dataset.clear()
+    caches.dataset.clear()
     yield
-    resources.dataset.clear()
+    caches.dataset.clear()
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def values(at, key):
 @pytest.fixture(scope="module")
 def expected(data):
     """Scores of the first object's pixels, made with the package alone."""
-    backbone = backbones.load("alexnet")
+    backbone = networks.load("alexnet")
     names, train = data.keypoint_names["toy cat"], data.shown("toy cat", "train")
     image, placement = classification.view(data.instances("toy cat", "val")[0], SMALL)
     found = classification.samples(train, ["conv3", "sift20"], names, backbone=backbone, protocol=SMALL)
@@ -82,7 +83,7 @@ def test_captions_tell_the_highest_place_and_its_distance(at, expected, data):
     _, placement, maps = expected
     found, named = maps["sift20"]
     x, y = found.highest(named.names.index("Nose"))
-    truth = placement.to_cut_out(data.instances("toy cat", "val")[0].keypoints)[
+    truth = placement.to_crop(data.instances("toy cat", "val")[0].keypoints)[
         list(data.keypoint_names["toy cat"]).index("Nose")
     ]
     distance = np.hypot(*(np.array([x, y]) - truth))

@@ -14,7 +14,9 @@ import pytest
 
 from corrcore import experiments, images
 from corrcore.datasets import toy
-from dashboard import figures, published, resources
+from corrcore.experiments import published
+from dashboard import figures
+from dashboard.services import caches
 
 LOAD = toy.load
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
@@ -40,9 +42,9 @@ def data(animals, cache_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(toy, "load", lambda: named)
     monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
 
-    resources.dataset.clear()
+    caches.dataset.clear()
     yield named
-    resources.dataset.clear()
+    caches.dataset.clear()
 
 
 def settings(data, experiment, category, **others):
@@ -227,7 +229,7 @@ def test_two_rows_are_compared_by_the_objects_they_share(cat, open_page):
     assert line["difference"] == "+50.0 [+50.0, +50.0]"
     assert line["which says"] == "conv4 is better"
     assert line["p, bootstrap"] == line["p, McNemar"] == "< 0.001"
-    visible = sum(int(one.visible[1::2].sum()) for one in resources.dataset("toy").shown("cat", "val"))
+    visible = sum(int(one.visible[1::2].sum()) for one in caches.dataset("toy").shown("cat", "val"))
     assert (line["only the first right"], line["only the second right"]) == (str(visible), "0")
     at.selectbox(key="second").set_value("NN")
     assert at.run().dataframe[1].value.iloc[0]["difference"].startswith("+100.0")
@@ -437,7 +439,7 @@ def test_nothing_in_the_differences_is_no_fault(data, open_page):
 
 
 def test_a_server_on_which_nothing_is_computed_offers_the_command_alone(data, open_page, monkeypatch):
-    monkeypatch.setattr(resources, "read_only", lambda: True)
+    monkeypatch.setattr(caches, "read_only", lambda: True)
     at = open_page("results", table=PREDICTION)
     assert not any("at the press of a button" in text for text in texts(at.markdown))
     assert at.code[0].value == "corrcore evaluate prediction --data toy"
@@ -466,9 +468,9 @@ def test_left_and_right_alike_is_a_press_away(data, open_page):
 
 def test_where_table_4_is_missing_training_and_the_data_sets_path_are_named(data, open_page, monkeypatch, tmp_path):
     named = replace(data, name="voc", digest="feed", synthetic=False)
-    monkeypatch.setattr(resources, "dataset_names", lambda: ["toy", "VOC 2011"])
+    monkeypatch.setattr(caches, "dataset_names", lambda: ["toy", "VOC 2011"])
     with monkeypatch.context() as patch:  # the fixture clears what is put aside here
-        patch.setattr(resources, "dataset", lambda _: named)
+        patch.setattr(caches, "dataset", lambda _: named)
         at = open_page("results", table=PREDICTION, data="VOC 2011")
         patch.setenv("CORRCORE_DATA", str(tmp_path))  # which opening a page takes away
         at.run()

@@ -1,0 +1,70 @@
+"""Where work runs: on which device, and many items at once, each in a thread within which torch computes by itself.
+
+Torch's own threads meet after every operation, and all wait for one that other work on the machine delays. Threads that
+each work on an item of their own never wait, and what runs between torch's operations runs side by side as well.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+_ENTERING = threading.Lock()  # a thread that sets torch's number sets that of all threads that begin after it
+
+
+def map_in_order(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    then: Callable[[Result], object],
+    *,
+    n_threads: int | None = None,
+) -> None:
+    """Calls `work` on every item, and `then` on each result, in the items' order and in the calling thread.
+
+    `n_threads` is torch's own number by default; a result waits for few others, so few are in memory at a time. The
+    first exception, of either, ends the run: what has begun is finished, the rest is dropped. Torch's number of threads
+    stays what it was everywhere else, save in a thread that asks torch for the first time just while this begins.
+    """
+    own = torch.get_num_threads()  # first of all, for a thread's number is set when it asks for the first time
+    n_threads = min(n_threads or own, len(items))
+    if n_threads <= 1:
+        for item in items:
+            then(work(item))
+        return
+    entered = threading.Barrier(n_threads)
+
+    def enter() -> None:
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        entered.wait(timeout=60)  # none is done before all have begun, so each has a thread of its own
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        with _ENTERING:
+            try:
+                for task in [pool.submit(enter) for _ in range(n_threads)]:
+                    task.result()
+            finally:
+                torch.set_num_threads(own)  # and not 1, in threads that other code starts from now on
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > 2 * n_threads:
+                    then(pending.popleft().result())
+            while pending:
+                then(pending.popleft().result())
+        finally:
+            for task in pending:
+                task.cancel()

@@ -1,0 +1,260 @@
+"""Layers at single-pixel stride: a descriptor for every pixel instead of one every 16.
+
+A network with strides gives descriptors where its grid happens to lie. Shifted by a pixel, the image gives those one pixel
+further. All shifts together share their work when no window skips anything, and the windows that follow spread their taps
+as far apart as was skipped before ("a trous"; Giusti et al. 2013; Long, Shelhamer and Darrell 2015, Section 3.1). Long,
+Zhang and Darrell (2014), Section 5, ask for it: a classifier's response at every pixel.
+
+The descriptor of the pixel (x, y) is that of the cell whose receptive field is centred there (half a pixel to the right and
+below, where such fields have no middle pixel). Where a field leaves the image there is padding, as in the network itself:
+zeros around each layer's values, from where the image's last cell lies. So phase zero, every stride-th pixel from the
+network's first cell on, is the network's own grid, border and all; other phases see as much padding as the pixels'
+distances from the border make it. Only pixels for which the network, suitably shifted, would have a cell are described: in
+AlexNet's conv5 all but the outermost 15 on every side (`valid_region`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from torch.nn import functional as F
+
+from corrcore.geometry import PixelBox
+from corrcore.networks import Backbone, Image, Step
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+_BUDGET = 2**30  # bytes of a layer's input and output; what torch needs to get from one to the other comes on top
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFeatures:
+    """Descriptors of all pixels in `region`: ``descriptors[y - region.top, x - region.left]`` is that of (x, y)."""
+
+    descriptors: Float[torch.Tensor, "rows columns channels"]
+    region: PixelBox
+    layer: str
+
+
+class _Span(NamedTuple):
+    """Positions `start` to `stop`, half-open, along one axis of a node, and how many more are missing before and after."""
+
+    start: int
+    stop: int
+    before: int
+    after: int
+
+
+def valid_region(layer: str, image_size: tuple[int, int], *, backbone: Backbone) -> PixelBox:
+    """The pixels of an image of ``(width, height)`` that have a descriptor.
+
+    Raises ValueError for an unknown layer and for an image too small for it.
+    """
+    steps = backbone.steps(layer)
+    smallest = backbone.smallest_side(layer)
+    if min(image_size) < smallest:
+        msg = (
+            f"an image must be at least {smallest} x {smallest} px for {layer} of {backbone.name}; "
+            f"got {image_size[0]} x {image_size[1]} px. Use a larger picture or an earlier layer."
+        )
+        raise ValueError(msg)
+    first = _first_pixel(backbone, layer)
+    width, height = (_lengths(steps, side)[-1] for side in image_size)
+    return PixelBox(first, first, first + width, first + height)
+
+
+def extract(
+    image: Image,
+    layer: str,
+    *,
+    backbone: Backbone,
+    region: PixelBox | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> DenseFeatures:
+    """The descriptors of every pixel of `region`, by default of all that have one.
+
+    Equal to the network's own, in phase zero, and to those of the image shifted in the other phases. `tiles` gives them a
+    part at a time, for what does not fit in memory: 500 x 375 px have 166 MB of conv5. Raises ValueError as `valid_region`
+    does, and for a region that is empty or leaves it.
+    """
+    there = valid_region(layer, (image.shape[1], image.shape[0]), backbone=backbone)
+    region = there if region is None else region
+    result: torch.Tensor | None = None
+    for tile, descriptors in iter_tiles(image, layer, backbone=backbone, region=region, progress=progress):
+        if result is None:
+            result = descriptors.new_empty(region.height, region.width, descriptors.shape[-1])
+        rows = slice(tile.top - region.top, tile.bottom - region.top)
+        result[rows, tile.left - region.left : tile.right - region.left] = descriptors
+    if result is None:
+        msg = "a region has tiles; none came."
+        raise RuntimeError(msg)
+    return DenseFeatures(result, region, layer)
+
+
+def sample_at(
+    image: Image, points: Float[np.ndarray, "points 2"], layer: str, *, backbone: Backbone
+) -> Float[torch.Tensor, "points channels"]:
+    """The descriptors of the pixels that hold points, (x, y); for those that have none (`valid_region`), of the nearest that has.
+
+    The same as `extract` gives, without the pixels between: for few, far apart, much less work. Raises ValueError as
+    `valid_region` does.
+    """
+    there = valid_region(layer, (image.shape[1], image.shape[0]), backbone=backbone)
+    steps = backbone.steps(layer)
+    found = []
+    for x, y in np.floor(points + 0.5).astype(int).tolist():
+        column = min(max(x, there.left), there.right - 1) - there.left
+        row = min(max(y, there.top), there.bottom - 1) - there.top
+        one = PixelBox(column, row, column + 1, row + 1)
+        found.append(_evaluate(image, steps, backbone, one, strided=True)[0, 0])
+    return torch.stack(found)
+
+
+def iter_tiles(
+    image: Image,
+    layer: str,
+    *,
+    backbone: Backbone,
+    region: PixelBox | None = None,
+    budget: int = _BUDGET,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
+    """Parts of `region` and their descriptors, one after another, together all of it.
+
+    So large that no layer's input and output come to more than `budget` bytes; three quarters of what is looked at are
+    surroundings when parts are as small as a receptive field, so small budgets cost time. Raises as `extract` does.
+    """
+    steps = backbone.steps(layer)
+    size = image.shape[1], image.shape[0]
+    there = valid_region(layer, size, backbone=backbone)
+    region = there if region is None else region
+    if (
+        region.width < 1
+        or region.height < 1
+        or region
+        != PixelBox(
+            max(region.left, there.left),
+            max(region.top, there.top),
+            min(region.right, there.right),
+            min(region.bottom, there.bottom),
+        )
+    ):
+        msg = f"region must lie within the pixels that {layer} describes, {tuple(there)}; got {tuple(region)}."
+        raise ValueError(msg)
+    first = _first_pixel(backbone, layer)
+    parts = _divided(region, lambda part: _bytes(steps, size, _moved(part, -first)) <= budget)
+    for done, part in enumerate(parts):
+        if progress is not None:
+            progress(done / len(parts))
+        yield part, _evaluate(image, steps, backbone, _moved(part, -first))
+    if progress is not None:
+        progress(1.0)
+
+
+def _first_pixel(backbone: Backbone, layer: str) -> int:
+    return int(np.floor(backbone.receptive_field(layer).offset))
+
+
+def _moved(box: PixelBox, by: int) -> PixelBox:
+    return PixelBox(*(edge + by for edge in box))
+
+
+def _divided(region: PixelBox, fits: Callable[[PixelBox], bool]) -> list[PixelBox]:
+    """Halves of halves, across the longer side, until each part fits."""
+    if fits(region) or region.width * region.height == 1:
+        return [region]
+    left, top, right, bottom = region
+    if region.width >= region.height:
+        middle = (left + right) // 2
+        halves = PixelBox(left, top, middle, bottom), PixelBox(middle, top, right, bottom)
+    else:
+        middle = (top + bottom) // 2
+        halves = PixelBox(left, top, right, middle), PixelBox(left, middle, right, bottom)
+    return [part for half in halves for part in _divided(half, fits)]
+
+
+def _reach(step: Step) -> tuple[int, int]:
+    """How far a step's window reaches to the left and to the right of a position of the same number, in pixels."""
+    window = step.window
+    before = window.padding * step.jump
+    return before, (window.size - 1) * window.dilation * step.jump - before
+
+
+def _lengths(steps: list[Step], side: int) -> list[int]:
+    """How many positions each step's output has along an axis of `side` pixels, if nothing is skipped."""
+    lengths = []
+    for step in steps:
+        before, after = _reach(step)
+        side += before - after
+        lengths.append(side)
+    return lengths
+
+
+def _spans(steps: list[Step], side: int, start: int, stop: int, *, strided: bool = False) -> list[_Span]:
+    """What is needed, along an axis, of the input and of every step's output, for positions `start` to `stop` of the last.
+
+    `strided` is for a single position: of every node only those as far apart as the network has them, counted as such.
+    """
+    lengths = [side, *_lengths(steps, side)]
+    spans = []
+    for step, length in zip(reversed(steps), reversed(lengths[:-1]), strict=True):
+        before, after = _reach(step)
+        every = step.jump if strided else 1
+        missing = [max(-(room // every), 0) for room in (start - before, length - stop - after)]
+        spans.append(_Span(start, stop, *missing))
+        start, stop = start - before + every * missing[0], stop + after - every * missing[1]
+    return [_Span(start, stop, 0, 0), *spans[::-1]]
+
+
+def _bytes(steps: list[Step], size: tuple[int, int], part: PixelBox) -> int:
+    """Of the largest pair of a step's input and output."""
+    across, down = _spans(steps, size[0], part.left, part.right), _spans(steps, size[1], part.top, part.bottom)
+    channels = [3]
+    for step in steps:
+        channels.append(step.module.out_channels if isinstance(step.module, nn.Conv2d) else channels[-1])
+    each = [4 * c * (x.stop - x.start) * (y.stop - y.start) for c, x, y in zip(channels, across, down, strict=True)]
+    return max(before + after for before, after in pairwise(each))
+
+
+def _evaluate(
+    image: Image, steps: list[Step], backbone: Backbone, part: PixelBox, *, strided: bool = False
+) -> Float[torch.Tensor, "rows columns channels"]:
+    """The last step's output at the positions in `part`."""
+    height, width = image.shape[:2]
+    across = _spans(steps, width, part.left, part.right, strided=strided)
+    down = _spans(steps, height, part.top, part.bottom, strided=strided)
+    pixels = np.ascontiguousarray(image[down[0].start : down[0].stop, across[0].start : across[0].stop])
+    with torch.inference_mode():
+        values = backbone.normalised(pixels[None])
+        for step, x, y in zip(steps, across[1:], down[1:], strict=True):
+            values = _apply(values, step, (x.before, x.after, y.before, y.after), strided=strided)
+    return values[0].permute(1, 2, 0)
+
+
+def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, strided: bool) -> torch.Tensor:
+    """A step, padded by `margins` as F.pad has them: as the network has it, or with nothing skipped and so its taps apart by
+    what was skipped before.
+    """
+    module, window = step.module, step.window
+    apart, skip = (window.dilation, window.stride) if strided else (window.dilation * step.jump, 1)
+    if isinstance(module, nn.Conv2d):
+        if any(margins):
+            values = F.pad(values, margins)
+        return F.conv2d(values, module.weight, module.bias, stride=skip, dilation=apart, groups=module.groups)
+    if isinstance(module, nn.MaxPool2d):
+        if any(margins):
+            values = F.pad(values, margins, value=-torch.inf)
+        if strided:
+            return F.max_pool2d(values, window.size, stride=skip, dilation=apart)
+        for axis in (2, 3):  # the greatest of columns' greatest
+            n = values.shape[axis] - (window.size - 1) * apart
+            taps = [values.narrow(axis, tap * apart, n) for tap in range(window.size)]
+            values = taps[0]
+            for tap in taps[1:]:
+                values = torch.maximum(values, tap)
+        return values
+    return module(values)

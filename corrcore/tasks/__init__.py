@@ -1,0 +1,1 @@
+"""One image or object in, one result out."""

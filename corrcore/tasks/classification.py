@@ -1,0 +1,223 @@
+"""Which keypoint is it? Descriptors taken at keypoints, and linear classifiers that name them.
+
+Long, Zhang and Darrell (2014), Section 5: given a photo and the place of a keypoint, say which keypoint of its category that
+is, from the descriptor there alone (Table 3). What the paper leaves open, the scale objects are seen at and how descriptors
+are scaled, is a `CropProtocol` here, and belongs to every number.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+
+from corrcore import concurrency, extractors, images
+from corrcore.crops import CropTransform
+from corrcore.datasets.records import Instance
+from corrcore.engines import svm
+from corrcore.engines.svm import LinearClassifier
+from corrcore.networks import Backbone, Image
+
+VERSION = 1  # of what this module computes: results kept by another are not used
+COSTS = tuple(float(f"1e{power}") for power in range(-4, 3))
+RAW_COSTS = tuple(float(f"1e{power}") for power in range(-8, -1))  # of descriptors as they are, which are longer
+
+
+@dataclass(frozen=True)
+class CropProtocol:
+    """How objects are seen and described, and what is told apart.
+
+    The box, widened by `margin` of its sides on every side, is scaled so that its longer side has `longer_side_px` pixels;
+    None is the whole photo at its own scale. `cells` are those of `extractors.sample_at`. With `unit_length` descriptors are
+    divided by their length; without, they are as they are. Without `sides` the left and the right one of a pair are the
+    same keypoint. `exact` takes layers at the keypoint's own pixel (`dense.at_points`), not at the nearest cell.
+    """
+
+    longer_side_px: int | None = 500
+    margin: float = 0.3
+    cells: int = 1
+    unit_length: bool = True
+    sides: bool = True
+    exact: bool = False
+
+
+PROTOCOL = CropProtocol()
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Descriptors at the visible keypoints of objects, by feature; each sample's class, keypoint and object by number.
+
+    `left_out` are objects without samples, by number, with the reason.
+    """
+
+    features: Mapping[str, Float32[np.ndarray, "samples _channels"]]
+    labels: Int[np.ndarray, " samples"]
+    keypoints: Int[np.ndarray, " samples"]
+    objects: Int[np.ndarray, " samples"]
+    left_out: Mapping[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointClassifier:
+    """Names keypoints by one feature; `names` are of its classes."""
+
+    feature: str
+    names: tuple[str, ...]
+    protocol: CropProtocol
+    linear: LinearClassifier
+
+
+def class_names(keypoint_names: Sequence[str], protocol: CropProtocol) -> tuple[str, ...]:
+    """What is told apart: the keypoints, or without `sides` what is left of their names when L and R are gone."""
+    return tuple(dict.fromkeys(class_of(name, protocol) for name in keypoint_names))
+
+
+def class_of(name: str, protocol: CropProtocol) -> str:
+    """The class of a keypoint by name."""
+    return name if protocol.sides or name[:2] not in ("L_", "R_") else name[2:]
+
+
+def view(instance: Instance, protocol: CropProtocol) -> tuple[Image, CropTransform]:
+    """The object as the protocol shows it, and where that lies in its photo. Raises what loading the photo does."""
+    photo = instance.photo.load()
+    return frame(photo, instance.box, protocol)
+
+
+def frame(photo: Image, box: tuple[float, float, float, float], protocol: CropProtocol) -> tuple[Image, CropTransform]:
+    """The part of a photo in which the protocol shows what is in `box`, edges in pixels, at its scale."""
+    height, width = photo.shape[:2]
+    if protocol.longer_side_px is None:
+        return photo, CropTransform((-0.5, -0.5, width - 0.5, height - 0.5), (width, height))
+    left, top, right, bottom = box
+    x, y = protocol.margin * (right - left), protocol.margin * (bottom - top)
+    edges = (left - x, top - y, right + x, bottom + y)
+    sides = np.array([edges[2] - edges[0], edges[3] - edges[1]])
+    columns, rows = np.maximum(np.rint(sides * protocol.longer_side_px / sides.max()).astype(int), 1).tolist()
+    return images.crop_resized(photo, edges, width=columns, height=rows), CropTransform(edges, (columns, rows))
+
+
+def samples(
+    instances: Sequence[Instance],
+    features: Sequence[str],
+    keypoint_names: Sequence[str],
+    *,
+    backbone: Backbone,
+    protocol: CropProtocol = PROTOCOL,
+    progress: Callable[[float, str], None] | None = None,
+) -> Samples:
+    """Every visible keypoint of the objects, described. Objects whose photo cannot be read, or is too small, are left out.
+
+    Raises ValueError for an unknown feature, and where nothing is left.
+    """
+    extractors.check(features, backbone)
+    names = class_names(keypoint_names, protocol)
+    classes = np.array([names.index(class_of(name, protocol)) for name in keypoint_names])
+    found: dict[str, list[np.ndarray]] = {feature: [] for feature in features}
+    keypoints: list[np.ndarray] = []
+    objects: list[np.ndarray] = []
+
+    left_out: dict[int, str] = {}
+
+    def describe(number: int) -> tuple[int, np.ndarray, dict[str, np.ndarray]] | None:
+        instance = instances[number]
+        shown = np.flatnonzero(instance.visible)
+        try:
+            image, placement = view(instance, protocol)
+            points = placement.to_crop(instance.keypoints[shown])
+            at = extractors.sample_at(
+                image, points, features, backbone=backbone, cells=protocol.cells, exact=protocol.exact
+            )
+        except (images.ImageError, OSError, ValueError) as error:
+            left_out[number] = str(error)
+            return None
+        return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}
+
+    def keep(one: tuple[int, np.ndarray, dict[str, np.ndarray]] | None) -> None:
+        nonlocal done
+        done += 1
+        if one is not None:
+            number, shown, described = one
+            keypoints.append(shown)
+            objects.append(np.full(len(shown), number))
+            for feature, values in described.items():
+                found[feature].append(values)
+        if progress is not None:
+            progress(done / len(instances), f"describing objects: {done} of {len(instances)}")
+
+    done = 0
+    concurrency.map_in_order(describe, range(len(instances)), keep)
+    if not keypoints:
+        msg = f"none of {len(instances)} objects could be described by {', '.join(features)}; the first: {left_out[0]}"
+        raise ValueError(msg)
+    all_keypoints = np.concatenate(keypoints)
+    return Samples(
+        {feature: np.concatenate(values) for feature, values in found.items()},
+        classes[all_keypoints],
+        all_keypoints,
+        np.concatenate(objects),
+        dict(sorted(left_out.items())),
+    )
+
+
+def scaled(
+    descriptors: Float[np.ndarray, "*shape channels"], protocol: CropProtocol
+) -> Float32[np.ndarray, "*shape channels"]:
+    """Descriptors as the protocol has classifiers see them; zero ones stay so."""
+    if not protocol.unit_length:
+        return descriptors.astype(np.float32)
+    lengths = np.linalg.norm(descriptors, axis=-1, keepdims=True)
+    return (descriptors / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def folds(
+    samples: Samples, photos: Sequence[str], n_folds: int, rng: np.random.Generator
+) -> Int[np.ndarray, " samples"]:
+    """A fold for every sample, the same for all of one photo; `photos` are the objects' photos by name."""
+    of_photo = {name: fold for fold, name in enumerate(rng.permutation(np.unique(photos)))}
+    return np.array([of_photo[photos[number]] % n_folds for number in samples.objects])
+
+
+def usual_costs(protocol: CropProtocol) -> tuple[float, ...]:
+    """The costs tried, for descriptors as the protocol scales them."""
+    return COSTS if protocol.unit_length else RAW_COSTS
+
+
+def best_cost(
+    samples: Samples,
+    feature: str,
+    photos: Sequence[str],
+    *,
+    costs: Sequence[float] = COSTS,
+    n_folds: int = 5,
+    device: torch.device | str | None = None,
+) -> tuple[float, list[float]]:
+    """The cost of highest accuracy in cross validation, the least of several, and the accuracies of all.
+
+    `photos` are the objects' photos by name; folds share none. Raises ValueError as `svm.cross_validate` does.
+    """
+    of = folds(samples, photos, n_folds, np.random.default_rng(0))
+    labels = np.searchsorted(np.unique(samples.labels), samples.labels)
+    right = svm.cross_validate(samples.features[feature], labels, of, costs=costs, device=device)
+    curve = right.mean(axis=1).tolist()
+    best = max(range(len(costs)), key=lambda n: (curve[n], -costs[n]))
+    return costs[best], curve
+
+
+def train(
+    samples: Samples,
+    feature: str,
+    names: tuple[str, ...],
+    *,
+    cost: float,
+    protocol: CropProtocol = PROTOCOL,
+    progress: Callable[[float], None] | None = None,
+) -> KeypointClassifier:
+    """The classifier of one feature; classes that no sample has get none of their own, and are never named.
+
+    Raises ValueError as `svm.fit` does.
+    """
+    there = np.unique(samples.labels)
+    linear = svm.fit(samples.features[feature], np.searchsorted(there, samples.labels), cost=cost, progress=progress)
+    return KeypointClassifier(feature, tuple(names[number] for number in there), protocol, linear)
