@@ -13,7 +13,7 @@ from corrcore import datasets, experiments, networks, store
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.datasets.records import KeypointDataset
-from corrcore.networks import Backbone
+from corrcore.features import Extractor
 from corrcore.tasks import alignment, responses
 
 
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
     build.add_argument("photos", type=Path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
     build.add_argument("--name", required=True, help="the index's name")
-    build.add_argument("--backbone", default="alexnet", choices=list(networks.ARCHITECTURES))
+    build.add_argument("--network", default="alexnet", choices=list(networks.names()))
     build.add_argument("--layers", type=_words, default=None, help="such as conv3,conv4,conv5")
     build.add_argument("--scales", type=_numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
     build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     moved = evaluate.add_parser("transfer", help="do keypoints of neighbours fall on the right places? (Table 2)")
     moved.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
     moved.add_argument("--categories", type=_words, default=None, help="such as cat,cow (default: all)")
-    moved.add_argument("--backbone", default="alexnet", choices=list(networks.ARCHITECTURES))
+    moved.add_argument("--network", default="alexnet", choices=list(networks.names()))
     moved.add_argument("--layers", type=_words, default=("conv4", "sift20"), help="such as conv4,sift20 (the default)")
     moved.add_argument("--smoothness", type=float, default=None, help="of all (default: chosen on the train split)")
     moved.add_argument("--position", type=float, default=0.0, help="cost of a square cell away from the box's place")
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     named = evaluate.add_parser("classification", help="is a keypoint told by the descriptor there? (Table 3)")
     named.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
     named.add_argument("--categories", type=_words, default=None, help="such as cat,cow (default: all)")
-    named.add_argument("--backbone", default="alexnet", choices=list(networks.ARCHITECTURES))
+    named.add_argument("--network", default="alexnet", choices=list(networks.names()))
     named.add_argument("--layers", type=_words, default=experiments.NAMING, help="such as conv4,sift20")
     named.add_argument(
         "--protocol",
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     found = evaluate.add_parser("prediction", help="where in its box does an object have each keypoint? (Table 4)")
     found.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
     found.add_argument("--categories", type=_words, default=None, help="such as cat,cow (default: all)")
-    found.add_argument("--backbone", default="alexnet", choices=list(networks.ARCHITECTURES))
+    found.add_argument("--network", default="alexnet", choices=list(networks.names()))
     found.add_argument(
         "--layers", type=_words, default=experiments.DETECTING, help="such as conv5,sift16 (SIFT with bins of 8 px)"
     )
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     placed.add_argument("--data", required=True, help="a folder in PASCAL VOC's layout with keypoints, or toy")
     placed.add_argument("--category", required=True)
     placed.add_argument("--keypoints", type=_words, required=True, help="such as L_Eye,Nose")
-    placed.add_argument("--backbone", default="alexnet", choices=list(networks.ARCHITECTURES))
+    placed.add_argument("--network", default="alexnet", choices=list(networks.names()))
     placed.add_argument("--layers", type=_words, default=experiments.RESPONDING, help="such as conv4,sift20")
     single = [name for name, protocol in experiments.PROTOCOLS.items() if protocol.cells == 1]
     placed.add_argument("--protocol", default="box", choices=single, help="how objects are seen, as for classification")
@@ -185,7 +185,7 @@ def _build(options: argparse.Namespace) -> None:
     index = indexes.build(
         photos,
         _root(options) / indexes.checked_name(options.name),
-        backbone=networks.load(options.backbone),
+        network=networks.open(options.backbone),
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,
@@ -238,7 +238,7 @@ def _localise(options: argparse.Namespace) -> None:
             raise ValueError(msg)
     result = experiments.localisation(
         photos[: options.limit],
-        backbone=networks.load(index.backbone),
+        network=networks.open(index.backbone),
         index=index,
         layers=options.layers,
         seed=options.seed,
@@ -262,24 +262,24 @@ def _radius(options: argparse.Namespace) -> None:
     _print_summary(result["summary"])
 
 
-def _annotated(options: argparse.Namespace) -> tuple[KeypointDataset, Backbone, Path]:
+def _annotated(options: argparse.Namespace) -> tuple[KeypointDataset, Extractor, Path]:
     """The data set and the network asked for, and the folder for what is measured with them."""
     dataset = datasets.open_dataset(options.data)
     out = options.out or experiments.default_folder(dataset, options.backbone)
     out.mkdir(parents=True, exist_ok=True)
     print(f"results in {out}")
-    return dataset, networks.load(options.backbone), out
+    return dataset, networks.open(options.backbone), out
 
 
 def _transfer(options: argparse.Namespace) -> None:
-    dataset, backbone, out = _annotated(options)
+    dataset, network, out = _annotated(options)
     given = None if options.smoothness is None else {name: float(options.smoothness) for name in options.layers}
     for category in options.categories or dataset.categories:
         begun = time.monotonic()
         result = experiments.transfer(
             dataset,
             category,
-            backbone=backbone,
+            network=network,
             features=options.layers,
             smoothness=given,
             position=options.position,
@@ -310,14 +310,14 @@ def _print_pck(category: str, result: dict[str, Any], notes: Mapping[str, str]) 
 
 
 def _prediction(options: argparse.Namespace) -> None:
-    dataset, backbone, out = _annotated(options)
+    dataset, network, out = _annotated(options)
     means: dict[str, list[float]] = {}
     for category in options.categories or dataset.categories:
         begun = time.monotonic()
         result = experiments.predict(
             dataset,
             category,
-            backbone=backbone,
+            network=network,
             features=options.layers,
             fine=options.fine,
             limit=options.limit,
@@ -339,14 +339,14 @@ def _prediction(options: argparse.Namespace) -> None:
 
 
 def _classification(options: argparse.Namespace) -> None:
-    dataset, backbone, out = _annotated(options)
+    dataset, network, out = _annotated(options)
     accuracies: dict[str, list[float]] = {}
     for category in options.categories or dataset.categories:
         begun = time.monotonic()
         result = experiments.classify(
             dataset,
             category,
-            backbone=backbone,
+            network=network,
             features=options.layers,
             protocol=experiments.PROTOCOLS[options.protocol],
             limit=options.limit,
@@ -371,7 +371,7 @@ def _responses(options: argparse.Namespace) -> None:
         datasets.open_dataset(options.data),
         options.category,
         options.keypoints,
-        backbone=networks.load(options.backbone),
+        network=networks.open(options.backbone),
         features=options.layers,
         protocol=experiments.PROTOCOLS[options.protocol],
         side_px=options.side,

@@ -15,6 +15,19 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Progress = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and what is being done; an exception it raises stops the work."""
+
+
+def part(progress: Progress | None, start: float, share: float, prefix: str = "") -> Progress:
+    """Progress of a part of the work, which begins at `start` and is `share` of the whole."""
+
+    def report(done: float, text: str) -> None:
+        if progress is not None:
+            progress(start + share * done, prefix + text)
+
+    return report
+
 
 def default_device() -> torch.device:
     """CUDA where there is one, else the CPU."""

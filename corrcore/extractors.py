@@ -1,121 +1,115 @@
-"""Descriptors by the name of what makes them: a layer of a network, such as conv4, or SIFT with a radius, such as sift20."""
+"""Any extractor by name, and several features of one image at once.
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+The layers of a network and SIFT are asked alike: a feature names its extractor, and extractors fulfil one contract
+(`corrcore.features.Extractor`).
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from corrcore.descriptors import sift
-from corrcore.geometry import PixelBox
-from corrcore.networks import Backbone, Image, every_pixel
-
-SIFT = "sift"  # begins the name of SIFT descriptors; their radius in pixels follows
-_ROWS = 64  # of SIFT descriptors, one a pixel, at a time: 16 MB in an image of 500 px
+from corrcore import networks
+from corrcore.descriptors.extractor import Sift
+from corrcore.features import SIFT, Extractor, Feature, FeatureGrid, Image, group_by_extractor
+from corrcore.geometry import PixelBox, ReceptiveField
 
 
-def sift_radius(feature: str) -> float | None:
-    """The radius in pixels of a feature such as "sift20"; None for a layer. Raises ValueError for a radius below 2."""
-    if not feature.startswith(SIFT):
-        return None
-    try:
-        radius = float(feature.removeprefix(SIFT))
-    except ValueError:
-        radius = math.nan
-    if not 2 <= radius <= 1000:
-        msg = f"feature must be a layer, or sift with a radius of 2 to 1000 px such as sift20; got {feature!r}."
+def open(name: str, *, device: torch.device | str | None = None) -> Extractor:  # noqa: A001 - as registries do
+    """An extractor by name: SIFT, or a network of `corrcore.networks`. Raises as `networks.open` does."""
+    return Sift(device=device) if name == SIFT else networks.open(name, device=device)
+
+
+def parse(features: Iterable[str | Feature], network: Extractor) -> tuple[Feature, ...]:
+    """Features as people write them: layers of `network`, of another one by its name, and SIFT by its radius.
+
+    Raises ValueError for what no extractor has, and for no feature at all.
+    """
+    found = tuple(Feature.parse(each, network=network.name) for each in features)
+    if not found:
+        msg = f"give at least one feature: a layer of {network.name} such as {network.layers[-1]}, or sift20; got none."
         raise ValueError(msg)
-    return radius
+    for feature in found:
+        receptive_field(feature, network=network)
+    return found
 
 
-def check(features: Sequence[str], backbone: Backbone) -> None:
-    """Raises ValueError for what is neither a layer of the network nor SIFT of a usable radius, and for nothing."""
-    if not features:
-        msg = (
-            f"give at least one feature: a layer of {backbone.name} such as {backbone.layers[-1]}, or sift20; got none."
-        )
-        raise ValueError(msg)
-    for feature in features:
-        if sift_radius(feature) is None:
-            backbone.receptive_field(feature)
+def extractor_of(feature: Feature, network: Extractor) -> Extractor:
+    """The extractor a feature is of: `network`, else the one that its name opens, on the same device."""
+    return network if feature.extractor == network.name else _opened(feature.extractor, str(network.device))
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(name: str, device: str) -> Extractor:
+    return open(name, device=device)
+
+
+def receptive_field(feature: Feature, *, network: Extractor) -> ReceptiveField:
+    """Size, stride and offset of a feature's cells."""
+    return extractor_of(feature, network).receptive_field(feature.layer)
+
+
+def extract(image: Image, features: Sequence[Feature], *, network: Extractor) -> dict[Feature, FeatureGrid]:
+    """Each feature on its own grid, one pass per extractor."""
+    found: dict[Feature, FeatureGrid] = {}
+    for group in group_by_extractor(features).values():
+        grids = extractor_of(group[0], network).extract(image, [feature.layer for feature in group])
+        found |= {feature: grids[feature.layer] for feature in group}
+    return found
 
 
 def sample_at(
     image: Image,
     points: Float[np.ndarray, "points 2"],
-    features: Sequence[str],
+    features: Sequence[Feature],
     *,
-    backbone: Backbone,
+    network: Extractor,
     cells: int = 1,
     exact: bool = False,
-) -> dict[str, Float[torch.Tensor, "points _channels"]]:
-    """Descriptors of points, (x, y) in pixels: SIFT exactly there, of a layer the cell whose receptive field is nearest.
-
-    With `cells` an odd number above 1, the square of so many by so many cells around it, row by row, end to end; beyond the
-    grid its border is repeated. With `exact`, layers' descriptors are those of the pixels that hold the points
-    (`every_pixel.sample_at`). Raises ValueError for an unknown feature, for an image too small for a layer, and for several cells
-    of exact ones.
-    """
-    check(features, backbone)
-    if cells < 1 or cells % 2 == 0:
-        msg = f"cells must be an odd number from 1; got {cells}."
-        raise ValueError(msg)
-    if exact and cells > 1:
-        msg = f"several cells together have the layer's own places; got cells = {cells} with exact."
-        raise ValueError(msg)
-    layers = [feature for feature in features if sift_radius(feature) is None]
-    grids = backbone.extract(image, layers) if layers and not exact else {}
-    found: dict[str, torch.Tensor] = {}
-    for feature in features:
-        radius = sift_radius(feature)
-        if radius is not None:
-            found[feature] = sift.describe(image, points, radius_px=radius, device=backbone.device)
-            continue
-        if exact:
-            found[feature] = every_pixel.sample_at(image, points, feature, backbone=backbone)
-            continue
-        grid = grids[feature]
-        around = np.arange(cells) - cells // 2
-        middle = np.floor((points - grid.receptive_field.offset) / grid.receptive_field.stride + 0.5).astype(int)
-        columns = np.clip(middle[:, 0, None] + around, 0, grid.cells.columns - 1)
-        rows = np.clip(middle[:, 1, None] + around, 0, grid.cells.rows - 1)
-        found[feature] = grid.descriptors[rows[:, :, None], columns[:, None, :]].flatten(1)
+) -> dict[Feature, Float[torch.Tensor, "points _channels"]]:
+    """Each feature's descriptors of points, (x, y) in pixels: `Extractor.sample_at`, one pass per extractor."""
+    found: dict[Feature, torch.Tensor] = {}
+    for group in group_by_extractor(features).values():
+        extractor = extractor_of(group[0], network)
+        at = extractor.sample_at(image, points, [feature.layer for feature in group], cells=cells, exact=exact)
+        found |= {feature: at[feature.layer] for feature in group}
     return found
 
 
-def valid_region(feature: str, image_size: tuple[int, int], *, backbone: Backbone) -> PixelBox:
-    """The pixels of an image of ``(width, height)`` that have a descriptor of their own: for SIFT, all. See `dense`."""
-    if sift_radius(feature) is None:
-        return every_pixel.valid_region(feature, image_size, backbone=backbone)
-    return PixelBox(0, 0, *image_size)
+def valid_region(feature: Feature, image_size: tuple[int, int], *, network: Extractor) -> PixelBox:
+    """The pixels of an image of ``(width, height)`` that have a descriptor of their own."""
+    return extractor_of(feature, network).valid_region(feature.layer, image_size)
 
 
 def iter_tiles(
     image: Image,
-    feature: str,
+    feature: Feature,
     *,
-    backbone: Backbone,
+    network: Extractor,
     region: PixelBox | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
-    """Every pixel's descriptor, a part of `region` at a time (`every_pixel.iter_tiles`). Raises as that does."""
-    radius = sift_radius(feature)
-    if radius is None:
-        yield from every_pixel.iter_tiles(image, feature, backbone=backbone, region=region, progress=progress)
-        return
-    there = valid_region(feature, (image.shape[1], image.shape[0]), backbone=backbone)
-    region = there if region is None else region
-    if region.width < 1 or region.height < 1 or not region.inside(there[2:]):
-        msg = f"region must lie within the image, {tuple(there)}; got {tuple(region)}."
-        raise ValueError(msg)
-    for top in range(region.top, region.bottom, _ROWS):
-        part = PixelBox(region.left, top, region.right, min(top + _ROWS, region.bottom))
-        if progress is not None:
-            progress((top - region.top) / region.height)
-        x, y = np.meshgrid(np.arange(part.left, part.right), np.arange(part.top, part.bottom))
-        points = np.stack([x.reshape(-1), y.reshape(-1)], axis=-1).astype(float)
-        found = sift.describe(image, points, radius_px=radius, device=backbone.device)
-        yield part, found.unflatten(0, (part.height, part.width))
-    if progress is not None:
-        progress(1.0)
+    """Every pixel's descriptor, a part of `region` at a time: `Extractor.iter_tiles`."""
+    yield from extractor_of(feature, network).iter_tiles(image, feature.layer, region=region, progress=progress)
+
+
+def extract_region(
+    image: Image, feature: Feature, *, network: Extractor, region: PixelBox | None = None
+) -> Float[torch.Tensor, "rows columns channels"]:
+    """Every pixel's descriptor in one array: ``found[y - region.top, x - region.left]`` is that of (x, y).
+
+    For small regions: all of 500 x 375 px take 166 MB in AlexNet's conv5. `iter_tiles` gives a part at a time.
+    """
+    whole = valid_region(feature, (image.shape[1], image.shape[0]), network=network) if region is None else region
+    result: torch.Tensor | None = None
+    for tile, descriptors in iter_tiles(image, feature, network=network, region=whole):
+        if result is None:
+            result = descriptors.new_empty(whole.height, whole.width, descriptors.shape[-1])
+        rows = slice(tile.top - whole.top, tile.bottom - whole.top)
+        result[rows, tile.left - whole.left : tile.right - whole.left] = descriptors
+    if result is None:
+        msg = "a region has tiles; none came."
+        raise RuntimeError(msg)
+    return result

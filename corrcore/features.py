@@ -113,15 +113,34 @@ class Roles:
 class Extractor(Protocol):
     """Whatever turns an image into grids of descriptors.
 
-    `digest` names what makes the descriptors, and results are filed under it. `layers` come by depth. An extractor
-    that is `anywhere` describes any point exactly; others have a grid of cells, and a point gets the nearest cell's
-    descriptor unless it is asked for `exact` ones.
+    A point has the descriptor of the nearest cell, unless the extractor describes points `anywhere` or is asked for
+    `exact` ones.
     """
 
-    name: str
-    digest: str
-    layers: tuple[str, ...]
-    anywhere: bool
+    @property
+    def name(self) -> str:
+        """What features, files and pages call it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """A name for all that makes its descriptors: equal digests, equal descriptors."""
+        ...
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those that have a grid of descriptors, by depth."""
+        ...
+
+    @property
+    def global_layers(self) -> tuple[str, ...]:
+        """Those that describe an image as a whole, by depth."""
+        ...
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether it describes any point exactly; if not, its descriptors lie on a grid of its own."""
+        ...
 
     @property
     def device(self) -> torch.device:

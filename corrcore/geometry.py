@@ -40,6 +40,15 @@ class PixelBox(NamedTuple):
         top, bottom = (min(max(y, 0), height) for y in (self.top, self.bottom))
         return PixelBox(left, top, right, bottom)
 
+    def contains(self, other: "PixelBox") -> bool:
+        """Whether every pixel of another box is one of this box."""
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and other.right <= self.right
+            and other.bottom <= self.bottom
+        )
+
     def inside(self, image_size: tuple[int, int]) -> bool:
         """Whether every pixel of the box is a pixel of an image of ``(width, height)``."""
         return self.clip(image_size) == self
@@ -87,24 +96,24 @@ class ReceptiveField:
         return cls(size=1, stride=1, offset=0.0)
 
     @classmethod
-    def of_kernels(cls, windows: Iterable[KernelSpec]) -> "ReceptiveField":
-        """The receptive field of a chain of windows, first layer first."""
+    def of_kernels(cls, kernels: Iterable[KernelSpec]) -> "ReceptiveField":
+        """The receptive field of a chain of kernels, first layer first."""
         field = cls.identity()
-        for window in windows:
-            field = field.through(window)
+        for kernel in kernels:
+            field = field.through(kernel)
         return field
 
-    def through(self, window: KernelSpec) -> "ReceptiveField":
-        """The receptive field one window further up the network.
+    def through(self, kernel: KernelSpec) -> "ReceptiveField":
+        """The receptive field one kernel further up the network.
 
-        With jump ``j`` between neighbouring inputs, a window of ``k`` taps adds ``(k - 1) * dilation * j`` pixels
+        With jump ``j`` between neighbouring inputs, a kernel of ``k`` taps adds ``(k - 1) * dilation * j`` pixels
         and its padding moves the first cell ``padding * j`` pixels to the left.
         """
-        reach = (window.size - 1) * window.dilation * self.stride
+        reach = (kernel.size - 1) * kernel.dilation * self.stride
         return ReceptiveField(
             size=self.size + reach,
-            stride=self.stride * window.stride,
-            offset=self.offset + reach / 2 - window.padding * self.stride,
+            stride=self.stride * kernel.stride,
+            offset=self.offset + reach / 2 - kernel.padding * self.stride,
         )
 
     def union(self, other: "ReceptiveField") -> "ReceptiveField":

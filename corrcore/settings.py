@@ -18,19 +18,21 @@ class Settings:
     """What the environment asks for.
 
     `cache` is where results and indexes are kept (``CORRCORE_CACHE``, else the user's cache folder), `data` a folder of
-    data sets (``CORRCORE_DATA``) or None, and `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
+    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None, and `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
     """
 
     cache: Path
     data: Path | None = None
+    weights: Path | None = None
     read_only: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads the variables anew at every call, so that a change of them counts."""
-        cache, data = environment.get("CORRCORE_CACHE"), environment.get("CORRCORE_DATA")
+        cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
         return cls(
             cache=prepared_path(cache) if cache else user_cache_path("corrcore", appauthor=False),
             data=prepared_path(data) if data else None,
+            weights=prepared_path(weights) if weights else None,
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
         )

@@ -13,9 +13,8 @@ from corrcore.datasets import toy
 from corrcore.datasets.samples import samples
 from corrcore.descriptors import sift
 from corrcore.engines import mrf
-from corrcore.features import FeatureGrid
+from corrcore.features import Extractor, FeatureGrid
 from corrcore.geometry import CellGrid, ReceptiveField
-from corrcore.networks import Backbone
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import Alignment, CropSpec, align, describe
 
@@ -70,7 +69,7 @@ def pixels(width, height):
 
 
 def test_cells_of_all_features_are_at_the_same_points(alexnet, photo):
-    found = describe(photo, BOX, ("conv3", "conv5", "sift20", "sift8.5"), backbone=alexnet, n_cells=6, margin=0)
+    found = describe(photo, BOX, ("conv3", "conv5", "sift20", "sift8.5"), network=alexnet, n_cells=6, margin=0)
     assert list(found.grids) == ["conv3", "conv5", "sift20", "sift8.5"]
     middles = (np.arange(6) + 0.5) * STRIDE - 0.5  # of six parts of the cut-out
     for feature, described in found.grids.items():
@@ -83,7 +82,7 @@ def test_cells_of_all_features_are_at_the_same_points(alexnet, photo):
 
 
 def test_a_cell_has_the_descriptor_of_its_surroundings_cut_by_hand(alexnet, photo):
-    found = describe(photo, BOX, ("conv4", "sift20"), backbone=alexnet, n_cells=6, margin=0)
+    found = describe(photo, BOX, ("conv4", "sift20"), network=alexnet, n_cells=6, margin=0)
     # The first cell sees what is around pixel 15 of a picture, and is to be at 7.5 of the cut-out: 7.5 px more, twice
     # that in the photo.
     around = cut_by_hand(photo, (LEFT - 15, TOP - 15, LEFT + SIDE + 15, TOP + SIDE + 15), 111, 111)
@@ -99,7 +98,7 @@ def test_a_cell_has_the_descriptor_of_its_surroundings_cut_by_hand(alexnet, phot
 
 
 def test_the_summary_keeps_the_greatest_values_of_six_by_six_parts(alexnet, photo):
-    found = describe(photo, BOX, (), backbone=alexnet, n_cells=12, margin=0)
+    found = describe(photo, BOX, (), network=alexnet, n_cells=12, margin=0)
     around = cut_by_hand(photo, (LEFT - 7.5, TOP - 7.5, LEFT + SIDE + 7.5, TOP + SIDE + 7.5), 207, 207)
     cells = alexnet.extract(around, ["conv5"])["conv5"].descriptors
     whole = cells.reshape(6, 2, 6, 2, -1).amax(dim=(1, 3)).permute(2, 0, 1).flatten()
@@ -108,7 +107,7 @@ def test_the_summary_keeps_the_greatest_values_of_six_by_six_parts(alexnet, phot
 
 def test_with_context_a_cell_sees_the_photo_and_no_padding(alexnet, photo):
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 95.5, TOP + 95.5)
-    found = describe(photo, box, ("conv4",), backbone=alexnet, n_cells=6, margin=0, context_px=32)
+    found = describe(photo, box, ("conv4",), network=alexnet, n_cells=6, margin=0, context_px=32)
     # Two more cells on every side are the fewest that show 32 px.
     more = 7.5 + 2 * STRIDE
     around = cut_by_hand(photo, (LEFT - more, TOP - more, LEFT + 96 + more, TOP + 96 + more), 175, 175)
@@ -121,7 +120,7 @@ def test_with_context_a_cell_sees_the_photo_and_no_padding(alexnet, photo):
 
 def test_a_square_cut_out_squeezes_the_box(alexnet, photo):
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 191.5, TOP + 95.5)
-    found = describe(photo, box, ("conv4",), backbone=alexnet, n_cells=6, margin=0)
+    found = describe(photo, box, ("conv4",), network=alexnet, n_cells=6, margin=0)
     assert found.placement == CropTransform(box, (96, 96))
     around = cut_by_hand(photo, (LEFT - 15, TOP - 7.5, LEFT + 192 + 15, TOP + 96 + 7.5), 111, 111)
     torch.testing.assert_close(
@@ -132,7 +131,7 @@ def test_a_square_cut_out_squeezes_the_box(alexnet, photo):
 def test_a_cut_out_that_keeps_proportions_is_widened_to_whole_cells(alexnet, photo):
     # 192 px are 6 cells of 32 px; 80 px are two and a half, so 8 px more on both sides make three.
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 191.5, TOP + 79.5)
-    found = describe(photo, box, ("conv4",), backbone=alexnet, n_cells=6, margin=0, square=False)
+    found = describe(photo, box, ("conv4",), network=alexnet, n_cells=6, margin=0, square=False)
     assert found.placement == CropTransform((box[0], box[1] - 8, box[2], box[3] + 8), (96, 48))
     assert found.grids["conv4"].descriptors.shape == (3, 6, 256)
     around = cut_by_hand(photo, (LEFT - 15, TOP - 8 - 15, LEFT + 192 + 15, TOP + 88 + 15), 111, 63)
@@ -142,7 +141,7 @@ def test_a_cut_out_that_keeps_proportions_is_widened_to_whole_cells(alexnet, pho
 
 
 def test_the_box_is_widened_by_a_share_of_each_side(alexnet, photo):
-    found = describe(photo, (100.0, 50.0, 200.0, 90.0), (), backbone=alexnet, n_cells=6, margin=0.1)
+    found = describe(photo, (100.0, 50.0, 200.0, 90.0), (), network=alexnet, n_cells=6, margin=0.1)
     assert found.placement.edges == pytest.approx((90, 46, 210, 94))
 
 
@@ -152,7 +151,7 @@ def test_beyond_the_photo_its_border_goes_on(alexnet, photo):
     padded = np.pad(photo, ((200, 200), (200, 200), (0, 0)), mode="edge")
     moved = tuple(edge + 200 for edge in box)
     ours, expected = (
-        describe(one, where, features, backbone=alexnet, n_cells=6, context_px=20)
+        describe(one, where, features, network=alexnet, n_cells=6, context_px=20)
         for one, where in ((photo, box), (padded, moved))
     )
     np.testing.assert_array_equal(ours.image, expected.image)
@@ -161,14 +160,14 @@ def test_beyond_the_photo_its_border_goes_on(alexnet, photo):
 
 
 def test_networks_of_other_strides_have_cells_at_the_same_points_too(photo):
-    architecture = networks.ARCHITECTURES["vgg16"]
+    architecture = networks.names()["vgg16"]
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in architecture.build().state_dict().items()}
     torch.manual_seed(0)
     weights = {name: 0.05 * torch.randn(shape) for name, shape in shapes.items() if name.startswith("features.")}
-    vgg = Backbone(architecture, weights, device="cpu")
+    vgg = Extractor(architecture, weights, device="cpu")
     for layer, stride in (("conv4_3", 8), ("conv5_3", 16)):
-        found = describe(photo, BOX, (layer, "sift10"), backbone=vgg, n_cells=6, margin=0)
+        found = describe(photo, BOX, (layer, "sift10"), network=vgg, n_cells=6, margin=0)
         assert found.image.shape == (6 * stride, 6 * stride, 3)
         for described in found.grids.values():
             assert described.descriptors.shape[:2] == (6, 6)
@@ -180,12 +179,12 @@ def test_networks_of_other_strides_have_cells_at_the_same_points_too(photo):
 
 def test_without_contrast_sift_is_zero_and_not_nan(alexnet):
     flat = np.full((120, 120, 3), 90, np.uint8)
-    found = describe(flat, (9.5, 9.5, 109.5, 109.5), ("sift20",), backbone=alexnet, n_cells=4)
+    found = describe(flat, (9.5, 9.5, 109.5, 109.5), ("sift20",), network=alexnet, n_cells=4)
     assert (found.grids["sift20"].descriptors == 0).all()
 
 
 def test_halved_keeps_everything_but_half_the_bits(alexnet, photo):
-    whole = describe(photo, BOX, ("conv4",), backbone=alexnet, n_cells=4)
+    whole = describe(photo, BOX, ("conv4",), network=alexnet, n_cells=4)
     half = whole.halved()
     assert half.grids["conv4"].descriptors.dtype == torch.float16
     torch.testing.assert_close(
@@ -214,7 +213,7 @@ def test_halved_keeps_everything_but_half_the_bits(alexnet, photo):
 )
 def test_what_cannot_be_described_is_said(alexnet, photo, box, features, options, message):
     with pytest.raises(ValueError, match=message):
-        describe(photo, box, features, backbone=alexnet, **options)
+        describe(photo, box, features, network=alexnet, **options)
 
 
 def test_summaries_tell_the_way_an_object_faces(alexnet, cats):
@@ -226,7 +225,7 @@ def test_summaries_tell_the_way_an_object_faces(alexnet, cats):
         left, top, right, bottom = cat.box
         mirrored = picture.shape[1] - 1 - right, top, picture.shape[1] - 1 - left, bottom
         for turned, image, box in ((False, picture, cat.box), (True, images.hflip(picture), mirrored)):
-            summary[cat.name, turned] = describe(image, box, (), backbone=alexnet, n_cells=12).summary
+            summary[cat.name, turned] = describe(image, box, (), network=alexnet, n_cells=12).summary
             assert np.linalg.norm(summary[cat.name, turned]) == pytest.approx(1)
     pairs = [(one.name, other.name) for one in facing_right for other in facing_right if one is not other]
     same, opposite = (
@@ -245,7 +244,7 @@ def test_the_summary_is_the_last_fully_connected_layers_where_there_is_one(alexn
 
     monkeypatch.setattr(alexnet, "vectors", ("fc6", "fc7"))
     monkeypatch.setattr(alexnet, "vector", vector)
-    found = describe(photo, BOX, ("conv4",), backbone=alexnet, n_cells=6)
+    found = describe(photo, BOX, ("conv4",), network=alexnet, n_cells=6)
     assert alignment.summary_source(alexnet) == "fc7"
     np.testing.assert_allclose(found.summary, [0.6, 0, 0.8], atol=1e-6)
     ((image, layer),) = asked
@@ -282,7 +281,7 @@ def known_warp(alexnet, photo):
     side, left, top = 18 * STRIDE, 81, 6
     box = (left - 0.5, top - 0.5, left + side - 0.5, top + side - 0.5)
     source, target = (
-        describe(picture, box, ("conv3", "conv4", "conv5", "sift20"), backbone=alexnet, n_cells=18, margin=0)
+        describe(picture, box, ("conv3", "conv4", "conv5", "sift20"), network=alexnet, n_cells=18, margin=0)
         for picture in (photo, warped(photo))
     )
     centres = source.grids["conv4"].cells.centres()
@@ -317,7 +316,7 @@ def test_a_source_moved_by_whole_cells_moves_back(alexnet, photo, feature):
     side = 12 * STRIDE
     boxes = [(left - 0.5, 30 - 0.5, left + side - 0.5, 30 + side - 0.5) for left in (140, 108)]
     source, target = (
-        describe(photo, box, (feature,), backbone=alexnet, n_cells=12, margin=0, context_px=96) for box in boxes
+        describe(photo, box, (feature,), network=alexnet, n_cells=12, margin=0, context_px=96) for box in boxes
     )
     grids = source.grids[feature], target.grids[feature]
     inner = np.s_[1:-1, 1:-3]
@@ -338,7 +337,7 @@ def test_refined_displacements_come_closer_than_whole_cells(alexnet, photo, feat
     side = 12 * STRIDE
     boxes = [(left - 0.5, 30 - 0.5, left + side - 0.5, 30 + side - 0.5) for left in (140, 132)]
     source, target = (
-        describe(photo, box, (feature,), backbone=alexnet, n_cells=12, margin=0, context_px=96) for box in boxes
+        describe(photo, box, (feature,), network=alexnet, n_cells=12, margin=0, context_px=96) for box in boxes
     )
     whole, fine = (
         align(source.grids[feature], target.grids[feature], refine=refine).displacement[3:-3, 3:-3]
@@ -390,7 +389,7 @@ def test_refined_displacements_have_the_least_energy():
 def test_drawn_animals_of_one_pose_come_closer_than_their_boxes(alexnet, cats, pair, feature):
     source, target = (cats[n] for n in pair)
     own, other = (
-        alignment.subject(cat, (feature,), backbone=alexnet, crop=CropSpec(n_cells=12)) for cat in (source, target)
+        alignment.subject(cat, (feature,), network=alexnet, crop=CropSpec(n_cells=12)) for cat in (source, target)
     )
     truth = toy.correspondence(source, target)
     rows, columns = np.nonzero(np.isfinite(truth).all(axis=-1))
@@ -494,7 +493,7 @@ def test_a_plane_of_displacements_is_one_between_cells_too():
 
 
 def test_warp_draws_the_source_where_it_goes_and_grey_elsewhere(alexnet, photo):
-    subject = describe(photo, BOX, (), backbone=alexnet, n_cells=5)
+    subject = describe(photo, BOX, (), network=alexnet, n_cells=5)
     picture, shown = alignment.warp(subject, subject, moved_by(np.broadcast_to([1.0, -2.0], (5, 5, 2))))
     expected = np.full_like(subject.image, alignment.NOTHING)
     expected[:-32, 16:] = subject.image[32:, :-16]
@@ -578,7 +577,7 @@ def test_a_vote_is_the_median_of_the_first_five_that_show_the_keypoint():
 
 def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote(alexnet, cats):
     crop = CropSpec(n_cells=6)
-    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, crop=crop) for cat in cats[:4])
+    target, *others = (alignment.subject(cat, ("conv4",), network=alexnet, crop=crop) for cat in cats[:4])
     pairs = list(zip(cats[1:4], others, strict=True))
     told = []
     found = alignment.transfer(
@@ -601,7 +600,7 @@ def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote
 
 def test_transfer_in_the_order_of_likeness_keeps_the_order_given(alexnet, cats):
     crop = CropSpec(n_cells=6)
-    target, *others = (alignment.subject(cat, ("conv4",), backbone=alexnet, crop=crop) for cat in cats[:4])
+    target, *others = (alignment.subject(cat, ("conv4",), network=alexnet, crop=crop) for cat in cats[:4])
     pairs = list(zip(cats[1:4], others, strict=True))
     for given in (pairs, pairs[::-1]):
         found = alignment.transfer(target, given, "conv4", order="likeness", iterations=3)

@@ -12,7 +12,8 @@ from torch import nn
 
 from corrcore import networks
 from corrcore.geometry import ReceptiveField
-from corrcore.networks import ARCHITECTURES, Architecture, Backbone, WeightsNotFoundError
+from corrcore.networks import ARCHITECTURES, Architecture, , WeightsNotFoundError
+from corrcore.features import Extractor
 
 ALEXNET_TABLE_1 = {
     "conv1": (11, 4),
@@ -26,7 +27,7 @@ ALEXNET_TABLE_1 = {
 
 @pytest.fixture(scope="module")
 def alexnet():
-    return networks.load("alexnet", device="cpu")
+    return networks.open("alexnet", device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def photo(width: int, height: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def random_backbone(architecture: Architecture) -> Backbone:
+def random_backbone(architecture: Architecture) -> Extractor:
     """All weights positive, so that no gradient is stopped by a ReLU or cancelled."""
     generator = torch.Generator().manual_seed(0)
     weights = {
@@ -47,7 +48,7 @@ def random_backbone(architecture: Architecture) -> Backbone:
         for name, value in architecture.build().state_dict().items()
         if not name.startswith("classifier")
     }
-    return Backbone(architecture, weights, device="cpu")
+    return Extractor(architecture, weights, device="cpu")
 
 
 def thin(model: nn.Module) -> nn.Module:
@@ -99,7 +100,7 @@ def test_alexnet_receptive_fields_are_the_papers_table_1(alexnet, layer):
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
 def test_receptive_field_of_every_layer_is_the_support_of_the_input_gradient(name, size):
     architecture = ARCHITECTURES[name]
-    backbone = random_backbone(architecture)
+    network = random_backbone(architecture)
     width, height = size
     pixels = torch.ones(1, 1, height, width, dtype=torch.float64, requires_grad=True)
     outputs, value = {}, pixels
@@ -108,7 +109,7 @@ def test_receptive_field_of_every_layer_is_the_support_of_the_input_gradient(nam
     for layer, node in architecture.layers.items():
         rows, columns = outputs[node].shape[2:]
         for cell in {(0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1), (0, columns // 3)}:
-            assert_support(outputs[node], cell, pixels, backbone.receptive_field(layer))
+            assert_support(outputs[node], cell, pixels, network.receptive_field(layer))
 
 
 def test_receptive_field_through_residual_branches_is_the_support_of_the_input_gradient():
@@ -116,7 +117,7 @@ def test_receptive_field_through_residual_branches_is_the_support_of_the_input_g
     architecture = Architecture(
         "resnet", torchvision.models.resnet18, {"block": "layer2.0.relu_1"}, ("block",), checkpoint="none"
     )
-    field = Backbone(architecture, model.state_dict(), device="cpu").receptive_field("block")
+    field = Extractor(architecture, model.state_dict(), device="cpu").receptive_field("block")
     model = thin(model)
     pixels = torch.ones(1, 1, 180, 181, dtype=torch.float64, requires_grad=True)
     cells = model.layer2[0](model.layer1(model.maxpool(model.conv1(pixels))))
@@ -153,7 +154,7 @@ def test_a_batch_gives_what_single_images_give(alexnet):
 
 
 def test_bfloat16_stays_close_to_float32(alexnet):
-    half = networks.load("alexnet", device="cpu", dtype=torch.bfloat16)
+    half = networks.open("alexnet", device="cpu", dtype=torch.bfloat16)
     image = photo(160, 120)
     exact = alexnet.extract(image, ("conv5",))["conv5"].flat()
     rough = half.extract(image, ("conv5",))["conv5"].flat()
@@ -167,7 +168,7 @@ def test_bfloat16_stays_close_to_float32(alexnet):
 def test_cuda_gives_what_the_cpu_gives(alexnet, dtype):
     image = photo(500, 375)
     expected = alexnet.extract(image, ("conv3", "conv5"))
-    got = networks.load("alexnet", device="cuda", dtype=dtype).extract(image, ("conv3", "conv5"))
+    got = networks.open("alexnet", device="cuda", dtype=dtype).extract(image, ("conv3", "conv5"))
     for layer, grid in got.items():
         similarity = torch.cosine_similarity(grid.flat().float().cpu(), expected[layer].flat())
         assert similarity.min() > (0.9999 if dtype == torch.float32 else 0.999)
@@ -194,13 +195,13 @@ def test_an_unknown_layer_is_named_with_the_known_ones(alexnet):
 
 
 def test_an_unknown_network_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match="backbone must be one of alexnet, vgg16; got 'lenet'"):
-        networks.load("lenet")
+    with pytest.raises(ValueError, match="network must be one of alexnet, vgg16; got 'lenet'"):
+        networks.open("lenet")
 
 
 def test_missing_weights_say_how_to_get_them(alexnet):
     with pytest.raises(WeightsNotFoundError, match=r"weights of vgg16 need .*vgg16-397923af.pth.*get_model\('vgg16'"):
-        networks.load("vgg16")
+        networks.open("vgg16")
     with pytest.raises(WeightsNotFoundError, match=r"fc7 of alexnet need .*alexnet-owt-7be5be79.pth"):
         alexnet.vector(photo(64, 64), "fc7")
 
@@ -211,20 +212,20 @@ def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(tmp_path):
     checkpoint.parent.mkdir(parents=True)
     torch.save(model.state_dict(), checkpoint)
     image = photo(224, 224)
-    backbone = networks.load("alexnet", device="cpu")
+    network = networks.open("alexnet", device="cpu")
     value = torchvision.transforms.functional.normalize(
         torch.from_numpy(image).permute(2, 0, 1) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     )[None]
     with torch.inference_mode():
         expected = model.classifier[:6](model.avgpool(model.features(value)).flatten(1))[0]
-    torch.testing.assert_close(backbone.vector(image, "fc7"), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(network.vector(image, "fc7"), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_weights_from_a_file_are_used_and_change_the_digest(alexnet, tmp_path):
     weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     weights["features.10.bias"] = weights["features.10.bias"] + 1
     save_file(weights, tmp_path / "other.safetensors")
-    other = networks.load("alexnet", weights=tmp_path / "other.safetensors", device="cpu")
+    other = networks.open("alexnet", weights=tmp_path / "other.safetensors", device="cpu")
     assert other.digest != alexnet.digest
     image = photo(64, 64)
     assert not torch.equal(
@@ -236,7 +237,7 @@ def test_weights_from_a_file_are_used_and_change_the_digest(alexnet, tmp_path):
 def test_partial_weights_offer_only_the_layers_they_feed():
     weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     first = {name: value for name, value in weights.items() if name.startswith(("features.0.", "features.3."))}
-    assert Backbone(ARCHITECTURES["alexnet"], first, device="cpu").layers == (
+    assert Extractor(ARCHITECTURES["alexnet"], first, device="cpu").layers == (
         "conv1",
         "pool1",
         "conv2",
@@ -249,27 +250,27 @@ def test_a_downloaded_checkpoint_keeps_the_digest(alexnet):
     weights = torchvision.models.alexnet().state_dict() | load_file(
         networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors"
     )
-    assert Backbone(ARCHITECTURES["alexnet"], weights, device="cpu").digest == alexnet.digest
+    assert Extractor(ARCHITECTURES["alexnet"], weights, device="cpu").digest == alexnet.digest
 
 
 def test_threads_may_ask_for_different_layers_at_once():
-    backbone = networks.load("alexnet", device="cpu")
+    network = networks.open("alexnet", device="cpu")
     image = photo(64, 64)
-    asked = [tuple(layers) for n in (1, 2) for layers in itertools.combinations(backbone.layers, n)]
-    expected = backbone.extract(image, backbone.layers)
+    asked = [tuple(layers) for n in (1, 2) for layers in itertools.combinations(network.layers, n)]
+    expected = network.extract(image, network.layers)
     with ThreadPoolExecutor(4) as pool:
-        for grids in pool.map(lambda layers: backbone.extract(image, layers), asked):
+        for grids in pool.map(lambda layers: network.extract(image, layers), asked):
             for layer, grid in grids.items():
                 torch.testing.assert_close(grid.descriptors, expected[layer].descriptors)
 
 
 def test_a_network_is_traced_while_others_run():
-    backbone, image = networks.load("alexnet", device="cpu"), photo(64, 64)
-    expected = backbone.extract(image, ["conv5"])["conv5"].descriptors
+    network, image = networks.open("alexnet", device="cpu"), photo(64, 64)
+    expected = network.extract(image, ["conv5"])["conv5"].descriptors
     with ThreadPoolExecutor(4) as pool:
         made = [pool.submit(networks.load, "alexnet", device="cpu") for _ in range(12)]
-        ran = [pool.submit(backbone.extract, image, ["conv5"]) for _ in range(60)]
-        assert {task.result().digest for task in made} == {backbone.digest}
+        ran = [pool.submit(network.extract, image, ["conv5"]) for _ in range(60)]
+        assert {task.result().digest for task in made} == {network.digest}
         for task in ran:
             torch.testing.assert_close(task.result()["conv5"].descriptors, expected)
 
@@ -277,9 +278,9 @@ def test_a_network_is_traced_while_others_run():
 def test_weights_under_other_names_are_refused():
     weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     with pytest.raises(ValueError, match=r"such as features.0.weight; got module.features"):
-        networks.load("alexnet", weights={f"module.{name}": value for name, value in weights.items()})
+        networks.open("alexnet", weights={f"module.{name}": value for name, value in weights.items()})
     with pytest.raises(ValueError, match="got none"):
-        networks.load("alexnet", weights={})
+        networks.open("alexnet", weights={})
 
 
 def test_embedded_weights_match_their_recorded_digest():

@@ -25,7 +25,7 @@ def found(alexnet, data):
         data.instances("toy cat", "train"),
         ("conv3", "sift20"),
         data.keypoint_names["toy cat"],
-        backbone=alexnet,
+        network=alexnet,
         protocol=CropProtocol(longer_side_px=250),
     )
 
@@ -61,7 +61,7 @@ def test_every_visible_keypoint_is_a_sample(found, alexnet, data):
     last = found.objects == 7
     image, placement = classification.view(cats[7], CropProtocol(longer_side_px=250))
     points = placement.to_crop(cats[7].keypoints[cats[7].visible])
-    at = extractors.sample_at(image, points, ["conv3"], backbone=alexnet)["conv3"].numpy()
+    at = extractors.sample_at(image, points, ["conv3"], network=alexnet)["conv3"].numpy()
     np.testing.assert_allclose(found.features["conv3"][last], at / np.linalg.norm(at, axis=1, keepdims=True), atol=1e-5)
 
 
@@ -120,9 +120,9 @@ def test_a_photo_that_cannot_be_read_is_left_out(alexnet, data):
     broken, told = replace(cats[0], photo=Broken()), []
     names = data.keypoint_names["toy cat"]
     some = classification.samples(
-        [broken, cats[1]], ["sift10"], names, backbone=alexnet, progress=lambda *now: told.append(now)
+        [broken, cats[1]], ["sift10"], names, network=alexnet, progress=lambda *now: told.append(now)
     )
     assert set(some.objects) == {1}
     assert told[-1] == (1.0, "describing objects: 2 of 2")
     with pytest.raises(ValueError, match="none of 1 objects could be described by sift10"):
-        classification.samples([broken], ["sift10"], names, backbone=alexnet)
+        classification.samples([broken], ["sift10"], names, network=alexnet)

@@ -24,10 +24,10 @@ def photos():
 
 def test_localisation_sums_up_what_each_photo_gives(alexnet, small_index, photos, tmp_path):
     out = tmp_path / "result.json"
-    result = experiments.localisation(photos, backbone=alexnet, index=small_index, layers=("conv3",), out=out)
+    result = experiments.localisation(photos, network=alexnet, index=small_index, layers=("conv3",), out=out)
     scores = []
     for photo in photos:
-        retrieval = reconstruction.retrieve(photo.pixels, "conv3", backbone=alexnet, index=small_index, k=1)
+        retrieval = reconstruction.retrieve(photo.pixels, "conv3", network=alexnet, index=small_index, k=1)
         rng = np.random.default_rng([0, *photo.name.encode()])
         scores.append(reconstruction.localise(photo.pixels, retrieval, small_index, rng=rng).score)
     summary = result["summary"]["conv3"]["score"]
@@ -45,7 +45,7 @@ def test_a_stopped_experiment_measures_only_what_is_left(alexnet, small_index, p
         if done > 0.5:
             raise StopError
 
-    arguments = {"backbone": alexnet, "index": small_index, "layers": ("conv3",), "out": tmp_path / "result.json"}
+    arguments = {"network": alexnet, "index": small_index, "layers": ("conv3",), "out": tmp_path / "result.json"}
     with pytest.raises(StopError):
         experiments.localisation(photos, progress=stop, **arguments)
     loaded = []
@@ -58,14 +58,14 @@ def test_a_stopped_experiment_measures_only_what_is_left(alexnet, small_index, p
     watched = [Watched(photo.name, photo.pixels) for photo in photos]
     resumed = experiments.localisation(watched, **arguments)
     assert loaded == ["q2"]
-    assert resumed == experiments.localisation(photos, backbone=alexnet, index=small_index, layers=("conv3",))
+    assert resumed == experiments.localisation(photos, network=alexnet, index=small_index, layers=("conv3",))
 
 
 def test_results_with_other_settings_are_not_mixed(alexnet, small_index, photos, tmp_path):
     out = tmp_path / "result.json"
-    experiments.localisation(photos[:1], backbone=alexnet, index=small_index, layers=("conv3",), out=out)
+    experiments.localisation(photos[:1], network=alexnet, index=small_index, layers=("conv3",), out=out)
     with pytest.raises(ValueError, match="holds an experiment with other settings"):
-        experiments.localisation(photos, backbone=alexnet, index=small_index, layers=("conv3",), seed=1, out=out)
+        experiments.localisation(photos, network=alexnet, index=small_index, layers=("conv3",), seed=1, out=out)
 
 
 def test_a_photo_that_cannot_be_read_is_recorded_and_left_out(alexnet, small_index, photos):
@@ -75,21 +75,21 @@ def test_a_photo_that_cannot_be_read_is_recorded_and_left_out(alexnet, small_ind
             raise images.ImageError(msg)
 
     samples = [Broken("broken", photos[0].pixels), *photos]
-    result = experiments.localisation(samples, backbone=alexnet, index=small_index, layers=("conv3",))
+    result = experiments.localisation(samples, network=alexnet, index=small_index, layers=("conv3",))
     assert result["records"]["broken"]["skipped"] == "'broken' is cut off."
     assert result["summary"]["conv3"]["psnr_db"]["samples"] == 3
 
 
 def test_nothing_to_measure_is_said(alexnet, small_index):
     with pytest.raises(ValueError, match="nothing to measure"):
-        experiments.localisation([], backbone=alexnet, index=small_index)
+        experiments.localisation([], network=alexnet, index=small_index)
 
 
 def test_a_large_photo_is_not_rebuilt_from_its_indexed_self(alexnet, tmp_path):
     large = [ArrayPhoto(str(n), smooth_noise(700, 560, seed=n)) for n in range(2)]
-    index = indexes.build(large, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    index = indexes.build(large, tmp_path / "it", network=alexnet, layers=("conv3",))
     assert index.photos_like(large[1].pixels) == index.photos_like(index.photo(1)) == [1]
-    result = experiments.localisation(large[:1], backbone=alexnet, index=index)
+    result = experiments.localisation(large[:1], network=alexnet, index=index)
     assert float(result["records"]["0"]["measured"]["conv3"]["psnr_db"]) < 30
 
 
@@ -160,7 +160,7 @@ def loads(dataset, split):
 
 def transfer(dataset, alexnet, **options):
     chosen = {"features": ("conv4",), "smoothness": {"conv4": 0.1}, "crop": CROP_SPEC, "iterations": 3} | options
-    return experiments.transfer(dataset, CAT, backbone=alexnet, **chosen)
+    return experiments.transfer(dataset, CAT, network=alexnet, **chosen)
 
 
 def test_transfer_records_what_every_row_predicts_of_val_objects(alexnet, cats, tmp_path, monkeypatch):
@@ -180,8 +180,8 @@ def test_transfer_records_what_every_row_predicts_of_val_objects(alexnet, cats, 
         assert measured["box"] == list(cat.box)
         np.testing.assert_array_equal(np.array(measured["truth"], dtype=float), cat.keypoints)
         assert list(measured["predicted"]) == ["NN", "conv4", "sift20"]
-        summaries = np.stack([alignment.subject(one, (), backbone=alexnet, crop=CROP_SPEC).summary for one in train])
-        likeness = summaries @ alignment.subject(cat, (), backbone=alexnet, crop=CROP_SPEC).summary
+        summaries = np.stack([alignment.subject(one, (), network=alexnet, crop=CROP_SPEC).summary for one in train])
+        likeness = summaries @ alignment.subject(cat, (), network=alexnet, crop=CROP_SPEC).summary
         assert measured["neighbours"] == [train[n].name for n in np.argsort(-likeness)[:3]]
 
 
@@ -209,10 +209,10 @@ def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats, opti
     train = {cat.name: cat for cat in cats.instances(CAT, "train")}
     measured = result["records"][target.name]["measured"]
     subjects = {
-        name: alignment.subject(cat, ("conv4",), backbone=alexnet, crop=CROP_SPEC).halved()
+        name: alignment.subject(cat, ("conv4",), network=alexnet, crop=CROP_SPEC).halved()
         for name, cat in train.items()
     }
-    own = alignment.subject(target, ("conv4",), backbone=alexnet, crop=CROP_SPEC)
+    own = alignment.subject(target, ("conv4",), network=alexnet, crop=CROP_SPEC)
     pairs = [(train[name], subjects[name]) for name in measured["neighbours"]]
     expected = alignment.transfer(own, pairs, "conv4", smoothness=0.03, iterations=3, **options)
     np.testing.assert_allclose(np.array(measured["predicted"]["conv4"], dtype=float), expected.keypoints, atol=0.006)
@@ -461,7 +461,7 @@ def herd():
 
 def classify(herd, alexnet, **options):
     chosen = {"features": ("conv3", "sift20"), "protocol": SMALL, "costs": (0.1, 10.0), "n_folds": 3} | options
-    return experiments.classify(herd, "toy cat", backbone=alexnet, **chosen)
+    return experiments.classify(herd, "toy cat", network=alexnet, **chosen)
 
 
 def test_classification_records_what_every_keypoint_is_called(alexnet, herd, tmp_path):
@@ -513,19 +513,19 @@ def test_what_an_earlier_version_has_measured_is_measured_anew(alexnet, cats, tm
 
 def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
     out = tmp_path / "responses.json"
-    options = {"backbone": alexnet, "features": ("sift20", "conv3"), "protocol": SMALL, "cost": 1.0}
+    options = {"network": alexnet, "features": ("sift20", "conv3"), "protocol": SMALL, "cost": 1.0}
     result = experiments.respond(herd, "toy cat", ["Nose", "TailBase"], out=out, **options)
     assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
     names = list(herd.keypoint_names["toy cat"])
     train, val = herd.shown("toy cat", "train"), herd.shown("toy cat", "val")
-    found = classification.samples(train, ["sift20"], names, backbone=alexnet, protocol=SMALL)
+    found = classification.samples(train, ["sift20"], names, network=alexnet, protocol=SMALL)
     named = classification.train(found, "sift20", tuple(names), cost=1.0, protocol=SMALL)
     n_compared = 0
     for cat in val:
         for keypoint, at in result["records"][cat.name]["measured"]["sift20"].items():
             image, placement = classification.view(cat, SMALL)
             x, y = placement.to_crop(cat.keypoints)[names.index(keypoint)]
-            whole = responses.response_map(image, named, backbone=alexnet).scores[..., named.names.index(keypoint)]
+            whole = responses.response_map(image, named, network=alexnet).scores[..., named.names.index(keypoint)]
             column, row = round(x), round(y)
             square = whole[row - 10 : row + 11, column - 10 : column + 11]
             down, across = np.unravel_index(square.argmax(), (21, 21))
@@ -545,7 +545,7 @@ def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
 
 def test_responses_go_on_where_they_were_stopped_and_train_no_more_when_done(alexnet, herd, tmp_path, monkeypatch):
     out = tmp_path / "responses.json"
-    options = {"backbone": alexnet, "features": ("sift20",), "protocol": SMALL}
+    options = {"network": alexnet, "features": ("sift20",), "protocol": SMALL}
     result = experiments.respond(herd, "toy cat", ["Nose"], out=out, **options)
     kept = json.loads(out.read_text())
     dropped = next(iter(kept["records"]))
@@ -580,7 +580,7 @@ def test_what_no_classifier_can_be_trained_on_is_said_once_and_not_kept(alexnet,
             changed,
             "toy cat",
             ["L_EarBase"],
-            backbone=alexnet,
+            network=alexnet,
             features=["sift20"],
             protocol=SMALL,
             out=out,
@@ -593,7 +593,7 @@ def test_what_no_classifier_can_be_trained_on_is_said_once_and_not_kept(alexnet,
 def test_results_of_other_settings_are_none(alexnet, herd, tmp_path):
     out = tmp_path / "classification.json"
     classify(herd, alexnet, features=("sift20",), out=out)
-    options = {"backbone": alexnet, "protocol": SMALL, "costs": (0.1, 10.0), "n_folds": 3}
+    options = {"network": alexnet, "protocol": SMALL, "costs": (0.1, 10.0), "n_folds": 3}
     settings = experiments.classification_settings(herd, "toy cat", **options)
     assert experiments.read(out, settings)
     other = experiments.classification_settings(herd, "toy cat", **options | {"limit": 2})
@@ -644,7 +644,7 @@ def test_a_keypoint_that_no_object_shows_is_named(alexnet, herd):
         blind.append(dataclasses.replace(cat, keypoints=points))
     changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): blind})
     with pytest.raises(ValueError, match="visible in some train object of toy cat; none shows Nose"):
-        experiments.respond(changed, "toy cat", ["Nose"], backbone=alexnet, features=["sift20"], protocol=SMALL)
+        experiments.respond(changed, "toy cat", ["Nose"], network=alexnet, features=["sift20"], protocol=SMALL)
 
 
 # --- Tables ----------------------------------------------------------------------------------------------------------
@@ -792,17 +792,17 @@ def predicted(flock, alexnet, tmp_path_factory):
 
 
 def predict(flock, alexnet, **options):
-    return experiments.predict(flock, CAT, backbone=alexnet, **{**BY_SIFT, **options})
+    return experiments.predict(flock, CAT, network=alexnet, **{**BY_SIFT, **options})
 
 
 def test_prediction_records_where_every_row_has_the_keypoints(alexnet, flock, predicted):
     result, folder = predicted
-    trained, prior = experiments.detectors(flock, CAT, backbone=alexnet, out=folder, **BY_SIFT)
+    trained, prior = experiments.detectors(flock, CAT, network=alexnet, out=folder, **BY_SIFT)
     each = trained["sift16"]
     for instance in flock.shown(CAT, "val"):
         record = result["records"][instance.name]["measured"]
         image, placement = detection.crop_box(instance.photo.load(), instance.box)
-        subject = detection.describe(image, [DetectorSpec("sift16")], backbone=alexnet)
+        subject = detection.describe(image, [DetectorSpec("sift16")], network=alexnet)
         nearest = prior.nearest(subject.summary, k=5, photo=instance.photo.name)
         places, grid = prior.places(nearest), subject.grids["sift16"]
         scores, centres = each.detectors.scores(grid.descriptors), grid.cells.centres()
@@ -887,7 +887,7 @@ def test_training_that_was_stopped_after_cross_validation_chooses_nothing_again(
 
 
 def test_detectors_of_other_data_are_trained_anew(alexnet, flock, tmp_path):
-    options = {"backbone": alexnet, "features": ("sift16",), "out": tmp_path}
+    options = {"network": alexnet, "features": ("sift16",), "out": tmp_path}
     flock = replace(flock, synthetic=True)  # nothing is chosen
     first, prior = experiments.detectors(flock, CAT, **options)
     assert experiments.known_detectors(flock, CAT, **options) is not None
@@ -939,7 +939,7 @@ def test_detectors_are_not_kept_where_a_photo_could_not_be_reached(alexnet, floc
     first, *others = flock.shown(CAT, "train")
     away = replace(first, photo=AwayPhoto(first.photo.name, first.photo.pixels))
     other = replace(flock, splits={**flock.splits, (CAT, "train"): [away, *others]}, synthetic=True)
-    trained, _ = experiments.detectors(other, CAT, backbone=alexnet, features=("sift16",), out=tmp_path)
+    trained, _ = experiments.detectors(other, CAT, network=alexnet, features=("sift16",), out=tmp_path)
     assert trained["sift16"].about["left_out"] == {first.name: "the disk is away"}
     assert not list(tmp_path.iterdir())
 

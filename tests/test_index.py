@@ -134,7 +134,7 @@ def files_of(index):
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
 def test_a_cancelled_build_goes_on_and_ends_the_same(small_index, small_photos, alexnet, tmp_path, stop_after):
-    arguments = {"backbone": alexnet, "layers": LAYERS, "scales": (1.0, 0.6), "mirror": True}
+    arguments = {"network": alexnet, "layers": LAYERS, "scales": (1.0, 0.6), "mirror": True}
     seen = []
 
     def stop(done, text):
@@ -161,7 +161,7 @@ def test_a_cancelled_build_goes_on_and_ends_the_same(small_index, small_photos, 
 
 
 def test_a_journal_torn_in_a_line_loses_only_that_photo(small_index, small_photos, alexnet, tmp_path):
-    arguments = {"backbone": alexnet, "layers": LAYERS, "scales": (1.0, 0.6), "mirror": True}
+    arguments = {"network": alexnet, "layers": LAYERS, "scales": (1.0, 0.6), "mirror": True}
 
     def stop(done, text):
         if done > 0.6:
@@ -182,8 +182,8 @@ def test_other_settings_do_not_go_on_from_an_old_build(small_photos, alexnet, tm
         raise Stop
 
     with pytest.raises(Stop):
-        indexes.build(small_photos, tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=stop)
-    index = indexes.build(small_photos[1:], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+        indexes.build(small_photos, tmp_path / "it", network=alexnet, layers=("conv3",), progress=stop)
+    index = indexes.build(small_photos[1:], tmp_path / "it", network=alexnet, layers=("conv3",))
     assert index.photos == tuple(photo.name for photo in small_photos[1:])
     index.verify()
 
@@ -198,7 +198,7 @@ photos = [ArrayPhoto(f"{n}", smooth_noise(160, 120, seed=n)) for n in range(40)]
 def report(done, text):
     print(text, flush=True)
 print("loading", flush=True)
-patch_index.build(photos, sys.argv[1], backbone=networks.load("alexnet", device="cpu"), layers=("conv3",), progress=report)
+patch_index.build(photos, sys.argv[1], network=networks.open("alexnet", device="cpu"), layers=("conv3",), progress=report)
 """
 
 
@@ -226,7 +226,7 @@ def test_a_build_killed_at_any_moment_is_never_half_an_index_and_goes_on(alexnet
     photos = [ArrayPhoto(f"{n}", smooth_noise(160, 120, seed=n)) for n in range(40)]
     index = PatchIndex(folder)
     index.verify()
-    assert index.digest == indexes.build(photos, tmp_path / "other", backbone=alexnet, layers=("conv3",)).digest
+    assert index.digest == indexes.build(photos, tmp_path / "other", network=alexnet, layers=("conv3",)).digest
 
 
 def test_a_build_does_not_go_on_with_other_photos_of_the_same_names(small_photos, alexnet, tmp_path):
@@ -241,8 +241,8 @@ def test_a_build_does_not_go_on_with_other_photos_of_the_same_names(small_photos
     first = [Stamped(photo.name, photo.pixels, 1) for photo in small_photos]
     second = [Stamped(photo.name, photo.pixels[:, ::-1].copy(), 2) for photo in small_photos]
     with pytest.raises(Stop):
-        indexes.build(first, tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=stop)
-    index = indexes.build(second, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+        indexes.build(first, tmp_path / "it", network=alexnet, layers=("conv3",), progress=stop)
+    index = indexes.build(second, tmp_path / "it", network=alexnet, layers=("conv3",))
     for number, photo in enumerate(second):
         np.testing.assert_array_equal(index.picture(number), photo.pixels)
 
@@ -253,20 +253,20 @@ def test_a_builder_that_comes_late_leaves_the_finished_index_alone(small_photos,
 
     def slow_lock(*arguments):
         monkeypatch.undo()
-        finished.append(indexes.build(small_photos[:2], tmp_path / "it", backbone=alexnet, layers=("conv3",)))
+        finished.append(indexes.build(small_photos[:2], tmp_path / "it", network=alexnet, layers=("conv3",)))
         return locked(*arguments)
 
     locked = indexes._locked
     monkeypatch.setattr(indexes, "_locked", slow_lock)
     with pytest.raises(FileExistsError, match="was built by another process"):
-        indexes.build(small_photos[2:], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+        indexes.build(small_photos[2:], tmp_path / "it", network=alexnet, layers=("conv3",))
     PatchIndex(tmp_path / "it").verify()
     assert PatchIndex(tmp_path / "it").digest == finished[0].digest
 
 
 def test_large_photos_are_shrunk_to_the_longer_side(alexnet, tmp_path):
     photo = ArrayPhoto("large.png", smooth_noise(800, 400, 0))
-    index = indexes.build([photo], tmp_path / "it", backbone=alexnet, layers=("conv3",), longer_side=200)
+    index = indexes.build([photo], tmp_path / "it", network=alexnet, layers=("conv3",), longer_side=200)
     assert (index.widths[0], index.heights[0]) == (200, 100)
     np.testing.assert_array_equal(index.photo(0), images.resize(photo.pixels, longer_side=200))
     assert index.photos_like(photo.pixels) == [0]
@@ -277,10 +277,10 @@ def test_deleting_takes_finished_and_unfinished_alike(small_photos, alexnet, tmp
         raise Stop
 
     with pytest.raises(Stop):
-        indexes.build(small_photos, tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=stop)
+        indexes.build(small_photos, tmp_path / "it", network=alexnet, layers=("conv3",), progress=stop)
     assert indexes.list_unfinished(tmp_path) == ["it"]
     indexes.delete(tmp_path / "it")
-    indexes.build(small_photos[:1], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    indexes.build(small_photos[:1], tmp_path / "it", network=alexnet, layers=("conv3",))
     indexes.delete(tmp_path / "it")
     assert not list(tmp_path.iterdir())
     with pytest.raises(IndexNotFoundError, match="finished or begun"):
@@ -289,10 +289,10 @@ def test_deleting_takes_finished_and_unfinished_alike(small_photos, alexnet, tmp
 
 def test_two_builders_of_one_name_do_not_meet(small_photos, alexnet, tmp_path):
     def build_again(done, text):
-        indexes.build(small_photos, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+        indexes.build(small_photos, tmp_path / "it", network=alexnet, layers=("conv3",))
 
     with pytest.raises(FileExistsError, match=r"another process is building .*it now; wait for it"):
-        indexes.build(small_photos, tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=build_again)
+        indexes.build(small_photos, tmp_path / "it", network=alexnet, layers=("conv3",), progress=build_again)
 
 
 def test_photos_that_cannot_be_used_are_left_out_and_named(small_photos, alexnet, tmp_path):
@@ -306,7 +306,7 @@ def test_photos_that_cannot_be_used_are_left_out_and_named(small_photos, alexnet
         small_photos[0],
         ArrayPhoto("tiny.png", smooth_noise(20, 300, 0)),
     ]
-    index = indexes.build(photos, tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path / "it", network=alexnet, layers=("conv3",))
     assert index.photos == ("photo0.png",)
     assert index.skipped == {
         "broken.png": "'broken.png' is cut off.",
@@ -318,18 +318,18 @@ def test_an_index_of_nothing_is_refused_and_leaves_nothing(alexnet, tmp_path):
     with pytest.raises(
         ValueError, match=r"none of 1 photos could be used; the first: dot.png is smaller than 31 x 31 px"
     ):
-        indexes.build([ArrayPhoto("dot.png", np.zeros((1, 1, 3), np.uint8))], tmp_path / "it", backbone=alexnet)
+        indexes.build([ArrayPhoto("dot.png", np.zeros((1, 1, 3), np.uint8))], tmp_path / "it", network=alexnet)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_index_is_never_overwritten(small_index, small_photos, alexnet):
     with pytest.raises(FileExistsError, match="small already exists; choose another name or delete it first"):
-        indexes.build(small_photos, small_index.folder, backbone=alexnet)
+        indexes.build(small_photos, small_index.folder, network=alexnet)
 
 
 def test_names_must_be_unique(small_photos, alexnet, tmp_path):
     with pytest.raises(ValueError, match="'photo0.png' stands twice"):
-        indexes.build([small_photos[0], small_photos[1], small_photos[0]], tmp_path / "it", backbone=alexnet)
+        indexes.build([small_photos[0], small_photos[1], small_photos[0]], tmp_path / "it", network=alexnet)
 
 
 def test_an_unknown_layer_is_named_with_the_known_ones(small_index):
@@ -339,7 +339,7 @@ def test_an_unknown_layer_is_named_with_the_known_ones(small_index):
 
 @pytest.mark.parametrize("damage", ["flip", "lose a photo", "append", "truncate", "delete"])
 def test_damaged_files_are_found(small_photos, alexnet, tmp_path, damage):
-    index = indexes.build(small_photos[:2], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    index = indexes.build(small_photos[:2], tmp_path / "it", network=alexnet, layers=("conv3",))
     path = tmp_path / "it" / "conv3.f16"
     if damage == "flip":
         data = bytearray(path.read_bytes())
@@ -367,7 +367,7 @@ def test_damaged_files_are_found(small_photos, alexnet, tmp_path, damage):
 
 
 def test_another_format_is_refused(small_photos, alexnet, tmp_path):
-    index = indexes.build(small_photos[:1], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    index = indexes.build(small_photos[:1], tmp_path / "it", network=alexnet, layers=("conv3",))
     path = tmp_path / "it" / "manifest.json"
     path.write_text(json.dumps(index.manifest | {"format": 99}))
     with pytest.raises(IndexDamagedError, match="has format 99, this version reads"):
@@ -398,6 +398,6 @@ def test_an_index_is_not_deleted_while_it_is_built(small_photos, alexnet, tmp_pa
         indexes.delete(tmp_path / "it")
 
     with pytest.raises(FileExistsError, match="is being built now; cancel the build first"):
-        indexes.build(small_photos[:2], tmp_path / "it", backbone=alexnet, layers=("conv3",), progress=delete)
+        indexes.build(small_photos[:2], tmp_path / "it", network=alexnet, layers=("conv3",), progress=delete)
     indexes.delete(tmp_path / "it")
     assert not list(tmp_path.iterdir())

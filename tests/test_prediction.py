@@ -77,7 +77,7 @@ def test_windows_are_the_cells_around_at_unit_length(alexnet):
     grid = alexnet.extract(image, ["conv5"])["conv5"]
     cells = np.array([0, 5, grid.cells.columns * 3 + 4, len(grid.cells) - 1])
     points = grid.cells.centres().reshape(-1, 2)[cells]
-    expected = extractors.sample_at(image, points, ["conv5"], backbone=alexnet, cells=3)["conv5"]
+    expected = extractors.sample_at(image, points, ["conv5"], network=alexnet, cells=3)["conv5"]
     found = detection.windows(grid.descriptors, cells, CONV5)
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
 
@@ -343,7 +343,7 @@ def test_finer_places_are_those_of_the_shifted_image(alexnet):
             scores[right, down] = float(detectors.scores(found.descriptors)[(*cell, 0)])
     best = max(scores, key=scores.get)
     assert best != (0, 0)
-    found = detectors.refine_to_pixels(image, point[None], backbone=alexnet)
+    found = detectors.refine_to_pixels(image, point[None], network=alexnet)
     np.testing.assert_array_equal(found, [np.floor(point + 0.5) + best])
 
 
@@ -360,18 +360,18 @@ def test_finer_places_of_cells_between_pixels_are_centres(alexnet, monkeypatch):
     linear = classifier(np.random.default_rng(0).normal(size=(1, 256 * 9)).astype(np.float32), np.zeros(1, np.float32))
     detectors = Detectors(CONV5, ("eye",), (0,), linear, ())
     image, point = smooth_noise(260, 250, 2), np.array([[79.0, 95.0]])
-    whole = detectors.refine_to_pixels(image, point, backbone=alexnet)
+    whole = detectors.refine_to_pixels(image, point, network=alexnet)
     field = alexnet.receptive_field("conv5")
     moved = dataclasses.replace(field, offset=field.offset + 0.5)
     monkeypatch.setattr(type(alexnet), "receptive_field", lambda self, layer: moved)
-    np.testing.assert_array_equal(detectors.refine_to_pixels(image, point + 0.5, backbone=alexnet), whole + 0.5)
+    np.testing.assert_array_equal(detectors.refine_to_pixels(image, point + 0.5, network=alexnet), whole + 0.5)
 
 
 def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexnet):
     linear = classifier(np.ones((2, 256 * 9), np.float32), np.zeros(2, np.float32))
     detectors = Detectors(CONV5, NAMES, (0, 1), linear, ())
     points = np.array([[15.0, 15.0], [np.nan, np.nan], [40.0, 50.0]])
-    found = detectors.refine_to_pixels(smooth_noise(240, 230, 1), points, backbone=alexnet)
+    found = detectors.refine_to_pixels(smooth_noise(240, 230, 1), points, network=alexnet)
     assert (np.abs(found[0] - 15) <= 8).all()
     assert (found[0] >= 15).all()  # no receptive field is centred nearer to the border
     assert np.isnan(found[1]).all()
@@ -380,7 +380,7 @@ def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexne
 
 def test_objects_are_stretched_to_squares_and_their_keypoints_with_them(alexnet):
     instance = toy.load(n_train=1, n_val=1).instances("toy cat", "train")[0]
-    found = detection.describe_training_set([instance], ("a",) * 16, [CONV5, SIFT], backbone=alexnet)
+    found = detection.describe_training_set([instance], ("a",) * 16, [CONV5, SIFT], network=alexnet)
     left, top, right, bottom = instance.box
     shown = instance.visible
     expected = (instance.keypoints - [left, top]) / [right - left, bottom - top] * 500 - 0.5
@@ -404,12 +404,12 @@ def test_objects_that_cannot_be_read_are_left_out_and_named(alexnet):
 
     first, second = toy.load(n_train=2, n_val=1).instances("toy cat", "train")
     second = dataclasses.replace(second, photo=GonePhoto())
-    found = detection.describe_training_set([first, second], ("a",) * 16, [], backbone=alexnet)
+    found = detection.describe_training_set([first, second], ("a",) * 16, [], network=alexnet)
     assert found.objects == (first.name,)
     assert found.left_out == {second.name: "it is gone"}
     assert found.unread
     with pytest.raises(ValueError, match="none of 1 train objects could be described; the first: it is gone"):
-        detection.describe_training_set([second], ("a",) * 16, [], backbone=alexnet)
+        detection.describe_training_set([second], ("a",) * 16, [], network=alexnet)
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 40), (40, 10, 10, 40)])

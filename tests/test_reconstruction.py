@@ -25,7 +25,7 @@ def brute_force(image, layer, alexnet, index, excluded):
 def test_every_patch_is_the_mean_of_its_nearest_neighbours_patches(alexnet, small_index, small_photos, layer):
     image = smooth_noise(140, 100, seed=99)
     k = 3
-    retrieval = reconstruction.retrieve(image, layer, backbone=alexnet, index=small_index, k=5)
+    retrieval = reconstruction.retrieve(image, layer, network=alexnet, index=small_index, k=5)
     picture = reconstruction.rebuild(retrieval, small_index, k=k)
     best = brute_force(image, layer, alexnet, small_index, []).topk(k).indices.numpy()
     for cell in range(len(best)):
@@ -43,7 +43,7 @@ def test_every_patch_is_the_mean_of_its_nearest_neighbours_patches(alexnet, smal
 
 def test_a_photo_in_the_index_is_not_rebuilt_from_itself(alexnet, small_index, small_photos):
     image = small_photos[2].pixels
-    retrieval = reconstruction.retrieve(image, "conv3", backbone=alexnet, index=small_index, k=8)
+    retrieval = reconstruction.retrieve(image, "conv3", network=alexnet, index=small_index, k=8)
     pictures = small_index.locate("conv3", retrieval.ids.reshape(-1)).pictures
     assert 2 not in small_index.photo_of[pictures]
     similarity = brute_force(image, "conv3", alexnet, small_index, [2]).topk(8).values
@@ -52,7 +52,7 @@ def test_a_photo_in_the_index_is_not_rebuilt_from_itself(alexnet, small_index, s
 
 def test_excluded_photos_are_not_used(alexnet, small_index):
     image = smooth_noise(140, 100, seed=99)
-    retrieval = reconstruction.retrieve(image, "conv5", backbone=alexnet, index=small_index, k=8, exclude=(0, 4))
+    retrieval = reconstruction.retrieve(image, "conv5", network=alexnet, index=small_index, k=8, exclude=(0, 4))
     used = small_index.photo_of[small_index.locate("conv5", retrieval.ids.reshape(-1)).pictures]
     assert not np.isin(used, [0, 4]).any()
 
@@ -60,13 +60,13 @@ def test_excluded_photos_are_not_used(alexnet, small_index):
 def test_another_networks_index_is_refused(small_index):
     weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
     weights = {name: value * 2 for name, value in weights.items()}
-    other = networks.load("alexnet", weights=weights, device="cpu")
+    other = networks.open("alexnet", weights=weights, device="cpu")
     with pytest.raises(ValueError, match=r"index small was made by alexnet with weights .* Choose that network"):
-        reconstruction.retrieve(smooth_noise(90, 90, 0), "conv3", backbone=other, index=small_index)
+        reconstruction.retrieve(smooth_noise(90, 90, 0), "conv3", network=other, index=small_index)
 
 
 def test_more_neighbours_than_retrieved_are_refused(alexnet, small_index):
-    retrieval = reconstruction.retrieve(smooth_noise(90, 90, 0), "conv3", backbone=alexnet, index=small_index, k=5)
+    retrieval = reconstruction.retrieve(smooth_noise(90, 90, 0), "conv3", network=alexnet, index=small_index, k=5)
     with pytest.raises(ValueError, match=r"k must be between 1 and 5 \(neighbours that were retrieved\); got 6"):
         reconstruction.rebuild(retrieval, small_index, k=6)
 
@@ -131,7 +131,7 @@ def twin(alexnet, tmp_path_factory):
     image = np.random.default_rng(5).integers(0, 200, (420, 460, 3), dtype=np.uint8)
     image = image // 2 + smooth_noise(460, 420, 3) // 2
     photos = [ArrayPhoto("twin", (image * 0.6 + 20).astype(np.uint8)), ArrayPhoto("other", smooth_noise(460, 420, 4))]
-    index = indexes.build(photos, tmp_path_factory.mktemp("twin") / "it", backbone=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path_factory.mktemp("twin") / "it", network=alexnet, layers=("conv3",))
     grid = alexnet.extract(image, ("conv3",))["conv3"]
     return image, grid.cells, index
 
@@ -199,7 +199,7 @@ def test_localisation_knows_the_direction_of_an_offset(twin):
 
 def test_localisation_without_structure_has_no_matches(twin, alexnet, tmp_path):
     flat = np.full((420, 460, 3), 90, np.uint8)
-    index = indexes.build([ArrayPhoto("flat", flat)], tmp_path / "it", backbone=alexnet, layers=("conv3",))
+    index = indexes.build([ArrayPhoto("flat", flat)], tmp_path / "it", network=alexnet, layers=("conv3",))
     _, cells, _ = twin
     found = reconstruction.localise(
         flat, retrieval_of(cells, np.arange(len(cells))), index, rng=np.random.default_rng(0)
@@ -210,7 +210,7 @@ def test_localisation_without_structure_has_no_matches(twin, alexnet, tmp_path):
 
 def test_an_image_smaller_than_the_field_has_no_inner_cells(alexnet, small_index):
     image = smooth_noise(90, 90, 7)
-    retrieval = reconstruction.retrieve(image, "conv3", backbone=alexnet, index=small_index, k=1)
+    retrieval = reconstruction.retrieve(image, "conv3", network=alexnet, index=small_index, k=1)
     found = reconstruction.localise(image, retrieval, small_index, rng=np.random.default_rng(0))
     assert np.isnan(found.score)
     assert np.isnan(found.share_within(8)[0])
@@ -227,7 +227,7 @@ def test_a_reconstruction_from_the_cache_is_the_one_that_was_kept(alexnet, small
     image = smooth_noise(140, 100, seed=99)
     with Cache(tmp_path) as results:
         fresh, kept = (
-            reconstruction.reconstruct(image, "conv3", backbone=alexnet, index=small_index, k=4, results=results)
+            reconstruction.reconstruct(image, "conv3", network=alexnet, index=small_index, k=4, results=results)
             for _ in range(2)
         )
         assert results.statistics().hits == 1

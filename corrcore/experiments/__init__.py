@@ -24,6 +24,7 @@ from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.descriptors import sift
 from corrcore.engines import mrf, svm
+from corrcore.features import Extractor
 from corrcore.metrics import (
     Average,
     Estimate,
@@ -36,7 +37,7 @@ from corrcore.metrics import (
     mcnemar,
     pck,
 )
-from corrcore.networks import Backbone, every_pixel
+from corrcore.networks import every_pixel
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
 from corrcore.tasks import alignment, averaging, classification, detection, reconstruction, responses
 from corrcore.tasks.alignment import CropSpec, DescribedCrop, Order
@@ -55,7 +56,7 @@ VERSIONS = {  # of what makes the tables: files of others are not shown
 def localisation(
     photos: Sequence[Photo],
     *,
-    backbone: Backbone,
+    network: Extractor,
     index: PatchIndex,
     layers: Sequence[str] | None = None,
     max_cells: int = 256,
@@ -74,9 +75,9 @@ def localisation(
         "experiment": "localisation",
         "version": [reconstruction.VERSION, FORMAT],
         "index_digest": index.digest,
-        "backbone": backbone.name,
-        "backbone_digest": backbone.digest,
-        "precision": str(backbone.dtype),
+        "network": network.name,
+        "backbone_digest": network.digest,
+        "precision": str(network.dtype),
         "layers": list(layers),
         "max_cells": max_cells,
         "seed": seed,
@@ -89,7 +90,7 @@ def localisation(
             image = images.resize(image, longer_side=LONGER_SIDE_PX)
         record: dict[str, Any] = {}
         for layer in layers:
-            retrieval = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=1, exclude=same)
+            retrieval = reconstruction.retrieve(image, layer, network=network, index=index, k=1, exclude=same)
             rng = np.random.default_rng([seed, *photo.name.encode()])
             found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=max_cells)
             rebuilt = reconstruction.rebuild(retrieval, index, k=1)
@@ -163,7 +164,7 @@ def transfer(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = ("conv4", "sift20"),
     smoothness: Mapping[str, float] | None = None,
     position: float = 0.0,
@@ -189,7 +190,7 @@ def transfer(
     """
     features = tuple(features)
     if features:  # with none, boxes laid on one another are all that is measured
-        extractors.check(features, backbone)
+        extractors.check(features, network)
     train, val = (dataset.shown(category, split) for split in ("train", "val"))
     asked = _some(val, limit)
     settings = {
@@ -199,9 +200,9 @@ def transfer(
         "data_digest": dataset.digest,
         "category": category,
         "keypoints": list(dataset.keypoint_names[category]),
-        "backbone": backbone.name,
-        "backbone_digest": backbone.digest,
-        "neighbours_by": alignment.summary_source(backbone),
+        "network": network.name,
+        "backbone_digest": network.digest,
+        "neighbours_by": alignment.summary_source(network),
         "neighbours": NEIGHBOURS,
         "voting": TOP,
         "crop": asdict(crop),
@@ -210,7 +211,7 @@ def transfer(
         "iterations": iterations,
     }
     options = {"position": position, "order": order, "iterations": iterations, "top": TOP}
-    pool = _Pool(train, features, backbone, crop, progress)
+    pool = _Pool(train, features, network, crop, progress)
     if smoothness is None:
         smoothness = _best_smoothness(pool, features, settings, options, n_validation, out, progress)
     elif missing := [feature for feature in features if feature not in smoothness]:
@@ -239,15 +240,15 @@ class _Pool:
         self,
         instances: Sequence[Instance],
         features: Sequence[str],
-        backbone: Backbone,
+        network: Extractor,
         crop: CropSpec,
         progress: Progress | None,
     ) -> None:
         self.instances = instances
-        self._features, self._backbone, self._crop, self._progress = features, backbone, crop, progress
+        self._features, self._backbone, self._crop, self._progress = features, network, crop, progress
 
     def describe(self, instance: Instance) -> DescribedCrop:
-        return alignment.subject(instance, self._features, backbone=self._backbone, crop=self._crop)
+        return alignment.subject(instance, self._features, network=self._backbone, crop=self._crop)
 
     @cached_property
     def described(self) -> list[tuple[Instance, DescribedCrop]]:
@@ -376,7 +377,7 @@ def classify(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = NAMING,
     protocol: CropProtocol = classification.PROTOCOL,
     costs: Sequence[float] | None = None,
@@ -396,12 +397,12 @@ def classify(
     file has are summed up.
     """
     features = tuple(features)
-    extractors.check(features, backbone)
+    extractors.check(features, network)
     names = classification.class_names(dataset.keypoint_names[category], protocol)
     splits = _both_splits(dataset, category, limit)
     costs = classification.usual_costs(protocol) if costs is None else tuple(costs)
     settings = classification_settings(
-        dataset, category, backbone=backbone, protocol=protocol, costs=costs, n_folds=n_folds, limit=limit
+        dataset, category, network=network, protocol=protocol, costs=costs, n_folds=n_folds, limit=limit
     )
 
     @functools.cache
@@ -418,7 +419,7 @@ def classify(
                 splits[split],
                 features,
                 dataset.keypoint_names[category],
-                backbone=backbone,
+                network=network,
                 protocol=protocol,
                 progress=report(start, split),
             )
@@ -430,7 +431,7 @@ def classify(
         train, val = described()
         photos = [one.photo.name for one in splits["train"]]
         cost, curve = classification.best_cost(
-            train, feature, photos, costs=costs, n_folds=n_folds, device=backbone.device
+            train, feature, photos, costs=costs, n_folds=n_folds, device=network.device
         )
         classifier = classification.train(train, feature, names, cost=cost, protocol=protocol)
         called = np.array([names.index(name) for name in classifier.names])[
@@ -467,7 +468,7 @@ def classification_settings(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     protocol: CropProtocol = classification.PROTOCOL,
     costs: Sequence[float] | None = None,
     n_folds: int = 5,
@@ -479,7 +480,7 @@ def classification_settings(
     return {
         "experiment": "classification",
         "version": VERSIONS["classification"],
-        **_described(dataset, category, splits, backbone),
+        **_described(dataset, category, splits, network),
         "protocol": asdict(protocol),
         "classes": list(names),
         "costs": list(classification.usual_costs(protocol) if costs is None else costs),
@@ -495,7 +496,7 @@ def _described(
     dataset: KeypointDataset,
     category: str,
     splits: Mapping[str, Sequence[Instance]],
-    backbone: Backbone,
+    network: Extractor,
 ) -> dict[str, Any]:
     """The part of settings that says which objects are seen, and by which network."""
     return {
@@ -505,8 +506,8 @@ def _described(
         "objects": {split: len(some) for split, some in splits.items()},
         "category": category,
         "keypoints": list(dataset.keypoint_names[category]),
-        "backbone": backbone.name,
-        "backbone_digest": backbone.digest,
+        "network": network.name,
+        "backbone_digest": network.digest,
     }
 
 
@@ -518,7 +519,7 @@ def respond(
     category: str,
     keypoints: Sequence[str],
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = RESPONDING,
     protocol: CropProtocol = classification.PROTOCOL,
     side_px: int = responses.SIDE_PX,
@@ -537,7 +538,7 @@ def respond(
     "open"), and the mean score by distance. Resumes as the others do.
     """
     features = tuple(features)
-    extractors.check(features, backbone)
+    extractors.check(features, network)
     if side_px < 3 or side_px % 2 == 0:
         msg = f"side_px must be odd, so that a pixel is in the middle, and at least 3; got {side_px}."
         raise ValueError(msg)
@@ -559,7 +560,7 @@ def respond(
         dataset,
         category,
         keypoints,
-        backbone=backbone,
+        network=network,
         features=features,
         protocol=protocol,
         side_px=side_px,
@@ -568,12 +569,12 @@ def respond(
 
     @functools.cache
     def classifiers() -> dict[str, KeypointClassifier]:
-        found = classification.samples(train, features, known, backbone=backbone, protocol=protocol, progress=progress)
+        found = classification.samples(train, features, known, network=network, protocol=protocol, progress=progress)
         photos = [one.photo.name for one in train]
         costs = classification.usual_costs(protocol)
 
         def best(feature: str) -> float:
-            return classification.best_cost(found, feature, photos, costs=costs, device=backbone.device)[0]
+            return classification.best_cost(found, feature, photos, costs=costs, device=network.device)[0]
 
         return {
             feature: classification.train(
@@ -590,9 +591,9 @@ def respond(
         for feature, classifier in classifiers().items():
             for name, number in zip(keypoints, numbers, strict=True):
                 square = responses.around(points[number], side_px) if instance.visible[number] else None
-                if square is None or not responses.inside(square, feature, size, backbone=backbone):
+                if square is None or not responses.inside(square, feature, size, network=network):
                     continue
-                found = responses.response_map(image, classifier, backbone=backbone, region=square)
+                found = responses.response_map(image, classifier, network=network, region=square)
                 own = classifier.names.index(classification.class_of(name, protocol))
                 middle = np.array([square.left, square.top]) + side_px // 2
                 profile = responses.profile(found, own, middle.astype(float), reach=side_px // 2)
@@ -604,7 +605,7 @@ def respond(
         return record
 
     def placed(feature: str, some: list[dict[str, Any]]) -> dict[str, Any] | None:
-        stride = None if extractors.sift_radius(feature) else backbone.receptive_field(feature).stride
+        stride = None if extractors.sift_radius(feature) else network.receptive_field(feature).stride
         return _placed(some, side_px, stride)
 
     def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -623,7 +624,7 @@ def response_settings(
     category: str,
     keypoints: Sequence[str],
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = RESPONDING,
     protocol: CropProtocol = classification.PROTOCOL,
     side_px: int = responses.SIDE_PX,
@@ -633,7 +634,7 @@ def response_settings(
     return {
         "experiment": "responses",
         "version": [responses.VERSION, classification.VERSION, svm.VERSION, every_pixel.VERSION, sift.VERSION, FORMAT],
-        **_described(dataset, category, {"train": dataset.shown(category, "train")}, backbone),
+        **_described(dataset, category, {"train": dataset.shown(category, "train")}, network),
         "protocol": asdict(protocol),
         "asked": list(keypoints),
         "features": list(features),
@@ -730,7 +731,7 @@ def detectors(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = DETECTING,
     costs: Sequence[float] | None = None,
     limit: int | None = None,
@@ -753,7 +754,7 @@ def detectors(
     train = _detected(dataset, category, limit)
     known: dict[str, Trained] = {}
     settings = {
-        feature: _plain(detector_settings(dataset, category, feature, backbone=backbone, costs=costs, limit=limit))
+        feature: _plain(detector_settings(dataset, category, feature, network=network, costs=costs, limit=limit))
         for feature in features
     }
     files = {
@@ -779,7 +780,7 @@ def detectors(
 
     describing = 0.1 if missing else 1.0
     names = dataset.keypoint_names[category]
-    gathered = detection.describe_training_set(train, names, missing, backbone=backbone, progress=part(0, describing))
+    gathered = detection.describe_training_set(train, names, missing, network=network, progress=part(0, describing))
     if kept_prior is not None and not gathered.unread:
         detection.save_prior(kept_prior, gathered.prior, {"settings": objects})
     for number, scheme in enumerate(missing):
@@ -795,7 +796,7 @@ def detector_settings(
     category: str,
     feature: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     costs: Sequence[float] | None = None,
     limit: int | None = None,
 ) -> dict[str, Any]:
@@ -804,11 +805,11 @@ def detector_settings(
     return {
         "experiment": "detectors",
         "version": [detection.VERSION, svm.VERSION, sift.VERSION, FORMAT],
-        **_described(dataset, category, {"train": train}, backbone),
+        **_described(dataset, category, {"train": train}, network),
         "scheme": asdict(DetectorSpec(feature)),
-        "precision": str(backbone.dtype),
+        "precision": str(network.dtype),
         "side_px": detection.SIDE_PX,
-        "neighbours_by": detection.summary_layer(backbone),
+        "neighbours_by": detection.summary_layer(network),
         "costs": list(costs or (_DRAWN_COSTS if dataset.synthetic else DETECTOR_COSTS)),
         "etas": list(ETAS),
         "sigmas_px": list(SIGMAS_PX),
@@ -821,14 +822,12 @@ def known_detectors(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = DETECTING,
     out: str | os.PathLike,
 ) -> tuple[dict[str, Trained], Prior] | None:
     """What `detectors` has kept in `out`; None where something is missing for the photos, weights and code as they are."""
-    settings = {
-        feature: _plain(detector_settings(dataset, category, feature, backbone=backbone)) for feature in features
-    }
+    settings = {feature: _plain(detector_settings(dataset, category, feature, network=network)) for feature in features}
     name = Path(out) / _prediction_name(category, None)
     known = {
         feature: _known_detectors(Path(f"{name} {feature}.safetensors"), settings[feature]) for feature in features
@@ -969,7 +968,7 @@ def predict(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = DETECTING,
     costs: Sequence[float] | None = None,
     fine: bool = False,
@@ -988,9 +987,9 @@ def predict(
     `out` is a JSON file, beside which the detectors are kept; all goes on where it was stopped.
     """
     features = tuple(features)
-    extractors.check(features, backbone)
+    extractors.check(features, network)
     settings = prediction_settings(
-        dataset, category, backbone=backbone, features=features, costs=costs, fine=fine, limit=limit
+        dataset, category, network=network, features=features, costs=costs, fine=fine, limit=limit
     )
     folder = None if out is None else Path(out).parent
     schemes = [DetectorSpec(feature) for feature in features]
@@ -1000,7 +999,7 @@ def predict(
         return detectors(
             dataset,
             category,
-            backbone=backbone,
+            network=network,
             features=features,
             costs=costs,
             limit=limit,
@@ -1011,7 +1010,7 @@ def predict(
     def measure(instance: Instance) -> dict[str, Any]:
         found, prior = trained()
         image, placement = detection.crop_box(instance.photo.load(), instance.box)
-        subject = detection.describe(image, schemes, backbone=backbone)
+        subject = detection.describe(image, schemes, network=network)
         nearest = prior.nearest(subject.summary, k=PRIORS, photo=instance.photo.name)
         places = prior.places(nearest)
         predicted = {"prior": places[0], f"{PRIORS} priors": detection.median_places(places)}
@@ -1025,7 +1024,7 @@ def predict(
             if fine and extractors.sift_radius(feature) is None:
                 shown = instance.visible[:, None]
                 coarse = {feature + name: np.where(shown, predicted[feature + name], np.nan) for name in each.weighings}
-                finer = _finer(each.detectors, image, coarse, backbone)
+                finer = _finer(each.detectors, image, coarse, network)
                 predicted |= {f"{row}, fine": points for row, points in finer.items()}
         return {
             "box": list(instance.box),
@@ -1046,7 +1045,7 @@ def predict(
 
 
 def _finer(
-    detectors: Detectors, image: np.ndarray, coarse: Mapping[str, np.ndarray], backbone: Backbone
+    detectors: Detectors, image: np.ndarray, coarse: Mapping[str, np.ndarray], network: Extractor
 ) -> dict[str, np.ndarray]:
     """`Detectors.refine_to_pixels` of several rows' points; once where rows agree, as they often do."""
     known: dict[tuple[int, bytes], np.ndarray] = {}
@@ -1055,7 +1054,7 @@ def _finer(
             if (keypoint, point.tobytes()) not in known:
                 alone = np.full_like(points, np.nan)
                 alone[keypoint] = point
-                known[keypoint, point.tobytes()] = detectors.refine_to_pixels(image, alone, backbone=backbone)[keypoint]
+                known[keypoint, point.tobytes()] = detectors.refine_to_pixels(image, alone, network=network)[keypoint]
     return {
         row: np.stack([known[keypoint, point.tobytes()] for keypoint, point in enumerate(points)])
         for row, points in coarse.items()
@@ -1066,14 +1065,14 @@ def prediction_settings(
     dataset: KeypointDataset,
     category: str,
     *,
-    backbone: Backbone,
+    network: Extractor,
     features: Sequence[str] = DETECTING,
     costs: Sequence[float] | None = None,
     fine: bool = False,
     limit: int | None = None,
 ) -> dict[str, Any]:
     """What `predict` writes beside its results: those of other settings are others."""
-    training = detector_settings(dataset, category, features[0], backbone=backbone, costs=costs, limit=limit)
+    training = detector_settings(dataset, category, features[0], network=network, costs=costs, limit=limit)
     return training | {
         "experiment": "prediction",
         "version": VERSIONS["prediction"],
@@ -1081,7 +1080,7 @@ def prediction_settings(
             dataset,
             category,
             {"train": _detected(dataset, category, limit), "val": _some(dataset.shown(category, "val"), limit)},
-            backbone,
+            network,
         ),
         "scheme": [asdict(DetectorSpec(feature)) for feature in features],
         "fine": fine,
@@ -1102,9 +1101,9 @@ def results_folder() -> Path:
     return store.default_folder() / "experiments"
 
 
-def default_folder(dataset: KeypointDataset, backbone: str) -> Path:
+def default_folder(dataset: KeypointDataset, network: str) -> Path:
     """The folder of a data set's results, which another state of its annotations does not share."""
-    return results_folder() / f"{dataset.name} {dataset.digest[:8]} {backbone}"
+    return results_folder() / f"{dataset.name} {dataset.digest[:8]} {network}"
 
 
 def forget(path: str | os.PathLike) -> None:
@@ -1255,11 +1254,11 @@ def _write(path: Path, result: dict[str, Any]) -> None:
 
 
 _UNFINISHED = (".choice", ".mining")  # of detectors whose training was stopped
-_IDENTITY = ("data", "data_digest", "category", "backbone", "backbone_digest")
+_IDENTITY = ("data", "data_digest", "category", "network", "backbone_digest")
 # What is measured, and on what; the other settings of a table say how.
 _WHAT = (
     *("experiment", "version", "data", "data_digest", "photos", "objects", "category", "keypoints", "classes"),
-    *("backbone", "backbone_digest", "smoothness"),
+    *("network", "backbone_digest", "smoothness"),
 )
 
 

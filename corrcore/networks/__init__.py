@@ -1,23 +1,24 @@
-"""Networks that turn an image into grids of descriptors."""
+"""Networks that turn an image into grids of descriptors, by name: an open registry.
 
-from corrcore.networks.convolutional import (
-    ARCHITECTURES,
-    EMBEDDED_WEIGHTS,
-    Architecture,
-    Backbone,
-    Image,
-    Step,
-    WeightsNotFoundError,
-    load,
-)
+>>> from corrcore import networks
+>>> networks.names()
+('alexnet', 'vgg16')
+"""
+
+from corrcore.networks import torchvision_  # noqa: F401 - registers its networks
+from corrcore.networks.convolutional import ConvolutionalNetwork, ConvolutionalSpec
+from corrcore.networks.registry import NetworkSpec, names, open, register, spec, unregister  # noqa: A004
+from corrcore.networks.weights import WeightsDamagedError, WeightsNotFoundError
 
 __all__ = [
-    "ARCHITECTURES",
-    "EMBEDDED_WEIGHTS",
-    "Architecture",
-    "Backbone",
-    "Image",
-    "Step",
+    "ConvolutionalNetwork",
+    "ConvolutionalSpec",
+    "NetworkSpec",
+    "WeightsDamagedError",
     "WeightsNotFoundError",
-    "load",
+    "names",
+    "open",
+    "register",
+    "spec",
+    "unregister",
 ]

@@ -1,33 +1,30 @@
-"""Networks that turn an image into grids of descriptors.
+"""Convolutional networks: a module's graph becomes layers, its kernels become receptive fields.
 
-A network joins by one `Architecture` entry in `ARCHITECTURES`: how to build it, which of its modules are layers
-worth asking, and what it expects as input. Receptive fields are derived from its graph, never typed in.
-Images are not squeezed: the convolutional part runs on the whole picture at its own size.
+Receptive fields are derived from the graph, never typed in. Images are not squeezed: the convolutional part runs on the
+whole picture at its own size.
 """
 
-import dataclasses
-import hashlib
-import operator
 import os
 import threading
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import load_file
 from torch import fx, nn
 from torch.nn import functional as F
 
 from corrcore.concurrency import default_device
-from corrcore.features import FeatureGrid
-from corrcore.geometry import KernelSpec, ReceptiveField
-
-Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
+from corrcore.features import FeatureGrid, Image, Roles
+from corrcore.geometry import KernelSpec, PixelBox, ReceptiveField
+from corrcore.networks import every_pixel
+from corrcore.networks.every_pixel import Step
+from corrcore.networks.graph import Chain, chains_of, kernel_of, nodes_by_name
+from corrcore.networks.weights import Weights, WeightsNotFoundError, digest, find, how_to_get, read
 
 
 class _Traffic:
@@ -66,151 +63,84 @@ class _Traffic:
 
 _TRAFFIC = _Traffic()
 
-EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
-
-
-class WeightsNotFoundError(FileNotFoundError):
-    """A network's weights are not on this machine. The text says where we looked and how to get them."""
-
 
 @dataclass(frozen=True)
-class Architecture:
-    """What must be known of a network to ask its layers.
+class ConvolutionalSpec:
+    """What must be known of a convolutional network to ask its layers.
 
-    `layers` and `vectors` map the name shown to people to the module whose output it is (with ``_1`` where it is a
-    module's second output, ``_2`` its third): `layers` are grids, `vectors` (fully connected layers) describe a whole
-    image squeezed to `vector_size` pixels a side.
-    Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` names a file of ours with the weights of
-    all `layers`; `checkpoint` is torchvision's download with everything.
+    `layers` and `global_layers` map the name shown to people to the module whose output it is (with ``_1`` where it is
+    a module's second output, ``_2`` its third): `layers` are grids, by depth; `global_layers` (fully connected ones)
+    describe a whole image squeezed to `global_size` pixels a side. Pixels, 0-1 RGB, are normalised by `mean` and `std`.
+    `embedded` is a file with the weights of all `layers`; `checkpoint` is torchvision's download with everything.
     """
 
     name: str
     build: Callable[[], nn.Module]
     layers: Mapping[str, str]
-    default_layers: tuple[str, ...]
-    checkpoint: str
-    vectors: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    vector_size: int = 224
+    roles: Roles
+    checkpoint: str = ""
+    embedded: Path | None = None
+    global_layers: Mapping[str, str] = field(default_factory=dict)
+    global_size: int = 224
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    embedded: str | None = None
+
+    def open(
+        self,
+        *,
+        weights: Weights | str | os.PathLike | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> "ConvolutionalNetwork":
+        """The network with `weights`, by default those `corrcore.networks.weights.find` finds on this machine."""
+        if weights is None:
+            weights = find(self.name, checkpoint=self.checkpoint, embedded=self.embedded)
+        elif isinstance(weights, (str, os.PathLike)):
+            weights = read(Path(weights))
+        return ConvolutionalNetwork(self, weights, device=device, dtype=dtype)
 
 
-def _alexnet() -> nn.Module:
-    """torchvision's AlexNet. Importing it from there takes as long as importing torch."""
-    features = nn.Sequential(
-        *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
-    )
-    classifier = nn.Sequential(
-        *(nn.Dropout(), nn.Linear(256 * 6 * 6, 4096), nn.ReLU()),
-        *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU()),
-        nn.Linear(4096, 1000),
-    )
-    parts = {"features": features, "avgpool": nn.AdaptiveAvgPool2d(6), "flatten": nn.Flatten()}
-    return nn.Sequential(OrderedDict(parts, classifier=classifier))
+class ConvolutionalNetwork:
+    """A convolutional network with its weights, on a device: an `Extractor`.
 
-
-def _of_torchvision(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from torchvision import models  # only where it is needed, see `_alexnet`
-
-        return models.get_model(name, weights=None)
-
-    return build
-
-
-def _vgg16_layers() -> dict[str, str]:
-    layers, index = {}, 0
-    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
-        for convolution in range(1, convolutions + 1):
-            layers[f"conv{block}_{convolution}"] = f"features.{index + 1}"
-            index += 2
-        layers[f"pool{block}"] = f"features.{index}"
-        index += 1
-    return layers
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            name="alexnet",
-            build=_alexnet,
-            layers={
-                "conv1": "features.1",
-                "pool1": "features.2",
-                "conv2": "features.4",
-                "pool2": "features.5",
-                "conv3": "features.7",
-                "conv4": "features.9",
-                "conv5": "features.11",
-                "pool5": "features.12",
-            },
-            default_layers=("conv3", "conv4", "conv5"),
-            vectors={"fc6": "classifier.2", "fc7": "classifier.5"},
-            checkpoint="alexnet-owt-7be5be79.pth",
-            embedded="alexnet_conv.safetensors",
-        ),
-        Architecture(
-            name="vgg16",
-            build=_of_torchvision("vgg16"),
-            layers=_vgg16_layers(),
-            default_layers=("conv3_3", "conv4_3", "conv5_3"),
-            vectors={"fc6": "classifier.1", "fc7": "classifier.4"},
-            checkpoint="vgg16-397923af.pth",
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Step:
-    """A module on the way to a layer, its window, and how many pixels lie between its neighbouring inputs."""
-
-    module: nn.Module
-    window: KernelSpec
-    jump: int
-
-
-class Backbone:
-    """A network with its weights, on a device. Made by `load`.
-
-    `digest` names what makes the layers' descriptors: weights, up to the last grid, and preprocessing. Results are
-    cached under it. Safe to use from several threads.
+    `digest` names what makes the layers' descriptors: weights, up to the last grid, preprocessing and precision. Results
+    are filed under it. Safe to use from several threads. Pickles where its spec's `build` does.
     """
+
+    anywhere = False
 
     def __init__(
         self,
-        architecture: Architecture,
-        weights: Mapping[str, torch.Tensor],
+        spec: ConvolutionalSpec,
+        weights: Weights,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.architecture = architecture
-        self.name = architecture.name
+        self.spec = spec
+        self.name = spec.name
+        self.roles = spec.roles
         self.device = torch.device(device) if device is not None else default_device()
         self.dtype = dtype
         with torch.device("meta"):
-            model = architecture.build()
+            model = spec.build()
         with _TRAFFIC.tracing():
             self._graph = fx.Tracer().trace(model.eval().requires_grad_(False))
-        self._nodes = _nodes_by_name(self._graph)
-        chains = _chains(self._graph, model, weights)
+        self._nodes = nodes_by_name(self._graph)
+        chains = chains_of(self._graph, model, weights)
         chains = {name: chains[node] for name, node in self._nodes.items() if node in chains}
         feeding = [name for name in weights if chains.get(name.rpartition(".")[0]) is not None]
-        self.digest = _digest(architecture, {name: weights[name] for name in feeding})
+        self.digest = digest(
+            f"{spec.name} {spec.mean} {spec.std}" + ("" if dtype == torch.float32 else f" {dtype}"),
+            {name: weights[name] for name in feeding},
+        )
         model.load_state_dict(
             {name: self._placed(weight) for name, weight in weights.items()}, strict=False, assign=True
         )
         self._model = model
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
-        self.vectors = tuple(name for name, node in architecture.vectors.items() if node in chains)
-        self._chains = {name: chain for name, node in architecture.layers.items() if (chain := chains.get(node))}
+        self.global_layers = tuple(name for name, node in spec.global_layers.items() if node in chains)
+        self._chains = {name: chain for name, node in spec.layers.items() if (chain := chains.get(node))}
         self.layers = tuple(self._chains)
         if not self.layers:
             msg = (
@@ -218,9 +148,13 @@ class Backbone:
                 f"got {', '.join(list(weights)[:3]) or 'none'}."
             )
             raise ValueError(msg)
-        scale = 1 / (255 * torch.tensor(architecture.std))
-        shift = -torch.tensor(architecture.mean) / torch.tensor(architecture.std)
+        scale = 1 / (255 * torch.tensor(spec.std))
+        shift = -torch.tensor(spec.mean) / torch.tensor(spec.std)
         self._scale, self._shift = (value.to(self.device, dtype).view(1, 3, 1, 1) for value in (scale, shift))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        weights = {name: value.cpu() for name, value in self._model.state_dict().items() if not value.is_meta}
+        return _unpickled, (self.spec, weights, str(self.device), self.dtype, self.digest)
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Size, stride and offset of a layer, derived from the network's graph."""
@@ -229,31 +163,10 @@ class Backbone:
     def smallest_side(self, layer: str) -> int:
         """The shortest image side, in pixels, for which the layer has at least one cell."""
         needed = 1
-        for window in reversed(self._chain(layer).windows):
-            needed = (needed - 1) * window.stride + (window.size - 1) * window.dilation + 1 - 2 * window.padding
+        for kernel in reversed(self._chain(layer).kernels):
+            needed = (needed - 1) * kernel.stride + (kernel.size - 1) * kernel.dilation + 1 - 2 * kernel.padding
             needed = max(needed, 1)
         return needed
-
-    def steps(self, layer: str) -> "list[Step]":
-        """The modules an image goes through to a layer. Raises ValueError for a layer that branches lead to."""
-        self._chain(layer)
-        steps: list[Step] = []
-        node = self._nodes[self.architecture.layers[layer]]
-        modules = dict(self._model.named_modules())
-        while node.op != "placeholder":
-            module = modules.get(str(node.target)) if node.op == "call_module" else None
-            if module is None or isinstance(module, nn.AvgPool2d) or len(node.all_input_nodes) != 1:
-                msg = f"{layer} of {self.name} cannot be taken at every pixel: {node.name} is no step of a chain."
-                raise ValueError(msg)
-            steps.append(
-                Step(module, _window(module) if isinstance(module, (nn.Conv2d, nn.MaxPool2d)) else KernelSpec(1), 1)
-            )
-            node = node.all_input_nodes[0]
-        jump, placed = 1, []
-        for step in reversed(steps):
-            placed.append(dataclasses.replace(step, jump=jump))
-            jump *= step.window.stride
-        return placed
 
     def extract(self, image: Image, layers: Sequence[str]) -> dict[str, FeatureGrid]:
         """The descriptors of an RGB image in each of `layers`, after the layer's ReLU."""
@@ -272,13 +185,7 @@ class Backbone:
             msg = f"images of one batch must have one size; got {', '.join(sizes)} px."
             raise ValueError(msg)
         for layer in layers:
-            smallest = self.smallest_side(layer)
-            if min(height, width) < smallest:
-                msg = (
-                    f"an image must be at least {smallest} x {smallest} px for {layer} of {self.name}; "
-                    f"got {width} x {height} px. Use a larger picture or an earlier layer."
-                )
-                raise ValueError(msg)
+            self._check_size(layer, (width, height))
         outputs = self._run(self.normalised(np.stack(images)), tuple(layers))
         grids = {layer: outputs[layer].permute(0, 2, 3, 1) for layer in layers}
         return [
@@ -289,19 +196,117 @@ class Backbone:
             for i in range(len(images))
         ]
 
-    def vector(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
-        """A fully connected layer's description of the whole image, squeezed to the network's own input size."""
-        if layer in self.architecture.vectors and layer not in self.vectors:
-            raise WeightsNotFoundError(_how_to_get(self.architecture, f"{layer} of {self.name}"))
-        if layer not in self.vectors:
-            msg = f"vector layer of {self.name} must be one of {', '.join(self.vectors) or 'none'}; got {layer!r}."
+    def sample_at(
+        self,
+        image: Image,
+        points: Float[np.ndarray, "points 2"],
+        layers: Sequence[str],
+        *,
+        cells: int = 1,
+        exact: bool = False,
+    ) -> dict[str, Float[torch.Tensor, "points _channels"]]:
+        """The descriptors of points, (x, y) in pixels: those of the cells whose receptive fields are nearest.
+
+        `cells` and `exact` are those of `Extractor.sample_at`; exact descriptors are those of `every_pixel`.
+        """
+        check_cells(cells, exact=exact)
+        if exact:
+            return {
+                layer: every_pixel.sample_at(
+                    image, points, self._steps(layer), self._first_pixel(layer), self.normalised
+                )
+                for layer in layers
+                if self._check_size(layer, image)
+            }
+        return {layer: nearest_cells(grid, points, cells) for layer, grid in self.extract(image, layers).items()}
+
+    def valid_region(self, layer: str, image_size: tuple[int, int]) -> PixelBox:
+        """The pixels of an image of ``(width, height)`` that have a descriptor of their own: see `every_pixel`.
+
+        Raises ValueError for an unknown layer, one behind branches, and an image too small for it.
+        """
+        self._check_size(layer, image_size)
+        return every_pixel.valid_region(self._steps(layer), self._first_pixel(layer), image_size)
+
+    def iter_tiles(
+        self,
+        image: Image,
+        layer: str,
+        *,
+        region: PixelBox | None = None,
+        budget: int = every_pixel.BUDGET,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
+        """A descriptor for every pixel of `region`, a part at a time, exactly: see `every_pixel.iter_tiles`."""
+        valid = self.valid_region(layer, (image.shape[1], image.shape[0]))
+        region = valid if region is None else region
+        if region.width < 1 or region.height < 1 or not valid.contains(region):
+            msg = f"region must lie within the pixels that {layer} describes, {tuple(valid)}; got {tuple(region)}."
             raise ValueError(msg)
-        side = self.architecture.vector_size
+        yield from every_pixel.iter_tiles(
+            image,
+            self._steps(layer),
+            self._first_pixel(layer),
+            self.normalised,
+            region=region,
+            budget=budget,
+            progress=progress,
+        )
+
+    def global_descriptor(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
+        """A fully connected layer's description of the whole image, squeezed to the network's own input size.
+
+        Raises WeightsNotFoundError where the layer's weights are not here, and ValueError for an unknown layer.
+        """
+        if layer in self.spec.global_layers and layer not in self.global_layers:
+            raise WeightsNotFoundError(how_to_get(self.name, f"{layer} of {self.name}", self.spec.checkpoint))
+        if layer not in self.global_layers:
+            msg = (
+                f"global layer of {self.name} must be one of {', '.join(self.global_layers) or 'none'}; got {layer!r}."
+            )
+            raise ValueError(msg)
+        side = self.spec.global_size
         pixels = self.normalised(image[None])
         pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
         return self._run(pixels, (layer,))[layer][0]
 
-    def _chain(self, layer: str) -> "_Chain":
+    def _first_pixel(self, layer: str) -> int:
+        """The pixel that the first cell's receptive field is centred on, or the one before its centre."""
+        return int(np.floor(self.receptive_field(layer).offset))
+
+    def _check_size(self, layer: str, image: Image | tuple[int, int]) -> bool:
+        """Raises ValueError for an image too small for a layer."""
+        width, height = image if isinstance(image, tuple) else (image.shape[1], image.shape[0])
+        smallest = self.smallest_side(layer)
+        if min(width, height) < smallest:
+            msg = (
+                f"an image must be at least {smallest} x {smallest} px for {layer} of {self.name}; "
+                f"got {width} x {height} px. Use a larger picture or an earlier layer."
+            )
+            raise ValueError(msg)
+        return True
+
+    def _steps(self, layer: str) -> list[Step]:
+        """The modules an image goes through to a layer. Raises ValueError for a layer that branches lead to."""
+        self._chain(layer)
+        steps: list[Step] = []
+        node = self._nodes[self.spec.layers[layer]]
+        modules = dict(self._model.named_modules())
+        while node.op != "placeholder":
+            module = modules.get(str(node.target)) if node.op == "call_module" else None
+            if module is None or isinstance(module, nn.AvgPool2d) or len(node.all_input_nodes) != 1:
+                msg = f"{layer} of {self.name} cannot be taken at every pixel: {node.name} is no step of a chain."
+                raise ValueError(msg)
+            kernel = kernel_of(module) if isinstance(module, (nn.Conv2d, nn.MaxPool2d)) else KernelSpec(1)
+            steps.append(Step(module, kernel, 1))
+            node = node.all_input_nodes[0]
+        jump, placed = 1, []
+        for step in reversed(steps):
+            placed.append(replace(step, jump=jump))
+            jump *= step.kernel.stride
+        return placed
+
+    def _chain(self, layer: str) -> Chain:
         try:
             return self._chains[layer]
         except KeyError:
@@ -325,7 +330,7 @@ class Backbone:
         if layers not in self._extractors:
             graph, copied = fx.Graph(), {}
             graph.graph_copy(self._graph, copied)
-            wanted = {**self.architecture.layers, **self.architecture.vectors}
+            wanted = {**self.spec.layers, **self.spec.global_layers}
             graph.output({layer: copied[self._nodes[wanted[layer]]] for layer in layers})
             extractor = fx.GraphModule(self._model, graph)
             extractor.graph.eliminate_dead_code()
@@ -339,140 +344,30 @@ class Backbone:
         return weight.to(self.device, dtype, memory_format=layout)
 
 
-def load(
-    name: str = "alexnet",
-    *,
-    weights: Mapping[str, torch.Tensor] | str | os.PathLike | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Backbone:
-    """A network of the registry, ready to describe images.
+def _unpickled(
+    spec: ConvolutionalSpec, weights: Weights, device: str, dtype: torch.dtype, digest: str
+) -> ConvolutionalNetwork:
+    network = ConvolutionalNetwork(spec, weights, device=device, dtype=dtype)
+    network.digest = digest  # which is that of the weights as they were given, not as they were placed
+    return network
 
-    `weights` may be a state dict or a ``.safetensors`` file under torchvision's names. By default torchvision's
-    full checkpoint is used where it has been downloaded, else the convolutional weights embedded with this
-    package (AlexNet). Nothing is ever fetched from the network.
 
-    Raises ValueError for an unknown name and WeightsNotFoundError when there are no weights on this machine.
-
-    >>> import numpy as np
-    >>> from corrcore import networks
-    >>> alexnet = networks.load("alexnet", device="cpu")
-    >>> grids = alexnet.extract(np.zeros((240, 320, 3), np.uint8), ["conv3", "conv5"])
-    >>> grids["conv5"].descriptors.shape, grids["conv5"].receptive_field
-    (torch.Size([14, 19, 256]), ReceptiveField(size=163, stride=16, offset=15.0))
-    """
-    if name not in ARCHITECTURES:
-        msg = f"backbone must be one of {', '.join(ARCHITECTURES)}; got {name!r}."
+def check_cells(cells: int, *, exact: bool) -> None:
+    """Raises ValueError for numbers of cells that `Extractor.sample_at` does not take."""
+    if cells < 1 or cells % 2 == 0:
+        msg = f"cells must be an odd number from 1; got {cells}."
         raise ValueError(msg)
-    architecture = ARCHITECTURES[name]
-    if isinstance(weights, (str, os.PathLike)):
-        weights = load_file(weights)
-    weights = _find_weights(architecture) if weights is None else weights
-    return Backbone(architecture, weights, device=device, dtype=dtype)
-
-
-def _checkpoint(architecture: Architecture) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / architecture.checkpoint
-
-
-def _find_weights(architecture: Architecture) -> Mapping[str, torch.Tensor]:
-    checkpoint = _checkpoint(architecture)
-    if checkpoint.is_file():
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if architecture.embedded is not None:
-        return load_file(EMBEDDED_WEIGHTS / architecture.embedded)
-    raise WeightsNotFoundError(_how_to_get(architecture, f"the weights of {architecture.name}"))
-
-
-def _how_to_get(architecture: Architecture, what: str) -> str:
-    return (
-        f"{what} need torchvision's checkpoint {_checkpoint(architecture)}, which is not there; get it on a machine "
-        f"with a network by `python -c \"import torchvision; torchvision.models.get_model('{architecture.name}', "
-        "weights='DEFAULT')\"`."
-    )
-
-
-def _digest(architecture: Architecture, weights: Mapping[str, torch.Tensor]) -> str:
-    state = hashlib.blake2b(f"{architecture.name} {architecture.mean} {architecture.std}".encode(), digest_size=16)
-    for name in sorted(weights):
-        state.update(f"{name} {tuple(weights[name].shape)} {weights[name].dtype}".encode())
-        state.update(weights[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return state.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Chain:
-    """How a node sees the input: its receptive field, and the windows of one path to it."""
-
-    receptive_field: ReceptiveField
-    windows: tuple[KernelSpec, ...] = ()
-
-    def through(self, window: KernelSpec) -> "_Chain":
-        return _Chain(self.receptive_field.through(window), (*self.windows, window))
-
-
-def _one(value: int | tuple[int, ...]) -> int:
-    values = value if isinstance(value, tuple) else (value,)
-    if len(set(values)) != 1:
-        msg = f"windows must be square and padded evenly; got {values}."
+    if exact and cells > 1:
+        msg = f"several cells together have the layer's own places; got cells = {cells} with exact."
         raise ValueError(msg)
-    return values[0]
 
 
-def _window(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> KernelSpec:
-    if isinstance(module.padding, str):
-        msg = f"padding must be given in pixels, not as {module.padding!r}."
-        raise TypeError(msg)
-    if getattr(module, "ceil_mode", False):
-        msg = "windows must not be rounded up (ceil_mode): the last one would leave its input."
-        raise ValueError(msg)
-    return KernelSpec(
-        size=_one(module.kernel_size),
-        stride=_one(module.stride),
-        padding=_one(module.padding),
-        dilation=1 if isinstance(module, nn.AvgPool2d) else _one(module.dilation),
-    )
-
-
-_POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Dropout, nn.Identity, nn.LocalResponseNorm)
-_JOINS = {torch.add, operator.add, operator.iadd, torch.cat}
-
-
-def _nodes_by_name(graph: fx.Graph) -> dict[str, fx.Node]:
-    """The outputs of modules, by the module's name; later outputs of one module with ``_1``, ``_2``, ..."""
-    nodes: dict[str, fx.Node] = {}
-    outputs: Counter[str] = Counter()
-    for node in graph.nodes:
-        if node.op == "call_module":
-            before = outputs[str(node.target)]
-            nodes[f"{node.target}_{before}" if before else str(node.target)] = node
-            outputs[str(node.target)] += 1
-    return nodes
-
-
-def _chains(graph: fx.Graph, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[fx.Node, _Chain | None]:
-    """What every node whose weights are known sees; None: the whole image."""
-    modules = dict(model.named_modules())
-    chains: dict[fx.Node, _Chain | None] = {}
-    for node in graph.nodes:
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        known = module is None or all(f"{node.target}.{name}" in weights for name, _ in module.named_parameters())
-        if not known or any(source not in chains for source in node.all_input_nodes):
-            continue
-        inputs = [chains[source] for source in node.all_input_nodes]
-        bounded = [chain for chain in inputs if chain is not None]
-        chains[node] = None
-        if node.op == "placeholder":
-            chains[node] = _Chain(ReceptiveField.identity())
-        elif not bounded or len(bounded) < len(inputs):
-            continue
-        elif isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            chains[node] = bounded[0].through(_window(module))
-        elif isinstance(module, _POINTWISE):
-            chains[node] = bounded[0]
-        elif node.target in _JOINS:
-            field = bounded[0].receptive_field
-            for other in bounded[1:]:
-                field = field.union(other.receptive_field)
-            chains[node] = _Chain(field, bounded[0].windows)
-    return chains
+def nearest_cells(
+    grid: FeatureGrid, points: Float[np.ndarray, "points 2"], cells: int
+) -> Float[torch.Tensor, "points channels"]:
+    """The descriptors of the square of `cells` x `cells` cells around each point, end to end; borders are repeated."""
+    around = np.arange(cells) - cells // 2
+    middle = np.floor((points - grid.receptive_field.offset) / grid.receptive_field.stride + 0.5).astype(int)
+    columns = np.clip(middle[:, 0, None] + around, 0, grid.cells.columns - 1)
+    rows = np.clip(middle[:, 1, None] + around, 0, grid.cells.rows - 1)
+    return grid.descriptors[rows[:, :, None], columns[:, None, :]].flatten(1)

@@ -1,7 +1,7 @@
 """Layers at single-pixel stride: a descriptor for every pixel instead of one every 16.
 
 A network with strides gives descriptors where its grid happens to lie. Shifted by a pixel, the image gives those one pixel
-further. All shifts together share their work when no window skips anything, and the windows that follow spread their taps
+further. All shifts together share their work when no kernel skips anything, and the kernels that follow spread their taps
 as far apart as was skipped before ("a trous"; Giusti et al. 2013; Long, Shelhamer and Darrell 2015, Section 3.1). Long,
 Zhang and Darrell (2014), Section 5, ask for it: a classifier's response at every pixel.
 
@@ -20,24 +20,26 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import nn
 from torch.nn import functional as F
 
-from corrcore.geometry import PixelBox
-from corrcore.networks import Backbone, Image, Step
+from corrcore.features import Image
+from corrcore.geometry import KernelSpec, PixelBox
 
 VERSION = 1  # of what this module computes: results kept by another are not used
-_BUDGET = 2**30  # bytes of a layer's input and output; what torch needs to get from one to the other comes on top
+BUDGET = 2**30  # bytes of a layer's input and output; what torch needs to get from one to the other comes on top
+
+Normalise = Callable[[UInt8[np.ndarray, "batch height width 3"]], Float[torch.Tensor, "batch 3 height width"]]
 
 
-@dataclass(frozen=True, eq=False)
-class DenseFeatures:
-    """Descriptors of all pixels in `region`: ``descriptors[y - region.top, x - region.left]`` is that of (x, y)."""
+@dataclass(frozen=True)
+class Step:
+    """A module on the way to a layer, its kernel, and how many pixels lie between its neighbouring inputs."""
 
-    descriptors: Float[torch.Tensor, "rows columns channels"]
-    region: PixelBox
-    layer: str
+    module: nn.Module
+    kernel: KernelSpec
+    jump: int
 
 
 class _Span(NamedTuple):
@@ -49,114 +51,53 @@ class _Span(NamedTuple):
     after: int
 
 
-def valid_region(layer: str, image_size: tuple[int, int], *, backbone: Backbone) -> PixelBox:
-    """The pixels of an image of ``(width, height)`` that have a descriptor.
-
-    Raises ValueError for an unknown layer and for an image too small for it.
-    """
-    steps = backbone.steps(layer)
-    smallest = backbone.smallest_side(layer)
-    if min(image_size) < smallest:
-        msg = (
-            f"an image must be at least {smallest} x {smallest} px for {layer} of {backbone.name}; "
-            f"got {image_size[0]} x {image_size[1]} px. Use a larger picture or an earlier layer."
-        )
-        raise ValueError(msg)
-    first = _first_pixel(backbone, layer)
+def valid_region(steps: list[Step], first: int, image_size: tuple[int, int]) -> PixelBox:
+    """The pixels of an image of ``(width, height)`` that have a descriptor; `first` is that of the network's first cell."""
     width, height = (_lengths(steps, side)[-1] for side in image_size)
     return PixelBox(first, first, first + width, first + height)
 
 
-def extract(
-    image: Image,
-    layer: str,
-    *,
-    backbone: Backbone,
-    region: PixelBox | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> DenseFeatures:
-    """The descriptors of every pixel of `region`, by default of all that have one.
-
-    Equal to the network's own, in phase zero, and to those of the image shifted in the other phases. `tiles` gives them a
-    part at a time, for what does not fit in memory: 500 x 375 px have 166 MB of conv5. Raises ValueError as `valid_region`
-    does, and for a region that is empty or leaves it.
-    """
-    there = valid_region(layer, (image.shape[1], image.shape[0]), backbone=backbone)
-    region = there if region is None else region
-    result: torch.Tensor | None = None
-    for tile, descriptors in iter_tiles(image, layer, backbone=backbone, region=region, progress=progress):
-        if result is None:
-            result = descriptors.new_empty(region.height, region.width, descriptors.shape[-1])
-        rows = slice(tile.top - region.top, tile.bottom - region.top)
-        result[rows, tile.left - region.left : tile.right - region.left] = descriptors
-    if result is None:
-        msg = "a region has tiles; none came."
-        raise RuntimeError(msg)
-    return DenseFeatures(result, region, layer)
-
-
 def sample_at(
-    image: Image, points: Float[np.ndarray, "points 2"], layer: str, *, backbone: Backbone
+    image: Image, points: Float[np.ndarray, "points 2"], steps: list[Step], first: int, normalised: Normalise
 ) -> Float[torch.Tensor, "points channels"]:
-    """The descriptors of the pixels that hold points, (x, y); for those that have none (`valid_region`), of the nearest that has.
+    """The descriptors of the pixels that hold points, (x, y); of those that have none, of the nearest that has.
 
-    The same as `extract` gives, without the pixels between: for few, far apart, much less work. Raises ValueError as
-    `valid_region` does.
+    The same as `iter_tiles` gives, without the pixels between: for few, far apart, much less work.
     """
-    there = valid_region(layer, (image.shape[1], image.shape[0]), backbone=backbone)
-    steps = backbone.steps(layer)
+    valid = valid_region(steps, first, (image.shape[1], image.shape[0]))
     found = []
     for x, y in np.floor(points + 0.5).astype(int).tolist():
-        column = min(max(x, there.left), there.right - 1) - there.left
-        row = min(max(y, there.top), there.bottom - 1) - there.top
-        one = PixelBox(column, row, column + 1, row + 1)
-        found.append(_evaluate(image, steps, backbone, one, strided=True)[0, 0])
+        column = min(max(x, valid.left), valid.right - 1) - first
+        row = min(max(y, valid.top), valid.bottom - 1) - first
+        pixel = PixelBox(column, row, column + 1, row + 1)
+        found.append(_evaluate(image, steps, normalised, pixel, strided=True)[0, 0])
     return torch.stack(found)
 
 
 def iter_tiles(
     image: Image,
-    layer: str,
+    steps: list[Step],
+    first: int,
+    normalised: Normalise,
     *,
-    backbone: Backbone,
-    region: PixelBox | None = None,
-    budget: int = _BUDGET,
+    region: PixelBox,
+    budget: int = BUDGET,
     progress: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
     """Parts of `region` and their descriptors, one after another, together all of it.
 
-    So large that no layer's input and output come to more than `budget` bytes; three quarters of what is looked at are
-    surroundings when parts are as small as a receptive field, so small budgets cost time. Raises as `extract` does.
+    Equal to the network's own, in phase zero, and to those of the shifted image in the other phases. Parts are so large
+    that no layer's input and output come to more than `budget` bytes; three quarters of what is looked at are
+    surroundings when parts are as small as a receptive field, so small budgets cost time.
     """
-    steps = backbone.steps(layer)
     size = image.shape[1], image.shape[0]
-    there = valid_region(layer, size, backbone=backbone)
-    region = there if region is None else region
-    if (
-        region.width < 1
-        or region.height < 1
-        or region
-        != PixelBox(
-            max(region.left, there.left),
-            max(region.top, there.top),
-            min(region.right, there.right),
-            min(region.bottom, there.bottom),
-        )
-    ):
-        msg = f"region must lie within the pixels that {layer} describes, {tuple(there)}; got {tuple(region)}."
-        raise ValueError(msg)
-    first = _first_pixel(backbone, layer)
     parts = _divided(region, lambda part: _bytes(steps, size, _moved(part, -first)) <= budget)
     for done, part in enumerate(parts):
         if progress is not None:
             progress(done / len(parts))
-        yield part, _evaluate(image, steps, backbone, _moved(part, -first))
+        yield part, _evaluate(image, steps, normalised, _moved(part, -first))
     if progress is not None:
         progress(1.0)
-
-
-def _first_pixel(backbone: Backbone, layer: str) -> int:
-    return int(np.floor(backbone.receptive_field(layer).offset))
 
 
 def _moved(box: PixelBox, by: int) -> PixelBox:
@@ -178,10 +119,10 @@ def _divided(region: PixelBox, fits: Callable[[PixelBox], bool]) -> list[PixelBo
 
 
 def _reach(step: Step) -> tuple[int, int]:
-    """How far a step's window reaches to the left and to the right of a position of the same number, in pixels."""
-    window = step.window
-    before = window.padding * step.jump
-    return before, (window.size - 1) * window.dilation * step.jump - before
+    """How far a step's kernel reaches to the left and to the right of a position of the same number, in pixels."""
+    kernel = step.kernel
+    before = kernel.padding * step.jump
+    return before, (kernel.size - 1) * kernel.dilation * step.jump - before
 
 
 def _lengths(steps: list[Step], side: int) -> list[int]:
@@ -221,7 +162,7 @@ def _bytes(steps: list[Step], size: tuple[int, int], part: PixelBox) -> int:
 
 
 def _evaluate(
-    image: Image, steps: list[Step], backbone: Backbone, part: PixelBox, *, strided: bool = False
+    image: Image, steps: list[Step], normalised: Normalise, part: PixelBox, *, strided: bool = False
 ) -> Float[torch.Tensor, "rows columns channels"]:
     """The last step's output at the positions in `part`."""
     height, width = image.shape[:2]
@@ -229,7 +170,7 @@ def _evaluate(
     down = _spans(steps, height, part.top, part.bottom, strided=strided)
     pixels = np.ascontiguousarray(image[down[0].start : down[0].stop, across[0].start : across[0].stop])
     with torch.inference_mode():
-        values = backbone.normalised(pixels[None])
+        values = normalised(pixels[None])
         for step, x, y in zip(steps, across[1:], down[1:], strict=True):
             values = _apply(values, step, (x.before, x.after, y.before, y.after), strided=strided)
     return values[0].permute(1, 2, 0)
@@ -239,8 +180,8 @@ def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, stride
     """A step, padded by `margins` as F.pad has them: as the network has it, or with nothing skipped and so its taps apart by
     what was skipped before.
     """
-    module, window = step.module, step.window
-    apart, skip = (window.dilation, window.stride) if strided else (window.dilation * step.jump, 1)
+    module, kernel = step.module, step.kernel
+    apart, skip = (kernel.dilation, kernel.stride) if strided else (kernel.dilation * step.jump, 1)
     if isinstance(module, nn.Conv2d):
         if any(margins):
             values = F.pad(values, margins)
@@ -249,10 +190,10 @@ def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, stride
         if any(margins):
             values = F.pad(values, margins, value=-torch.inf)
         if strided:
-            return F.max_pool2d(values, window.size, stride=skip, dilation=apart)
+            return F.max_pool2d(values, kernel.size, stride=skip, dilation=apart)
         for axis in (2, 3):  # the greatest of columns' greatest
-            n = values.shape[axis] - (window.size - 1) * apart
-            taps = [values.narrow(axis, tap * apart, n) for tap in range(window.size)]
+            n = values.shape[axis] - (kernel.size - 1) * apart
+            taps = [values.narrow(axis, tap * apart, n) for tap in range(kernel.size)]
             values = taps[0]
             for tap in taps[1:]:
                 values = torch.maximum(values, tap)

@@ -35,8 +35,8 @@ from corrcore import concurrency, images
 from corrcore.concurrency import default_device
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.engines.knn import DescriptorTable, Neighbours, quantise
+from corrcore.features import Extractor, Image
 from corrcore.geometry import CellGrid, ReceptiveField
-from corrcore.networks import Backbone, Image
 from corrcore.store import default_folder
 
 FORMAT = 2
@@ -160,12 +160,12 @@ class PatchIndex:
         digest = images.digest(image)
         return [number for number, entry in enumerate(self._entries) if digest in entry["digests"]]
 
-    def check_made_by(self, backbone: Backbone) -> None:
+    def check_made_by(self, extractor: Extractor) -> None:
         """Raises ValueError unless the network is the one that described the photos."""
-        if self.backbone_digest != backbone.digest:
+        if self.backbone_digest != extractor.digest:
             msg = (
                 f"index {self.name} was made by {self.backbone} with weights {self.backbone_digest[:8]}; "
-                f"got {backbone.name} with {backbone.digest[:8]}. Choose that network, or build the index again."
+                f"got {extractor.name} with {extractor.digest[:8]}. Choose that network, or build the index again."
             )
             raise ValueError(msg)
 
@@ -332,7 +332,7 @@ def build(
     photos: Sequence[Photo],
     folder: str | os.PathLike,
     *,
-    backbone: Backbone,
+    extractor: Extractor,
     layers: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
@@ -351,7 +351,7 @@ def build(
     Raises FileExistsError where `folder` exists, ValueError for bad arguments or when no photo could be used.
     """
     folder = Path(folder)
-    layers = tuple(layers or backbone.architecture.default_layers)
+    layers = tuple(layers or extractor.architecture.default_layers)
     scales = tuple(float(scale) for scale in scales)
     if folder.exists():
         msg = f"{folder} already exists; choose another name or delete it first."
@@ -365,8 +365,8 @@ def build(
         msg = f"every photo of an index needs a name of its own; {twice!r} stands twice."
         raise ValueError(msg)
     settings = {
-        "backbone": backbone.name,
-        "backbone_digest": backbone.digest,
+        "backbone": extractor.name,
+        "backbone_digest": extractor.digest,
         "layers": list(layers),
         "scales": list(scales),
         "mirror": mirror,
@@ -380,7 +380,7 @@ def build(
         begun, before = time.monotonic(), len(writer.entries)
 
         def describe(photo: Photo) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
-            return _describe(photo.name, _prepare(photo, scales, longer_side), backbone, layers, mirror)
+            return _describe(photo.name, _prepare(photo, scales, longer_side), extractor, layers, mirror)
 
         def add(described: tuple[dict[str, Any], dict[str, list[np.ndarray]]]) -> None:
             writer.add(described)
@@ -402,7 +402,7 @@ def build(
             "format": FORMAT,
             "digest": _content(settings, used),
             "settings": settings,
-            "fields": {layer: asdict(backbone.receptive_field(layer)) for layer in layers},
+            "fields": {layer: asdict(extractor.receptive_field(layer)) for layer in layers},
             "channels": used[0]["channels"],
             "skipped": {entry["photo"]: entry["skipped"] for entry in entries if "skipped" in entry},
             "held_out": list(held_out),
@@ -410,27 +410,27 @@ def build(
         writer.finish(manifest)
         partial.rename(folder)  # while the lock is held: nobody else begins in between
         _sync_folder(folder.parent)
-    return PatchIndex(folder, device=backbone.device)
+    return PatchIndex(folder, device=extractor.device)
 
 
 def samples(
-    backbone: Backbone, *, root: str | os.PathLike | None = None, progress: Progress | None = None
+    extractor: Extractor, *, root: str | os.PathLike | None = None, progress: Progress | None = None
 ) -> PatchIndex:
     """The index of the photographs that come with this package's dependencies, built at first use in seconds.
 
     Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures.
     """
-    content = _digest(json.dumps([FORMAT, backbone.digest, SAMPLE_SCALES, LONGER_SIDE_PX]))[:12]
-    folder = Path(root or default_root()) / f"{SAMPLES}-{backbone.name}-{content}"
+    content = _digest(json.dumps([FORMAT, extractor.digest, SAMPLE_SCALES, LONGER_SIDE_PX]))[:12]
+    folder = Path(root or default_root()) / f"{SAMPLES}-{extractor.name}-{content}"
     if not folder.exists():
         try:
             photos = list(one_of_each_scene().values())
-            return build(photos, folder, backbone=backbone, scales=SAMPLE_SCALES, mirror=True, progress=progress)
+            return build(photos, folder, extractor=extractor, scales=SAMPLE_SCALES, mirror=True, progress=progress)
         except FileExistsError:  # another process has begun it meanwhile
             waiting = time.monotonic()
             while not folder.exists() and time.monotonic() - waiting < 60:
                 time.sleep(0.1)
-    return PatchIndex(folder, device=backbone.device)
+    return PatchIndex(folder, device=extractor.device)
 
 
 def default_root() -> Path:
@@ -514,10 +514,10 @@ def _prepare(photo: Photo, scales: Sequence[float], longer_side: int | None) -> 
 
 
 def _describe(
-    name: str, prepared: _Prepared, backbone: Backbone, layers: Sequence[str], mirror: bool
+    name: str, prepared: _Prepared, extractor: Extractor, layers: Sequence[str], mirror: bool
 ) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
     """A photo's journal entry, and the arrays to be appended to each data file."""
-    smallest = max(backbone.smallest_side(layer) for layer in layers)
+    smallest = max(extractor.smallest_side(layer) for layer in layers)
     pictures = [(scale, image) for scale, image in prepared.pictures if min(image.shape[:2]) >= smallest]
     if not pictures:
         reason = prepared.reason or f"{name} is smaller than {smallest} x {smallest} px at every scale."
@@ -530,7 +530,7 @@ def _describe(
         batch = [image, np.ascontiguousarray(image[:, ::-1])] if mirror else [image]
         entry["copies"].extend([scale, number > 0, width, height] for number in range(len(batch)))
         arrays["pixels.u8"].append(image)
-        for grids in backbone.extract_batch(batch, layers):
+        for grids in extractor.extract_batch(batch, layers):
             for layer, grid in grids.items():
                 rows, columns, entry["channels"][layer] = grid.descriptors.shape
                 entry["grids"][layer].append([rows, columns])

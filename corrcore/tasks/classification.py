@@ -17,7 +17,7 @@ from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
 from corrcore.engines import svm
 from corrcore.engines.svm import LinearClassifier
-from corrcore.networks import Backbone, Image
+from corrcore.features import Extractor, Feature, Image
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 COSTS = tuple(float(f"1e{power}") for power in range(-4, 3))
@@ -31,7 +31,7 @@ class CropProtocol:
     The box, widened by `margin` of its sides on every side, is scaled so that its longer side has `longer_side_px` pixels;
     None is the whole photo at its own scale. `cells` are those of `extractors.sample_at`. With `unit_length` descriptors are
     divided by their length; without, they are as they are. Without `sides` the left and the right one of a pair are the
-    same keypoint. `exact` takes layers at the keypoint's own pixel (`dense.at_points`), not at the nearest cell.
+    same keypoint. `exact` takes layers at the keypoint's own pixel (`Extractor.sample_at`), not at the nearest cell.
     """
 
     longer_side_px: int | None = 500
@@ -52,7 +52,7 @@ class Samples:
     `left_out` are objects without samples, by number, with the reason.
     """
 
-    features: Mapping[str, Float32[np.ndarray, "samples _channels"]]
+    features: Mapping[Feature, Float32[np.ndarray, "samples _channels"]]
     labels: Int[np.ndarray, " samples"]
     keypoints: Int[np.ndarray, " samples"]
     objects: Int[np.ndarray, " samples"]
@@ -63,7 +63,7 @@ class Samples:
 class KeypointClassifier:
     """Names keypoints by one feature; `names` are of its classes."""
 
-    feature: str
+    feature: Feature
     names: tuple[str, ...]
     protocol: CropProtocol
     linear: LinearClassifier
@@ -100,41 +100,40 @@ def frame(photo: Image, box: tuple[float, float, float, float], protocol: CropPr
 
 def samples(
     instances: Sequence[Instance],
-    features: Sequence[str],
+    features: Sequence[Feature],
     keypoint_names: Sequence[str],
     *,
-    backbone: Backbone,
+    network: Extractor,
     protocol: CropProtocol = PROTOCOL,
     progress: Callable[[float, str], None] | None = None,
 ) -> Samples:
     """Every visible keypoint of the objects, described. Objects whose photo cannot be read, or is too small, are left out.
 
-    Raises ValueError for an unknown feature, and where nothing is left.
+    Raises ValueError where nothing is left.
     """
-    extractors.check(features, backbone)
     names = class_names(keypoint_names, protocol)
     classes = np.array([names.index(class_of(name, protocol)) for name in keypoint_names])
-    found: dict[str, list[np.ndarray]] = {feature: [] for feature in features}
+    found: dict[Feature, list[np.ndarray]] = {feature: [] for feature in features}
     keypoints: list[np.ndarray] = []
     objects: list[np.ndarray] = []
 
     left_out: dict[int, str] = {}
 
-    def describe(number: int) -> tuple[int, np.ndarray, dict[str, np.ndarray]] | None:
+    def describe(number: int) -> tuple[int, np.ndarray, dict[Feature, np.ndarray]] | None:
         instance = instances[number]
         shown = np.flatnonzero(instance.visible)
         try:
             image, placement = view(instance, protocol)
             points = placement.to_crop(instance.keypoints[shown])
             at = extractors.sample_at(
-                image, points, features, backbone=backbone, cells=protocol.cells, exact=protocol.exact
+                image, points, features, network=network, cells=protocol.cells, exact=protocol.exact
             )
         except (images.ImageError, OSError, ValueError) as error:
             left_out[number] = str(error)
             return None
         return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}
 
-    def keep(one: tuple[int, np.ndarray, dict[str, np.ndarray]] | None) -> None:
+    def keep(one: tuple[int, np.ndarray, dict[Feature, np.ndarray]] | None) -> None:
         nonlocal done
         done += 1
         if one is not None:
@@ -149,7 +148,7 @@ def samples(
     done = 0
     concurrency.map_in_order(describe, range(len(instances)), keep)
     if not keypoints:
-        msg = f"none of {len(instances)} objects could be described by {', '.join(features)}; the first: {left_out[0]}"
+        msg = f"none of {len(instances)} objects could be described by {', '.join(feature.key for feature in features)}; the first: {left_out[0]}"
         raise ValueError(msg)
     all_keypoints = np.concatenate(keypoints)
     return Samples(
@@ -186,7 +185,7 @@ def usual_costs(protocol: CropProtocol) -> tuple[float, ...]:
 
 def best_cost(
     samples: Samples,
-    feature: str,
+    feature: Feature,
     photos: Sequence[str],
     *,
     costs: Sequence[float] = COSTS,
@@ -207,7 +206,7 @@ def best_cost(
 
 def train(
     samples: Samples,
-    feature: str,
+    feature: Feature,
     names: tuple[str, ...],
     *,
     cost: float,

@@ -1,6 +1,6 @@
 """What a classifier says of every pixel: response maps, and where around a keypoint they are highest.
 
-Long, Zhang and Darrell (2014), Section 5: the score of a keypoint's classifier at single-pixel stride (`corrcore.dense`), and
+Long, Zhang and Darrell (2014), Section 5: the score of a keypoint's classifier at single-pixel stride (`Extractor.iter_tiles`), and
 where it is highest within 21 x 21 px around the true place, over all test instances (Figure 5). Maxima on the rectangle's
 boundary are left out, for there the score still rises beyond. That leaves only places near the keypoint, so every number has
 to be compared with chance: a pixel of the rectangle's inside drawn at random. A rectangle of 21 px has little room to be far
@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from corrcore import extractors
+from corrcore.features import Extractor, Feature, Image
 from corrcore.geometry import PixelBox
 from corrcore.metrics import bootstrap_interval
-from corrcore.networks import Backbone, Image
 from corrcore.tasks.classification import KeypointClassifier, scaled
 
 VERSION = 2  # of what this module computes: results kept by another are not used
@@ -42,24 +42,24 @@ def response_map(
     image: Image,
     classifier: KeypointClassifier,
     *,
-    backbone: Backbone,
+    network: Extractor,
     region: PixelBox | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ResponseMap:
     """Every class's score at every pixel of `region`, by default at all that have a descriptor.
 
     `image` is what the classifier's protocol shows (`classification.frame`). Descriptors of large images come and go a tile
-    at a time (`dense.tiles`), scores stay: four bytes a pixel and class. Raises ValueError as `extractors.iter_tiles` does, and for a
+    at a time (`Extractor.iter_tiles`), scores stay: four bytes per pixel and class. Raises ValueError as that does, and for a
     classifier of several cells together.
     """
     if classifier.protocol.cells != 1:
         msg = f"a response map needs a classifier of single cells; got one of {classifier.protocol.cells} x {classifier.protocol.cells}."
         raise ValueError(msg)
     size = image.shape[1], image.shape[0]
-    region = extractors.valid_region(classifier.feature, size, backbone=backbone) if region is None else region
+    region = extractors.valid_region(classifier.feature, size, network=network) if region is None else region
     scores = np.empty((region.height, region.width, len(classifier.names)), np.float32)
     for part, found in extractors.iter_tiles(
-        image, classifier.feature, backbone=backbone, region=region, progress=progress
+        image, classifier.feature, network=network, region=region, progress=progress
     ):
         rows = slice(part.top - region.top, part.bottom - region.top)
         columns = slice(part.left - region.left, part.right - region.left)
@@ -73,15 +73,9 @@ def around(point: Float[np.ndarray, "2"], side: int = SIDE_PX) -> PixelBox:
     return PixelBox(x - side // 2, y - side // 2, x + side // 2 + 1, y + side // 2 + 1)
 
 
-def inside(square: PixelBox, feature: str, image_size: tuple[int, int], *, backbone: Backbone) -> bool:
+def inside(square: PixelBox, feature: Feature, image_size: tuple[int, int], *, network: Extractor) -> bool:
     """Whether every pixel of a square has a descriptor."""
-    there = extractors.valid_region(feature, image_size, backbone=backbone)
-    return (
-        square.left >= there.left
-        and square.top >= there.top
-        and square.right <= there.right
-        and square.bottom <= there.bottom
-    )
+    return extractors.valid_region(feature, image_size, network=network).contains(square)
 
 
 def profile(

@@ -37,24 +37,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layer", default="conv5")
     options = parser.parse_args()
-    backbone = networks.load("alexnet")
+    network = networks.open("alexnet")
     image = images.resize_to(samples()["chelsea"].load(), width=500, height=375)
-    layer, field = options.layer, backbone.receptive_field(options.layer)
+    layer, field = options.layer, network.receptive_field(options.layer)
     square = PixelBox(240, 180, 261, 201)
-    of_square = seconds(lambda: every_pixel.extract(image, layer, backbone=backbone, region=square), 9)
-    print(f"{layer}, 21 x 21 px of {image.shape[1]} x {image.shape[0]}: {1e3 * of_square:.0f} ms on {backbone.device}")
-    of_whole = seconds(lambda: every_pixel.extract(image, layer, backbone=backbone), 3)
-    there = every_pixel.valid_region(layer, (500, 375), backbone=backbone)
+    of_square = seconds(lambda: every_pixel.extract(image, layer, network=network, region=square), 9)
+    print(f"{layer}, 21 x 21 px of {image.shape[1]} x {image.shape[0]}: {1e3 * of_square:.0f} ms on {network.device}")
+    of_whole = seconds(lambda: every_pixel.extract(image, layer, network=network), 3)
+    there = every_pixel.valid_region(layer, (500, 375), network=network)
     print(f"{layer}, whole, {there.width} x {there.height} px: {of_whole:.2f} s")
 
     small = PixelBox(240, 180, 245, 184)
-    found = every_pixel.extract(image, layer, backbone=backbone, region=small).descriptors.cpu()
+    found = every_pixel.extract(image, layer, network=network, region=small).descriptors.cpu()
     worst, begun = 0.0, time.perf_counter()
     reach = -(-(field.size // 2) // field.stride) * field.stride + int(field.offset)  # a cell's centre in every crop
     for y in range(small.top, small.bottom):
         for x in range(small.left, small.right):
             crop = np.ascontiguousarray(image[y - reach : y + reach + 1, x - reach : x + reach + 1])
-            grid = backbone.extract(crop, [layer])[layer]
+            grid = network.extract(crop, [layer])[layer]
             row, column = grid.cells.nearest(reach, reach)
             own = grid.descriptors[row, column].cpu()
             worst = max(worst, float((own - found[y - small.top, x - small.left]).abs().max()))

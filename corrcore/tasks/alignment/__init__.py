@@ -1,47 +1,52 @@
-"""Two objects of one kind brought into alignment."""
+"""Two objects of one kind brought into alignment by their features, and keypoints that travel with them."""
 
-from corrcore.tasks.alignment.align import (
+from corrcore.tasks.alignment.align import VERSION, Alignment, align, data_term
+from corrcore.tasks.alignment.describe import (
     CROP_SPEC,
-    NOTHING,
-    SUMMARY_CELLS,
-    VERSION,
-    Alignment,
-    BoxXYXY,
     CropSpec,
     DescribedCrop,
+    describe,
+    describe_object,
+    summary_source,
+)
+from corrcore.tasks.alignment.transfer import (
+    NEIGHBOURS,
+    TOP,
     Neighbour,
+    NeighbourPool,
+    ObjectTransfer,
     Order,
     Transfer,
-    align,
-    data_term,
-    describe,
-    nearest,
-    subject,
-    summary_source,
+    TransferOptions,
+    nearest_summaries,
     transfer,
+    transfer_to_object,
     vote,
-    warp,
 )
+from corrcore.tasks.alignment.warp import warp
 
 __all__ = [
     "CROP_SPEC",
-    "NOTHING",
-    "SUMMARY_CELLS",
+    "NEIGHBOURS",
+    "TOP",
     "VERSION",
     "Alignment",
-    "BoxXYXY",
     "CropSpec",
     "DescribedCrop",
     "Neighbour",
+    "NeighbourPool",
+    "ObjectTransfer",
     "Order",
     "Transfer",
+    "TransferOptions",
     "align",
     "data_term",
     "describe",
-    "nearest",
-    "subject",
+    "describe_object",
+    "nearest_summaries",
     "summary_source",
     "transfer",
+    "transfer_to_object",
     "vote",
     "warp",
 ]

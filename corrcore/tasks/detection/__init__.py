@@ -1,77 +1,60 @@
-"""Where each keypoint of a boxed object is."""
+"""Where each keypoint of a boxed object is: a detector per keypoint, and a prior from similar training objects.
 
-from corrcore.tasks.detection.detect import (
-    LEAST_OBJECTS,
-    MINING_BYTES,
-    SIDE_PX,
+Long, Zhang and Darrell (2014), Section 6.
+"""
+
+from corrcore.tasks.detection.detectors import LEAST_OBJECTS, VERSION, Detectors, MiningRound
+from corrcore.tasks.detection.files import load_detectors, load_prior, save_detectors, save_prior
+from corrcore.tasks.detection.fusion import FusionSearch, held_out_scores, pck_percent, select_fusion
+from corrcore.tasks.detection.mining import HardNegativeMiner
+from corrcore.tasks.detection.predict import PRIORS, ObjectPrediction, TrainedDetectors, predict_object
+from corrcore.tasks.detection.prior import (
     SIGMA_PX,
-    VERSION,
-    BoxXYXY,
-    Detectors,
-    DetectorSpec,
-    FusionSearch,
-    HardNegativeMiner,
-    MiningRound,
-    ObjectFeatures,
     Prior,
     PriorFusion,
-    Progress,
-    TrainingSet,
-    accuracy,
     argmax_points,
     combined,
-    crop_box,
-    describe,
-    describe_training_set,
-    held_out_scores,
-    load,
-    load_prior,
     log_detector,
     log_prior,
     median_places,
     predict,
-    save,
-    save_prior,
-    select_fusion,
-    summary_layer,
-    targets,
-    windows,
 )
+from corrcore.tasks.detection.spec import SIDE_PX, DetectorSpec, ObjectFeatures, crop_box, describe, targets
+from corrcore.tasks.detection.training_set import TrainingSet, describe_training_set
 
 __all__ = [
     "LEAST_OBJECTS",
-    "MINING_BYTES",
+    "PRIORS",
     "SIDE_PX",
     "SIGMA_PX",
     "VERSION",
-    "BoxXYXY",
     "DetectorSpec",
     "Detectors",
     "FusionSearch",
     "HardNegativeMiner",
     "MiningRound",
     "ObjectFeatures",
+    "ObjectPrediction",
     "Prior",
     "PriorFusion",
-    "Progress",
+    "TrainedDetectors",
     "TrainingSet",
-    "accuracy",
     "argmax_points",
     "combined",
     "crop_box",
     "describe",
     "describe_training_set",
     "held_out_scores",
-    "load",
+    "load_detectors",
     "load_prior",
     "log_detector",
     "log_prior",
     "median_places",
+    "pck_percent",
     "predict",
-    "save",
+    "predict_object",
+    "save_detectors",
     "save_prior",
     "select_fusion",
-    "summary_layer",
     "targets",
-    "windows",
 ]

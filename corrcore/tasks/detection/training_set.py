@@ -1,0 +1,123 @@
+"""Training objects, described, for detectors and priors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+
+from corrcore import concurrency
+from corrcore.concurrency import Progress
+from corrcore.crops import CropTransform
+from corrcore.datasets.records import Instance
+from corrcore.features import Extractor, Feature
+from corrcore.geometry import CellGrid
+from corrcore.images import ImageError
+from corrcore.tasks.detection.prior import Prior
+from corrcore.tasks.detection.spec import ObjectFeatures, crop_box, describe
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Training objects, described: one array per feature, 0.5 MB per object for conv5, 0.8 for SIFT, and 0.2 for the summary.
+
+    `keypoints` are in pixels of the stretched objects, NaN where not visible. `left_out` are objects whose photo cannot
+    be read, by name, with the reason; `unread` if for one that may be read another time.
+    """
+
+    grids: Mapping[Feature, torch.Tensor]  # objects, rows, columns, channels
+    cells: Mapping[Feature, CellGrid]
+    summaries: Float32[np.ndarray, "objects channels"]
+    keypoints: Float[np.ndarray, "objects keypoints 2"]
+    objects: tuple[str, ...]
+    photos: tuple[str, ...]
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+    unread: bool = False
+
+    @property
+    def prior(self) -> Prior:
+        return Prior(self.summaries, self.keypoints, self.objects, self.photos)
+
+    def some(self, chosen: Int[np.ndarray, " chosen"]) -> "TrainingSet":
+        """The same of some objects, by their numbers."""
+        return TrainingSet(
+            {name: grids[torch.from_numpy(chosen).to(grids.device)] for name, grids in self.grids.items()},
+            self.cells,
+            self.summaries[chosen],
+            self.keypoints[chosen],
+            tuple(self.objects[n] for n in chosen),
+            tuple(self.photos[n] for n in chosen),
+            self.names,
+            self.left_out,
+            self.unread,
+        )
+
+
+def describe_training_set(
+    instances: Sequence[Instance],
+    names: Sequence[str],
+    features: Sequence[Feature],
+    *,
+    network: Extractor,
+    progress: Progress | None = None,
+) -> TrainingSet:
+    """Describes objects for training and for priors. `names` are their keypoints'.
+
+    With no feature it is for the prior alone. Raises ValueError where no object can be described.
+    """
+    left_out: dict[str, str] = {}
+    unread = False
+    kept: list[Instance] = []
+    keypoints: list[np.ndarray] = []
+    grids: dict[Feature, torch.Tensor] = {}  # one array per feature from the first object on: never twice in memory
+    cells: dict[Feature, CellGrid] = {}
+    summaries = np.empty((0, 0), np.float32)
+    done = 0
+
+    def work(instance: Instance) -> tuple[Instance, CropTransform, ObjectFeatures] | None:
+        nonlocal unread
+        try:
+            image, placement = crop_box(instance.photo.load(), instance.box)
+            return instance, placement, describe(image, features, network=network)
+        except (ImageError, ValueError) as error:
+            left_out[instance.name] = str(error)
+        except OSError as error:  # which may pass
+            left_out[instance.name], unread = str(error), True
+        return None
+
+    def keep(one: tuple[Instance, CropTransform, ObjectFeatures] | None) -> None:
+        nonlocal done, summaries
+        done += 1
+        if one is not None:
+            instance, placement, subject = one
+            if not kept:
+                summaries = np.empty((len(instances), len(subject.summary)), np.float32)
+                for name, grid in subject.grids.items():
+                    grids[name] = grid.descriptors.new_empty(len(instances), *grid.descriptors.shape)
+                    cells[name] = grid.cells
+            for name, grid in subject.grids.items():
+                grids[name][len(kept)] = grid.descriptors
+            summaries[len(kept)] = subject.summary
+            keypoints.append(placement.to_crop(instance.keypoints))
+            kept.append(instance)
+        if progress is not None:
+            progress(done / len(instances), f"describing train objects: {done} of {len(instances)}")
+
+    concurrency.map_in_order(work, instances, keep)
+    if not kept:
+        reason = next(iter(left_out.values()), "there are none")
+        msg = f"none of {len(instances)} train objects could be described; the first: {reason}"
+        raise ValueError(msg)
+    return TrainingSet(
+        {name: grid[: len(kept)] for name, grid in grids.items()},
+        cells,
+        summaries[: len(kept)],
+        np.stack(keypoints),
+        tuple(instance.name for instance in kept),
+        tuple(instance.photo.name for instance in kept),
+        tuple(names),
+        dict(sorted(left_out.items())),
+        unread,
+    )
