@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
-from corrcore import images
-from corrcore.images import ImageError, decode
+from corrcore import decoding, images
+from corrcore.decoding import ImageError, decode
 
 HEIGHT, WIDTH = 33, 40
 
@@ -682,7 +682,7 @@ def test_decode_needs_little_memory_to_refuse(tmp_path):
         (tmp_path / name.replace("^", "")).write_bytes(data)
     code = """
         import pathlib, resource, sys
-        from corrcore.images import ImageError, decode
+        from corrcore.decoding import ImageError, decode
         size = int(next(s for s in open("/proc/self/status") if s.startswith("VmSize")).split()[1]) * 1024
         resource.setrlimit(resource.RLIMIT_AS, (size + (64 << 20),) * 2)
         for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
@@ -795,7 +795,7 @@ def test_decode_refuses_nul_in_a_path():
     ],
 )
 def test_display_name_keeps_only_what_can_be_shown(name, shown):
-    assert images.display_name(name) == shown
+    assert decoding.display_name(name) == shown
 
 
 def test_decode_names_an_upload_by_its_own_name():
