@@ -8,6 +8,7 @@ here. Files are read by `corrcore.decoding`.
 import hashlib
 import io
 import math
+import struct
 from typing import Any, Literal
 
 import numpy as np
@@ -75,7 +76,7 @@ def _of_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width 3"
             f"scale np.asarray({name}) to 0-255 and pass it as uint8."
         )
         raise ValueError(msg)
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = _orientation_of(image)
     if orientation in range(2, 9):
         msg = (
             f"{name} must be upright; got a PIL image that EXIF says is stored turned (orientation {orientation}): "
@@ -86,6 +87,13 @@ def _of_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width 3"
         # Straight from La to RGBA Pillow drops the alpha.
         return _over_white((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))
     return np.array(image.convert("RGB"))
+
+
+def _orientation_of(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
+        return 1  # of a corrupt block, as for any viewer
 
 
 def _over_white(rgba: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
@@ -107,7 +115,7 @@ def _described(value: Any) -> str:
 
 
 def _conversion_of(value: Any, name: str) -> str:
-    if hasattr(value, "detach"):  # a tensor
+    if hasattr(value, "permute"):  # a tensor
         is_first = len(value.shape) == 3 and value.shape[0] in (1, 3, 4) and value.shape[2] not in (1, 3, 4)
         array = f"{name}.permute(1, 2, 0)" if is_first else name
         return f"pass {array}.cpu().numpy(), as uint8 of 0 to 255"
@@ -225,14 +233,14 @@ def hflip(image: ImageLike) -> UInt8[np.ndarray, "height width 3"]:
     return np.ascontiguousarray(as_image(image)[:, ::-1])
 
 
-def grey(images: ImageLike) -> Float32[np.ndarray, "*batch height width"]:
-    """Grey levels, 0 to 255, of a picture or of an RGB array [..., row, column, channel]: the luma of ITU-R BT.601."""
-    if not isinstance(images, np.ndarray) or images.ndim <= 3:
-        images = as_image(images)
-    elif images.dtype != np.uint8 or images.shape[-1] != 3:
-        msg = f"images must be uint8 of shape (..., height, width, 3); got {_described(images)}."
+def grey(image: ImageLike) -> Float32[np.ndarray, "*batch height width"]:
+    """Grey levels, 0 to 255, of a picture, or of a batch of RGB pictures: the luma of ITU-R BT.601."""
+    if not isinstance(image, np.ndarray) or image.ndim <= 3:
+        image = as_image(image)
+    elif image.dtype != np.uint8 or image.shape[-1] != 3:
+        msg = f"a batch of images must be uint8 of shape (..., height, width, 3); got {_described(image)}."
         raise ValueError(msg)
-    return images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def extract_patches(

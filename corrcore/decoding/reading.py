@@ -17,8 +17,8 @@ from corrcore.decoding.tiff import open_tiff
 
 SUFFIXES = frozenset(
     {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
-        *(".pbm", ".pgm", ".ppm", ".pnm"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".avifs", ".gif", ".bmp"),
+        *(".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm"),
     }
 )
 """How names of files that can be read end, in lower case. Files are told apart by content all the same."""

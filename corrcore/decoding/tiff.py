@@ -87,7 +87,7 @@ def _storage_entries(data: bytes, order: str) -> tuple[dict[int, bytes], dict[in
         numbers[tag] = struct.unpack_from(f"{order}H", data, at + 8)[0] if kind == 3 else offset
     # The first page of a raw file is a thumbnail, which would pass for the photo.
     if _DNG_VERSION in present or data[8:10] == b"CR" or (is_thumbnail and _SUB_PAGES in present):
-        msg = "a camera's raw file, of which only the thumbnail could be read"
+        msg = "a camera's raw file, which is not read"
         raise ValueError(msg)
     return entries, numbers
 
