@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from corrcore import images
+from corrcore import extractors, images
 from corrcore.decoding import decode
+from corrcore.networks import every_pixel
 from tests.decoding.files import (
     ALPHA,
     BAD_EXIF,
@@ -444,3 +445,41 @@ def test_crop_resized_refuses_what_has_no_area(edges, size, pattern):
 def test_resize_to_no_side_is_refused(longer_side):
     with pytest.raises(ValueError, match=f"longer_side must be at least 1 px; got {longer_side}"):
         images.resize(PICTURE, longer_side=longer_side)
+
+
+# --- Whoever takes pictures ------------------------------------------------------------------------------------------
+
+POINTS = np.array([[40.0, 30.0], [3.0, 60.0]])
+TAKERS = {
+    "extract": lambda net, image: net.extract(image, ["conv1"])["conv1"].descriptors,
+    "extract_batch": lambda net, image: net.extract_batch([image, image], ["conv1"])[1]["conv1"].descriptors,
+    "sample_at": lambda net, image: extractors.sample_at(image, POINTS, ["conv1"], backbone=net)["conv1"],
+    "sample_at sift": lambda net, image: extractors.sample_at(image, POINTS, ["sift8"], backbone=net)["sift8"],
+    "iter_tiles": lambda net, image: next(extractors.iter_tiles(image, "conv1", backbone=net))[1],
+    "iter_tiles sift": lambda net, image: next(extractors.iter_tiles(image, "sift8", backbone=net))[1],
+    "every_pixel.extract": lambda net, image: every_pixel.extract(image, "conv1", backbone=net).descriptors,
+    "every_pixel.sample_at": lambda net, image: every_pixel.sample_at(image, POINTS, "conv1", backbone=net),
+    "every_pixel.iter_tiles": lambda net, image: next(every_pixel.iter_tiles(image, "conv1", backbone=net))[1],
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS.values(), ids=TAKERS)
+def test_extractors_take_any_picture_as_its_rgb(taker, alexnet):
+    picture = images.resize(PICTURE, longer_side=80)
+    grey, alpha = picture[:, :, 1], np.dstack([picture, picture[:, :, 0]])
+    for value in (grey, alpha, Image.fromarray(picture), picture[:, ::-1]):
+        expected = taker(alexnet, np.ascontiguousarray(images.as_image(value)))
+        torch.testing.assert_close(taker(alexnet, value), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("taker", TAKERS.values(), ids=TAKERS)
+def test_extractors_refuse_what_is_no_picture(taker, alexnet):
+    picture = images.resize(PICTURE, longer_side=80)
+    for value in (picture / 255, picture > 99, picture.astype(np.uint16) * 257, picture.transpose(2, 0, 1)):
+        with pytest.raises(ValueError, match=r"^image(s\[0\])? must be .* pass "):
+            taker(alexnet, value)
+
+
+def test_vectors_refuse_what_is_no_picture(alexnet):
+    with pytest.raises(ValueError, match="^image must be uint8"):
+        alexnet.vector(PICTURE / 255, "fc6")

@@ -113,7 +113,8 @@ def _deep_colour(image: TiffImageFile, clean: bytes) -> np.ndarray:
     image = TiffImageFile(io.BytesIO(clean))
     native = "L" if sys.byteorder == "little" else "B"
     for number, tile in enumerate(image.tile):
-        raw_mode, *rest = tile.args
+        args = tuple(tile.args or ())
+        raw_mode = str(args[0])
         order = raw_mode[-1].replace("N", native)
-        image.tile[number] = tile._replace(args=(f"{raw_mode[:-1]}{'B' if order == 'L' else 'L'}", *rest))
+        image.tile[number] = tile._replace(args=(raw_mode[:-1] + ("B" if order == "L" else "L"), *args[1:]))
     return to_8_bits(join_bytes(high, to_rgb(image)))
