@@ -11,8 +11,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLE_FORMAT = 258, 262, 339
 
-# Samples of fewer bits in files of 16: usual for cameras, and so few that a white of just so much is no accident.
-_USUAL_DEPTHS = (10, 12, 14)
+# What cameras and scanners store in 16 bits without scaling it, and what is nearly black if that is overlooked.
+_USUAL_DEPTHS = (10, 12)
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def to_8_bits(
 
     All 16 are used, unless samples were stored without being scaled to 16 bits. That is so where the file declares fewer
     `significant_bits`, no sample is larger than these can be, and some are finer than they would be after scaling. Where
-    it declares nothing, it is so if the greatest sample is exactly the white of 10, 12 or 14 bits: a picture that is
-    merely dark hardly ever ends just there.
+    it declares nothing, it is so if the greatest sample is exactly the white of 10 or 12 bits: a picture that is merely
+    dark hardly ever ends just there.
     """
     largest = int(samples.max(initial=0))
     if significant_bits is None:

@@ -44,9 +44,9 @@ def decode(
     - Colour profiles are ignored: values are taken as sRGB, CMYK is converted as (1 - ink)(1 - black). CMYK in JPEG is
       taken as stored inverted (255 = no ink), as browsers do; in TIFF as 0 = no ink.
     - Samples of 16 bits keep their high byte (12 bits: the upper 8). Samples of fewer bits that were stored in 16
-      without being scaled keep the upper 8 of the bits they have: as PNG's sBIT chunk declares them; without one, 10, 12
-      or 14 if the greatest sample is exactly the white of so many. Anything else stays as dark as it is. PGM and PPM
-      are scaled by their declared maximum.
+      without being scaled keep the upper 8 of the bits they have: as PNG's sBIT chunk declares them; without one, 10 or
+      12 if the greatest sample is exactly the white of so many. Anything else stays as dark as it is. PGM and PPM are
+      scaled by their declared maximum.
     - Float and 32-bit or signed TIFFs are scaled linearly: black is the smaller of 0 and the least finite value, white
       the larger of 1 and the greatest; NaN is black, an infinity takes the end of its sign.
 

@@ -90,7 +90,7 @@ def localisation(
         record: dict[str, Any] = {}
         for layer in layers:
             retrieval = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=1, exclude=same)
-            rng = np.random.default_rng([seed, *photo.name.encode()])
+            rng = np.random.default_rng([seed, *os.fsencode(photo.name)])
             found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=max_cells)
             rebuilt = reconstruction.rebuild(retrieval, index, k=1)
             close = reconstruction.fidelity(image, rebuilt, retrieval.cells.covered)
