@@ -154,6 +154,12 @@ def test_decode_takes_alpha_of_16_bits_beside_colours_of_10():
     assert_pixels(half, over_white((colours >> 2).astype(float), np.full((HEIGHT, WIDTH), 128)), tolerance=1)
 
 
+def test_decode_takes_significant_bits_of_alpha_by_themselves():
+    declared = chunk(b"sBIT", bytes([10, 10, 10, 16]))
+    faint = decode(deep_png(with_alpha(of_bits(10), 1001), declared))  # about 4 of 255
+    assert faint.min() >= 250
+
+
 DARK = (of_bits(16) * 0.05).astype(np.uint16)  # at most 3276: as much as 12 bits could hold
 
 
@@ -167,8 +173,17 @@ DARK = (of_bits(16) * 0.05).astype(np.uint16)  # at most 3276: as much as 12 bit
         # Ten bits, scaled to 16 as PNG wants it: the darkest sixteen of 1024 levels.
         (DARK >> 6 << 6, [chunk(b"sBIT", bytes([10] * 3))]),
         (np.minimum(DARK >> 6, 15) << 6, [chunk(b"sBIT", bytes([10] * 3))]),
+        (of_bits(10) << 6 | of_bits(10) >> 4, [chunk(b"sBIT", bytes([10] * 3))]),
     ],
-    ids=["undeclared", "up-to-a-quarter", "declared-16", "declared-16-up-to-1023", "scaled", "scaled-and-dark"],
+    ids=[
+        "undeclared",
+        "up-to-a-quarter",
+        "declared-16",
+        "declared-16-up-to-1023",
+        "scaled",
+        "scaled-and-dark",
+        "scaled-by-repeating-bits",
+    ],
 )
 def test_decode_leaves_dark_pictures_of_16_bits_dark(samples, chunks):
     assert_pixels(decode(deep_png(samples, *chunks)), samples >> 8)

@@ -152,6 +152,7 @@ REFUSED |= {
     "heic": (iso_file(b"heic", b"mif1", b"heic"), HEIF),
     "heic-of-10-bits": (iso_file(b"heix", b"mif1"), HEIF),
     "heif-with-hevc": (iso_file(b"mif1", b"mif1", b"heic", b"miaf"), HEIF),
+    "heif-of-no-codec": (iso_file(b"mif1", b"miaf"), HEIF),
     "heif-sequence": (iso_file(b"msf1", b"hevc"), HEIF),
     "mp4": (iso_file(b"isom", b"mp41"), FORMATS),
     "dng": (
