@@ -14,7 +14,9 @@ from numba import njit, types
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
-_ASSUMED = ("nnan", "ninf", "nsz", "contract")  # of floats: neither NaN nor infinite, zeros without a sign
+# Of floats: neither NaN nor infinite, zeros without a sign. Products are not contracted with sums, for then results
+# would be others on processors that can do both with one rounding.
+_ASSUMED = ("nnan", "ninf", "nsz")
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -32,7 +32,7 @@ def has_fast_int8() -> bool:
     if not (torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):
         return False
     extreme = torch.full((64, 64), 127, dtype=torch.int8)
-    return bool((torch._int_mm(extreme, extreme.T) == 64 * 127**2).all())
+    return bool((torch.ops.aten._int_mm(extreme, extreme.T) == 64 * 127**2).all())
 
 
 def multiply(
