@@ -92,9 +92,9 @@ class Sift(Extractor):
         return [self.extract(image, layers) for image in images]
 
     def _extract(self, image: Image, layer: str) -> FeatureGrid:
-        radius, (height, width) = _radius(layer), image.shape[:2]
-        if min(height, width) < self.smallest_side(layer):
-            msg = f"image must be at least {self.smallest_side(layer)} px a side for sift{radius:g}; got {width} x {height} px."
+        radius, smallest, (height, width) = _radius(layer), self.smallest_side(layer), image.shape[:2]
+        if min(height, width) < smallest:
+            msg = f"an image must be at least {smallest} x {smallest} px for sift{radius:g}; got {width} x {height} px."
             raise ValueError(msg)
         return extract(image, radius_px=radius, stride=_stride(radius), device=self.device)
 

@@ -383,7 +383,7 @@ def test_cells_are_as_far_apart_as_bins_are_wide(extractor, layer, field):
     torch.testing.assert_close(grid.descriptors, expected.descriptors, rtol=0, atol=0)
     assert (grid.layer, grid.image_size) == (f"sift{layer}", (61, 58))
     assert len(extractor.extract(image[:smallest], [layer])[layer].descriptors) == 1
-    text = f"image must be at least {smallest} px a side for sift{layer}; got 61 x {smallest - 1} px."
+    text = f"an image must be at least {smallest} x {smallest} px for sift{layer}; got 61 x {smallest - 1} px."
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         extractor.extract(image[: smallest - 1], [layer])
 
