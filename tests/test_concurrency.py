@@ -1,4 +1,3 @@
-import pickle
 import threading
 
 import pytest
@@ -106,8 +105,3 @@ def test_what_progress_raises_passes_through_its_parts():
 
     with pytest.raises(KeyboardInterrupt, match="now"):
         concurrency.part(concurrency.part(stop, 0, 1), 0, 1)(0.5, "now")
-
-
-def test_a_part_pickles():
-    part = concurrency.part(print, 0.5, 0.5, "far ")
-    assert pickle.loads(pickle.dumps(part)) == part

@@ -1,7 +1,6 @@
 """Linear support vector machines, against liblinear (through scikit-learn) and arithmetic."""
 
 import inspect
-import pickle
 import re
 
 import numpy as np
@@ -132,14 +131,6 @@ def test_a_start_near_the_end_takes_no_step():
     again = svm.fit_targets(features, targets, start=first, device="cpu", tolerance=1e-4, progress=steps.append)
     assert steps == [0]  # told before each step, and before what would be the first
     np.testing.assert_array_equal(again.weights, first.weights)
-
-
-def test_a_classifier_pickles():
-    features, labels = problem(n=60, d=8, seed=9)
-    found = svm.fit(features, labels, device="cpu")
-    again = pickle.loads(pickle.dumps(found))
-    np.testing.assert_array_equal(again.scores(features), found.scores(features))
-    np.testing.assert_array_equal([again.objective, again.gap], [found.objective, found.gap])
 
 
 def test_scores_are_those_of_the_hyperplanes():
