@@ -99,16 +99,19 @@ def fill(typing: Any, number: Any) -> Any:
 
 @intrinsic
 def add(typing: Any, first: Any, second: Any) -> Any:
+    """Sums, lane by lane."""
     return _lanes(_lanes, _lanes), lambda context, builder, signature, given: builder.fadd(*given, flags=_ASSUMED)
 
 
 @intrinsic
 def subtract(typing: Any, first: Any, second: Any) -> Any:
+    """Differences, lane by lane."""
     return _lanes(_lanes, _lanes), lambda context, builder, signature, given: builder.fsub(*given, flags=_ASSUMED)
 
 
 @intrinsic
 def multiply(typing: Any, first: Any, second: Any) -> Any:
+    """Products, lane by lane."""
     return _lanes(_lanes, _lanes), lambda context, builder, signature, given: builder.fmul(*given, flags=_ASSUMED)
 
 
@@ -125,6 +128,8 @@ def where_less(typing: Any, first: Any, second: Any, then: Any, otherwise: Any) 
 
 @intrinsic
 def minimum(typing: Any, first: Any, second: Any) -> Any:
+    """The lesser number of each lane."""
+
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.select(_compare("<", builder, *given), *given)
 
@@ -133,6 +138,8 @@ def minimum(typing: Any, first: Any, second: Any) -> Any:
 
 @intrinsic
 def maximum(typing: Any, first: Any, second: Any) -> Any:
+    """The greater number of each lane."""
+
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.select(_compare(">", builder, *given), *given)
 
@@ -168,6 +175,8 @@ def mark_changes(typing: Any, marks: Any, first: Any, second: Any) -> Any:
 
 @intrinsic
 def any_marked(typing: Any, marks: Any) -> Any:
+    """Whether `mark_changes` has set a bit in any lane."""
+
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         bits = builder.bitcast(given[0], _INTEGERS)
         marked = builder.icmp_unsigned("!=", bits, ir.Constant(_INTEGERS, [0] * LANES))

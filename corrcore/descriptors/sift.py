@@ -43,8 +43,8 @@ class NoRolesError(ValueError, AttributeError):
 class Sift(Extractor):
     """SIFT as an extractor: a layer is a radius in pixels, as text, from 2 to 1000; `layers` are those on offer.
 
-    Any point has a descriptor of its own, so `sample_at` gives the same whatever `cells` and `exact` are. Its grids have
-    cells as far apart as bins are wide.
+    Any point has a descriptor of its own, so `sample_at` gives the same whatever `cells` and `exact` are. Cells of
+    its grids are as far apart as bins are wide.
 
     >>> import numpy as np
     >>> from corrcore.descriptors.sift import Sift
@@ -72,7 +72,7 @@ class Sift(Extractor):
         raise NoRolesError(msg)
 
     def receptive_field(self, layer: str) -> ReceptiveField:
-        """The nominal support of a radius, and the grid of `extract`. Raises ValueError for what is no usable radius."""
+        """The nominal support of a radius, and the grid of `extract`. Raises ValueError for no usable radius."""
         radius = _radius(layer)
         return ReceptiveField(_size(radius), _stride(radius), _offset(radius))
 
@@ -181,8 +181,8 @@ def describe(
     mean weight (for comparison: it is no faster here). Points of one height are described together, so grids are fast.
 
     A descriptor is a unit vector, or zero where there is nothing to describe: where the gradients' weighted sum over
-    the (3 bins + 1 px)² between the outer bins' centres, VLFeat's `norm`, is no more than `min_contrast` grey levels per
-    px². The default is some thirty times what rounding errors come to; `vl_phow` has 1.275 (0.005 of white).
+    the (3 bins + 1 px)² between the outer bins' centres, VLFeat's `norm`, is no more than `min_contrast` grey levels
+    per px². The default is some thirty times what rounding errors come to; `vl_phow` has 1.275 (0.005 of white).
 
     `device` computes them and holds the result; by default CUDA where there is one, else the CPU. The `backend` is
     compiled code on the CPU and torch's operations elsewhere, unless it is told. Weights of `points_at_once` are in
@@ -252,7 +252,10 @@ def extract(
     height, width = image.shape[:2]
     largest = (min(height, width) - 1) / 2
     if not 0 <= offset <= largest:
-        msg = f"offset (by default 0.75 radius_px) must be between 0 and {largest:g} px in an image of {width} x {height} px; got {offset:g}."
+        msg = (
+            f"offset (by default 0.75 radius_px) must be between 0 and {largest:g} px in an image of "
+            f"{width} x {height} px; got {offset:g}."
+        )
         raise ValueError(msg)
     rows, columns = (int((side - 1 - 2 * offset) // stride) + 1 for side in (height, width))
     cells = CellGrid(ReceptiveField(_size(radius_px), stride, offset), rows, columns, (width, height))
@@ -322,8 +325,8 @@ def _check_image(image: np.ndarray) -> None:
     grey = image.ndim == 2 and image.dtype.kind in "uif"
     if not (rgb or grey) or not image.size:
         msg = (
-            "image must be a non-empty array, uint8 of shape (height, width, 3) or grey numbers of shape (height, width);"
-            f" got {image.dtype} {image.shape}."
+            "image must be a non-empty array, uint8 of shape (height, width, 3) or grey numbers of shape (height, "
+            f"width); got {image.dtype} {image.shape}."
         )
         raise ValueError(msg)
     if image.dtype == np.uint8:

@@ -15,7 +15,8 @@ def quantise(
 ) -> tuple[Int8[np.ndarray, "rows channels"], Float32[np.ndarray, " rows"]]:
     """8-bit codes and a scale per row: ``descriptors ≈ codes * scales[:, None]``.
 
-    A row's largest magnitude becomes ±127; a row of zeros has scale 0. Raises ValueError for values that are not finite.
+    A row's largest magnitude becomes ±127; a row of zeros has scale 0. Raises ValueError for values that are not
+    finite.
     """
     values = torch.as_tensor(descriptors).detach().float()
     scales = values.abs().amax(dim=1) / 127
@@ -28,7 +29,7 @@ def quantise(
 
 @cache
 def has_fast_int8() -> bool:
-    """Whether 8-bit products are fast, and exact: without instructions for them, oneDNN's intermediate sums saturate."""
+    """Whether 8-bit products are fast, and exact: without instructions for them oneDNN's sums saturate."""
     if not (torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):
         return False
     extreme = torch.full((64, 64), 127, dtype=torch.int8)

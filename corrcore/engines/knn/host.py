@@ -92,7 +92,10 @@ class Host:
         return Estimate(fill, torch.int32, 2 * BUCKET, self._weights(self._scales), scales, MARGIN, slack)
 
     def from_rows(self, queries: Float[torch.Tensor, "queries channels"]) -> Estimate:
-        """Exact in double precision, see `table.unit_vectors`; else `slack` is twice what rounding can do to unit vectors."""
+        """Similarities from the rows themselves.
+
+        Exact in double precision, see `table.unit_vectors`; else `slack` is twice what rounding can do to unit vectors.
+        """
 
         def fill(first: int, stop: int, out: torch.Tensor) -> None:
             out[:, : stop - first] = queries @ self._rows[first:stop].to(queries.dtype).T

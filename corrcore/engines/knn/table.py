@@ -1,11 +1,12 @@
 """Exact nearest neighbours by cosine among a million descriptors that stay in memory-mapped files.
 
-A table holds unit descriptors twice: in half precision, and as 8-bit codes with one scale per row (`quantise`). A search
+A table holds unit descriptors twice: in half precision, and as 8-bit codes with one scale per row (`quantise`). A
+search
 
 1. scans the codes, which are half the bytes and a quarter of single precision's arithmetic, and keeps as a shortlist
    the rows for which an upper bound of the similarity is largest;
-2. scores the shortlist from the half-precision rows, with no rounding before the last (`unit_vectors`): equal rows get equal
-   similarities in whatever order and on whatever device they are summed, and ties go to the lower id;
+2. scores the shortlist from the half-precision rows, with no rounding before the last (`unit_vectors`): equal rows
+   get equal similarities in whatever order and on whatever device they are summed, and ties go to the lower id;
 3. accepts a query's result if its k-th similarity exceeds the bound of every row left out. If it does not, as where
    thousands of rows are almost equal, the shortlist is made longer, and at last every row is scored as in 2.
 

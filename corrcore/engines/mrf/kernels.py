@@ -173,9 +173,9 @@ def _compare(arrays, labels, row, column, rows, columns, with_later):
 def sweep(arrays, shape, labels, reweighted, forth):
     """Sends all messages one way, in reading order or back; returns the bound, which only the way back gives.
 
-    Kolmogorov (2006), Figure 2, where a cell's tree weight is the same for all its edges. On the way forth a cell's label
-    is chosen given its neighbours' before it and the messages from those after it (Section 3.3). With weights of one,
-    the messages are those of belief propagation.
+    Kolmogorov (2006), Figure 2, where a cell's tree weight is the same for all its edges. On the way forth a cell's
+    label is chosen given its neighbours' before it and the messages from those after it (Section 3.3). With weights of
+    one, the messages are those of belief propagation.
     """
     rows, columns, height, width = shape
     costs, none, sums = arrays.costs, arrays.none, arrays.sums

@@ -4,8 +4,8 @@ A cell's messages depend on those of the cells before it alone, so the cells of 
 computed at once, for all pairs, and one diagonal after the other. Every cell finds the messages it would in reading
 order, so labels and bounds are the same, but for rounding.
 
-There is one step per diagonal. On a CUDA device it is a kernel of Triton's where that is installed, and the two sweeps of
-an iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.
+There is one step per diagonal. On a CUDA device it is a kernel of Triton's where that is installed, and the two sweeps
+of an iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.
 """
 
 from collections.abc import Sequence
@@ -123,7 +123,7 @@ class Batch:
             step(number, forth=False)
 
     def _recorded(self) -> torch.cuda.CUDAGraph:
-        """Both sweeps as one launch, for most of a step's time goes into its launch. Kernels must be compiled by now."""
+        """Both sweeps as one launch, into which most of a step's time goes. Kernels must be compiled by now."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # and not torch.cuda.graph, which collects garbage first

@@ -30,6 +30,7 @@ class Solution:
 
     @property
     def energy(self) -> float:
+        """The data term and the smoothness term together."""
         return self.data + self.smoothness
 
     @property

@@ -1,7 +1,7 @@
 """Displacement fields of least energy on a grid: a Markov random field with squared-distance smoothness.
 
-Every cell p of a rectangular source grid takes a cell t(p) of a rectangular target grid as its label; its displacement is
-w(p) = t(p) - p, in cells. The energy (Long, Zhang and Darrell 2014, Section 4)
+Every cell p of a rectangular source grid takes a cell t(p) of a rectangular target grid as its label; its displacement
+is w(p) = t(p) - p, in cells. The energy (Long, Zhang and Darrell 2014, Section 4)
 
     E(w) = sum over p of unary[p, t(p)]  +  smoothness * sum over neighbours p, q of ||w(p) - w(q)||²
 
@@ -87,9 +87,10 @@ def minimise_batch(
     progress: Callable[[float], None] | None = None,
     device: torch.device | str | None = None,
 ) -> list[Solution]:
-    """`minimise` for many pairs side by side: one per thread, or, on a CUDA device, all at once. Grids may differ in size.
+    """`minimise` for many pairs side by side: one per thread, or, on a CUDA device, all at once.
 
-    `device` is CUDA where there is one, by default. What it finds may differ by rounding from what threads find.
+    Grids may differ in size. `device` is CUDA where there is one, by default. What it finds may differ by rounding from
+    what threads find.
     """
     device = torch.device(device) if device is not None else concurrency.default_device()
     if device.type not in ("cpu", "cuda"):

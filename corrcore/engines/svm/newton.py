@@ -87,7 +87,7 @@ def _direction(
     allowed: torch.Tensor,
     precondition: Callable[[torch.Tensor], torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The Newton direction by conjugate gradients, with residuals below those `allowed`, and how it changes the scores."""
+    """The Newton direction by conjugate gradients, with residuals below `allowed`, and how it changes the scores."""
     step, residual = torch.zeros_like(gradient), -gradient
     some = active.any(dim=1)
     rows = samples
@@ -115,8 +115,8 @@ def _preconditioner(
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Divides by I + X' D X, D being the mean of the columns' weights: no column's own Hessian is far from it.
 
-    From every n-th active sample where there are many more than features, fewer before any is out, when a step need not be
-    exact; of very many features by the diagonal alone.
+    From every n-th active sample where there are many more than features, fewer before any is out, when a step need
+    not be exact; of very many features by the diagonal alone.
     """
     weights = active.mean(1)
     some = weights.nonzero()[:, 0]
@@ -148,7 +148,10 @@ def _length(
     margins: torch.Tensor,
     changed: torch.Tensor,
 ) -> torch.Tensor:
-    """How far to go along each column's direction: to where P, piecewise quadratic there, has a tenth of its slope at most."""
+    """How far to go along each column's direction.
+
+    That is to where P, piecewise quadratic there, has a tenth of its slope at most.
+    """
     along, square = (w * step).sum(0), step.square().sum(0)
     enough = 0.1 * (gradient * step).sum(0).abs()
     low, high = torch.zeros_like(along), torch.full_like(along, torch.inf)

@@ -98,7 +98,10 @@ def fit_targets(
     _check_cost(cost)
     bare = np.flatnonzero(~((targets > 0).any(axis=0) & (targets < 0).any(axis=0)))
     if len(bare):
-        msg = f"every class needs samples in it and samples against it; class {bare[0]} of {targets.shape[1]} does not have both."
+        msg = (
+            "every class needs samples in it and samples against it; "
+            f"class {bare[0]} of {targets.shape[1]} does not have both."
+        )
         raise ValueError(msg)
     y = torch.from_numpy(targets).to(samples)
     costs = cost * y.abs()
@@ -132,8 +135,8 @@ def cross_validate(
     """Which samples a classifier names rightly that was trained without their fold, for every cost.
 
     `folds` tell each sample's fold, from 0; samples of one photo belong into one fold. All classes of all folds are
-    trained side by side in the same passes through the samples, beginning where the next smaller cost ended. The means over
-    samples are the accuracies. Raises as `fit` does, and for a class that some fold has to be trained without.
+    trained side by side in the same passes through the samples, beginning where the next smaller cost ended. The means
+    over samples are the accuracies. Raises as `fit` does, and for a class that some fold has to be trained without.
     """
     targets = one_against_all(labels, None)
     samples = _samples(features, len(labels), device)
