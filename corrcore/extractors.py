@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 
 from corrcore import networks
-from corrcore.descriptors.extractor import Sift
+from corrcore.descriptors.sift import Sift
 from corrcore.features import SIFT, Extractor, Feature, FeatureGrid, group_by_extractor
 from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.images import ImageLike, as_image
@@ -20,7 +20,7 @@ from corrcore.images import ImageLike, as_image
 
 def open(name: str, *, device: torch.device | str | None = None) -> Extractor:  # noqa: A001 - as registries do
     """An extractor by name: SIFT, or a network of `corrcore.networks`. Raises as `networks.open` does."""
-    return Sift(device=device) if name == SIFT else networks.open(name, device=device)
+    return Sift(device) if name == SIFT else networks.open(name, device=device)
 
 
 def parse(features: Iterable[str | Feature], network: Extractor) -> tuple[Feature, ...]:

@@ -1,5 +1,7 @@
 import inspect
 import math
+import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,10 @@ import pytest
 import torch
 
 from corrcore.descriptors import sift
-from corrcore.geometry import CellGrid, ReceptiveField
+from corrcore.descriptors.sift import Sift
+from corrcore.descriptors.taps import Taps
+from corrcore.features import Extractor
+from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
 
 SETS = {"bin8": 16, "radius10": 10, "radius20": 20, "radius40": 40, "radius80": 80, "radius160": 160}  # radii, px
 
@@ -122,7 +127,7 @@ def test_descriptors_of_images_smaller_than_their_support_are_as_defined():
 
 @pytest.mark.parametrize("name", SETS)
 def test_descriptors_are_vlfeats(name):
-    recorded = np.load(Path(__file__).parent / "data" / "vlfeat_dsift.npz")
+    recorded = np.load(Path(__file__).parents[1] / "data" / "vlfeat_dsift.npz")
     xy = recorded[f"{name}_xy"]
     found = sift.describe(vlfeat_image(), xy, radius_px=SETS[name], device="cpu")
     assert (
@@ -237,7 +242,7 @@ def test_descriptors_have_unit_length_where_the_picture_has_the_least_structure(
 def test_min_contrast_is_of_vlfeats_norm():
     """On a ramp of one level a pixel the weighted sum is that of the weights, and near (3.3 bins)²."""
     ramp, points = np.tile(np.arange(99.0), (99, 1)), np.array([[49, 49]])
-    taps = sift._Taps.of(np.array([49.0]), 99, 8.0, "gaussian").weights.sum(dtype=np.float64)
+    taps = Taps.of(np.array([49.0]), 99, 8.0, "gaussian").weights.sum(dtype=np.float64)
     norm = taps**2 / (3 * 8 + 1) ** 2
     assert histograms(ramp, points, radius_px=16, min_contrast=norm * 0.9999).any()
     assert not histograms(ramp, points, radius_px=16, min_contrast=norm * 1.0001).any()
@@ -304,7 +309,7 @@ def test_kinds_of_images_are_described_alike():
         np.testing.assert_allclose(histograms(image, points, radius_px=8), expected, atol=5e-6)
 
 
-def test_results_do_not_depend_on_order_or_how_work_is_divided(monkeypatch):
+def test_results_do_not_depend_on_order_or_how_work_is_divided():
     image, n_threads = noise(120, 90), torch.get_num_threads()
     points = np.concatenate([some_points(120, 90, 60), np.round(some_points(120, 90, 60, seed=1)), np.ones((3, 2))])
     singly = np.concatenate([histograms(image, point[None], radius_px=6) for point in points])
@@ -312,8 +317,8 @@ def test_results_do_not_depend_on_order_or_how_work_is_divided(monkeypatch):
     try:
         for threads, at_once in ((1, 4096), (3, 4096), (2, 7)):
             torch.set_num_threads(threads)
-            monkeypatch.setattr(sift, "_POINTS_AT_ONCE", at_once)
-            np.testing.assert_allclose(histograms(image, points[order], radius_px=6), singly[order], atol=2e-6)
+            found = histograms(image, points[order], radius_px=6, points_at_once=at_once)
+            np.testing.assert_allclose(found, singly[order], atol=2e-6)
     finally:
         torch.set_num_threads(n_threads)
 
@@ -326,14 +331,14 @@ def test_no_points_have_no_descriptors():
 
 
 @pytest.mark.parametrize("window", ["gaussian", "flat"])
-def test_what_a_gpu_computes_is_the_same(monkeypatch, window):
+def test_what_a_gpu_computes_is_the_same(window):
     images = [noise(70, 50), wave_picture(70, 50), noise(70, 50) * 1e-6, noise(1, 9), noise(9, 1)]
     points = np.concatenate([some_points(70, 50, 40), np.round(some_points(70, 50, 40, seed=1))])
     for image in images:
-        expected = histograms(image, points, radius_px=9, window=window)
-        with monkeypatch.context() as patched:
-            patched.setattr(sift, "_fill", sift._fill_by_torch)
-            np.testing.assert_allclose(histograms(image, points, radius_px=9, window=window), expected, atol=5e-6)
+        expected, found = (
+            histograms(image, points, radius_px=9, window=window, backend=backend) for backend in ("cpu", "torch")
+        )
+        np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
 @pytest.mark.gpu
@@ -345,6 +350,128 @@ def test_a_cuda_device_finds_the_same():
         assert found.descriptors.device.type == "cuda"
         expected = sift.extract(image, radius_px=radius, stride=3, offset=0.5, device="cpu")
         np.testing.assert_allclose(found.descriptors.cpu().numpy(), expected.descriptors.numpy(), atol=2e-5)
+
+
+# --- The extractor ----------------------------------------------------------------------------------------------------
+
+
+def colours(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def extractor() -> Sift:
+    return Sift(device="cpu")
+
+
+def test_sift_is_an_extractor(extractor):
+    assert isinstance(extractor, Extractor)
+    assert (extractor.name, extractor.anywhere, extractor.device.type) == ("sift", True, "cpu")
+    assert extractor.layers == ("10", "20", "40", "80", "160")
+    assert len(extractor.digest) == 32
+    with pytest.raises(ValueError, match=r"^sift has no layers for roles; name a radius, such as sift20\.$"):
+        _ = extractor.roles
+
+
+@pytest.mark.parametrize(("layer", "field"), [("20", (40, 10, 15)), ("5.5", (11, 3, 4)), ("2", (4, 1, 1.5))])
+def test_cells_are_as_far_apart_as_bins_are_wide(extractor, layer, field):
+    assert extractor.receptive_field(layer) == ReceptiveField(*field)
+    image, smallest = colours(61, 58), extractor.smallest_side(layer)
+    grid = extractor.extract(image, [layer])[layer]
+    expected = sift.extract(image, radius_px=float(layer), stride=field[1], device="cpu")
+    assert grid.receptive_field == expected.receptive_field == extractor.receptive_field(layer)
+    torch.testing.assert_close(grid.descriptors, expected.descriptors, rtol=0, atol=0)
+    assert (grid.layer, grid.image_size) == (f"sift{layer}", (61, 58))
+    assert len(extractor.extract(image[:smallest], [layer])[layer].descriptors) == 1
+    text = f"an image must be at least {smallest} x {smallest} px for sift{layer}; got 61 x {smallest - 1} px."
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        extractor.extract(image[: smallest - 1], [layer])
+
+
+def test_a_batch_of_images_is_described_one_by_one(extractor):
+    images = [colours(50, 40), colours(50, 40)[::-1].copy()]
+    for found, image in zip(extractor.extract_batch(images, ["10", "4"]), images, strict=True):
+        expected = extractor.extract(image, ["10", "4"])
+        assert list(found) == ["10", "4"]
+        for layer, grid in found.items():
+            assert torch.equal(grid.descriptors, expected[layer].descriptors)
+
+
+def test_descriptors_of_another_extractors_cells_are_at_their_centres(extractor):
+    image, cells = colours(64, 48), CellGrid(ReceptiveField(99, 16, 1.0), 3, 4, (64, 48))
+    grid = extractor.extract_on(image, cells, "12.5")
+    expected = sift.extract_on(image, cells, radius_px=12.5, device="cpu")
+    assert (grid.layer, grid.receptive_field) == ("sift12.5", ReceptiveField(25, 16, 1.0))
+    assert torch.equal(grid.descriptors, expected.descriptors)
+
+
+@pytest.mark.parametrize("options", [{}, {"cells": 3}, {"exact": True}])
+def test_points_have_descriptors_of_their_own(extractor, options):
+    image, points = colours(64, 48), some_points(64, 48, 9)
+    found = extractor.sample_at(image, points, ["8", "20"], **options)
+    for layer in ("8", "20"):
+        assert torch.equal(found[layer], sift.describe(image, points, radius_px=float(layer), device="cpu"))
+
+
+@pytest.mark.parametrize("region", [None, PixelBox(3, 2, 12, 72), PixelBox(5, 60, 6, 68)])
+def test_tiles_are_the_descriptors_of_their_pixels(extractor, region):
+    image, told = colours(15, 72), []
+    whole = extractor.valid_region("6", (15, 72))
+    assert whole == PixelBox(0, 0, 15, 72)
+    region_given, region = region, region or whole
+    seen = np.zeros((72, 15), int)
+    for box, tile in extractor.iter_tiles(image, "6", region=region_given, progress=told.append):
+        seen[box.top : box.bottom, box.left : box.right] += 1
+        x, y = np.meshgrid(np.arange(box.left, box.right), np.arange(box.top, box.bottom))
+        points = np.stack([x, y], axis=-1).reshape(-1, 2).astype(float)
+        assert tile.shape == (box.height, box.width, 128)
+        expected = sift.describe(image, points, radius_px=6, device="cpu")
+        torch.testing.assert_close(tile.flatten(0, 1), expected, rtol=0, atol=2e-6)
+    expected = np.zeros_like(seen)
+    expected[region.top : region.bottom, region.left : region.right] = 1
+    np.testing.assert_array_equal(seen, expected)
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0, 1)
+
+
+@pytest.mark.parametrize("layer", ["conv4", "1.9", "1001", "nan", "", "-20"])
+def test_layers_that_are_no_radius_are_refused(extractor, layer):
+    image, points, cells = colours(64, 48), np.ones((1, 2)), CellGrid(ReceptiveField(9, 16, 1.0), 1, 1, (64, 48))
+    for call in (
+        lambda: extractor.receptive_field(layer),
+        lambda: extractor.smallest_side(layer),
+        lambda: extractor.extract(image, [layer]),
+        lambda: extractor.extract_on(image, cells, layer),
+        lambda: extractor.sample_at(image, points, ["20", layer]),
+        lambda: extractor.valid_region(layer, (64, 48)),
+        lambda: next(extractor.iter_tiles(image, layer)),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert str(error.value) == f"layer of sift must be a radius of 2 to 1000 px, such as 20; got {layer!r}."
+
+
+def test_what_sift_cannot_do_is_said(extractor):
+    image, points = colours(64, 48), np.ones((1, 2))
+    for call, text in (
+        (lambda: extractor.global_descriptor(image, "20"), "sift has no description of a whole image"),
+        (lambda: extractor.sample_at(image, points, ["20"], cells=2), "cells must be an odd number from 1; got 2."),
+        (lambda: extractor.sample_at(image, points, ["20"], cells=-1), "cells must be an odd number from 1; got -1."),
+        (lambda: extractor.sample_at(image, points, ["20"], cells=3, exact=True), "cells must be 1 where"),
+        (lambda: next(extractor.iter_tiles(image, "20", region=PixelBox(0, 0, 65, 48))), "region must lie within"),
+        (lambda: next(extractor.iter_tiles(image, "20", region=PixelBox(5, 5, 5, 9))), "region must lie within"),
+    ):
+        with pytest.raises(ValueError, match=f"^{text}"):
+            call()
+
+
+def test_an_extractor_and_its_grids_pickle(extractor):
+    image = colours(64, 48)
+    again = pickle.loads(pickle.dumps(extractor))
+    grid = extractor.extract(image, ["10"])["10"]
+    assert again.device == extractor.device
+    assert torch.equal(again.extract(image, ["10"])["10"].descriptors, grid.descriptors)
+    assert torch.equal(pickle.loads(pickle.dumps(grid)).descriptors, grid.descriptors)
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------

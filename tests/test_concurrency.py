@@ -81,3 +81,27 @@ def test_a_caller_that_never_asked_torch_leaves_its_number_alone():
     finally:
         torch.set_num_threads(before)
     assert seen == [3, 3]
+
+
+def test_parts_of_parts_are_told_as_shares_of_the_whole():
+    told = []
+    second = concurrency.part(lambda *call: told.append(call), 0.5, 0.25, "second, ")
+    second(0, "begins")
+    second(1.0)
+    concurrency.part(second, 0.2, 0.4)(0.5, "within")
+    assert [text for _, text in told] == ["second, begins", "second, ", "second, within"]
+    assert [share for share, _ in told] == pytest.approx([0.5, 0.75, 0.6])
+
+
+def test_parts_of_work_that_nobody_watches_tell_nobody():
+    nobody = concurrency.part(None, 0.5, 0.5)
+    nobody(0.3, "unheard")
+    concurrency.part(nobody, 0, 0.5)(0.3)
+
+
+def test_what_progress_raises_passes_through_its_parts():
+    def stop(share: float, text: str) -> None:
+        raise KeyboardInterrupt(text)
+
+    with pytest.raises(KeyboardInterrupt, match="now"):
+        concurrency.part(concurrency.part(stop, 0, 1), 0, 1)(0.5, "now")

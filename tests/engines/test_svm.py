@@ -9,6 +9,7 @@ import torch
 from sklearn.svm import LinearSVC
 
 from corrcore.engines import svm
+from corrcore.engines.svm import newton
 
 
 def problem(n=600, d=40, classes=5, seed=0, spread=0.5):
@@ -70,31 +71,36 @@ def test_raw_activations_of_any_scale_are_solved():
         assert own <= objective(scaled, signs, peer.coef_[0], peer.intercept_[0], 1.0) * (1 + 1e-3)
 
 
+def newton_problem(features, labels, cost):
+    """What `newton.minimise` is given: samples, signs, costs and weights to begin with."""
+    samples, signs = torch.from_numpy(features), torch.from_numpy(svm.one_against_all(labels, None))
+    return samples, signs, torch.full_like(signs, cost), torch.zeros(features.shape[1] + 1, signs.shape[1])
+
+
 @pytest.mark.parametrize(("n", "scale", "offset"), [(300, 100.0, 0.0), (600, 30.0, 0.0), (300, 1.0, 100.0)])
-def test_fewer_samples_than_features_of_any_scale_have_a_solution_that_knows_itself(n, scale, offset, monkeypatch):
-    monkeypatch.setattr(svm, "_MOST_STEPS", 8)
+def test_fewer_samples_than_features_of_any_scale_have_a_solution_that_knows_itself(n, scale, offset):
     rng = np.random.default_rng(n)
     labels = np.arange(n) % 3
     centres = rng.normal(size=(3, 800))[labels] * 0.1
     features = (np.maximum(rng.normal(size=(n, 800)) + centres, 0) * scale + offset).astype(np.float32)
-    found = svm.fit(features, labels, cost=0.01, device="cpu")
-    assert (found.predict(features) == labels).all()
-    inputs = np.c_[features.astype(float), np.ones(n)]
+    given = newton_problem(features, labels, 0.01)
+    w = newton.minimise(*given, tolerance=1e-4, most_steps=8)
+    objectives, gaps = newton.certify(*given[:3], w)
+    inputs, w = np.c_[features.astype(float), np.ones(n)], w.numpy().astype(float)
+    assert ((inputs @ w).argmax(axis=1) == labels).all()
     for number in range(3):
-        signs = np.where(labels == number, 1, -1)
-        weights = np.r_[found.weights[number], found.bias[number]].astype(float)
+        signs, weights = np.where(labels == number, 1, -1), w[:, number]
         slack = np.maximum(0, 1 - signs * (inputs @ weights))
         gradient = weights - 2 * 0.01 * (slack * signs) @ inputs
-        assert found.objective[number] == pytest.approx(weights @ weights / 2 + 0.01 * (slack**2).sum(), rel=1e-6)
-        assert found.gap[number] == pytest.approx(gradient @ gradient / 2, rel=1e-3)
+        assert float(objectives[number]) == pytest.approx(weights @ weights / 2 + 0.01 * (slack**2).sum(), rel=1e-6)
+        assert float(gaps[number]) == pytest.approx(gradient @ gradient / 2, rel=1e-3)
 
 
-def test_very_many_features_are_solved_too(monkeypatch):
+def test_very_many_features_are_solved_too():
     features, labels = problem(n=80, d=200, seed=4)
     expected = svm.fit(features, labels, device="cpu", tolerance=1e-5)
-    monkeypatch.setattr(svm, "_MOST_SQUARED", 50)
-    found = svm.fit(features, labels, device="cpu", tolerance=1e-5)
-    np.testing.assert_allclose(found.weights, expected.weights, atol=3e-3)
+    w = newton.minimise(*newton_problem(features, labels, 1.0), tolerance=1e-5, most_squared=50)
+    np.testing.assert_allclose(w[:-1].T.numpy(), expected.weights, atol=3e-3)
 
 
 def test_weights_count_as_repetition():
@@ -116,12 +122,14 @@ def test_targets_may_overlap_and_leave_samples_out():
     np.testing.assert_allclose(found.weights[0], alone.weights[0], atol=1e-3)
 
 
-def test_a_start_near_the_end_takes_no_step(monkeypatch):
+def test_a_start_near_the_end_takes_no_step():
     features, labels = problem(seed=7)
-    targets = svm.one_against_all(labels, None)
-    first = svm.fit_targets(features, targets, device="cpu", tolerance=1e-5)
-    monkeypatch.setattr(svm, "_direction", None)
-    again = svm.fit_targets(features, targets, start=first, device="cpu", tolerance=1e-4)
+    targets, steps = svm.one_against_all(labels, None), []
+    first = svm.fit_targets(features, targets, device="cpu", tolerance=1e-5, progress=steps.append)
+    assert len(steps) > 3
+    steps.clear()
+    again = svm.fit_targets(features, targets, start=first, device="cpu", tolerance=1e-4, progress=steps.append)
+    assert steps == [0]  # told before each step, and before what would be the first
     np.testing.assert_array_equal(again.weights, first.weights)
 
 
@@ -202,9 +210,9 @@ def test_no_samples_are_too_few():
 
 
 def test_features_and_labels_of_different_samples_are_refused():
-    check = inspect.unwrap(svm._samples)  # without the tests' own check of shapes
+    fit_targets = inspect.unwrap(svm.fit_targets)  # without the tests' own check of shapes
     with pytest.raises(ValueError, match="of the same samples, at least 2; got 4 and 3"):
-        check(np.ones((4, 2)), 3, "cpu")
+        fit_targets(np.ones((4, 2)), np.ones((3, 2)), device="cpu")
 
 
 def test_five_samples_are_enough_for_two_classes():
