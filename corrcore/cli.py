@@ -14,6 +14,7 @@ from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.datasets.records import KeypointDataset
 from corrcore.networks import Backbone
+from corrcore.settings import Settings, prepared_path
 from corrcore.tasks import alignment, responses
 
 
@@ -21,19 +22,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130."""
     options = _parser().parse_args(arguments)
     try:
+        for problem in Settings.from_environment().problems():
+            print(f"corrcore: {problem}", file=sys.stderr)
         options.run(options)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here.", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(f"\ncorrcore: {error}", file=sys.stderr)
+        text = store.explain(error) if isinstance(error, OSError) else error
+        print(f"\ncorrcore: {text}", file=sys.stderr)
         return 2
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="corrcore", description="What does this network know about where things are?")
-    parser.add_argument("--root", type=Path, default=None, help="folder of indexes (default: in the cache folder)")
+    parser.add_argument(
+        "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
+    )
     rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,cache}")
 
     index = rooms.add_parser("index", help="build and look after patch indexes").add_subparsers(required=True)
@@ -409,13 +415,42 @@ def _print_summary(summary: dict[str, dict[str, dict[str, Any]]]) -> None:
 
 
 def _show_cache(options: argparse.Namespace) -> None:
-    with store.Cache() as kept:
-        print(kept.statistics())
+    with _cache() as results:
+        state = results.statistics()
+        print(
+            f"{_counted(state.entries, 'result')}, {_size(state.bytes)} of at most {_size(results.max_bytes)}, "
+            f"in {results.folder.parent}; {state.status}"
+        )
     print(f"indexes: {', '.join(indexes.list_indexes(_root(options))) or 'none'} in {_root(options)}")
 
 
 def _clear_cache(_: argparse.Namespace) -> None:
-    with store.Cache() as kept:
-        kept.clear()
-    shutil.rmtree(experiments.results_folder(), ignore_errors=True)
-    print("all results are forgotten; indexes stay.")
+    with _cache() as results:
+        before = results.statistics()
+        results.clear()
+        after = results.statistics()
+        if after.entries:
+            msg = f"{_counted(after.entries, 'result')} could not be removed: {after.status}."
+            raise OSError(msg)
+    if experiments.results_folder().exists():
+        shutil.rmtree(experiments.results_folder())
+    print(
+        f"{_counted(before.entries, 'result')}, {_size(before.bytes)}, and the tables of experiments are forgotten; "
+        "indexes stay."
+    )
+
+
+def _cache() -> store.Cache:
+    return store.Cache(Settings.from_environment().cache)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _size(n_bytes: float) -> str:
+    """Bytes in units of a thousand: 1.3 GB."""
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    power = next((n for n in range(4) if n_bytes < 999.5 * 1000**n), 4)
+    value = n_bytes / 1000**power
+    return f"{value:.0f} {units[power]}" if value >= 9.95 or value.is_integer() else f"{value:.1f} {units[power]}"

@@ -7,7 +7,6 @@ they come, so that an experiment that was stopped goes on where it was; a file w
 import functools
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +37,7 @@ from corrcore.metrics import (
 )
 from corrcore.networks import Backbone, every_pixel
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
+from corrcore.settings import Settings
 from corrcore.tasks import alignment, averaging, classification, detection, reconstruction, responses
 from corrcore.tasks.alignment import CropSpec, DescribedCrop, Order
 from corrcore.tasks.classification import CropProtocol, KeypointClassifier, Samples
@@ -1099,7 +1099,7 @@ def _prediction_name(category: str, limit: int | None) -> str:
 
 def results_folder() -> Path:
     """Where results lie unless another place is asked for."""
-    return store.default_folder() / "experiments"
+    return Settings.from_environment().cache / "experiments"
 
 
 def default_folder(dataset: KeypointDataset, backbone: str) -> Path:
@@ -1249,9 +1249,7 @@ def _number(value: float | str | None) -> float:
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
-    temporary.write_text(json.dumps(result, indent=1, allow_nan=False))
-    temporary.replace(path)
+    store.write_atomically(path, json.dumps(result, indent=1, allow_nan=False))
 
 
 _UNFINISHED = (".choice", ".mining")  # of detectors whose training was stopped

@@ -11,10 +11,7 @@ An SVM's score may be negative, where the paper's product of powers means nothin
 here. With several places p is the mean of their Gaussians.
 """
 
-import hashlib
-import json
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -24,8 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, Int8
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from torch.nn import functional as F
 
 from corrcore import concurrency, extractors, images
@@ -38,6 +33,7 @@ from corrcore.features import FeatureGrid
 from corrcore.geometry import CellGrid, PixelBox
 from corrcore.metrics import keypoint_errors, pck
 from corrcore.networks import Backbone, Image, every_pixel
+from corrcore.store import load_arrays, save_arrays
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 SIDE_PX = 500
@@ -620,7 +616,7 @@ def _write_down(
         return
     arrays = {f"{name}.{n}": getattr(part, name) for n, part in enumerate(found) for name in _OF_LINEAR}
     about = {"key": key, "rounds": [[asdict(one) for one in group] for group in rounds], "cost": found[0].cost}
-    _save(Path(kept), arrays | {"cells": cells}, about)
+    save_arrays(Path(kept), arrays | {"cells": cells}, about)
 
 
 def _resumed(
@@ -630,8 +626,8 @@ def _resumed(
     if kept is None:
         return [], [], None
     try:
-        arrays, about = _load(Path(kept))
-    except (OSError, ValueError, SafetensorError):
+        arrays, about = load_arrays(Path(kept))
+    except (OSError, ValueError):
         return [], [], None
     if about.get("key") != key:
         return [], [], None
@@ -659,7 +655,7 @@ def save(path: str | os.PathLike, detectors: Detectors, about: Mapping[str, Any]
         "rounds": [[asdict(one) for one in group] for group in detectors.rounds],
         "about": dict(about),
     }
-    _save(Path(path), {name: getattr(detectors.linear, name) for name in _OF_LINEAR}, manifest)
+    save_arrays(Path(path), {name: getattr(detectors.linear, name) for name in _OF_LINEAR}, manifest)
 
 
 def load(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
@@ -668,7 +664,7 @@ def load(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
     Raises FileNotFoundError where there is no such file, and ValueError for one that holds no detectors of this version.
     """
     try:
-        arrays, manifest = _load(Path(path))
+        arrays, manifest = load_arrays(Path(path))
         if manifest["version"] != VERSION:
             msg = f"{path} holds detectors of version {manifest['version']}, not {VERSION}; train them again."
             raise ValueError(msg)
@@ -680,7 +676,7 @@ def load(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
             tuple(tuple(MiningRound(**one) for one in group) for group in manifest["rounds"]),
         )
         about = manifest["about"]
-    except (SafetensorError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         msg = f"{path} holds no detectors that can be read; delete it and train them again."
         raise ValueError(msg) from error
     return detectors, about
@@ -690,55 +686,23 @@ def save_prior(path: str | os.PathLike, prior: Prior, about: Mapping[str, Any]) 
     """Writes a prior as `save` writes detectors; descriptions in half precision, 0.1 MB an object."""
     arrays = {"summaries": prior.summaries.astype(np.float16), "keypoints": prior.keypoints}
     manifest = {"version": VERSION, "objects": prior.objects, "photos": prior.photos, "about": dict(about)}
-    _save(Path(path), arrays, manifest)
+    save_arrays(Path(path), arrays, manifest)
 
 
 def load_prior(path: str | os.PathLike) -> tuple[Prior, dict[str, Any]]:
     """A prior that `save_prior` wrote, and what it was told about it. Raises as `load` does."""
     try:
-        arrays, manifest = _load(Path(path))
+        arrays, manifest = load_arrays(Path(path))
         if manifest["version"] != VERSION:
             msg = f"{path} holds a prior of version {manifest['version']}, not {VERSION}; delete it."
             raise ValueError(msg)
         summaries = arrays["summaries"].astype(np.float32)
         prior = Prior(summaries, arrays["keypoints"], tuple(manifest["objects"]), tuple(manifest["photos"]))
         about = manifest["about"]
-    except (SafetensorError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         msg = f"{path} holds no prior that can be read; delete it."
         raise ValueError(msg) from error
     return prior, about
-
-
-def _save(path: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    try:
-        text = json.dumps({**manifest, "digest": _digest(whole)})
-        save_file(whole, temporary, metadata={"corrcore": text})
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Raises ValueError for arrays that are not those that were written."""
-    with safe_open(path, framework="numpy") as file:
-        manifest = json.loads((file.metadata() or {}).get("corrcore", "{}"))
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    if manifest.get("digest") != _digest(arrays):
-        msg = f"{path} is damaged or none of ours; delete it, and it is made again."
-        raise ValueError(msg)
-    return arrays, manifest
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    state = hashlib.blake2b(digest_size=16)
-    for name in sorted(arrays):
-        state.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        state.update(np.ascontiguousarray(arrays[name]).data)
-    return state.hexdigest()
 
 
 def median_places(places: Float[np.ndarray, "k keypoints 2"]) -> Float[np.ndarray, "keypoints 2"]:
