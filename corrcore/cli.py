@@ -453,4 +453,5 @@ def _size(n_bytes: float) -> str:
     units = ("bytes", "kB", "MB", "GB", "TB")
     power = next((n for n in range(4) if n_bytes < 999.5 * 1000**n), 4)
     value = n_bytes / 1000**power
-    return f"{value:.0f} {units[power]}" if value >= 9.95 or value.is_integer() else f"{value:.1f} {units[power]}"
+    number = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
+    return f"{number} {units[power]}"

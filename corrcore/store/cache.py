@@ -39,6 +39,7 @@ from corrcore.store.locks import exclusive
 
 _Result = TypeVar("_Result")
 
+_SLACK_BYTES = 1 << 16  # for the database's growth and journal, and a file's last, partly filled block
 _FULL = "disk is full: results are not kept"
 _PASSING = {  # SQLite's errors that a new database would not mend
     sqlite3.SQLITE_AUTH,
@@ -303,11 +304,10 @@ class Cache:
             return False
         try:
             with self._index() as index, index.transact():
-                lacking = len(data) - (self._free_bytes() - self.min_free_bytes)
-                limit = min(self.max_bytes - len(data), index.volume() - lacking)
+                limit = min(self.max_bytes - len(data), index.volume() + self._room_for(data) - _SLACK_BYTES)
                 index.reset("size_limit", limit, update=False)
                 index.cull()
-                if self._free_bytes() - len(data) < self.min_free_bytes:
+                if self._room_for(data) < 0:
                     self._warn(_FULL)
                     return False
                 index.set(key, data)
@@ -319,6 +319,10 @@ class Cache:
             raise
         self._trouble = None
         return True
+
+    def _room_for(self, data: bytes) -> int:
+        """The bytes that would be free beyond the floor, were they written; negative for those that have to go first."""
+        return self._free_bytes() - len(data) - self.min_free_bytes
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
