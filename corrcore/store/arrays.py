@@ -27,15 +27,16 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays, read-only, and the manifest that `save_arrays` wrote.
+    """The arrays and the manifest that `save_arrays` wrote.
 
     Raises ValueError for a file that is damaged or of another kind, and OSError for one that cannot be read.
     """
     try:
-        return decode(path.read_bytes())
+        arrays, manifest = decode(path.read_bytes())
     except ValueError as error:
         msg = f"{path} is damaged or none of ours; delete it, and it is made again."
         raise ValueError(msg) from error
+    return {name: array.copy() for name, array in arrays.items()}, manifest  # torch takes only what can be written
 
 
 def encode(arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> bytes:
