@@ -250,7 +250,7 @@ class Cache:
         """diskcache's cache for one call: a connection costs little, and one left open would go stale or break in a fork."""
         self._check_folder()
         pid, index = self._opened or (None, None)
-        if index is None or pid != os.getpid():
+        if index is None or pid != os.getpid():  # a fork's copy may believe that it is in another thread's transaction
             index = self._start()
         try:
             yield index

@@ -2,8 +2,8 @@ import os
 import pickle
 import random
 import shutil
+import sqlite3
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -237,7 +237,18 @@ def test_object_can_be_sent_to_spawned_workers(tmp_path):
     cache.put("k", *result(5))
     with get_context("spawn").Pool(1) as pool:
         assert pool.apply(value_there, [cache]) == 5
-    assert vars(pickle.loads(pickle.dumps(cache)))["max_bytes"] == 10**6
+
+
+def test_object_is_unpickled_without_a_look_at_the_disk(tmp_path):
+    cache = open_cache(tmp_path / "folder", max_bytes=10**6)
+    cache.put("k", *result(5))
+    pickled = pickle.dumps(cache)
+    shutil.rmtree(tmp_path / "folder")
+    (tmp_path / "folder").touch()
+    again = pickle.loads(pickled)
+    (tmp_path / "folder").unlink()
+    assert (again.folder, again.max_bytes) == (cache.folder, 10**6)
+    assert again.put("k", *result(6))
 
 
 def test_forks_do_not_disturb_their_parent(tmp_path):
@@ -285,11 +296,8 @@ def test_held_lock_costs_a_wait_and_then_serves_uncached(tmp_path):
     cache.put("k", *result(1))
 
     def hold():
-        import sqlite3
-
         holder = sqlite3.connect(cache.folder / "cache.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        sys.stdout.flush()
         os.write(begun, b".")
         time.sleep(60)
 
