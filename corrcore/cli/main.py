@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from corrcore.settings import prepared_path
+from corrcore.settings import Settings, prepared_path
+from corrcore.store.files import explain
 
 _ROOMS = ("index", "evaluate", "cache")
 
@@ -15,12 +16,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = _parser(arguments).parse_args(arguments)
+        for problem in Settings.from_environment().problems():
+            print(f"corrcore: {problem}", file=sys.stderr)
         options.run(options)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here.", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(f"\ncorrcore: {error}", file=sys.stderr)
+        text = explain(error) if isinstance(error, OSError) else error
+        print(f"\ncorrcore: {text}", file=sys.stderr)
         return 2
     return 0
 

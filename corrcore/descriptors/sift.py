@@ -25,7 +25,7 @@ from jaxtyping import Float, Float32, Int, Num
 from corrcore import concurrency, images
 from corrcore.descriptors import on_cpu, on_torch
 from corrcore.descriptors.taps import N_BINS, N_DIRECTIONS, Taps, VoteWindow
-from corrcore.features import SIFT, Extractor, FeatureGrid, Image, Roles
+from corrcore.features import SIFT, FeatureGrid, Image, Roles
 from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
 from corrcore.images import ImageLike
 
@@ -37,11 +37,7 @@ _PIXELS_AT_ONCE = 2**21  # of which gradients are in memory, 32 bytes each
 _TILE_ROWS = 64  # 16 MB of descriptors, one per pixel, in an image of 500 px
 
 
-class NoRolesError(ValueError, AttributeError):
-    """SIFT has no layers that tasks take unless they are told otherwise."""
-
-
-class Sift(Extractor):
+class Sift:
     """SIFT as an extractor: a layer is a radius in pixels, as text, from 2 to 1000; `layers` are those on offer.
 
     Any point has a descriptor of its own, so `sample_at` gives the same whatever `cells` and `exact` are. Cells of
@@ -58,6 +54,14 @@ class Sift(Extractor):
     digest = hashlib.blake2b(f"sift {VERSION}".encode(), digest_size=16).hexdigest()
     anywhere = True
     global_layers: tuple[str, ...] = ()
+    roles = Roles(
+        reconstruction=("10", "20", "40"),
+        transfer="20",
+        classification=("10", "20", "40", "80", "160"),
+        detection="16",
+        retrieval="20",
+        prior="40",
+    )
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = _device(device)
@@ -66,12 +70,6 @@ class Sift(Extractor):
     def device(self) -> torch.device:
         """Where descriptors are computed."""
         return self._device
-
-    @property
-    def roles(self) -> Roles:
-        """Raises ValueError: which radius suits a task is for the caller to say."""
-        msg = "sift has no layers for roles; name a radius, such as sift20."
-        raise NoRolesError(msg)
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """The nominal support of a radius, and the grid of `extract`. Raises ValueError for no usable radius."""

@@ -37,7 +37,7 @@ from corrcore.datasets.samples import one_of_each_scene
 from corrcore.engines.knn import DescriptorTable, Neighbours, quantise
 from corrcore.features import Extractor, Image
 from corrcore.geometry import CellGrid, ReceptiveField
-from corrcore.store import default_folder
+from corrcore.settings import Settings
 
 FORMAT = 2
 SAMPLES = "samples"  # what names of indexes begin with that are not the user's
@@ -435,7 +435,7 @@ def samples(
 
 def default_root() -> Path:
     """Where indexes live by name: ``indexes`` in the cache folder. They are never evicted."""
-    return default_folder() / "indexes"
+    return Settings.from_environment().cache / "indexes"
 
 
 def delete(folder: str | os.PathLike) -> None:

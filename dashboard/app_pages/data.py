@@ -1,6 +1,5 @@
 """The photos that are searched: what there is, and building an index of one's own."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import streamlit as st
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from corrcore.settings import Settings, prepared_path
 from dashboard.parts import layout
 from dashboard.services import caches
 from dashboard.services.jobs import QueueFull
@@ -91,7 +91,7 @@ def build_form() -> None:
         return
     source = st.text_input(
         "Folder of photos on the machine that runs this app",
-        os.environ.get("CORRCORE_DATA", ""),
+        str(Settings.from_environment().data or ""),
         key="build_folder",
         placeholder="/home/me/photos, or a data set in PASCAL VOC's layout",
     )
@@ -121,7 +121,7 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
         if not source.strip():
             msg = "Name the folder that holds the photos."
             raise ValueError(msg)
-        found = voc_root(Path(source.strip()).expanduser())
+        found = voc_root(prepared_path(source.strip()))
         photos, held_out = folder.hold_out(folder.photos(found), n_held_out)
         backbone = caches.network("alexnet")
 

@@ -12,7 +12,6 @@ import torch
 from corrcore import experiments, images
 from corrcore.geometry import CellGrid, PixelBox
 from corrcore.patch_index import Cells, PatchIndex
-from corrcore.store import default_folder
 from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
@@ -212,7 +211,7 @@ def radius_text(radius: float) -> str:
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     """The effective radius as a property of the layer: its median over random seeds, computed when asked for."""
-    folder = default_folder() / "experiments"
+    folder = experiments.results_folder()
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
     job = caches.measurement(key)

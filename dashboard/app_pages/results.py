@@ -1,7 +1,6 @@
 """The paper's tables, computed on this machine, beside the numbers in print; rows compared, and what makes objects hard."""
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import Table, published
 from corrcore.metrics import Average, Estimate, mean_of
 from corrcore.networks import WeightsNotFoundError
+from corrcore.settings import Settings
 from dashboard import figures
 from dashboard.parts import exports, layout, pickers, settings_text
 from dashboard.services import caches
@@ -312,7 +312,7 @@ def command(experiment: published.Numbered, source: str, data: KeypointDataset |
     if source == datasets.TOY or data is None:
         where = datasets.TOY if source == datasets.TOY else "FOLDER"
     else:
-        where = shlex.quote(str(Path(os.environ.get("CORRCORE_DATA", ""), source)))
+        where = shlex.quote(str((Settings.from_environment().data or Path()) / source))
     return f"corrcore evaluate {experiment} --data {where}"
 
 

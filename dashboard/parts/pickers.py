@@ -128,7 +128,7 @@ def python_dataset(source: str) -> tuple[str, str]:
     """The imports that opening a data set takes in Python, and what to open it by."""
     if source == datasets.TOY:
         return "", repr(source)
-    return "import os\nfrom pathlib import Path\n\n", f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+    return "from corrcore.settings import Settings\n\n", f"Settings.from_environment().data / {source!r}"
 
 
 def choose_index() -> PatchIndex:

@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -19,6 +18,7 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
 from corrcore.networks import Backbone
 from corrcore.patch_index import SAMPLES, PatchIndex
+from corrcore.settings import Settings
 from corrcore.store import Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
@@ -82,14 +82,14 @@ def seen_objects() -> _Recent[Any]:
 
 def dataset_names() -> list[str]:
     """The annotated data sets on offer: the drawn one, and those in the folder that ``CORRCORE_DATA`` names."""
-    folder = os.environ.get("CORRCORE_DATA", "")
-    there = sorted(path.parent.name for path in Path(folder).glob("*/keypoints") if path.is_dir()) if folder else []
+    folder = Settings.from_environment().data
+    there = [] if folder is None else sorted(path.parent.name for path in folder.glob("*/keypoints") if path.is_dir())
     return [datasets.TOY, *there]
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the annotations")
 def dataset(name: str) -> KeypointDataset:
-    return datasets.open_dataset(name if name == datasets.TOY else Path(os.environ["CORRCORE_DATA"], name))
+    return datasets.open_dataset(name if name == datasets.TOY else (Settings.from_environment().data or Path()) / name)
 
 
 def state_of(instances: Sequence[Instance]) -> str:
@@ -128,7 +128,7 @@ def object_thumbnails(state: str, _instances: Sequence[Instance]) -> list[np.nda
 @st.cache_resource(max_entries=1, show_spinner=False)
 def results() -> Cache:
     """Results kept on disk, for all sessions."""
-    return Cache()
+    return Cache(Settings.from_environment().cache)
 
 
 def tables() -> experiments.Tables:
@@ -184,7 +184,7 @@ def measurement(key: Hashable) -> Job[Any] | None:
 
 def read_only() -> bool:
     """Whether visitors cannot build indexes or compute tables."""
-    return bool(os.environ.get("CORRCORE_READ_ONLY"))
+    return Settings.from_environment().read_only
 
 
 def forget_view() -> None:
