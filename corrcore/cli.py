@@ -1,7 +1,9 @@
 """`corrcore ...` on the command line."""
 
 import argparse
+import io
 import json
+import os
 import shutil
 import sys
 import time
@@ -14,17 +16,23 @@ from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.datasets.records import KeypointDataset
 from corrcore.features import Extractor
+from corrcore.settings import prepared_path
 from corrcore.tasks import alignment, responses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130."""
-    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show ends no command
     try:
+        options = _parser().parse_args(arguments)
         options.run(options)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # by a reader that has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"\ncorrcore: {error}", file=sys.stderr)
         return 2
@@ -33,36 +41,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="corrcore", description="What does this network know about where things are?")
-    parser.add_argument("--root", type=Path, default=None, help="folder of indexes (default: in the cache folder)")
+    parser.add_argument(
+        "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
+    )
     rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,cache}")
 
     index = rooms.add_parser("index", help="build and look after patch indexes").add_subparsers(required=True)
     build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
-    build.add_argument("photos", type=Path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
+    build.add_argument("photos", type=prepared_path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
     build.add_argument("--name", required=True, help="the index's name")
     build.add_argument("--network", default="alexnet", choices=list(networks.names()))
     build.add_argument("--layers", type=_words, default=None, help="such as conv3,conv4,conv5")
     build.add_argument("--scales", type=_numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
     build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")
     build.add_argument(
-        "--longer-side", type=int, default=indexes.LONGER_SIDE_PX, metavar="PX", help="shrink larger photos to this"
+        "--longer-side", type=_count, default=indexes.LONGER_SIDE_PX, metavar="PX", help="shrink larger photos to this"
     )
     build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
     build.add_argument("--limit", type=_count, default=None, metavar="N", help="take the first N photos only")
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
+    commands = {}
     for name, run, text in (
         ("show", _show, "what an index holds"),
         ("verify", _verify, "read everything and compare digests"),
         ("delete", _delete, "remove an index"),
     ):
-        command = index.add_parser(name, help=text)
-        command.add_argument("name")
-        command.set_defaults(run=run)
+        commands[name] = index.add_parser(name, help=text)
+        commands[name].add_argument("name", help="as `corrcore index list` shows it")
+        commands[name].set_defaults(run=run)
+    commands["show"].add_argument("--json", action="store_true", help="all there is, for programs")
 
     evaluate = rooms.add_parser("evaluate", help="measure over many photos").add_subparsers(required=True)
     localise = evaluate.add_parser("localisation", help="do retrieved patches sit in the right place?")
-    localise.add_argument("photos", type=Path, help="the folder of photos; those the index holds out are measured")
+    localise.add_argument(
+        "photos", type=prepared_path, help="the folder of photos; those the index holds out are measured"
+    )
     localise.add_argument("--all", action="store_true", help="measure every photo of the folder")
     radius = evaluate.add_parser("radius", help="how far from the centre do similar descriptors agree?")
     radius.add_argument("--k", type=int, default=50, help="neighbours a seed")
@@ -71,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--limit", type=_count, default=50, help="photos or seeds at most (default 50)")
         command.add_argument("--layers", type=_words, default=None, help="such as conv3,conv5 (default: all)")
         command.add_argument("--seed", type=int, default=0)
-        command.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
+        command.add_argument(
+            "--out", type=prepared_path, default=None, help="JSON file of results; kept up to date, resumed"
+        )
         command.set_defaults(run=run)
 
     moved = evaluate.add_parser("transfer", help="do keypoints of neighbours fall on the right places? (Table 2)")
@@ -83,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     moved.add_argument("--position", type=float, default=0.0, help="cost of a square cell away from the box's place")
     moved.add_argument("--order", choices=get_args(alignment.Order), default="deformation", help="who votes first")
     moved.add_argument("--limit", type=_count, default=None, help="objects of each category at most (default: all)")
-    moved.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
+    moved.add_argument(
+        "--out", type=prepared_path, default=None, help="folder of results, a JSON file a category; resumed"
+    )
     moved.set_defaults(run=_transfer)
 
     named = evaluate.add_parser("classification", help="is a keypoint told by the descriptor there? (Table 3)")
@@ -100,7 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         "cell",
     )
     named.add_argument("--limit", type=_count, default=None, help="objects of each split at most (default: all)")
-    named.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
+    named.add_argument(
+        "--out", type=prepared_path, default=None, help="folder of results, a JSON file a category; resumed"
+    )
     named.set_defaults(run=_classification)
 
     found = evaluate.add_parser("prediction", help="where in its box does an object have each keypoint? (Table 4)")
@@ -112,7 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--fine", action="store_true", help="also the best pixel around the best cell: slow")
     found.add_argument("--limit", type=_count, default=None, help="objects of each split at most (default: all)")
-    found.add_argument("--out", type=Path, default=None, help="folder of results, a JSON file a category; resumed")
+    found.add_argument(
+        "--out", type=prepared_path, default=None, help="folder of results, a JSON file a category; resumed"
+    )
     found.set_defaults(run=_prediction)
 
     placed = evaluate.add_parser(
@@ -133,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     placed.add_argument("--cost", type=float, default=None, help="default: chosen on the train split")
     placed.add_argument("--limit", type=_count, default=None, help="val objects at most (default: all)")
-    placed.add_argument("--out", type=Path, default=None, help="JSON file of results; kept up to date, resumed")
+    placed.add_argument(
+        "--out", type=prepared_path, default=None, help="JSON file of results; kept up to date, resumed"
+    )
     placed.set_defaults(run=_responses)
 
     kept = rooms.add_parser("cache", help="results kept on disk").add_subparsers(required=True)
@@ -147,7 +171,11 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(word) for word in _words(text))
+    try:
+        return tuple(float(word) for word in _words(text))
+    except ValueError:
+        msg = f"must be numbers with commas between, such as 1,0.6; got {text}"
+        raise argparse.ArgumentTypeError(msg) from None
 
 
 def _count(text: str) -> int:
@@ -176,16 +204,17 @@ def _root(options: argparse.Namespace) -> Path:
 
 
 def _open(options: argparse.Namespace, name: str) -> indexes.PatchIndex:
-    return indexes.PatchIndex(_root(options) / indexes.checked_name(name))
+    return indexes.PatchIndex(indexes.path_of(name, options.root))
 
 
 def _build(options: argparse.Namespace) -> None:
+    target = indexes.path_of(indexes.checked_name(options.name), options.root)
     photos, held_out = folder.hold_out(folder.photos(options.photos)[: options.limit], options.hold_out)
     begun = time.monotonic()
     index = indexes.build(
         photos,
-        _root(options) / indexes.checked_name(options.name),
-        network=networks.open(options.backbone),
+        target,
+        extractor=networks.open(options.network),
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,
@@ -193,38 +222,83 @@ def _build(options: argparse.Namespace) -> None:
         held_out=[photo.name for photo in held_out],
         progress=_Bar(),
     )
-    _describe(index)
+    _print_index(index)
     print(f"built in {time.monotonic() - begun:.0f} s")
 
 
 def _list(options: argparse.Namespace) -> None:
-    for name in indexes.list_indexes(_root(options)):
-        _describe(_open(options, name))
-    for name in indexes.list_unfinished(_root(options)):
-        print(f"{name}: not finished; the command that began it goes on, `corrcore index delete {name}` forgets it")
+    listings = indexes.survey(options.root)
+    for listing in listings:
+        if listing.index is None:
+            print(_one_line(f"{listing.name}: {listing.state}: {listing.note}"))
+        else:
+            _print_index(listing.index)
+    if not listings:
+        print(f"there are no indexes in {_root(options)}; `corrcore index build PHOTOS --name NAME` builds one.")
 
 
 def _show(options: argparse.Namespace) -> None:
-    index = _open(options, options.name)
-    _describe(index)
-    print(json.dumps(index.manifest | {"held_out": len(index.held_out)}, indent=1))
+    listing = indexes.look_up(options.name, options.root)
+    if listing.state is indexes.State.UNREADABLE:
+        raise OSError(listing.note)
+    index = listing.index
+    if options.json:
+        about = {"name": listing.name, "state": listing.state, "note": listing.note}
+        print(json.dumps(about | (index.manifest.to_json() if index else {}), indent=1))
+        return
+    if index is None:
+        print(_one_line(f"{listing.name}: {listing.state}: {listing.note}"))
+        return
+    settings = index.manifest.settings
+    _print_index(index)
+    larger = "in their own size" if settings.longer_side is None else f"shrunk to {settings.longer_side} px if larger"
+    scales = ", ".join(f"{scale:g}" for scale in settings.scales)
+    print(f"  photos enter {larger}, at scales {scales}{', mirrored as well' if settings.mirror else ''}")
+    print(f"  described by {settings.extractor}, weights {settings.extractor_digest[:8]}; content {index.digest[:8]}")
+    for layer in index.layers:
+        field = index.receptive_field(layer)
+        print(
+            f"  {layer}: receptive field {field.size} px, stride {field.stride} px, "
+            f"{index.manifest.channels[layer]} channels, {_number(index.n_patches(layer), 'patch', 'patches')}"
+        )
 
 
-def _describe(index: indexes.PatchIndex) -> None:
+def _print_index(index: indexes.PatchIndex) -> None:
     patches = ", ".join(f"{layer} {index.n_patches(layer):,}" for layer in index.layers)
-    print(f"{index.name}: {len(index.photos):,} photos, {len(index.widths):,} pictures; patches: {patches}")
-    print(f"  {index.n_bytes / 1e9:.2f} GB in {index.folder}; {index.backbone}; {len(index.held_out)} held out")
+    photos, pictures = _number(len(index.photos), "photo"), _number(index.n_pictures, "picture")
+    print(_one_line(f"{index.name}: {photos}, {pictures}; patches: {patches}"))
+    print(_one_line(f"  {_size(index.n_bytes)} in {index.folder}; {index.extractor}; {len(index.held_out):,} held out"))
     for name, reason in index.skipped.items():
-        print(f"  left out: {name}: {reason}")
+        print(_one_line(f"  left out: {name}: {reason}"))
+
+
+def _number(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.2f} GB"
+
+
+def _one_line(text: str) -> str:
+    """Text with names of files in it, which may hold line ends and what moves a terminal's cursor."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _verify(options: argparse.Namespace) -> None:
-    _open(options, options.name).verify(progress=_Bar())
+    listing = indexes.look_up(options.name, options.root)
+    if listing.index is None:
+        raise OSError(listing.note)
+    listing.index.verify(progress=_Bar())
     print(f"{options.name} is whole.")
 
 
 def _delete(options: argparse.Namespace) -> None:
-    indexes.delete(_root(options) / indexes.checked_name(options.name))
+    indexes.delete(indexes.path_of(options.name, options.root))
     print(f"deleted {options.name}.")
 
 
@@ -238,7 +312,7 @@ def _localise(options: argparse.Namespace) -> None:
             raise ValueError(msg)
     result = experiments.localisation(
         photos[: options.limit],
-        network=networks.open(index.backbone),
+        network=networks.open(index.extractor),
         index=index,
         layers=options.layers,
         seed=options.seed,
@@ -411,7 +485,7 @@ def _print_summary(summary: dict[str, dict[str, dict[str, Any]]]) -> None:
 def _show_cache(options: argparse.Namespace) -> None:
     with store.Cache() as kept:
         print(kept.statistics())
-    print(f"indexes: {', '.join(indexes.list_indexes(_root(options))) or 'none'} in {_root(options)}")
+    print(f"indexes: {', '.join(indexes.list_indexes(options.root)) or 'none'} in {_root(options)}")
 
 
 def _clear_cache(_: argparse.Namespace) -> None:

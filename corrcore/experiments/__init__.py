@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from corrcore import concurrency, extractors, images, store
+from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.descriptors import sift
@@ -38,7 +39,7 @@ from corrcore.metrics import (
     pck,
 )
 from corrcore.networks import every_pixel
-from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex, Photo, Progress
+from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex, Photo
 from corrcore.tasks import alignment, averaging, classification, detection, reconstruction, responses
 from corrcore.tasks.alignment import CropSpec, DescribedCrop, Order
 from corrcore.tasks.classification import CropProtocol, KeypointClassifier, Samples
@@ -136,7 +137,7 @@ def agreement_radius(
         for layer in layers:
             rng = np.random.default_rng([seed, number])
             chosen = rng.integers(0, index.n_patches(layer), size=1)
-            photo = int(index.photo_of[index.locate(layer, chosen).pictures[0]])
+            photo = int(index.locate(layer, chosen).photos[0])
             descriptor = index.descriptors(layer, chosen)[0]
             averages = averaging.average(descriptor, layer, index=index, ks=(k,), exclude=(photo,))
             profile = averaging.agreement(averages.ids, layer, index=index, rng=rng)
