@@ -1,9 +1,12 @@
 """Indexes by name: where they live, what they may be called, which there are, and deleting one."""
 
+import atexit
 import os
 import re
 import shutil
+import tempfile
 import time
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +25,7 @@ from corrcore.patch_index.files import (
     MANIFEST,
     PARTIAL,
     IndexNotFoundError,
+    IndexNotWrittenError,
     command,
     default_root,
     digest,
@@ -123,10 +127,9 @@ def delete(folder: str | os.PathLike[str]) -> None:
     found = [path for path in (folder, partial_of(folder)) if _looks_like_index(path)]
     left = [path for path in _entries(folder.parent) if _deleted_name(path) == folder.name]
     if not found and not left:
-        msg = (
-            f"there is no patch index in {folder}, finished or begun; {command('list', folder)} shows those there are."
-        )
-        raise IndexNotFoundError(msg.replace(f" {folder.name}`", "`"))
+        those = command("list", folder, named=False)
+        msg = f"there is no patch index in {folder}, finished or begun; {those} shows those there are."
+        raise IndexNotFoundError(msg)
     with ExitStack() as stack, writing_to(folder):
         for path in found:
             if (path / LOCK).exists():
@@ -147,7 +150,8 @@ def samples(
 ) -> PatchIndex:
     """The index of the photographs that come with this package's dependencies, built at first use in seconds.
 
-    Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures.
+    Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures. Where
+    it cannot be kept it is built in a temporary folder, with a RuntimeWarning, and is gone with this process.
     """
     content = digest([FORMAT, extractor.digest, _SAMPLE_SCALES, LONGER_SIDE_PX])[:12]
     folder = path_of(f"{SAMPLES}-{extractor.name}-{content}", root)
@@ -156,6 +160,11 @@ def samples(
     while not folder.exists():
         try:
             return build(photos, folder, extractor=extractor, scales=_SAMPLE_SCALES, mirror=True, progress=progress)
+        except IndexNotWrittenError as error:
+            warnings.warn(f"{error} The samples are indexed for this process alone.", RuntimeWarning, stacklevel=2)
+            temporary = tempfile.mkdtemp(prefix="corrcore-")
+            atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+            folder = Path(temporary, folder.name)
         except FileExistsError:  # another process has begun it meanwhile, and may die
             if time.monotonic() - begun > _SAMPLES_PATIENCE_S:
                 raise

@@ -40,6 +40,10 @@ class IndexDamagedError(OSError):
     """An index's files do not fit its manifest. The text says which, and how to mend it."""
 
 
+class IndexNotWrittenError(OSError):
+    """The disk is full, or a folder cannot be written. The text says which, and what to do."""
+
+
 class Picture(NamedTuple):
     """A photo at a scale, perhaps mirrored."""
 
@@ -232,10 +236,10 @@ def default_root() -> Path:
     return Settings.from_environment().cache / "indexes"
 
 
-def command(verb: str, folder: Path, words: str = "") -> str:
-    """The command that does something with the index in a folder, as it is typed."""
+def command(words: str, folder: Path, *, named: bool = True) -> str:
+    """The command that does something with the index in a folder, as it is typed: its `words`, and the index's name."""
     root = "" if folder.parent == default_root() else f"--root {shlex.quote(str(folder.parent))} "
-    return f"`corrcore {root}index {verb} {words}{shlex.quote(folder.name)}`"
+    return f"`corrcore {root}index {words}{' ' + shlex.quote(folder.name) if named else ''}`"
 
 
 def partial_of(folder: Path) -> Path:
@@ -256,13 +260,11 @@ def read_manifest(folder: Path) -> Manifest:
     if not os.path.lexists(folder):
         if partial_of(folder).is_dir():
             raise IndexUnfinishedError(unfinished_text(folder))
-        if folder.parent.is_dir():
-            msg = (
-                f"there is no patch index in {folder}; build one with {command('build', folder, 'PHOTOS --name ')} or "
-                "on the app's Data page."
-            )
-            raise IndexNotFoundError(msg)
-    elif folder.is_dir() and not path.exists() and not (folder / JOURNAL).exists():
+        away = "" if folder.parent.is_dir() else f" ({folder.parent} is not there; is its drive connected?)"
+        build = command("build PHOTOS --name", folder)
+        msg = f"there is no patch index in {folder}{away}; build one with {build} or on the app's Data page."
+        raise IndexNotFoundError(msg)
+    if folder.is_dir() and not path.exists() and not (folder / JOURNAL).exists():
         msg = f"there is no patch index in {folder}: it has no {MANIFEST}; give the folder of an index."
         raise IndexNotFoundError(msg)
     text = read_text(path)
@@ -305,7 +307,7 @@ def unfinished_text(folder: Path) -> str:
     done, total = read_progress(partial_of(folder))
     count = f"{done:,} of {total:,} photos are done" if total else f"{done:,} photos are done"
     return (
-        f"{folder} is not finished: {count}. The {command('build', folder, 'PHOTOS --name ')} that began it goes on from "
+        f"{folder} is not finished: {count}. The {command('build PHOTOS --name', folder)} that began it goes on from "
         f"there, with the same options; {command('delete', folder)} forgets it."
     )
 
@@ -341,13 +343,11 @@ def missing_text(path: Path) -> str:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Makes what the system says of a folder that cannot be written a sentence with a remedy."""
+    """Raises IndexNotWrittenError, a sentence with a remedy, for what the system says of a folder."""
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None:  # a sentence already
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = (
@@ -356,4 +356,4 @@ def writing_to(folder: Path) -> Iterator[None]:
             else "see that you may write there, or choose another folder with --root"
         )
         msg = f"{folder} cannot be written ({error.strerror}); {remedy}."
-        raise OSError(msg) from error
+        raise IndexNotWrittenError(msg) from error

@@ -33,7 +33,8 @@ def read_checkpoint(partial: Path, settings: BuildSettings) -> list[Entry]:
     A line torn by a kill ends them, and so does a photo whose bytes are not all there.
     """
     path = partial / JOURNAL
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    with writing_to(partial):
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     entries: list[Entry] = []
     left = {name: _size(partial / name) for name in data_files(settings.layers)}
     try:
