@@ -1,4 +1,4 @@
-"""An index's folder: the files in it, what its manifest and its journal say, and how it is spoken of when they are wrong.
+"""An index's folder: the files in it, what its manifest and journal say, and what is said when they are wrong.
 
 A finished index is a folder of these files; while it is built, the folder's name ends in ``.partial``.
 
@@ -295,7 +295,8 @@ def read_entries(folder: Path, layers: Sequence[str]) -> list[PhotoEntry]:
             if isinstance(entry, PhotoEntry) and any(len(entry.grids[own]) != len(entry.pictures) for own in layers):
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-            msg = f"{path} is damaged in line {number}; remove the index with {command('delete', folder)} and build it again."
+            remedy = f"remove the index with {command('delete', folder)} and build it again"
+            msg = f"{path} is damaged in line {number}; {remedy}."
             raise IndexDamagedError(msg) from None
         if isinstance(entry, PhotoEntry):
             entries.append(entry)
