@@ -6,14 +6,17 @@ import sys
 
 
 def main() -> int:
-    """Runs one command. An interruption ends it with a sentence, while modules are still being imported too."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    """Runs one command. An interruption ends it with a sentence, while modules are being imported too."""
+    waits = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if waits:
         signal.signal(signal.SIGINT, _leave)
     from corrcore import cli
 
-    if signal.getsignal(signal.SIGINT) is _leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return cli.main()
+    def ready() -> None:
+        if waits:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    return cli.main(ready=ready)
 
 
 def _leave(*_: object) -> None:

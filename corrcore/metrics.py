@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-Average = Literal["types", "images", "keypoints"]
+Average = Literal["macro", "per_image", "micro"]
 
 
 def bootstrap_interval(
@@ -139,13 +139,13 @@ def accuracy(
     shown: Bool[np.ndarray, "objects keypoints"],
     times: Float[np.ndarray, "resamples objects"],
     *,
-    over: Average = "types",
+    over: Average = "macro",
     level: float = 0.95,
 ) -> Estimate:
     """The percentage of shown keypoints that are right, averaged one of three ways, with its bootstrap interval.
 
-    `over` "types" is the share by keypoint type, then the mean over types, as in `pck`; "images" the share of each object's
-    shown keypoints, then the mean over objects, to which one that shows little counts as much as any; "keypoints" the share of
+    `over` "macro" is the share by keypoint type, then the mean over types, as in `pck`; "per_image" the share of each object's
+    shown keypoints, then the mean over objects, to which one that shows little counts as much as any; "micro" the share of
     all. `times` says how often each object is in each resample (`bootstrap_counts`); objects of one photo may be given the same.
     Raises ValueError where an object shows nothing, of which a resample could consist.
     """
@@ -160,7 +160,7 @@ def difference(
     shown: Bool[np.ndarray, "objects keypoints"],
     times: Float[np.ndarray, "resamples objects"],
     *,
-    over: Average = "types",
+    over: Average = "macro",
     level: float = 0.95,
 ) -> Estimate:
     """How many points `first` is right more often than `second`, of the same keypoints of the same objects.
@@ -214,10 +214,10 @@ def _averages(
     shown: Bool[np.ndarray, "objects keypoints"],
     over: Average,
 ) -> Float[np.ndarray, " resamples"]:
-    if over == "types":
+    if over == "macro":
         return np.nanmean(_percentages(times, hit, shown), axis=1)
     hits, of = hit.sum(axis=1).astype(float), shown.sum(axis=1).astype(float)
-    if over == "images":
+    if over == "per_image":
         return 100 * (times @ (hits / of)) / times.sum(axis=1)
     return 100 * (times @ hits) / (times @ of)
 

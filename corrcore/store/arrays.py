@@ -41,6 +41,21 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, manifest
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a small document at once or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
+    temporary.write_text(json.dumps(dict(content), indent=1, allow_nan=False))
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A document that `write_json` wrote; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(arrays):

@@ -194,11 +194,17 @@ def best_cost(
 ) -> tuple[float, list[float]]:
     """The cost of highest accuracy in cross validation, the least of several, and the accuracies of all.
 
-    `photos` are the objects' photos by name; folds share none. Raises ValueError as `svm.cross_validate` does.
+    `photos` are the objects' photos by name; folds share none. Classes that only one fold has are left out of it; where
+    fewer than two are left, nothing can be validated: the middle cost, and NaN.
     """
     of = folds(samples, photos, n_folds, np.random.default_rng(0))
-    labels = np.searchsorted(np.unique(samples.labels), samples.labels)
-    right = svm.cross_validate(samples.features[feature], labels, of, costs=costs, device=device)
+    in_folds = {int(label): len(np.unique(of[samples.labels == label])) for label in np.unique(samples.labels)}
+    usable = np.isin(samples.labels, [label for label, n in in_folds.items() if n > 1])
+    if len(np.unique(samples.labels[usable])) < 2 or len(np.unique(of[usable])) < 2:
+        return sorted(costs)[len(costs) // 2], [float("nan")] * len(costs)
+    labels = np.unique(samples.labels[usable], return_inverse=True)[1]
+    there = np.unique(of[usable], return_inverse=True)[1]
+    right = svm.cross_validate(samples.features[feature][usable], labels, there, costs=costs, device=device)
     curve = right.mean(axis=1).tolist()
     best = max(range(len(costs)), key=lambda n: (curve[n], -costs[n]))
     return costs[best], curve

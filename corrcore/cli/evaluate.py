@@ -1,0 +1,113 @@
+"""`corrcore evaluate KIND`: options, runs and summaries follow from the experiments' dataclasses."""
+
+import argparse
+import sys
+import time
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from corrcore import experiments
+from corrcore.cli.shared import ProgressBar, count, number, numbers, print_table, words
+from corrcore.experiments import Context, Experiment, ResultStore
+
+_COMMON = {  # fields that many experiments have
+    "dataset": "a registered data set such as toy, a folder with keypoints, or a name under CORRCORE_DATA",
+    "category": "such as cat,cow (default: all)",
+    "network": "the network whose layers are asked",
+    "features": "layers and SIFT by its radius, such as conv4,sift20 (default: by role)",
+    "limit": "objects of each split at most, for a quick look (default: all)",
+}
+_NAMES = {"dataset": "data", "category": "categories"}
+
+
+def add_parsers(rooms: Any) -> None:
+    """Adds a command per registered experiment."""
+    commands = rooms.add_parser("evaluate", help="measure over many photos").add_subparsers(required=True)
+    for kind in experiments.kinds():
+        about = (kind.__doc__ or "").split("\n\n")[0].strip()
+        command = commands.add_parser(kind.kind, help=kind.title, description=about)
+        for each in fields(kind):
+            _add_option(command, each, get_type_hints(kind)[each.name])
+        command.add_argument("--out", default=None, help="folder of results (default: the one the app's pages read)")
+        command.set_defaults(run=_evaluate, kind=kind)
+
+
+def _add_option(command: argparse.ArgumentParser, each: Field, hint: Any) -> None:
+    name = f"--{_NAMES.get(each.name, each.name).replace('_', '-')}"
+    needed = each.default is MISSING and each.default_factory is MISSING and each.name != "category"
+    help_text = each.metadata.get("help") or _COMMON.get(each.name, "")
+    if hint is bool:
+        command.add_argument(name, dest=each.name, action="store_true", help=help_text)
+        return
+    default = None if each.default is MISSING else each.default
+    if default not in (None, (), "") and "default" not in help_text:
+        help_text += f" (default: {default})"
+    options: dict[str, Any] = {"type": words if each.name == "category" else _reader(each.name, hint)}
+    if choices := each.metadata.get("choices") or (get_args(hint) if _is_literal(hint) else None):
+        options = {"choices": list(choices)}
+    command.add_argument(name, dest=each.name, required=needed, default=default, help=help_text, **options)
+
+
+def _is_literal(hint: Any) -> bool:
+    return bool(get_args(hint)) and all(isinstance(each, str) for each in get_args(hint))
+
+
+def _reader(name: str, hint: Any) -> Any:
+    """What reads an option's text."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(each for each in get_args(hint) if each is not type(None))
+    if hint is int:
+        return int if name == "seed" else count
+    if hint is float:
+        return number
+    if get_origin(hint) is tuple:
+        return numbers if get_args(hint)[0] is float else words
+    return str
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    kind: type[Experiment[Any, Any, Any, Any]] = options.kind
+    given = {each.name: getattr(options, each.name) for each in fields(kind)}
+    context = Context(indexes=options.root)
+    store = ResultStore(options.out)
+    print(f"results in {store.folder}")
+    categories: Sequence[str | None] = [None]
+    if "category" in given:
+        categories = given["category"] or context.dataset(given["dataset"]).categories
+    summaries: dict[str, Sequence[Mapping[str, str]]] = {}
+    for category in categories:
+        begun = time.monotonic()
+        experiment = kind(**(given if category is None else {**given, "category": category}))
+        result = experiments.run(experiment, context=context, store=store, progress=ProgressBar())
+        rows = experiment.summary_rows(result.summary)
+        of = "" if len(result.records) == result.asked else f", {len(result.records)} of {result.asked} measured"
+        print(f"{category or kind.title}{of}")
+        print_table(rows)
+        for note in experiment.note_lines(result.notes):
+            print(f"  {note}")
+        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        if category is not None:
+            summaries[category] = rows
+    if len(summaries) > 1:
+        print("mean over categories")
+        print_table(mean_rows(summaries))
+
+
+def mean_rows(summaries: Mapping[str, Sequence[Mapping[str, str]]]) -> list[dict[str, str]]:
+    """Numbers before their intervals, averaged over the categories that have the row."""
+    found: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for rows in summaries.values():
+        for row in rows:
+            if row.get("objects", "all").endswith("all"):
+                found.setdefault((row.get("row", ""), row.get("feature", "")), []).append(row)
+    means = []
+    for (row_name, feature), rows in found.items():
+        cells = {"row": row_name or feature}
+        for heading in rows[0]:
+            values = [row[heading].split(" ")[0] for row in rows]
+            if "[" in rows[0][heading]:
+                cells[heading] = f"{sum(map(float, values)) / len(values):.1f}"
+        means.append(cells | {"categories": str(len(rows))})
+    return means

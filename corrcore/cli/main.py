@@ -1,0 +1,62 @@
+"""The command line: its parser, and what errors become."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+
+from corrcore.settings import prepared_path
+
+_ROOMS = ("index", "evaluate", "cache")
+
+
+def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
+    """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130.
+
+    `ready` is called when all modules that the command takes are imported.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show ends no command
+    try:
+        parser = _parser(arguments)
+        ready()
+        options = parser.parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # by a reader that has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        print(f"\ncorrcore: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Only the room that is asked for is furnished: `--help` imports no torch."""
+    parser = argparse.ArgumentParser(prog="corrcore", description="What does this network know about where things are?")
+    parser.add_argument("--version", action="version", version=f"corrcore {metadata.version('corrcore')}")
+    parser.add_argument(
+        "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
+    )
+    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,cache}")
+    asked = next((word for word in arguments if word in _ROOMS), None)
+    if asked == "index":
+        from corrcore.cli import index as room
+    elif asked == "evaluate":
+        from corrcore.cli import evaluate as room
+    elif asked == "cache":
+        from corrcore.cli import cache as room
+    else:
+        rooms.add_parser("index", help="build and look after patch indexes")
+        rooms.add_parser("evaluate", help="measure over many photos")
+        rooms.add_parser("cache", help="results kept on disk")
+        return parser
+    room.add_parsers(rooms)
+    return parser

@@ -1,0 +1,60 @@
+"""What commands have in common: how options are read, progress and tables shown."""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Comma-separated words."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Comma-separated numbers."""
+    return tuple(number(word) for word in words(text))
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < float("inf"):
+        msg = f"must be a number; got {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"must be a whole number from 1; got {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+class ProgressBar:
+    """Progress on one line of a terminal, on a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = 0.0
+
+    def __call__(self, done: float, text: str) -> None:
+        now, live = time.monotonic(), sys.stderr.isatty()
+        if done < 1 and now - self._shown < (0.1 if live else 10):
+            return
+        self._shown = now
+        print(f"{done:6.1%}  {text}", end="\r" if live and done < 1 else "\n", file=sys.stderr, flush=True)
+
+
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows of text in columns; headings are those of all rows, in the order they first come."""
+    headings = list(dict.fromkeys(heading for row in rows for heading in row))
+    headings = [each for each in headings if any(row.get(each) for row in rows)]
+    lines = [headings, *([row.get(heading, "") for heading in headings] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    for line in lines:
+        print("  " + "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

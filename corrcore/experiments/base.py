@@ -1,0 +1,289 @@
+"""An experiment: a task over many samples, as a frozen dataclass of plain values.
+
+All else follows from the dataclass: what is written beside its results, the name of their file, its command, its panel on
+a page and its table. A worker needs the dataclass and nothing else.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+
+from corrcore import extractors, store
+from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.experiments.context import Context
+from corrcore.features import Extractor, Feature
+
+Sample = TypeVar("Sample")
+State = TypeVar("State")
+Record = TypeVar("Record")
+Summary = TypeVar("Summary")
+
+FORMAT = 3  # of results on disk
+
+
+@dataclass(frozen=True)
+class Experiment(ABC, Generic[Sample, State, Record, Summary]):
+    """What is measured, on what, and how; `run` measures it.
+
+    `kind` names it on the command line and in files, `title` on pages. `versions` are of the code that computes it:
+    results of others are measured anew. Fields named in `growing` do not tell one result from another: what they ask for
+    is measured besides what is there already; those `told_by_folder` are not repeated in the file's name,
+    those `named` always stand in it. One that is not
+    `listed` is a part of others.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    versions: ClassVar[tuple[int, ...]] = ()
+    growing: ClassVar[frozenset[str]] = frozenset()
+    told_by_folder: ClassVar[frozenset[str]] = frozenset({"dataset", "network", "index", "photos"})
+    named: ClassVar[frozenset[str]] = frozenset({"category", "keypoints"})
+    listed: ClassVar[bool] = True
+
+    def resolved(self, context: Context) -> Self:
+        """The same with its defaults filled in by role and its features read; raises ValueError for what does not fit."""
+        del context
+        return self
+
+    @abstractmethod
+    def provenance(self, context: Context) -> Mapping[str, Any]:
+        """Digests of all that it is measured on and by: photos, annotations, weights, indexes."""
+
+    @abstractmethod
+    def folder(self, context: Context) -> str:
+        """The folder of its results in a store: other annotations or weights have another."""
+
+    @abstractmethod
+    def samples(self, context: Context) -> Mapping[str, Sample]:
+        """What is measured, by name."""
+
+    @abstractmethod
+    def prepare(self, context: Context) -> State:
+        """What all samples need, once per worker."""
+
+    @abstractmethod
+    def measure(self, sample: Sample, state: State) -> Record:
+        """What is found of one sample. Raises ImageError, ValueError or OSError for one that cannot be measured."""
+
+    @abstractmethod
+    def read_record(self, plain: Mapping[str, Any]) -> Record:
+        """A record as `to_jsonable` wrote it."""
+
+    @abstractmethod
+    def summarise(self, result: "Result[Record, Summary]") -> Summary:
+        """All samples' records in a few numbers."""
+
+    @abstractmethod
+    def summary_rows(self, summary: Summary) -> Sequence[Mapping[str, str]]:
+        """The summary as a table of text, a mapping per row from headings to cells: for terminals and pages."""
+
+    def notes(self, state: State) -> Mapping[str, Any]:
+        """What `prepare` chose that readers of the results want to know."""
+        del state
+        return {}
+
+    def note_lines(self, notes: Mapping[str, Any]) -> Sequence[str]:
+        """The notes in sentences."""
+        del notes
+        return ()
+
+    def stamp(self, sample: Sample) -> str:
+        """Changes with a sample's content; one of another stamp is measured anew."""
+        photo = getattr(sample, "photo", sample)
+        return str(getattr(photo, "stamp", ""))
+
+    def settings(self) -> dict[str, Any]:
+        """The dataclass in plain values: equal settings, equal experiments."""
+        named = {each.name: to_jsonable(getattr(self, each.name)) for each in fields(self)}
+        kept = {name: value for name, value in named.items() if name not in self.growing}
+        return {"experiment": self.kind, "versions": [FORMAT, *self.versions], **kept}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """The experiment that wrote these settings. Raises ValueError and TypeError for others."""
+        known = {each.name: each for each in fields(cls)}
+        return cls(**{name: from_jsonable(value) for name, value in settings.items() if name in known})
+
+    def file_name(self, context: Context) -> str:
+        """Its kind and what it is of, then whatever is not as usual."""
+        usual = self.usual(context)
+        about = [_words(getattr(self, each.name)) for each in fields(self) if each.name in self.named]
+        unusual = [
+            f", {each.name} {_words(value)}"
+            for each in fields(self)
+            if each.name not in self.named | self.told_by_folder | self.growing
+            and (value := getattr(self, each.name)) != getattr(usual, each.name)
+        ]
+        name = " ".join([self.kind, *about]) + "".join(unusual)
+        return f"{name if len(name) <= 120 else f'{name[:100]} {store.key(name=name)[:12]}'}.jsonl"
+
+    def usual(self, context: Context) -> Self:
+        """The same experiment with every other field at its default."""
+        kept = self.named | self.told_by_folder
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name in kept}
+        return type(self)(**given).resolved(context)
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Generic[Record, Summary]):
+    """What an experiment has found so far.
+
+    `records` are by sample, in the order asked for; `skipped` are samples that could not be measured, with the reason;
+    `asked` how many there are in all.
+    """
+
+    experiment: Experiment[Any, Any, Record, Summary]
+    provenance: Mapping[str, Any]
+    records: Mapping[str, Record]
+    skipped: Mapping[str, str]
+    asked: int
+    notes: Mapping[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sample was measured, or could not be."""
+        return len(self.records) + len(self.skipped) >= self.asked
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The records in a few numbers. Raises ValueError where none could be measured, with the first reason."""
+        if not self.records:
+            reason = next(iter(self.skipped.values()), "nothing has been measured yet.")
+            msg = f"none of {self.asked} samples could be measured; the first: {reason}"
+            raise ValueError(msg)
+        return self.experiment.summarise(self)
+
+    def to_json(self) -> bytes:
+        """Settings, provenance and records as one JSON document, to take along."""
+        content = {
+            "settings": self.experiment.settings(),
+            "provenance": self.provenance,
+            "notes": self.notes,
+            "summary": self.experiment.summary_rows(self.summary),
+            "records": self.records,
+            "skipped": self.skipped,
+        }
+        return json.dumps(to_jsonable(content), indent=1, allow_nan=False, ensure_ascii=False).encode()
+
+
+def _words(value: object) -> str:
+    """A value in a file's name."""
+    if isinstance(value, Feature):
+        return value.key
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(_words, value)) or "none"
+    return "".join(letter if letter.isalnum() or letter in " .-_+" else "-" for letter in str(value))
+
+
+def to_jsonable(value: Any) -> Any:
+    """Plain values as JSON holds them: NaN as null, infinities in words, arrays as lists, features in full."""
+    if isinstance(value, Feature):
+        return str(value)
+    if isinstance(value, np.ndarray):
+        return to_jsonable(value.tolist())
+    if isinstance(value, np.generic):
+        return to_jsonable(value.item())
+    if isinstance(value, Mapping):
+        return {str(name): to_jsonable(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_jsonable(inner) for inner in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {each.name: to_jsonable(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else str(value)
+    return value
+
+
+def from_jsonable(value: Any) -> Any:
+    """Settings' values as dataclasses take them: lists become tuples."""
+    return tuple(from_jsonable(inner) for inner in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
+    """An experiment on the objects of one category of a data set, described by features of a network and SIFT."""
+
+    dataset: str
+    category: str
+    network: str = "alexnet"
+    features: tuple[Feature | str, ...] = ()
+    limit: int | None = None
+
+    @classmethod
+    def usual_features(cls, network: Extractor) -> tuple[Feature, ...]:
+        """Those compared unless others are asked for: the network's layers by role, and SIFT."""
+        raise NotImplementedError
+
+    def resolved(self, context: Context) -> Self:
+        """With its features parsed, the network's by role where none are given; raises ValueError for what is not there."""
+        network = context.network(self.network)
+        data = context.dataset(self.dataset)
+        if self.limit is not None and self.limit < 1:
+            msg = f"limit must be at least 1 object, or None for all; got {self.limit}."
+            raise ValueError(msg)
+        if self.category not in data.keypoint_names:
+            msg = f"category of {data.name} must be one of {', '.join(data.categories)}; got {self.category!r}."
+            raise ValueError(msg)
+        asked = self.features or self.usual_features(network)
+        return replace(self, features=extractors.parse(asked, network) if asked else ())
+
+    @property
+    def feature_list(self) -> tuple[Feature, ...]:
+        """The features of a resolved experiment."""
+        return tuple(each for each in self.features if isinstance(each, Feature))
+
+    def instances(self, context: Context, split: str, limit: int | None = None) -> list[Instance]:
+        """The split's objects that show a keypoint; with a limit so many of them."""
+        limit = self.limit if limit is None else limit
+        return subsample(context.dataset(self.dataset).shown(self.category, split), limit)
+
+    def _limited(self, instances: Sequence[Instance]) -> list[Instance]:
+        return subsample(instances, self.limit)
+
+    def provenance(self, context: Context) -> Mapping[str, Any]:
+        """Annotations, photos of both splits, and whatever describes them."""
+        data = context.dataset(self.dataset)
+        stamps = [
+            [one.name, str(one.photo.stamp)] for split in ("train", "val") for one in self._of_split(context, split)
+        ]
+        return {
+            "data": data.name,
+            "data_digest": data.digest,
+            "keypoints": list(data.keypoint_names[self.category]),
+            "photos": store.key(stamps=stamps),
+            "extractors": extractor_digests(self.feature_list, context.network(self.network)),
+        }
+
+    def _of_split(self, context: Context, split: str) -> list[Instance]:
+        """The objects whose photos count."""
+        return self.instances(context, split)
+
+    def folder(self, context: Context) -> str:
+        """Named by the data set, the state of its annotations, and the network."""
+        return dataset_folder(context.dataset(self.dataset), self.network)
+
+
+def dataset_folder(data: KeypointDataset, network: str) -> str:
+    """The folder of a data set's results, which another state of its annotations does not share."""
+    return f"{data.name} {data.digest[:8]} {network}"
+
+
+def extractor_digests(features: Sequence[Feature], network: Extractor) -> dict[str, str]:
+    """What makes descriptors, by the extractors' names; the network is always among them."""
+    found = {network.name: network.digest}
+    return found | {
+        feature.extractor: extractors.extractor_of(feature, network).digest
+        for feature in features
+        if feature.extractor not in found
+    }
+
+
+def subsample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
+    """All, or with a limit so many at random, which a higher limit has too."""
+    order = np.random.default_rng(0).permutation(len(instances))
+    return [instances[n] for n in order[:limit]] if limit else list(instances)

@@ -1,0 +1,73 @@
+"""What experiments name, opened once: data sets, networks, indexes, and the folder that results are kept in."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from corrcore import datasets, networks, patch_index, settings
+from corrcore.concurrency import Progress
+from corrcore.datasets.records import KeypointDataset
+from corrcore.features import Extractor
+from corrcore.patch_index import PatchIndex
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Where an experiment runs.
+
+    `store` is the folder of results, None to keep nothing; `indexes` the folder of patch indexes. What was opened is
+    remembered, and what a caller has open already may be given: `opened_datasets` by the experiments' `dataset`,
+    `opened_networks` and `opened_indexes` by name. `progress` is told what `prepare` does.
+    """
+
+    store: Path | None = None
+    indexes: Path | None = None
+    device: torch.device | str | None = None
+    progress: Progress | None = None
+    opened_datasets: dict[str, KeypointDataset] = field(default_factory=dict)
+    opened_networks: dict[str, Extractor] = field(default_factory=dict)
+    opened_indexes: dict[str, PatchIndex] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made under this key before in this context, else what `make` makes."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def dataset(self, source: str) -> KeypointDataset:
+        """A data set by its registered name, a folder's path, or a folder's name under ``CORRCORE_DATA``."""
+        if source not in self.opened_datasets:
+            self.opened_datasets[source] = datasets.open_dataset(source)
+        return self.opened_datasets[source]
+
+    def network(self, name: str) -> Extractor:
+        """A network by name."""
+        if name not in self.opened_networks:
+            self.opened_networks[name] = networks.open(name, device=self.device)
+        return self.opened_networks[name]
+
+    def index(self, name: str) -> PatchIndex:
+        """A patch index by name."""
+        if name not in self.opened_indexes:
+            folder = patch_index.path_of(name, self.indexes)
+            self.opened_indexes[name] = PatchIndex(folder, device=self.device)
+        return self.opened_indexes[name]
+
+    def reporting(self, progress: Progress | None) -> "Context":
+        """The same, with another progress."""
+        return replace(self, progress=progress)
+
+    def with_store(self, folder: Path | None) -> "Context":
+        """The same, with results kept elsewhere."""
+        return replace(self, store=folder)
+
+
+def default_store() -> Path:
+    """Where results lie unless another place is asked for: the pages read them there."""
+    return settings.Settings.from_environment().cache / "experiments"

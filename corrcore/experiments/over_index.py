@@ -1,0 +1,218 @@
+"""Experiments on a patch index: do retrieved patches sit in the right place, and how far do neighbours agree?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from corrcore import images
+from corrcore.datasets import folder
+from corrcore.datasets.folder import FolderPhoto
+from corrcore.experiments.base import Experiment, Result
+from corrcore.experiments.context import Context
+from corrcore.experiments.options import option, required
+from corrcore.experiments.registry import register
+from corrcore.features import Extractor
+from corrcore.metrics import Estimate, bootstrap_interval
+from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex
+from corrcore.tasks import averaging, reconstruction
+
+WITHIN_PX = (4, 8, 16)
+
+LayerNumbers = Mapping[str, Mapping[str, float]]
+"""What was measured of one sample, by layer and name."""
+
+LayerEstimates = Mapping[str, Mapping[str, Estimate]]
+"""The same over all samples, with 95 % intervals."""
+
+Sample = TypeVar("Sample")
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
+    """What experiments on an index have in common."""
+
+    index: str = required("an index's name")
+    layers: tuple[str, ...] = option((), "such as conv3,conv5 (default: all)")
+    limit: int | None = option(50, "photos or seeds at most")
+    seed: int = option(0, "of the random numbers")
+
+    statistic: ClassVar[Any] = staticmethod(np.mean)
+
+    def resolved(self, context: Context) -> Self:
+        """With all the index's layers, unless some are given. Raises ValueError for others."""
+        for layer in self.layers:
+            context.index(self.index).receptive_field(layer)
+        return self
+
+    def asked_layers(self, index: PatchIndex) -> tuple[str, ...]:
+        """The layers measured."""
+        return self.layers or index.layers
+
+    def folder(self, context: Context) -> str:
+        """Named by the index and its content."""
+        return f"index {self.index} {context.index(self.index).digest[:8]}"
+
+    def provenance(self, context: Context) -> Mapping[str, Any]:
+        """The index's content, and the network that described it."""
+        index = context.index(self.index)
+        return {"index_digest": index.digest, "extractors": {index.extractor: index.extractor_digest}}
+
+    def read_record(self, plain: Mapping[str, Any]) -> LayerNumbers:
+        """See `Experiment.read_record`; NaN was null, infinities words."""
+        return {
+            layer: {name: float("nan") if value is None else float(value) for name, value in of.items()}
+            for layer, of in plain.items()
+        }
+
+    def summarise(self, result: Result[LayerNumbers, LayerEstimates]) -> LayerEstimates:
+        """The statistic over the samples that have a number."""
+        records = list(result.records.values())
+        return {
+            layer: {
+                name: self._estimate(np.array([record[layer][name] for record in records]))
+                for name in records[0][layer]
+                if name != "id"
+            }
+            for layer in records[0]
+        }
+
+    def _estimate(self, values: np.ndarray) -> Estimate:
+        values = values[~np.isnan(values)]
+        middle = float(self.statistic(values)) if len(values) else float("nan")
+        low = high = float("nan")
+        if len(values) > 1:
+            low, high = bootstrap_interval(values, rng=np.random.default_rng(0), statistic=self.statistic)
+        return Estimate(middle, low, high, np.empty(0), len(values))
+
+    def summary_rows(self, summary: LayerEstimates) -> Sequence[Mapping[str, str]]:
+        """A row per layer and number."""
+        name = self.statistic.__name__
+        return [
+            {
+                "layer": layer,
+                "": what.replace("_", " "),
+                name: f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]",
+                "samples": str(found.samples),
+            }
+            for layer, of in summary.items()
+            for what, found in of.items()
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Localising:
+    index: PatchIndex
+    extractor: Extractor
+    layers: tuple[str, ...]
+
+
+@register
+@dataclass(frozen=True)
+class Localisation(_OverIndex[FolderPhoto, _Localising]):
+    """How well each layer localises within its receptive fields (`tasks.localisation.localise`), over photos.
+
+    The score (chance 0.5), the share of best matches within 4, 8 and 16 px with the share by chance, PSNR and SSIM at
+    k = 1, each as the mean over photos. Measured are the photos of the folder that the index holds out, or `every` one.
+    """
+
+    photos: str = option("", "the folder of photos")
+    every: bool = option(False, "measure every photo of the folder, not only those the index holds out")
+    max_cells: int = option(256, "cells per photo and layer, at most")
+
+    kind: ClassVar[str] = "localisation"
+    title: ClassVar[str] = "Localisation of retrieved patches (Figure 1)"
+    versions: ClassVar[tuple[int, ...]] = (reconstruction.VERSION,)
+
+    def samples(self, context: Context) -> Mapping[str, FolderPhoto]:
+        """Photos of the folder."""
+        index = context.index(self.index)
+        photos = folder.photos(self.photos)
+        if not self.every:
+            photos = [photo for photo in photos if photo.name in set(index.held_out)]
+            if not photos:
+                msg = f"{self.photos} has none of the photos that {index.name} holds out; add --every to measure them all."
+                raise ValueError(msg)
+        return {photo.name: photo for photo in photos[: self.limit]}
+
+    def prepare(self, context: Context) -> _Localising:
+        """Opens the index and its network."""
+        index = context.index(self.index)
+        return _Localising(index, context.network(index.extractor), self.asked_layers(index))
+
+    def measure(self, sample: FolderPhoto, state: _Localising) -> LayerNumbers:
+        """Rebuilds one photo by each layer."""
+        image, index = sample.load(), state.index
+        same = index.photos_like(image)
+        if max(image.shape[:2]) > LONGER_SIDE_PX:
+            image = images.resize(image, longer_side=LONGER_SIDE_PX)
+        record: dict[str, dict[str, float]] = {}
+        for layer in state.layers:
+            retrieval = reconstruction.retrieve(image, layer, extractor=state.extractor, index=index, k=1, exclude=same)
+            rng = np.random.default_rng([self.seed, *sample.name.encode()])
+            found = retrieval.localise(image, index, rng=rng, max_cells=self.max_cells)
+            rebuilt = reconstruction.rebuild(retrieval, index, k=1)
+            close = reconstruction.fidelity(image, rebuilt, retrieval.cells.covered)
+            record[layer] = {"matches": len(found.offsets), "score": found.score}
+            for distance in WITHIN_PX:
+                shares = found.share_within(distance)
+                record[layer][f"within_{distance}_px"], record[layer][f"chance_within_{distance}_px"] = shares
+            record[layer] |= {"psnr_db": close.psnr_db, "ssim": close.ssim}
+        return record
+
+
+@dataclass(frozen=True, eq=False)
+class _Averaging:
+    index: PatchIndex
+    layers: tuple[str, ...]
+
+
+@register
+@dataclass(frozen=True)
+class AgreementRadius(_OverIndex[int, _Averaging]):
+    """The agreement radius of each layer (`tasks.averaging.agreement`), over random seed descriptors of the index.
+
+    A seed's own photo is left out of its neighbours, whose agreement would else be that of copies. Medians: a radius
+    counts as infinite where agreement does not fall, and seeds whose neighbours do not agree at the centre have none.
+    """
+
+    k: int = option(averaging.PROFILE_K, "neighbours per seed")
+
+    kind: ClassVar[str] = "radius"
+    title: ClassVar[str] = "Agreement radius of receptive fields (Figure 2)"
+    versions: ClassVar[tuple[int, ...]] = (averaging.VERSION,)
+    statistic: ClassVar[Any] = staticmethod(np.median)
+
+    def samples(self, context: Context) -> Mapping[str, int]:
+        """Seeds by number."""
+        del context
+        return {str(number): number for number in range(self.limit or 0)}
+
+    def stamp(self, sample: int) -> str:
+        """Seeds have none."""
+        return str(sample)
+
+    def prepare(self, context: Context) -> _Averaging:
+        """Opens the index."""
+        index = context.index(self.index)
+        return _Averaging(index, self.asked_layers(index))
+
+    def measure(self, sample: int, state: _Averaging) -> LayerNumbers:
+        """One seed's radius in each layer."""
+        index, record = state.index, {}
+        for layer in state.layers:
+            rng = np.random.default_rng([self.seed, sample])
+            chosen = rng.integers(0, index.n_patches(layer), size=1)
+            photo = int(index.locate(layer, chosen).photos[0])
+            descriptor = index.descriptors(layer, chosen)[0]
+            averages = averaging.average(descriptor, layer, index=index, ks=(self.k,), exclude=(photo,))
+            profile = averaging.agreement(averages.ids, layer, index=index, rng=rng)
+            record[layer] = {
+                "id": int(chosen[0]),
+                "agreement_radius_px": profile.agreement_radius_px,
+                "agreement_at_centre": float(profile.agreement[0]),
+                "agreement_at_rim": float(profile.agreement[-1]),
+            }
+        return record
