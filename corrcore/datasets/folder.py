@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from corrcore import images
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"})
+from corrcore import decoding
+from corrcore.decoding import SUFFIXES
 
 
 class DatasetNotFoundError(FileNotFoundError):
@@ -33,7 +32,7 @@ class FolderPhoto:
         return _content(self.path, status.st_size, status.st_mtime_ns)
 
     def load(self) -> UInt8[np.ndarray, "height width 3"]:
-        return images.decode(self.path)
+        return decoding.decode(self.path)
 
 
 @functools.lru_cache(maxsize=1 << 16)

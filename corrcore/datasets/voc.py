@@ -34,7 +34,7 @@ _SPLITS = ("train", "val")
 _IMAGE = re.compile(r"\w[\w.-]*", re.ASCII)
 _MAX_BYTES = 10**6
 _MAX_LIST_BYTES = 16 * 10**6
-_MAX_PIXELS = 25_000_000  # what `images.decode` accepts
+_MAX_PIXELS = 25_000_000  # what `decoding.decode` accepts
 # The JPEG segments that begin a frame, and so give its size.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 

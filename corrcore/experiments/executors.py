@@ -11,7 +11,7 @@ from corrcore import concurrency
 from corrcore.experiments.base import Experiment
 from corrcore.experiments.context import Context
 from corrcore.experiments.results import Outcome
-from corrcore.images import ImageError
+from corrcore.decoding import ImageError
 
 Then = Callable[[str, Outcome], None]
 Noted = Callable[[Mapping[str, Any]], None]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from corrcore import concurrency, images
 from corrcore.concurrency import Progress
+from corrcore.decoding import ImageError
 from corrcore.engines.knn import quantise
 from corrcore.features import Extractor, Image
 from corrcore.patch_index import copies
@@ -312,7 +313,7 @@ def _describe(
     try:
         image = photo.load()
         stamp = str(getattr(photo, "stamp", ""))
-    except images.ImageError as error:
+    except ImageError as error:
         return SkippedPhoto(photo.name, str(error)), {}
     except OSError as error:
         reason = f"{photo.name} cannot be read ({error.strerror or error}); is its drive connected?"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from corrcore import images
+from corrcore.decoding import ImageError
 from corrcore.patch_index import IndexNotFoundError, IndexNotWrittenError, IndexUnfinishedError, PatchIndex, build
 from tests.conftest import ArrayPhoto, smooth_noise
 from tests.patch_index.exact import Means, Stamped, Stop, files_of, noise_photos, stop_after
@@ -38,7 +39,7 @@ def test_photos_that_cannot_be_used_are_left_out_and_named(tmp_path):
     class Broken(ArrayPhoto):
         def load(self):
             msg = "'broken.png' is cut off."
-            raise images.ImageError(msg)
+            raise ImageError(msg)
 
     class Away(ArrayPhoto):
         def load(self):
