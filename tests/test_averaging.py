@@ -79,7 +79,7 @@ def discs(alexnet, tmp_path_factory):
         ArrayPhoto(str(n), np.where(disc[..., None], texture, rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)))
         for n in range(40)
     ]
-    index = indexes.build(photos, tmp_path_factory.mktemp("discs") / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path_factory.mktemp("discs") / "it", extractor=alexnet, layers=("conv3",))
     ids = np.arange(40) * (index.n_patches("conv3") // 40)
     row_of_cell = index.locate("conv3", np.arange(index.n_patches("conv3") // 40))
     cell = int(np.flatnonzero((row_of_cell.rows == 5) & (row_of_cell.columns == 5))[0])
@@ -118,7 +118,7 @@ def test_light_that_neighbours_share_leaves_the_radius_as_it_is(alexnet, tmp_pat
     noise = [rng.integers(0, 100, (200, 200, 3), dtype=np.uint8) for _ in range(80)]
     bright = [np.where(disc, texture, picture) + np.uint8(150) for picture in noise[:40]]
     photos = [ArrayPhoto(str(n), picture) for n, picture in enumerate([*bright, *noise[40:]])]
-    index = indexes.build(photos, tmp_path / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path / "it", extractor=alexnet, layers=("conv3",))
     per_photo = index.n_patches("conv3") // 80
     cells = index.locate("conv3", np.arange(per_photo))
     ids = np.arange(40) * per_photo + int(np.flatnonzero((cells.rows == 5) & (cells.columns == 5))[0])

@@ -87,7 +87,7 @@ def test_nothing_to_measure_is_said(alexnet, small_index):
 
 def test_a_large_photo_is_not_rebuilt_from_its_indexed_self(alexnet, tmp_path):
     large = [ArrayPhoto(str(n), smooth_noise(700, 560, seed=n)) for n in range(2)]
-    index = indexes.build(large, tmp_path / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(large, tmp_path / "it", extractor=alexnet, layers=("conv3",))
     assert index.photos_like(large[1].pixels) == index.photos_like(index.photo(1)) == [1]
     result = experiments.localisation(large[:1], network=alexnet, index=index)
     assert float(result["records"]["0"]["measured"]["conv3"]["psnr_db"]) < 30

@@ -30,7 +30,7 @@ def test_every_patch_is_the_mean_of_its_nearest_neighbours_patches(alexnet, smal
     best = brute_force(image, layer, alexnet, small_index, []).topk(k).indices.numpy()
     for cell in range(len(best)):
         row, column = divmod(cell, retrieval.cells.columns)
-        box = small_index.field(layer).patch_box(row, column)
+        box = small_index.receptive_field(layer).patch_box(row, column)
         patches = small_index.cut_patches(layer, best[cell])
         expected = np.rint(patches.astype(float).mean(axis=0))
         got = picture[box.top : box.bottom, box.left : box.right]
@@ -131,7 +131,7 @@ def twin(alexnet, tmp_path_factory):
     image = np.random.default_rng(5).integers(0, 200, (420, 460, 3), dtype=np.uint8)
     image = image // 2 + smooth_noise(460, 420, 3) // 2
     photos = [ArrayPhoto("twin", (image * 0.6 + 20).astype(np.uint8)), ArrayPhoto("other", smooth_noise(460, 420, 4))]
-    index = indexes.build(photos, tmp_path_factory.mktemp("twin") / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path_factory.mktemp("twin") / "it", extractor=alexnet, layers=("conv3",))
     grid = alexnet.extract(image, ("conv3",))["conv3"]
     return image, grid.cells, index
 
@@ -199,7 +199,7 @@ def test_localisation_knows_the_direction_of_an_offset(twin):
 
 def test_localisation_without_structure_has_no_matches(twin, alexnet, tmp_path):
     flat = np.full((420, 460, 3), 90, np.uint8)
-    index = indexes.build([ArrayPhoto("flat", flat)], tmp_path / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build([ArrayPhoto("flat", flat)], tmp_path / "it", extractor=alexnet, layers=("conv3",))
     _, cells, _ = twin
     found = reconstruction.localise(
         flat, retrieval_of(cells, np.arange(len(cells))), index, rng=np.random.default_rng(0)

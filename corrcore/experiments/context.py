@@ -55,8 +55,8 @@ class Context:
     def index(self, name: str) -> PatchIndex:
         """A patch index by name."""
         if name not in self.opened_indexes:
-            root = self.indexes or patch_index.default_root()
-            self.opened_indexes[name] = PatchIndex(root / patch_index.checked_name(name), device=self.device)
+            folder = patch_index.path_of(name, self.indexes)
+            self.opened_indexes[name] = PatchIndex(folder, device=self.device)
         return self.opened_indexes[name]
 
     def reporting(self, progress: Progress | None) -> "Context":

@@ -36,10 +36,10 @@ def show_indexes() -> None:
             {
                 "name": name,
                 "photos": f"{len(index.photos):,}",
-                "pictures": f"{len(index.photo_of):,}",
+                "pictures": f"{index.n_pictures:,}",
                 "patches": " · ".join(f"{layer} {count}" for layer, count in patches.items()),
                 "on disk": f"{index.n_bytes / 1e9:.2f} GB",
-                "network": index.backbone,
+                "network": index.extractor,
                 "held out": f"{len(index.held_out):,}",
                 "unreadable": f"{len(index.skipped):,}",
             }
@@ -59,9 +59,8 @@ def show_indexes() -> None:
 
 def delete_form() -> None:
     """Deletes an index, or what there is of one whose build was stopped."""
-    root = indexes.default_root()
     finished = [name for name in caches.index_names() if name != caches.SAMPLES]
-    unfinished = [name for name in indexes.list_unfinished(root) if name not in finished]
+    unfinished = [name for name in indexes.list_unfinished() if name not in finished]
     if caches.read_only() or not finished + unfinished:
         return
     if unfinished:
@@ -114,7 +113,7 @@ def build_form() -> None:
 def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_held_out: int) -> None:
     """Checks what was asked for and lines the build up; says in a sentence what is wrong."""
     try:
-        target = indexes.default_root() / indexes.checked_name(name.strip())
+        target = indexes.path_of(indexes.checked_name(name.strip()))
         if target.exists():
             msg = f"There is an index {name!r} already; choose another name."
             raise ValueError(msg)
@@ -129,7 +128,7 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
             return indexes.build(
                 photos,
                 target,
-                backbone=backbone,
+                extractor=backbone,
                 scales=scales,
                 mirror=mirror,
                 held_out=[photo.name for photo in held_out],

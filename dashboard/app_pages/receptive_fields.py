@@ -11,7 +11,8 @@ import torch
 
 from corrcore import experiments, images
 from corrcore.geometry import CellGrid, PixelBox
-from corrcore.patch_index import Cells, PatchIndex
+from corrcore.patch_index import PatchIndex
+from corrcore.store import default_folder
 from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
@@ -67,20 +68,18 @@ def random_seed(index: PatchIndex, layers: tuple[str, ...], number: int) -> Seed
     descriptors = {}
     for layer, grid in grids.items():
         row, column = grid.nearest(x, y)
-        ids = index.ids(layer, Cells(np.array([picture]), np.array([row]), np.array([column])))
-        descriptors[layer] = index.descriptors(layer, ids)[0]
-    photo = int(index.photo_of[picture])
-    title = index.photos[photo] + (", mirrored" if index.mirrored[picture] else "")
+        descriptors[layer] = index.descriptors(layer, np.array([index.id_at(layer, picture, row, column)]))[0]
     python = f"""drawn = np.random.default_rng({number}).integers(0, index.n_patches(layer), size=1)
 descriptor = index.descriptors(layer, drawn)[0]
-exclude = [int(index.photo_of[index.locate(layer, drawn).pictures[0]])]"""
+exclude = index.locate(layer, drawn).photos.tolist()"""
+    photo, title = int(cells.photos[0]), index.picture_title(picture)
     return Seed(index.picture(picture), title, (round(x), round(y)), grids, descriptors, (photo,), python)
 
 
 def clicked_seed(index: PatchIndex, layers: tuple[str, ...]) -> Seed:
     """The descriptors of a chosen photo at a chosen pixel."""
     chosen = pickers.choose_photo(index)
-    features = caches.network(index.backbone).extract(chosen.image, layers)
+    features = caches.network(index.extractor).extract(chosen.image, layers)
     x, y = pickers.pixel_of(chosen.image, start=chosen.start)
     grids = {layer: grid.cells for layer, grid in features.items()}
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
@@ -161,7 +160,7 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     """Figure 2: a column a layer, a row a k, at true relative sizes."""
     for place, (layer, study) in zip(st.columns(len(found), gap="small"), found.items(), strict=True):
-        field = index.field(layer)
+        field = index.receptive_field(layer)
         with place:
             swatch = f"<span style='color: {figures.colour_of(layer, list(found))}'>&#9632;</span>"
             st.html(f"{swatch} <b>{layer}</b> · {field.size} px")
@@ -189,8 +188,8 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
                 "layer": list(found),
                 "effective radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
                 "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
-                "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
-                "stride": [f"{index.field(layer).stride} px" for layer in found],
+                "half the field": [f"{index.receptive_field(layer).size / 2:.0f} px" for layer in found],
+                "stride": [f"{index.receptive_field(layer).stride} px" for layer in found],
                 "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
             },
             hide_index=True,
@@ -211,7 +210,7 @@ def radius_text(radius: float) -> str:
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     """The effective radius as a property of the layer: its median over random seeds, computed when asked for."""
-    folder = experiments.results_folder()
+    folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
     job = caches.measurement(key)
@@ -290,7 +289,7 @@ from corrcore.tasks import averaging
 from corrcore import decoding, images, networks, patch_index as indexes
 from corrcore.datasets.samples import samples
 
-backbone = networks.load("{index.backbone}")
+backbone = networks.load("{index.extractor}")
 index = {pickers.python_index(index)}
 layer = "{layers[0]}"
 {seed.python}
@@ -338,7 +337,7 @@ def page() -> None:
     layout.how_computed(
         HOW,
         {
-            "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
+            "network": f"{index.extractor}, weights {index.extractor_digest[:8]}",
             "index": f"{index.name}, {index.digest[:8]}",
             "left out": ", ".join(index.photos[number] for number in seed.same) or "nothing",
             "neighbours in the profile": averaging.PROFILE_K,

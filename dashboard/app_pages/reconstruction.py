@@ -44,7 +44,7 @@ at the rim. PSNR and SSIM, in contrast, reward the right colours.
 
 
 def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[str, Reconstruction]]:
-    backbone, results = caches.network(index.backbone), caches.results()
+    backbone, results = caches.network(index.extractor), caches.results()
 
     def work(*, progress: Callable[[float, str], None]) -> dict[str, Reconstruction]:
         found = {}
@@ -173,7 +173,7 @@ def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstr
         cell = row * retrieval.cells.columns + column
         ids, similarities = retrieval.ids[cell, :shown], retrieval.similarities[cell, :shown]
         cells = index.locate(layer, ids)
-        field = index.field(layer)
+        field = index.receptive_field(layer)
         st.markdown(f"**{layer}** · receptive field {field.size} px, patch {field.stride} px")
         with st.container(horizontal=True, gap="small"):
             view = figures.neighbour_view(
@@ -183,16 +183,15 @@ def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstr
                 st.image(images.encode(view, format="JPEG"), caption="this patch", width=150)
             for number in range(len(ids)):
                 row_, column_ = int(cells.rows[number]), int(cells.columns[number])
-                picture = index.picture(int(cells.pictures[number]))
+                picture = int(cells.pictures[number])
                 view = figures.neighbour_view(
-                    picture, field.receptive_field_box(row_, column_), field.patch_box(row_, column_)
+                    index.picture(picture), field.receptive_field_box(row_, column_), field.patch_box(row_, column_)
                 )
-                name = index.photos[index.photo_of[cells.pictures[number]]]
-                flipped = ", mirrored" if index.mirrored[cells.pictures[number]] else ""
+                title = layout.escape_markdown(index.picture_title(picture))
                 with st.container(width=150):
                     st.image(
                         images.encode(view, format="JPEG"),
-                        caption=f"{similarities[number]:.2f} · {layout.escape_markdown(name)}{flipped}",
+                        caption=f"{similarities[number]:.2f} · {title}",
                         width=150,
                     )
     if k > shown:
@@ -316,12 +315,14 @@ def arrays(
             content[f"{column.title.replace(' ', '_')}_k{k}"] = picture
     for layer, result in found.items():
         retrieval, localised = result.retrieval, result.localisation
-        cells = index.locate(layer, retrieval.ids.reshape(-1))
+        cells = index.locate(layer, retrieval.ids)
         content[f"{layer}_similarities"] = retrieval.similarities
         content[f"{layer}_neighbour_ids"] = retrieval.ids
-        content[f"{layer}_neighbour_photos"] = index.photo_of[cells.pictures].reshape(retrieval.ids.shape)
-        content[f"{layer}_neighbour_rows"] = cells.rows.reshape(retrieval.ids.shape)
-        content[f"{layer}_neighbour_columns"] = cells.columns.reshape(retrieval.ids.shape)
+        content[f"{layer}_neighbour_photos"] = cells.photos
+        content[f"{layer}_neighbour_scales"] = cells.scales
+        content[f"{layer}_neighbour_mirrored"] = cells.mirrored
+        content[f"{layer}_neighbour_rows"] = cells.rows
+        content[f"{layer}_neighbour_columns"] = cells.columns
         content[f"{layer}_offsets"] = localised.offsets
     content["photos"] = np.array(index.photos)
     np.savez_compressed(file, allow_pickle=False, **content)
@@ -348,7 +349,7 @@ def python_lines(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...], k: 
 from corrcore.tasks import reconstruction
 from corrcore.datasets.samples import samples
 
-backbone = networks.load("{index.backbone}")
+backbone = networks.load("{index.extractor}")
 index = {pickers.python_index(index)}
 {chosen.python}
 image = images.resize(image, longer_side={max(chosen.image.shape)})
@@ -406,7 +407,7 @@ def page() -> None:
     layout.how_computed(
         HOW,
         {
-            "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
+            "network": f"{index.extractor}, weights {index.extractor_digest[:8]}",
             "index": f"{index.name}, {index.digest[:8]}",
             "photo": f"{chosen.title}, {chosen.image.shape[1]} x {chosen.image.shape[0]} px",
             "left out": ", ".join(index.photos[number] for number in chosen.same)

@@ -150,7 +150,7 @@ def choose_index() -> PatchIndex:
     )
     try:
         index = caches.open_index(name)
-        index.check_made_by(caches.network(index.backbone))
+        index.check_made_by(caches.network(index.extractor))
     except (IndexNotFoundError, IndexDamagedError, OSError, ValueError) as error:
         st.error(str(error), icon=":material/error:")
         st.stop()

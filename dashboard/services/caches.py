@@ -217,19 +217,19 @@ def sample_index() -> PatchIndex:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew when it was built anew
-    return PatchIndex(indexes.default_root() / name)
+    return PatchIndex(indexes.path_of(name))
 
 
 def open_index(name: str) -> PatchIndex:
     """An index by the name it is offered under."""
     if name == SAMPLES:
         return sample_index()
-    manifest = indexes.default_root() / indexes.checked_name(name) / "manifest.json"
+    manifest = indexes.path_of(name) / "manifest.json"
     return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
 
 
 def delete_index(name: str) -> None:
-    indexes.delete(indexes.default_root() / name)
+    indexes.delete(indexes.path_of(name))
     _opened.clear()  # open files would keep its gigabytes on disk
 
 
@@ -237,7 +237,7 @@ def index_names() -> list[str]:
     """The indexes on offer: the samples', then those built on this machine."""
     return [
         SAMPLES,
-        *(name for name in indexes.list_indexes(indexes.default_root()) if not name.startswith(f"{SAMPLES}-")),
+        *(name for name in indexes.list_indexes() if not name.startswith(f"{SAMPLES}-")),
     ]
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     scales = tuple(float(scale) for scale in options.scales.split(","))
     photos = folder.photos(options.photos)[: options.limit]
     network = networks.open()
-    layers = network.architecture.default_layers
+    layers = network.roles.reconstruction
     pictures = []
     for photo in photos:
         image = photo.load()
@@ -46,7 +46,7 @@ def main() -> None:
         chunk = photos[start : start + CHUNK]
         with tempfile.TemporaryDirectory() as root:
             begun = time.perf_counter()
-            index = indexes.build(chunk, Path(root) / "it", network=network, layers=layers, scales=scales)
+            index = indexes.build(chunk, Path(root) / "it", extractor=network, layers=layers, scales=scales)
             built.append(time.perf_counter() - begun)
             per_photo = index.n_bytes / len(chunk) / 1e6
     ratios = sorted(f / b for f, b in zip(forward, built, strict=True))
