@@ -20,7 +20,7 @@ from dashboard.services import caches
 from dashboard.services.jobs import Queue
 
 from ..conftest import smooth_noise
-from ..test_datasets_voc import Tree
+from ..datasets.voc_tree import Tree
 from .conftest import ROOT, settled
 from .test_reconstruction import component, keys, picture
 
