@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
     build.add_argument("--limit", type=_count, default=None, metavar="N", help="take the first N photos only")
+    build.add_argument(
+        "--max-megapixels", type=float, default=folder.MAX_PIXELS / 1e6, metavar="N", help="take photos up to this size"
+    )
+    build.add_argument(
+        "--max-megabytes", type=float, default=folder.MAX_BYTES / 2**20, metavar="N", help="take files up to this size"
+    )
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
     for name, run, text in (
@@ -180,7 +186,15 @@ def _open(options: argparse.Namespace, name: str) -> indexes.PatchIndex:
 
 
 def _build(options: argparse.Namespace) -> None:
-    photos, held_out = folder.hold_out(folder.photos(options.photos)[: options.limit], options.hold_out)
+    listing = folder.photos(
+        options.photos,
+        max_pixels=round(options.max_megapixels * 1e6),
+        max_bytes=round(options.max_megabytes * 2**20),
+    )
+    print(f"{len(listing):,} photos in {options.photos}")
+    if listing.left_out:
+        print(listing.summary())
+    photos, held_out = folder.hold_out(listing.photos[: options.limit], options.hold_out)
     begun = time.monotonic()
     index = indexes.build(
         photos,
@@ -230,9 +244,9 @@ def _delete(options: argparse.Namespace) -> None:
 
 def _localise(options: argparse.Namespace) -> None:
     index = _open(options, options.index)
-    photos = folder.photos(options.photos)
+    photos = folder.photos(options.photos).photos
     if not options.all:
-        photos = [photo for photo in photos if photo.name in set(index.held_out)]
+        photos = tuple(photo for photo in photos if photo.name in set(index.held_out))
         if not photos:
             msg = f"{options.photos} has none of the photos that {index.name} holds out; add --all to measure them all."
             raise ValueError(msg)

@@ -79,7 +79,7 @@ def test_an_index_is_built_listed_verified_measured_and_deleted(photos, tmp_path
         (("index", "delete", "it"), "there is no patch index"),
         (("index", "show", "../it"), "must be 1 to 64 letters"),
         (("evaluate", "radius", "--index", "it"), "there is no patch index"),
-        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere is no folder; give the one that holds JPEGImages"),
+        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere is no folder; give one that holds JPEGImages"),
     ],
     ids=str,
 )

@@ -468,7 +468,7 @@ def test_classification_records_what_every_keypoint_is_called(alexnet, herd, tmp
     out = tmp_path / "classification.json"
     result = classify(herd, alexnet, out=out)
     assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
-    val = herd.shown("toy cat", "val")
+    val = herd.visible_instances("toy cat", "val")
     expected = [(cat.name, int(number)) for cat in val for number in np.flatnonzero(cat.visible)]
     for feature, found in result["summary"].items():
         record = result["records"][feature]["measured"]
@@ -517,7 +517,7 @@ def test_responses_are_where_the_maps_are_highest(alexnet, herd, tmp_path):
     result = experiments.respond(herd, "toy cat", ["Nose", "TailBase"], out=out, **options)
     assert json.loads(out.read_text(), parse_constant=pytest.fail) == result
     names = list(herd.keypoint_names["toy cat"])
-    train, val = herd.shown("toy cat", "train"), herd.shown("toy cat", "val")
+    train, val = herd.visible_instances("toy cat", "train"), herd.visible_instances("toy cat", "val")
     found = classification.samples(train, ["sift20"], names, backbone=alexnet, protocol=SMALL)
     named = classification.train(found, "sift20", tuple(names), cost=1.0, protocol=SMALL)
     n_compared = 0
@@ -552,7 +552,7 @@ def test_responses_go_on_where_they_were_stopped_and_train_no_more_when_done(ale
     del kept["records"][dropped], kept["summary"]
     out.write_text(json.dumps(kept))
     view, seen = classification.view, []
-    train = {cat.name for cat in herd.shown("toy cat", "train")}
+    train = {cat.name for cat in herd.visible_instances("toy cat", "train")}
 
     def watched(instance, protocol):
         seen.append(instance.name)
@@ -569,7 +569,9 @@ def test_responses_go_on_where_they_were_stopped_and_train_no_more_when_done(ale
 
 def test_what_no_classifier_can_be_trained_on_is_said_once_and_not_kept(alexnet, herd, tmp_path):
     names = list(herd.keypoint_names["toy cat"])
-    train = [dataclasses.replace(cat, keypoints=cat.keypoints.copy()) for cat in herd.shown("toy cat", "train")]
+    train = [
+        dataclasses.replace(cat, keypoints=cat.keypoints.copy()) for cat in herd.visible_instances("toy cat", "train")
+    ]
     for cat in train[1:]:
         cat.keypoints[names.index("Nose")] = np.nan
     changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): train})
@@ -616,7 +618,7 @@ def test_objects_whose_photo_is_gone_are_named(alexnet, herd):
         def load(self):
             raise FileNotFoundError(2, "No such file", "gone.jpg")
 
-    train = [*herd.shown("toy cat", "train")]
+    train = [*herd.visible_instances("toy cat", "train")]
     train[3] = dataclasses.replace(train[3], photo=Gone())
     changed = dataclasses.replace(herd, splits={**herd.splits, ("toy cat", "train"): train})
     result = classify(changed, alexnet, features=("sift20",))
@@ -778,7 +780,9 @@ def flock():
     """Cats drawn once, that are taken for photos: what weighs the prior is chosen as for these."""
     dataset = toy.load(n_train=14, n_val=3)
     splits = {
-        (CAT, split): [replace(cat, photo=Drawn(cat.photo.name, cat.photo.load())) for cat in dataset.shown(CAT, split)]
+        (CAT, split): [
+            replace(cat, photo=Drawn(cat.photo.name, cat.photo.load())) for cat in dataset.visible_instances(CAT, split)
+        ]
         for split in ("train", "val")
     }
     return replace(dataset, splits=splits, keypoint_names={CAT: dataset.keypoint_names[CAT]}, synthetic=False)
@@ -799,7 +803,7 @@ def test_prediction_records_where_every_row_has_the_keypoints(alexnet, flock, pr
     result, folder = predicted
     trained, prior = experiments.detectors(flock, CAT, backbone=alexnet, out=folder, **BY_SIFT)
     each = trained["sift16"]
-    for instance in flock.shown(CAT, "val"):
+    for instance in flock.visible_instances(CAT, "val"):
         record = result["records"][instance.name]["measured"]
         image, placement = detection.crop_box(instance.photo.load(), instance.box)
         subject = detection.describe(image, [DetectorSpec("sift16")], backbone=alexnet)
@@ -891,7 +895,7 @@ def test_detectors_of_other_data_are_trained_anew(alexnet, flock, tmp_path):
     flock = replace(flock, synthetic=True)  # nothing is chosen
     first, prior = experiments.detectors(flock, CAT, **options)
     assert experiments.known_detectors(flock, CAT, **options) is not None
-    train = flock.shown(CAT, "train")
+    train = flock.visible_instances(CAT, "train")
     moved = [replace(train[0], keypoints=train[0].keypoints + 3.0), *train[1:]]
     other = replace(flock, digest="1" * 32, splits={**flock.splits, (CAT, "train"): moved})
     assert experiments.known_detectors(other, CAT, **options) is None
@@ -901,7 +905,7 @@ def test_detectors_of_other_data_are_trained_anew(alexnet, flock, tmp_path):
 
 
 def test_fine_places_are_within_half_a_stride_of_the_cells(alexnet, flock):
-    cat = flock.shown(CAT, "val")[0]
+    cat = flock.visible_instances(CAT, "val")[0]
     few = np.where(np.arange(16)[:, None] < 8, cat.keypoints, np.nan)
     one = replace(flock, splits={**flock.splits, (CAT, "val"): [replace(cat, keypoints=few)]}, synthetic=True)
     result = predict(one, alexnet, features=("conv5",), costs=(0.1,), fine=True, limit=8)
@@ -936,7 +940,7 @@ def test_detectors_are_not_kept_where_a_photo_could_not_be_reached(alexnet, floc
             msg = "the disk is away"
             raise OSError(msg)
 
-    first, *others = flock.shown(CAT, "train")
+    first, *others = flock.visible_instances(CAT, "train")
     away = replace(first, photo=AwayPhoto(first.photo.name, first.photo.pixels))
     other = replace(flock, splits={**flock.splits, (CAT, "train"): [away, *others]}, synthetic=True)
     trained, _ = experiments.detectors(other, CAT, backbone=alexnet, features=("sift16",), out=tmp_path)
@@ -945,7 +949,7 @@ def test_detectors_are_not_kept_where_a_photo_could_not_be_reached(alexnet, floc
 
 
 def test_objects_of_the_same_photo_are_no_prior(alexnet, flock):
-    first, *others = flock.shown(CAT, "train")
+    first, *others = flock.visible_instances(CAT, "train")
     itself = replace(first, name="itself")
     one = replace(flock, splits={**flock.splits, (CAT, "val"): [itself]}, synthetic=True)
     record = predict(one, alexnet)["records"]["itself"]["measured"]

@@ -190,7 +190,7 @@ def transfer(
     features = tuple(features)
     if features:  # with none, boxes laid on one another are all that is measured
         extractors.check(features, backbone)
-    train, val = (dataset.shown(category, split) for split in ("train", "val"))
+    train, val = (dataset.visible_instances(category, split) for split in ("train", "val"))
     asked = _some(val, limit)
     settings = {
         "experiment": "transfer",
@@ -488,7 +488,7 @@ def classification_settings(
 
 
 def _both_splits(dataset: KeypointDataset, category: str, limit: int | None) -> dict[str, list[Instance]]:
-    return {split: _some(dataset.shown(category, split), limit) for split in ("train", "val")}
+    return {split: _some(dataset.visible_instances(category, split), limit) for split in ("train", "val")}
 
 
 def _described(
@@ -546,7 +546,7 @@ def respond(
         msg = f"keypoints of {category} must be among {', '.join(known)}; got {', '.join(absent)}."
         raise ValueError(msg)
     names = classification.class_names(known, protocol)
-    train, val = (dataset.shown(category, split) for split in ("train", "val"))
+    train, val = (dataset.visible_instances(category, split) for split in ("train", "val"))
     numbers = [known.index(name) for name in keypoints]
     for split, some in (("train", train), ("val", val)):
         if unseen := [
@@ -633,7 +633,7 @@ def response_settings(
     return {
         "experiment": "responses",
         "version": [responses.VERSION, classification.VERSION, svm.VERSION, every_pixel.VERSION, sift.VERSION, FORMAT],
-        **_described(dataset, category, {"train": dataset.shown(category, "train")}, backbone),
+        **_described(dataset, category, {"train": dataset.visible_instances(category, "train")}, backbone),
         "protocol": asdict(protocol),
         "asked": list(keypoints),
         "features": list(features),
@@ -858,7 +858,7 @@ def _known_prior(file: Path | None, settings: dict[str, Any]) -> Prior | None:
 def _detected(dataset: KeypointDataset, category: str, limit: int | None) -> list[Instance]:
     """The train objects that detectors learn from."""
     usual = _DRAWN_OBJECTS if dataset.synthetic else _MOST_OBJECTS
-    return _some(dataset.shown(category, "train"), usual if limit is None else limit)
+    return _some(dataset.visible_instances(category, "train"), usual if limit is None else limit)
 
 
 def learnt_from(dataset: KeypointDataset, category: str) -> int:
@@ -1041,7 +1041,7 @@ def predict(
             training = ((None if out is None else _kept(out)) or {}).get("summary", {}).get("training", {})
         return _accuracies(records, stretched=True) | {"training": training}
 
-    samples = {one.name: one for one in _some(dataset.shown(category, "val"), limit)}
+    samples = {one.name: one for one in _some(dataset.visible_instances(category, "val"), limit)}
     return _run(samples, measure, settings, summarise, out, progress, prepare=trained)
 
 
@@ -1080,7 +1080,10 @@ def prediction_settings(
         **_described(
             dataset,
             category,
-            {"train": _detected(dataset, category, limit), "val": _some(dataset.shown(category, "val"), limit)},
+            {
+                "train": _detected(dataset, category, limit),
+                "val": _some(dataset.visible_instances(category, "val"), limit),
+            },
             backbone,
         ),
         "scheme": [asdict(DetectorSpec(feature)) for feature in features],

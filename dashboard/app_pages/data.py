@@ -1,6 +1,5 @@
 """The photos that are searched: what there is, and building an index of one's own."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import streamlit as st
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from corrcore.settings import Settings, prepared_path
 from dashboard.parts import layout
 from dashboard.services import caches
 from dashboard.services.jobs import QueueFull
@@ -91,7 +91,7 @@ def build_form() -> None:
         return
     source = st.text_input(
         "Folder of photos on the machine that runs this app",
-        os.environ.get("CORRCORE_DATA", ""),
+        str(Settings.from_environment().data or ""),
         key="build_folder",
         placeholder="/home/me/photos, or a data set in PASCAL VOC's layout",
     )
@@ -105,6 +105,8 @@ def build_form() -> None:
     job = st.session_state.get("building")
     if job is not None:
         layout.job_panel(job)
+        if left_out := st.session_state["building_left_out"]:
+            st.caption(layout.escape_markdown(f"Of this folder {left_out}."))
         if job.result is not None:
             st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
         elif job.state in ("cancelled", "failed"):
@@ -121,8 +123,8 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
         if not source.strip():
             msg = "Name the folder that holds the photos."
             raise ValueError(msg)
-        found = voc_root(Path(source.strip()).expanduser())
-        photos, held_out = folder.hold_out(folder.photos(found), n_held_out)
+        listing = folder.photos(voc_root(prepared_path(source.strip())))
+        photos, held_out = folder.hold_out(listing.photos, n_held_out)
         backbone = caches.network("alexnet")
 
         def work(*, progress: Callable[[float, str], None]) -> PatchIndex:
@@ -143,6 +145,7 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
         st.session_state["building"] = caches.queue("builds").submit(
             work, label=f"Building {name.strip()}", owner=caches.owner()
         )
+        st.session_state["building_left_out"] = listing.summary()
     except (ValueError, OSError, QueueFull) as error:
         st.error(layout.escape_markdown(str(error)), icon=":material/error:")
 

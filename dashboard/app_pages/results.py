@@ -1,12 +1,10 @@
 """The paper's tables, computed on this machine, beside the numbers in print; rows compared, and what makes objects hard."""
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -309,10 +307,9 @@ def say_left_out(out: LeftOut) -> None:
 
 def command(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> str:
     """What computes a table on the command line."""
-    if source == datasets.TOY or data is None:
-        where = datasets.TOY if source == datasets.TOY else "FOLDER"
-    else:
-        where = shlex.quote(str(Path(os.environ.get("CORRCORE_DATA", ""), source)))
+    where = "FOLDER"
+    if source == datasets.TOY or data is not None:
+        where = shlex.quote(str(caches.available().spec(source).folder or source))
     return f"corrcore evaluate {experiment} --data {where}"
 
 
@@ -433,10 +430,18 @@ def highest_of(view: View) -> float:
 def say_what_it_is_of(view: View) -> None:
     counts = []
     for category, table in view.tables.items():
-        asked = len(view.data.shown(category, "val")) if view.data is not None and in_val(view.data, category) else 0
+        asked = (
+            len(view.data.visible_instances(category, "val"))
+            if view.data is not None and in_val(view.data, category)
+            else 0
+        )
         of = f" of {asked}" if asked > looked_at(view, category) else ""
         learnt = table.settings.get("objects", {}).get("train")
-        there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
+        there = (
+            len(view.data.visible_instances(category, "train"))
+            if view.data is not None and in_val(view.data, category)
+            else 0
+        )
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
         counts.append(f"{layout.escape_markdown(category)} {len(table.objects)}{of}{trained}")
     what = RIGHT[view.experiment].format(view.alpha)
@@ -492,7 +497,7 @@ def looked_at(view: View, category: str) -> int:
     table = view.tables[category]
     if view.data is None or not in_val(view.data, category):
         return len(table.objects) + len(table.left_out)
-    return len(table.objects) + sum(one.name in table.left_out for one in view.data.shown(category, "val"))
+    return len(table.objects) + sum(one.name in table.left_out for one in view.data.visible_instances(category, "val"))
 
 
 def page_link(view: View, row: str, category: str, instance: str = "") -> str:
@@ -528,7 +533,7 @@ def learnt_from(view: View, category: str) -> int:
         return 0
     if view.experiment == "prediction":
         return experiments.learnt_from(view.data, category)
-    return len(view.data.shown(category, "train"))
+    return len(view.data.visible_instances(category, "train"))
 
 
 def smoothness_of(table: Table, row: str) -> float | None:
@@ -567,7 +572,7 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
         if view.tables[category].path.name != f"transfer {category}.json":
             said.append(f"in its table another file than {view.tables[category].path.name}")
     if view.data is not None and in_val(view.data, category):
-        there = len(view.data.shown(category, "val"))
+        there = len(view.data.visible_instances(category, "val"))
         if (n := looked_at(view, category)) < there:
             said.append(f"all {there} val objects, not {n}")
         learnt, usual = settings.get("objects", {}).get("train"), learnt_from(view, category)
@@ -629,7 +634,7 @@ def show_examples(view: View, row: str, category: str) -> None:
     table = view.tables[category]
     if view.data is None or not in_val(view.data, category):
         return
-    by_name = {one.name: one for one in view.data.shown(category, "val")}
+    by_name = {one.name: one for one in view.data.visible_instances(category, "val")}
     hits, shown = table.right(row, alpha=view.alpha).sum(axis=1), table.shown.sum(axis=1)
     known = [n for n, name in enumerate(table.objects) if name in by_name and shown[n] >= shown.max() / 2]
     order = sorted(known, key=lambda n: (hits[n] / shown[n], -shown[n]))

@@ -15,6 +15,7 @@ from corrcore.geometry import PixelBox
 from corrcore.images import ImageError
 from corrcore.patch_index import SAMPLES as SAMPLES_INDEX
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from corrcore.settings import Settings
 from dashboard.components import image_click
 from dashboard.parts import layout
 from dashboard.services import caches
@@ -126,9 +127,11 @@ def python_index(index: PatchIndex) -> str:
 
 def python_dataset(source: str) -> tuple[str, str]:
     """The imports that opening a data set takes in Python, and what to open it by."""
-    if source == datasets.TOY:
+    root, folder = Settings.from_environment().data, caches.available().spec(source).folder
+    if folder is None or root is None:
         return "", repr(source)
-    return "import os\nfrom pathlib import Path\n\n", f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+    below = "".join(f", {part!r}" for part in folder.relative_to(root).parts)
+    return "import os\nfrom pathlib import Path\n\n", f'Path(os.environ["CORRCORE_DATA"]{below})'
 
 
 def choose_index() -> PatchIndex:
@@ -283,7 +286,10 @@ def dataset_title(source: str) -> str:
 
 def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDataset, str]:
     """A data set, by the name it is offered under, and a category of it; the page stops where it cannot be read."""
-    offered = caches.dataset_names()
+    there = caches.available()
+    for fault in there.faults:
+        st.warning(layout.escape_markdown(f"CORRCORE_DATA: {fault}"), icon=":material/folder_off:")
+    offered = list(there.names)
     check_link("data", [dataset_title(each) for each in offered])
     name = at_data.selectbox(
         "Data set",
@@ -307,7 +313,7 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
 
     Raises ValueError or OSError where there is none to show.
     """
-    offered = data.shown(category, "val") if (category, "val") in data.splits else []
+    offered = data.visible_instances(category, "val") if (category, "val") in data.splits else []
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)

@@ -19,6 +19,7 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
 from corrcore.networks import Backbone
 from corrcore.patch_index import SAMPLES, PatchIndex
+from corrcore.settings import Settings
 from corrcore.store import Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
@@ -80,16 +81,19 @@ def seen_objects() -> _Recent[Any]:
     return _Recent(100)
 
 
+def available() -> datasets.Available:
+    """The annotated data sets on offer: registered ones, and those in the folder that ``CORRCORE_DATA`` names."""
+    return datasets.available(Settings.from_environment().data)
+
+
 def dataset_names() -> list[str]:
-    """The annotated data sets on offer: the drawn one, and those in the folder that ``CORRCORE_DATA`` names."""
-    folder = os.environ.get("CORRCORE_DATA", "")
-    there = sorted(path.parent.name for path in Path(folder).glob("*/keypoints") if path.is_dir()) if folder else []
-    return [datasets.TOY, *there]
+    """The names of the annotated data sets on offer."""
+    return list(available().names)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the annotations")
 def dataset(name: str) -> KeypointDataset:
-    return datasets.open_dataset(name if name == datasets.TOY else Path(os.environ["CORRCORE_DATA"], name))
+    return available().spec(name).load()
 
 
 def state_of(instances: Sequence[Instance]) -> str:

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--scales", default="1,0.7")
     options = parser.parse_args()
     scales = tuple(float(scale) for scale in options.scales.split(","))
-    photos = folder.photos(options.photos)[: options.limit]
+    photos = folder.photos(options.photos).photos[: options.limit]
     backbone = networks.load()
     layers = backbone.architecture.default_layers
     pictures = []

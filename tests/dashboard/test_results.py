@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from corrcore import experiments, images
+from corrcore import datasets, experiments, images
 from corrcore.datasets import toy
 from corrcore.experiments import published
 from dashboard import figures
@@ -75,7 +75,7 @@ def moved(one, right):
 
 def places(data, category, rows, *, experiment="transfer", name="", some=None, **others):
     """A file in which row r has keypoint k of object n right where ``rows[r](n, k)``."""
-    instances = data.shown(category, "val")[:some]
+    instances = data.visible_instances(category, "val")[:some]
     keypoints = np.arange(len(data.keypoint_names[category]))
     records = {}
     for n, one in enumerate(instances):
@@ -89,7 +89,7 @@ def places(data, category, rows, *, experiment="transfer", name="", some=None, *
 
 def names(data, category, rows, *, protocol="box"):
     """A file in which row r names keypoint k of object n rightly where ``rows[r](n, k)``."""
-    instances = data.shown(category, "val")
+    instances = data.visible_instances(category, "val")
     samples = [(n, k) for n, one in enumerate(instances) for k in np.flatnonzero(one.visible).tolist()]
     labels = [k for _, k in samples]
     records = {}
@@ -229,7 +229,7 @@ def test_two_rows_are_compared_by_the_objects_they_share(cat, open_page):
     assert line["difference"] == "+50.0 [+50.0, +50.0]"
     assert line["which says"] == "conv4 is better"
     assert line["p, bootstrap"] == line["p, McNemar"] == "< 0.001"
-    visible = sum(int(one.visible[1::2].sum()) for one in caches.dataset("toy").shown("cat", "val"))
+    visible = sum(int(one.visible[1::2].sum()) for one in caches.dataset("toy").visible_instances("cat", "val"))
     assert (line["only the first right"], line["only the second right"]) == (str(visible), "0")
     at.selectbox(key="second").set_value("NN")
     assert at.run().dataframe[1].value.iloc[0]["difference"].startswith("+100.0")
@@ -259,7 +259,7 @@ def test_a_cell_opens_the_page_and_the_objects_it_is_made_of(data, open_page):
     assert "data=Drawn+animals+%28synthetic%29&category=cow&upper=conv4" in link
     objects = [text for text in found if " right](alignment?" in text and "object=" in text]
     assert len(objects) == 12
-    best = [one.name for one in data.shown("cow", "val")[:3]]
+    best = [one.name for one in data.visible_instances("cow", "val")[:3]]
     assert all(any(f"object={name}&" in text for text in objects[-6:]) for name in best)
     at = choose_cell(at, 1, "ours\u200b\u200b")
     assert any("The mean of 2 categories" in text for text in texts(at.markdown))
@@ -468,12 +468,11 @@ def test_left_and_right_alike_is_a_press_away(data, open_page):
 
 def test_where_table_4_is_missing_training_and_the_data_sets_path_are_named(data, open_page, monkeypatch, tmp_path):
     named = replace(data, name="voc", digest="feed", synthetic=False)
-    monkeypatch.setattr(caches, "dataset_names", lambda: ["toy", "VOC 2011"])
+    spec = datasets.DatasetSpec("VOC 2011", "", False, lambda: named, tmp_path / "VOC 2011")
+    monkeypatch.setattr(caches, "available", lambda: datasets.Available((*datasets.available().specs, spec)))
     with monkeypatch.context() as patch:  # the fixture clears what is put aside here
         patch.setattr(caches, "dataset", lambda _: named)
         at = open_page("results", table=PREDICTION, data="VOC 2011")
-        patch.setenv("CORRCORE_DATA", str(tmp_path))  # which opening a page takes away
-        at.run()
     assert any(
         "Detectors of every keypoint are trained first, which takes minutes" in each for each in texts(at.markdown)
     )

@@ -4,6 +4,6 @@ An animal is a set of solid parts before a camera without perspective. Its modul
 `body`, `anatomy`, `keypoints`, `scene`, `camera`, `colours`, `backgrounds`, `render`, and the data set itself, `dataset`.
 """
 
-from corrcore.datasets.toy.dataset import CATEGORIES, Drawing, correspondence, load
+from corrcore.datasets.toy.dataset import CATEGORIES, TITLE, Drawing, correspondence, load
 
-__all__ = ["CATEGORIES", "Drawing", "correspondence", "load"]
+__all__ = ["CATEGORIES", "TITLE", "Drawing", "correspondence", "load"]

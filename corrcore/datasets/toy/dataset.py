@@ -21,6 +21,7 @@ from corrcore.datasets.toy.render import draw
 from corrcore.datasets.toy.scene import Scene
 
 CATEGORIES = ("toy cat", "toy cow")
+TITLE = "Toy animals (drawn, not photographed)"
 VERSION = "1"  # of the drawings and their keypoints; a test asks for another when they change
 
 
@@ -48,7 +49,7 @@ def load(n_train: int = 60, n_val: int = 24, seed: int = 0) -> KeypointDataset:
     recipe = f"{VERSION} {n_train} {n_val} {seed}"
     return KeypointDataset(
         name="toy",
-        title="Toy animals (drawn, not photographed)",
+        title=TITLE,
         digest=hashlib.sha256(recipe.encode()).hexdigest(),
         synthetic=True,
         keypoint_names=dict.fromkeys(CATEGORIES, tuple(keypoint_places("cat"))),
