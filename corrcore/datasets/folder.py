@@ -58,7 +58,7 @@ class FolderPhoto:
 
     @property
     def stamp(self) -> str:
-        """A digest of the file's content: a copy has the same. Computed when asked for, and again when the file changes.
+        """A digest of the file's content, computed when asked for: a copy has the same.
 
         A file over `max_bytes`, or one that cannot be read, is not read through: its size and time stand for it. Raises
         FileNotFoundError where there is none.
@@ -136,7 +136,8 @@ def photos(folder: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, max_bytes
     listing = FolderListing(tuple(found.values()), left_out)
     if not found:
         but = f"; {listing.summary()}" if left_out else ""
-        msg = f"there is no photo in {printable_name(root)}; files with these suffixes are looked for: {', '.join(sorted(SUFFIXES))}{but}."
+        suffixes = ", ".join(sorted(SUFFIXES))
+        msg = f"there is no photo in {printable_name(root)}; files with these suffixes are looked for: {suffixes}{but}."
         raise DatasetNotFoundError(msg)
     return listing
 
@@ -156,7 +157,7 @@ def hold_out(photos: Sequence[FolderPhoto], count: int) -> tuple[list[FolderPhot
 
 
 def printable_name(path: str | os.PathLike) -> str:
-    """A path or name that can be shown, printed and kept as UTF-8: what cannot is written as its code, such as ``\\xff``.
+    """A path or name fit to be shown and kept as UTF-8: what cannot be is written as its code, such as ``\\xff``.
 
     File names may be any bytes. Names of printable characters, spaces of all kinds and joined emoji stay as they are.
     """
@@ -171,7 +172,7 @@ def printable_name(path: str | os.PathLike) -> str:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _content(path: Path, size: int, mtime_ns: int) -> str:
-    """A digest of a file, read once for as long as it has this size and time; of these alone where it cannot be read."""
+    """A digest of a file, read once while it has this size and time; these themselves where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:32]

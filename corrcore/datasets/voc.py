@@ -4,9 +4,10 @@ The folder holds ``JPEGImages/<image>.jpg``, ``ImageSets/Main/train.txt`` and ``
 ``keypoints/<category>/<image>_<object>.xml``.
 
 The files count pixels from 1. A box there is its first pixel and the way from that to its last one, so its outer edges
-lie half a pixel further out on both sides. Keypoints were cut to whole pixels: the true place is up to one pixel further
-right and down, so 0.5 is added (a quarter in a photo's last pixel, of which only the first half is left). Then as many
-keypoints lie close to the left edges of the boxes as to the right ones; without it there are three times as many.
+lie half a pixel further out on both sides. Keypoints were cut to whole pixels: the true place is up to one pixel
+further right and down, so 0.5 is added (a quarter in a photo's last pixel, of which only the first half is left). Then
+as many keypoints lie close to the left edges of the boxes as to the right ones; without it there are three times as
+many.
 """
 
 import codecs
@@ -88,7 +89,8 @@ def load(
     if not names:
         key, reason = next(iter(left_out.items()))
         more = f" ({len(left_out)} were left out; {key} is the first)" if len(left_out) > 1 else ""
-        msg = f"no object of {printable_name(', '.join(asked))} below {printable_name(tree.root)} can be used: {reason}{more}"
+        where = printable_name(tree.root)
+        msg = f"no object of {printable_name(', '.join(asked))} below {where} can be used: {reason}{more}"
         raise DatasetNotFoundError(msg)
     return KeypointDataset(
         name="voc2011",
@@ -145,7 +147,10 @@ class _Tree:
         missing = folders + [path for path in self.lists.values() if not path.is_file()]
         if missing:
             names = ", ".join(path.relative_to(root).as_posix() for path in missing)
-            msg = f"{where} is not laid out as PASCAL VOC with Berkeley keypoints: {names} missing; give the folder that holds them (VOC2011)."
+            msg = (
+                f"{where} is not laid out as PASCAL VOC with Berkeley keypoints: {names} missing; "
+                "give the folder that holds them (VOC2011)."
+            )
             raise DatasetNotFoundError(msg)
         outside = [path for path in (self.photos, self.keypoints, *self.lists.values()) if not self._is_inside(path)]
         if outside:
@@ -166,13 +171,15 @@ class _Tree:
 
     def _check_link(self, path: Path) -> None:
         if path.is_symlink() and not self._is_inside(path):
-            msg = f"{printable_name(path)} is a link that leads out of {printable_name(self.root)}; put the file there instead."
+            root = printable_name(self.root)
+            msg = f"{printable_name(path)} is a link that leads out of {root}; put the file there instead."
             raise FaultError(msg)
 
     def categories(self) -> list[str]:
         there = [name for name in _names_in(self.keypoints) if (self.keypoints / name).is_dir()]
         if not there:
-            msg = f"{printable_name(self.keypoints)} is empty; put one folder per category with one XML file per object there."
+            where = printable_name(self.keypoints)
+            msg = f"{where} is empty; put one folder per category with one XML file per object there."
             raise DatasetNotFoundError(msg)
         return there
 
@@ -183,7 +190,8 @@ class _Tree:
         for split, path in self.lists.items():
             where = printable_name(path)
             if path.stat().st_size > _MAX_LIST_BYTES:
-                msg = f"{where} is larger than {_MAX_LIST_BYTES // 10**6} MB, so it is no list of images; give one name per line."
+                limit = f"{_MAX_LIST_BYTES // 10**6} MB"
+                msg = f"{where} is larger than {limit}, so it is no list of images; give one name per line."
                 raise DatasetNotFoundError(msg)
             data = path.read_bytes()
             encoding = next((name for mark, name in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
@@ -194,7 +202,8 @@ class _Tree:
             if unknown := [image for image in listed if image not in self._photo_files]:
                 reason = (
                     f"{where}: {len(unknown):,} of {len(listed):,} images have no photo in JPEGImages, "
-                    f"the first is '{printable_name(unknown[0][:60])}'; a line is a photo's name without folder and suffix."
+                    f"the first is '{printable_name(unknown[0][:60])}'; "
+                    "a line is a photo's name without folder and suffix."
                 )
                 self.leave_out(path.relative_to(self.root).as_posix(), reason)
 
@@ -214,13 +223,20 @@ class _Tree:
         self._check_link(path)
         where, found = printable_name(path), voc_xml.read(path)
         if found.category != category:
-            msg = f"{where} says category {found.category[:40]!r} and lies in the folder of {category!r}; move it or correct it."
+            own = found.category[:40]
+            msg = f"{where} says category {own!r} and lies in the folder of {category!r}; move it or correct it."
             raise FaultError(msg)
         if not _IMAGE.fullmatch(found.image):
-            msg = f"{where} names the image {found.image[:40]!r}; a name is letters, digits, '_', '-' and '.', with no folder and no suffix."
+            msg = (
+                f"{where} names the image {found.image[:40]!r}; a name is letters, digits, '_', '-' and '.', "
+                "with no folder and no suffix."
+            )
             raise FaultError(msg)
         if path.stem != f"{found.image}_{found.number}":
-            msg = f"{where} annotates object {printable_name(found.number[:40])} of image {found.image[:40]}; an annotation is named <image>_<object>.xml, so rename or correct it."
+            msg = (
+                f"{where} annotates object {printable_name(found.number[:40])} of image {found.image[:40]}; "
+                "an annotation is named <image>_<object>.xml, so rename or correct it."
+            )
             raise FaultError(msg)
         if path.stem in self._taken:
             msg = f"{where} is the same object as {printable_name(self._taken[path.stem])}; remove one of them."
@@ -237,7 +253,8 @@ class _Tree:
         if len(splits) == 1:
             return next(iter(splits))
         both = "both train.txt and val.txt, and would be tested on what was learnt"
-        msg = f"{where}: image {image} is in {both if splits else 'neither train.txt nor val.txt'}; list it in one of them."
+        lists = both if splits else "neither train.txt nor val.txt"
+        msg = f"{where}: image {image} is in {lists}; list it in one of them."
         raise FaultError(msg)
 
     def _photo(self, image: str) -> FolderPhoto:
@@ -248,7 +265,8 @@ class _Tree:
         if f"{image}.jpg" in names or not names:
             readable = [f"{image}.jpg"]
         if not readable:
-            msg = f"{where} is missing, and {printable_name(names[0])} is in no format that is read here; save it as JPEG."
+            other = printable_name(names[0])
+            msg = f"{where} is missing, and {other} is in no format that is read here; save it as JPEG."
             raise FaultError(msg)
         if len(readable) > 1:
             msg = f"{where} is missing, and {' and '.join(readable)} both could be meant; keep one of them."
@@ -326,7 +344,10 @@ def _assembled(
         used = []
         for annotation in annotations:
             if (turned := tree.stored_frames.get(annotation.photo.name)) is not None:
-                reason = f"{annotation.key} lies in {annotation.photo.name}, which {turned} annotates as it is stored, not as it is shown; correct all its annotations."
+                reason = (
+                    f"{annotation.key} lies in {annotation.photo.name}, which {turned} annotates as it is stored, "
+                    "not as it is shown; correct all its annotations."
+                )
                 tree.leave_out(annotation.key, reason)
                 continue
             used.append(annotation)

@@ -1,4 +1,4 @@
-"""The XML file of one object in PASCAL VOC with the keypoints of Bourdev et al.: any bytes give an object or one sentence."""
+"""The XML file of one object with the keypoints of Bourdev et al.: any bytes give an object, or one sentence."""
 
 import math
 from collections.abc import Mapping

@@ -73,7 +73,7 @@ _CELLS = 16
 
 @cache
 def _resting(species: Species) -> list[Part]:
-    """The average animal at rest: where its points lie, coats are patterned, so that a pattern runs on between parts."""
+    """The average animal at rest. Coats are patterned where its points lie, so that patterns run on between parts."""
     return anatomy(species, MEAN[species])
 
 
@@ -99,14 +99,7 @@ def paint(
         count = len(place)
         sign = 1 if one.name.startswith("L") else -1
         if one.material == "eye":
-            gaze = place @ unit(vector(0.80, sign * (0.60 if species == "cat" else 0.75), 0.08)).astype(np.float32)
-            shine = place @ unit(vector(0.75, sign * 0.45, 0.55)).astype(np.float32)
-            look = np.broadcast_to(rgb("#1c1613"), (count, 3))
-            if species == "cat":
-                look = mix(look, iris, smooth_step(gaze, 0.42, 0.50) * (1 - smooth_step(gaze, 0.80, 0.87)))
-            else:
-                look = mix(look, rgb("#4a2f20"), smooth_step(gaze, 0.30, 0.55) * (1 - smooth_step(gaze, 0.72, 0.82)))
-            colour[own] = mix(look, rgb("#ffffff"), smooth_step(shine, 0.955, 0.975))
+            colour[own] = _eye(place, sign, species, iris)
         elif one.material == "nose":
             holes = 1.0
             if species == "cow":
@@ -138,6 +131,18 @@ def paint(
         elif one.material == "udder":
             colour[own] = rgb(_SKIN)
     return colour
+
+
+def _eye(place: np.ndarray, sign: int, species: Species, iris: np.ndarray) -> np.ndarray:
+    """The colours of an eye, which looks to its side and shines."""
+    gaze = place @ unit(vector(0.80, sign * (0.60 if species == "cat" else 0.75), 0.08)).astype(np.float32)
+    shine = place @ unit(vector(0.75, sign * 0.45, 0.55)).astype(np.float32)
+    look = np.broadcast_to(rgb("#1c1613"), (len(place), 3))
+    if species == "cat":
+        look = mix(look, iris, smooth_step(gaze, 0.42, 0.50) * (1 - smooth_step(gaze, 0.80, 0.87)))
+    else:
+        look = mix(look, rgb("#4a2f20"), smooth_step(gaze, 0.30, 0.55) * (1 - smooth_step(gaze, 0.72, 0.82)))
+    return mix(look, rgb("#ffffff"), smooth_step(shine, 0.955, 0.975))
 
 
 def _pattern(rest: np.ndarray, species: Species, waves: Waves, rng: np.random.Generator) -> np.ndarray:

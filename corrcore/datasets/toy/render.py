@@ -64,7 +64,10 @@ def draw(scene: Scene, category: str, rng: np.random.Generator) -> UInt8[np.ndar
 
 
 def trace(scene: Scene, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What `Scene.meet` gives for all rays of a window of pixels, row by row, and normals rounded where parts run together."""
+    """What `Scene.meet` gives for all rays of a window of pixels, row by row, and normals.
+
+    Normals are rounded where parts run into each other.
+    """
     left, top, right, bottom = window
     rows, columns = (
         (np.arange((last - first) * RAYS_PER_SIDE, dtype=np.float32) + 0.5) / RAYS_PER_SIDE - 0.5 + first
