@@ -63,11 +63,24 @@ def test_an_index_is_measured(photos, tmp_path, capsys):
     assert run(root, "evaluate", "radius", "--index", "mine", "--limit", 2, "--k", 5) == 0
 
 
+def test_what_is_left_out_of_a_folder_is_told_by_reason(photos, tmp_path, capsys):
+    (photos / "@eaDir").mkdir()
+    for name in ("@eaDir/0.png", "@eaDir/1.png", "new.heic"):
+        (photos / name).touch()
+    words = ("index", "build", photos, "--name", "mine", "--layers", "conv3", "--max-megapixels", 0.03)
+    assert run(tmp_path, *words) == 2  # photos of 0.036 megapixels
+    told = capsys.readouterr()
+    assert "4 photos in" in told.out
+    assert "3 left out: thumbnail of a file manager or a NAS box (2); in a format that is not read here" in told.out
+    assert "more than the 0.0 megapixels accepted" in told.err
+    assert run(tmp_path, *words[:-2], "--limit", 1) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("evaluate", "radius", "--index", "it"), "there is no patch index"),
-        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere is no folder; give the one that holds JPEGImages"),
+        (("evaluate", "transfer", "--data", "/nowhere"), "/nowhere is no folder; give one that holds JPEGImages"),
     ],
     ids=str,
 )

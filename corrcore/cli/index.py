@@ -7,7 +7,7 @@ from typing import Any
 
 from corrcore import networks
 from corrcore import patch_index as indexes
-from corrcore.cli.shared import ProgressBar, count, numbers, words
+from corrcore.cli.shared import ProgressBar, count, number, numbers, words
 from corrcore.datasets import folder
 from corrcore.settings import prepared_path
 
@@ -27,6 +27,16 @@ def add_parsers(rooms: Any) -> None:
     )
     build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
     build.add_argument("--limit", type=count, default=None, metavar="N", help="take the first N photos only")
+    build.add_argument(
+        "--max-megapixels",
+        type=number,
+        default=folder.MAX_PIXELS / 1e6,
+        metavar="N",
+        help="take photos up to this size",
+    )
+    build.add_argument(
+        "--max-megabytes", type=number, default=folder.MAX_BYTES / 2**20, metavar="N", help="take files up to this size"
+    )
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
     commands = {}
@@ -43,7 +53,15 @@ def add_parsers(rooms: Any) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     target = indexes.path_of(indexes.checked_name(options.name), options.root)
-    photos, held_out = folder.hold_out(folder.photos(options.photos)[: options.limit], options.hold_out)
+    listing = folder.photos(
+        options.photos,
+        max_pixels=round(options.max_megapixels * 1e6),
+        max_bytes=round(options.max_megabytes * 2**20),
+    )
+    print(f"{len(listing):,} photos in {options.photos}")
+    if listing.left_out:
+        print(listing.summary())
+    photos, held_out = folder.hold_out(listing.photos[: options.limit], options.hold_out)
     begun = time.monotonic()
     index = indexes.build(
         photos,

@@ -43,7 +43,9 @@ class Context:
     def dataset(self, source: str) -> KeypointDataset:
         """A data set by its registered name, a folder's path, or a folder's name under ``CORRCORE_DATA``."""
         if source not in self.opened_datasets:
-            self.opened_datasets[source] = datasets.open_dataset(source)
+            offered = datasets.available(settings.Settings.from_environment().data)
+            known = source in offered.names and not Path(source).is_dir()
+            self.opened_datasets[source] = offered.spec(source).load() if known else datasets.open_dataset(source)
         return self.opened_datasets[source]
 
     def network(self, name: str) -> Extractor:

@@ -64,7 +64,7 @@ class DetectorTraining:
     def instances(self, context: Context) -> list[Instance]:
         """The train objects that detectors learn from."""
         data = context.dataset(self.dataset)
-        return subsample(data.shown(self.category, "train"), self.limit or most_objects(data))
+        return subsample(data.visible_instances(self.category, "train"), self.limit or most_objects(data))
 
     def settings(self, feature: Feature, context: Context) -> dict[str, Any]:
         """What is written beside one feature's detectors: those of other settings are others."""

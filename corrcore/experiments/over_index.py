@@ -129,9 +129,9 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     def samples(self, context: Context) -> Mapping[str, FolderPhoto]:
         """Photos of the folder."""
         index = context.index(self.index)
-        photos = folder.photos(self.photos)
+        photos = folder.photos(self.photos).photos
         if not self.every:
-            photos = [photo for photo in photos if photo.name in set(index.held_out)]
+            photos = tuple(photo for photo in photos if photo.name in set(index.held_out))
             if not photos:
                 msg = f"{self.photos} has none of the photos that {index.name} holds out; add --every to measure them all."
                 raise ValueError(msg)

@@ -471,8 +471,8 @@ from corrcore.tasks import alignment
 from corrcore import networks, datasets
 
 data, backbone = datasets.open_dataset({where}), networks.load({BACKBONE!r})
-target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
-others = [one for one in data.shown({category!r}, "train") if one.photo.name != target.photo.name]
+target = next(one for one in data.visible_instances({category!r}, "val") if one.name == {instance.name!r})
+others = [one for one in data.visible_instances({category!r}, "train") if one.photo.name != target.photo.name]
 features = {list(dict.fromkeys(asked.features))}
 described = [alignment.subject(one, features, backbone=backbone).halved() for one in others]
 subject = alignment.subject(target, features, backbone=backbone).halved()
@@ -495,7 +495,7 @@ def page_of_objects() -> None:
     with gallery:
         try:
             instance = pickers.choose_object(data, category, beside)
-            train = data.shown(category, "train")
+            train = data.visible_instances(category, "train")
             state = caches.state_of(train)
             key = (data.digest, category, instance.name, caches.state_of([instance]), state, asked.key)
         except (OSError, ValueError) as error:

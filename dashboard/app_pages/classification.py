@@ -139,7 +139,7 @@ def show_calls(
     """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's response map."""
     feature, record = found
     seen = next((title for title, name in pickers.SEEN.items() if name == protocol), None)
-    by_name = {one.name: one for one in data.shown(category, "val")}
+    by_name = {one.name: one for one in data.visible_instances(category, "val")}
     labels, called = np.array(record["labels"]), np.array(record["called"])
     known = list(data.keypoint_names[category])
     for title, some in (("Wrong", np.flatnonzero(labels != called)), ("Right", np.flatnonzero(labels == called))):

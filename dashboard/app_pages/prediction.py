@@ -270,7 +270,7 @@ def row_title(feature: str, prior: str, weighing: PriorFusion | None) -> str:
 
 def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[list[Instance], int]:
     """Objects to show, and which of them is looked at; both in the URL."""
-    offered = data.shown(category, "val") if (category, "val") in data.splits else []
+    offered = data.visible_instances(category, "val") if (category, "val") in data.splits else []
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)
@@ -457,7 +457,7 @@ def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int
         f"**Most alike, and showing {layout.escape_markdown(keypoint)}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
     )
     data, category = caches.dataset(st.session_state["data"]), st.session_state["category"]
-    by_name = {one.name: one for one in data.shown(category, "train")}
+    by_name = {one.name: one for one in data.visible_instances(category, "train")}
     for place, which in zip(
         layout.two_a_row("neighbours").columns(experiments.PRIORS, gap="small"), seen.nearest[:n, number], strict=False
     ):
@@ -557,7 +557,7 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
     if caches.read_only():
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
-    n = len(data.shown(category, "val"))
+    n = len(data.visible_instances(category, "val"))
     if (job is None or job.finished) and layout.empty_state(
         f"Table 4 has not been computed for {category} yet",
         f"All {n} val objects are looked at; that takes about {layout.duration(LOOKING_S * n)} on two cores.",
@@ -678,7 +678,7 @@ for feature, weighing in {dict(weighings)!r}.items():
 
 
 def of_object(category: str, title: str) -> str:
-    return f"""target = next(one for one in data.shown({category!r}, "val") if one.name == {title!r})
+    return f"""target = next(one for one in data.visible_instances({category!r}, "val") if one.name == {title!r})
 photo, box, own = target.photo.load(), target.box, target.photo.name"""
 
 
@@ -707,7 +707,7 @@ def page() -> None:
     source, data, category = pickers.choose_category(at_data, at_category)
     names = tuple(data.keypoint_names[category])
     try:
-        train = caches.state_of(data.shown(category, "train"))
+        train = caches.state_of(data.visible_instances(category, "train"))
         state = store.key(task="detectors", data=data.digest, category=category, train=train)
         known = have_trained(source, data, category, state)
     except (OSError, ValueError) as error:
@@ -795,7 +795,7 @@ def page() -> None:
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
-            "prior": f"{pickers.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {detection.summary_layer(caches.network(BACKBONE))}",
+            "prior": f"{pickers.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.visible_instances(category, 'train'))} train objects, by {detection.summary_layer(caches.network(BACKBONE))}",
             **{
                 f"{pickers.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
                 for feature, each in weighings.items()

@@ -410,8 +410,8 @@ from corrcore.tasks.classification import CropProtocol
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 names, protocol = data.keypoint_names[{category!r}], {protocol!r}
 costs = {dict(costs)!r}  # of best cross validation
-samples = classification.samples(data.shown({category!r}, "train"), list(costs), names, backbone=backbone, protocol=protocol)
-target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
+samples = classification.samples(data.visible_instances({category!r}, "train"), list(costs), names, backbone=backbone, protocol=protocol)
+target = next(one for one in data.visible_instances({category!r}, "val") if one.name == {instance.name!r})
 image, placement = classification.view(target, protocol)
 print("true place", placement.to_crop(target.keypoints)[list(names).index({keypoint!r})])
 for feature, cost in costs.items():
@@ -498,7 +498,7 @@ def page() -> None:
         st.info("Choose at least one feature.", icon=":material/layers:")
         st.stop()
     try:
-        train = data.shown(category, "train")
+        train = data.visible_instances(category, "train")
     except ValueError as error:
         st.error(layout.escape_markdown(str(error)), icon=":material/error:")
         st.stop()

@@ -15,12 +15,12 @@ from corrcore import experiments, networks
 from corrcore.datasets import toy
 from corrcore.decoding import ImageError
 from corrcore.tasks import alignment
-from dashboard.parts import layout
+from dashboard.parts import layout, pickers
 from dashboard.services import caches
 from dashboard.services.jobs import Queue
 
 from ..conftest import smooth_noise
-from ..test_datasets_voc import Tree
+from ..datasets.voc_tree import Tree
 from .conftest import ROOT, settled
 from .test_reconstruction import component, keys, picture
 
@@ -557,9 +557,9 @@ def tree(tmp_path, monkeypatch):
     return tree
 
 
-def open_tree(tree, **query):
+def open_tree(tree, data_folder=None, **query):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CORRCORE_DATA", str(tree.root.parent))
+        patch.setenv("CORRCORE_DATA", str(data_folder or tree.root.parent))
         at = AppTest.from_file(PAGE, default_timeout=60)
         for key, value in {"data": "photos", **query}.items():
             at.query_params[key] = value
@@ -572,6 +572,19 @@ def test_photos_of_a_folder_are_not_called_drawn(tree):
     assert len(deformations(at)) == 4
     assert not any("synthetic" in caption.value for caption in at.caption)
     assert not at.warning
+
+
+def test_the_data_set_itself_may_be_named_in_the_environment(tree, offered):
+    at = open_tree(tree, tree.root)
+    assert at.selectbox(key="data").value == "photos"
+    assert not at.warning
+    assert 'open_dataset(Path(os.environ["CORRCORE_DATA"]))' in offered["python"]
+
+
+def test_a_data_folder_that_is_not_there_is_said_beside_what_is(tree):
+    at = open_tree(tree, tree.root / "nowhere", data=pickers.dataset_title("toy"))
+    assert at.selectbox(key="data").value == "toy"
+    assert ["is no folder; name one that holds data sets" in each.value for each in at.warning] == [True]
 
 
 def test_a_folder_that_cannot_be_read_gets_one_sentence(tree):

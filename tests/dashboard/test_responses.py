@@ -54,7 +54,7 @@ def values(at, key):
 def expected(data):
     """Scores of the first object's pixels, made with the package alone."""
     backbone = networks.load("alexnet")
-    names, train = data.keypoint_names["toy cat"], data.shown("toy cat", "train")
+    names, train = data.keypoint_names["toy cat"], data.visible_instances("toy cat", "train")
     image, placement = classification.view(data.instances("toy cat", "val")[0], SMALL)
     found = classification.samples(train, ["conv3", "sift20"], names, backbone=backbone, protocol=SMALL)
     photos = [one.photo.name for one in train]

@@ -2,13 +2,20 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from corrcore import images
-from corrcore.datasets.toy import drawing as toy
+from corrcore.datasets import toy
+from corrcore.datasets.toy.dataset import VERSION
+from corrcore.datasets.toy.render import RAYS_PER_SIDE, trace
+from corrcore.datasets.toy.solids import Part
 
+RECORDED = Path(__file__).parents[1] / "data" / f"toy_drawings_{VERSION}.npz"
+# Every background and every pattern of a coat is among them.
+CHOSEN = {"toy cat": (0, 4, 5, 8, 11, 18), "toy cow": (0, 1, 3, 7, 10, 17)}
 NAMES = (
     *("L_Eye", "R_Eye", "Nose", "L_EarBase", "R_EarBase", "Throat", "Withers", "TailBase"),
     *("L_F_Elbow", "R_F_Elbow", "L_B_Elbow", "R_B_Elbow", "L_F_Paw", "R_F_Paw", "L_B_Paw", "R_B_Paw"),
@@ -75,6 +82,30 @@ def test_a_picture_is_the_same_in_another_process_and_when_loaded_again(dataset)
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     mine = images.digest(instance.photo.load()), instance.keypoints.tobytes().hex(), instance.photo.stamp
     assert done.stdout.strip() == f"{mine[0]} {mine[1]} {mine[2]}"
+
+
+def drawn():
+    """Every twelfth pixel of the chosen pictures, their keypoints and their boxes."""
+    dataset = toy.load(n_train=19, n_val=1)
+    animals = [dataset.instances(category, "train")[n] for category, numbers in CHOSEN.items() for n in numbers]
+    return {
+        "pixels": np.concatenate([animal.photo.load()[::12, ::12].ravel() for animal in animals]),
+        "keypoints": np.array([animal.keypoints for animal in animals]),
+        "boxes": np.array([animal.box for animal in animals]),
+    }
+
+
+def test_drawings_are_those_recorded_for_their_version():
+    """If this fails on purpose, give `VERSION` another value and run this module to record the new drawings."""
+    assert RECORDED.is_file(), f"no drawings are recorded for version {VERSION}: python -m tests.datasets.test_toy"
+    now = drawn()
+    with np.load(RECORDED) as recorded:
+        np.testing.assert_allclose(now["keypoints"], recorded["keypoints"], atol=1e-6)
+        np.testing.assert_array_equal(now["boxes"], recorded["boxes"])
+        # Another processor may round a level otherwise here and there.
+        apart = np.abs(now["pixels"].astype(int) - recorded["pixels"])
+    assert apart.max() <= 2
+    assert (apart > 0).mean() < 0.01
 
 
 def test_the_digest_follows_the_options_and_another_seed_draws_others():
@@ -242,7 +273,7 @@ def test_correspondence_of_other_pictures_or_categories_is_refused(dataset):
 @pytest.mark.parametrize(("length", "end"), [(0.0, 1.0), (3.0, 0.6), (2.6, 1.0), (1.2, 0.25)])
 def test_rays_meet_a_solid_where_marching_along_them_does(length, end):
     rng = np.random.default_rng(4)
-    part = toy._Part("limb", "coat", np.zeros(3), np.eye(3), length, end)
+    part = Part("limb", "coat", np.zeros(3), np.eye(3), length, end)
     heights = np.linspace(0, length, 400)
     radii = np.linspace(1, end, 400)
 
@@ -272,8 +303,8 @@ def test_rays_meet_a_solid_where_marching_along_them_does(length, end):
 def test_the_picture_is_drawn_from_the_parts_that_correspond(animals):
     scene = animals[0].photo.scene
     width, height = scene.size
-    drawn, solid, normal, depth = toy._meet_all(scene, (0, 0, width, height))
-    side = toy._SHARPNESS
+    drawn, solid, normal, depth = trace(scene, (0, 0, width, height))
+    side = RAYS_PER_SIDE
     x, y = (((np.arange(pixels * side) + 0.5) / side - 0.5) for pixels in (width, height))
     seen, exact, far = scene.meet(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
     # Single precision decides otherwise at the very edges.
@@ -283,3 +314,7 @@ def test_the_picture_is_drawn_from_the_parts_that_correspond(animals):
     np.testing.assert_allclose(depth[both], far[both], atol=1e-2)
     # What is seen faces the camera, but for the rounding of joints.
     assert (normal[both] @ scene.view < 0.2).mean() > 0.99
+
+
+if __name__ == "__main__":
+    np.savez_compressed(RECORDED, **drawn())

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -9,54 +10,9 @@ from PIL import Image
 
 from corrcore import decoding
 from corrcore.datasets import voc
-from corrcore.datasets.folder import DatasetNotFoundError
+from corrcore.datasets.records import DatasetNotFoundError
 
-BOX = {"xmin": 11, "ymin": 6, "width": 29, "height": 19}
-
-
-def point(name, x, y, visible=1):
-    return f'<keypoint name="{name}" visible="{visible}" x="{x}" y="{y}" z="0.00"/>'
-
-
-def annotation(image, number, category="cat", *, box=None, points=None):
-    bounds = " ".join(f'{key}="{value}"' for key, value in (box or BOX).items())
-    points = [point("Nose", 20, 10), point("L_Eye", 18, 8)] if points is None else points
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n<annotation>\n'
-        f"<image>{image}</image><voc_id>{number}</voc_id><category>{category}</category>"
-        f"<visible_bounds {bounds}/><keypoints>{''.join(points)}</keypoints>\n</annotation>\n"
-    )
-
-
-class Tree:
-    """A small data set of 60 x 40 px photos: two cats to train on, one to test."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "JPEGImages").mkdir(parents=True)
-        (root / "ImageSets" / "Main").mkdir(parents=True)
-        for image in ("2008_1", "2008_2", "2009_1"):
-            self.photo(image)
-        self.lists(train=["2008_1", "2008_2"], val=["2009_1"])
-        self.add("2008_1", 1)
-        self.add("2008_2", 3)
-        self.add("2009_1", 1)
-
-    def photo(self, image, size=(60, 40)):
-        Image.new("RGB", size, (10, 20, 30)).save(self.root / "JPEGImages" / f"{image}.jpg")
-
-    def lists(self, **splits):
-        for split, names in splits.items():
-            (self.root / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
-
-    def add(self, image, number, category="cat", **options):
-        return self.write(f"{category}/{image}_{number}.xml", annotation(image, number, category, **options))
-
-    def write(self, path, text):
-        file = self.root / "keypoints" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return file
+from .voc_tree import BOX, Tree, annotation, point
 
 
 @pytest.fixture
@@ -240,25 +196,19 @@ def test_a_missing_photo_leaves_out_its_objects(tree):
     )
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"<html>", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x00", b"\xff\xd8\xff\xc0\x00\x11\x08\x00"]
-)
-def test_a_photo_that_is_no_jpeg_leaves_out_its_objects(tree, data):
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x00", b"\x89PNG\r\n\x1a\n"])
+def test_a_photo_that_is_no_picture_leaves_out_its_objects(tree, data):
     (tree.root / "JPEGImages" / "2008_1.jpg").write_bytes(data)
-    assert "2008_1.jpg is no JPEG or is cut off" in left_out(tree, "cat/2008_1_1")
+    assert "2008_1.jpg gives no photo: '2008_1.jpg' " in left_out(tree, "cat/2008_1_1")
 
 
 def test_a_photo_too_large_to_decode_leaves_out_its_objects(tree):
-    (tree.root / "JPEGImages" / "2008_1.jpg").write_bytes(b"\xff\xd8\xff\xc0\x00\x11\x08\xea\x60\xea\x60")
-    assert "2008_1.jpg has 60,000 x 60,000 px; a photo has 1 to 25,000,000 pixels" in left_out(tree, "cat/2008_1_1")
-
-
-def test_the_size_is_not_taken_for_a_table_of_codes_before_it(tree):
-    tables = b"\xff\xc4\x00\x09\x08\x00\x01\x00\x01\x00\x00"
-    (tree.root / "JPEGImages" / "2008_1.jpg").write_bytes(
-        b"\xff\xd8" + tables + b"\xff\xc2\x00\x11\x08\x00\x28\x00\x3c"
-    )
-    assert only(voc.load(tree.root), "2008_1_1").box == (9.5, 4.5, 39.5, 24.5)
+    tree.photo("2008_1", size=(300, 200))
+    assert not voc.load(tree.root, max_pixels=60_000).left_out
+    reason = voc.load(tree.root, max_pixels=59_999).left_out["cat/2008_1_1"]
+    assert "'2008_1.jpg' is 300 x 200 pixels" in reason
+    instance = only(voc.load(tree.root, max_bytes=10**6), "2008_1_1")
+    assert instance.photo.max_bytes == 10**6
 
 
 def test_the_size_is_found_behind_other_segments(tree):
@@ -268,6 +218,124 @@ def test_the_size_is_found_behind_other_segments(tree):
     photo.save(tree.root / "JPEGImages" / "2008_1.jpg", exif=exif, progressive=True, comment=b"\xff\xc0 no frame")
     tree.add("2008_1", 1, points=[point("Nose", 90, 30)])
     np.testing.assert_array_equal(only(voc.load(tree.root), "2008_1_1").keypoints[1], [89.25, 29.25])
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".png", ".webp", ".Jpg"])
+def test_photos_of_other_suffixes_are_found(tree, suffix):
+    photo = (tree.root / "JPEGImages" / "2008_1.jpg").rename(tree.root / "JPEGImages" / f"2008_1{suffix}")
+    Image.new("RGB", (60, 40), (10, 20, 30)).save(photo)
+    dataset = voc.load(tree.root)
+    assert not dataset.left_out
+    assert only(dataset, "2008_1_1").photo.name == f"2008_1{suffix}"
+    assert only(dataset, "2008_1_1").photo.load().shape == (40, 60, 3)
+
+
+def test_the_photo_by_vocs_name_is_taken_before_others(tree):
+    Image.new("RGB", (5, 5)).save(tree.root / "JPEGImages" / "2008_1.png")
+    assert only(voc.load(tree.root), "2008_1_1").photo.name == "2008_1.jpg"
+
+
+def test_two_photos_that_could_be_meant_are_named(tree):
+    (tree.root / "JPEGImages" / "2008_1.jpg").rename(tree.root / "JPEGImages" / "2008_1.JPG")
+    Image.new("RGB", (5, 5)).save(tree.root / "JPEGImages" / "2008_1.png")
+    assert "2008_1.JPG and 2008_1.png both could be meant" in left_out(tree, "cat/2008_1_1")
+
+
+def test_a_photo_in_a_format_that_is_not_read_is_not_called_missing_alone(tree):
+    (tree.root / "JPEGImages" / "2008_1.jpg").rename(tree.root / "JPEGImages" / "2008_1.heic")
+    assert "2008_1.heic is in no format that is read here; save it as JPEG" in left_out(tree, "cat/2008_1_1")
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_photo_stored_turned_has_the_size_in_which_it_is_shown(tree, orientation):
+    stored_turned(tree, "2008_1", orientation)
+    tree.add("2008_1", 1, box={"xmin": 1, "ymin": 1, "width": 39, "height": 59}, points=[point("Nose", 10, 58)])
+    dataset = voc.load(tree.root)
+    instance = only(dataset, "2008_1_1")
+    assert instance.photo.load().shape == (60, 40, 3)
+    assert instance.box == (-0.5, -0.5, 39.5, 59.5)
+    assert instance.visible.sum() == 1
+    assert not dataset.left_out
+
+
+def stored_turned(tree, image, orientation=6):
+    """A photo stored as 60 x 40 px and shown as 40 x 60 px."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (60, 40)).save(tree.root / "JPEGImages" / f"{image}.jpg", exif=exif)
+
+
+def test_annotations_that_fit_a_photo_only_as_it_is_stored_are_named_not_cut(tree):
+    stored_turned(tree, "2008_1")
+    tree.add("2008_1", 1, box={"xmin": 31, "ymin": 6, "width": 29, "height": 19})
+    tree.add("2008_1", 2, box={"xmin": 2, "ymin": 2, "width": 9, "height": 9})  # fits both, but was made with the other
+    tree.add("2008_1", 3, "cow", box={"xmin": 2, "ymin": 2, "width": 9, "height": 9}, points=[point("Nose", 55, 3)])
+    dataset = voc.load(tree.root)
+    assert set(dataset.left_out) == {"cat/2008_1_1", "cat/2008_1_2", "cow/2008_1_3"}
+    assert "2008_1_1.xml fits 2008_1.jpg only as it is stored (60 x 40 px)" in dataset.left_out["cat/2008_1_1"]
+    assert "EXIF turns it to 40 x 60 px" in dataset.left_out["cat/2008_1_1"]
+    assert "fits 2008_1.jpg only as it is stored" in dataset.left_out["cow/2008_1_3"]
+    assert "2008_1_1.xml annotates as it is stored" in dataset.left_out["cat/2008_1_2"]
+
+
+def test_an_annotation_that_fits_neither_frame_is_cut_as_always(tree):
+    stored_turned(tree, "2008_1")
+    tree.add("2008_1", 1, box={"xmin": 11, "ymin": 6, "width": 100, "height": 100})
+    assert only(voc.load(tree.root), "2008_1_1").box == (9.5, 4.5, 39.5, 59.5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_may_begin_with_a_byte_order_mark(tree, encoding):
+    path = tree.root / "ImageSets" / "Main" / "train.txt"
+    path.write_bytes(path.read_text().encode(encoding))
+    dataset = voc.load(tree.root)
+    assert not dataset.left_out
+    assert len(dataset.instances("cat", "train")) == 2
+
+
+def test_lines_of_a_list_that_match_no_photo_are_reported(tree):
+    tree.lists(train=["2008_1", "2008_2", "2008_77", "2008_78"])
+    dataset = voc.load(tree.root)
+    assert list(dataset.left_out) == ["ImageSets/Main/train.txt"]
+    assert "train.txt: 2 of 4 images have no photo in JPEGImages, the first is '2008_77'" in only_reason(dataset)
+
+
+def test_a_list_of_files_instead_of_names_is_the_first_reason(tree):
+    tree.lists(train=["2008_1.jpg", "2008_2.jpg"], val=["2009_1.jpg"])
+    with pytest.raises(
+        DatasetNotFoundError, match=r"2 of 2 images have no photo .*'2008_1\.jpg'; a line is a photo's name without"
+    ):
+        voc.load(tree.root)
+
+
+def only_reason(dataset):
+    (reason,) = dataset.left_out.values()
+    return reason
+
+
+def test_names_that_are_not_utf_8_are_shown_as_text(tree):
+    file = os.fsdecode(b"2008_1_caf\xe9.xml")
+    tree.write(f"cat/{file}", annotation("2008_1", 2))
+    (tree.root / "keypoints" / os.fsdecode(b"k\xfche")).mkdir()
+    (tree.root / "JPEGImages" / os.fsdecode(b"\xff.jpg")).touch()
+    dataset = voc.load(tree.root)
+    assert list(dataset.left_out) == ["cat/2008_1_caf\\xe9", "k\\xfche"]
+    assert all(text.encode() for item in dataset.left_out.items() for text in item)
+    with pytest.raises(DatasetNotFoundError, match=r"no folder for 'dog'; there are cat, k\\xfche\.") as error:
+        voc.load(tree.root, ["dog"])
+    assert str(error.value).encode()
+
+
+def test_an_annotation_may_end_in_capitals(tree):
+    (tree.root / "keypoints/cat/2008_1_1.xml").rename(tree.root / "keypoints/cat/2008_1_1.XML")
+    assert only(voc.load(tree.root), "2008_1_1")
+
+
+def test_paths_are_absolute_at_once(tree, monkeypatch):
+    monkeypatch.chdir(tree.root.parent)
+    photo = only(voc.load(tree.root.name), "2008_1_1").photo
+    monkeypatch.chdir("/")
+    assert photo.load().shape == (40, 60, 3)
 
 
 def test_an_image_in_both_splits_would_be_tested_on_what_was_learnt(tree):
@@ -297,7 +365,7 @@ def test_a_category_without_annotations_is_left_out(tree):
     (tree.root / "keypoints" / "cow").mkdir()
     dataset = voc.load(tree.root)
     assert dataset.categories == ("cat",)
-    assert dataset.left_out["cow"].endswith("cow holds no annotation; put one XML file an object there, or remove it.")
+    assert dataset.left_out["cow"].endswith("cow holds no annotation; put one XML file per object there, or remove it.")
 
 
 def test_other_files_and_hidden_ones_are_no_annotations(tree):
@@ -360,7 +428,7 @@ def test_what_the_layout_lacks_is_named(tree):
 def test_a_data_set_without_categories_is_refused(tree):
     (tree.root / "keypoints").rename(tree.root / "Annotations")
     (tree.root / "keypoints").mkdir()
-    with pytest.raises(DatasetNotFoundError, match="keypoints is empty; put one folder a category"):
+    with pytest.raises(DatasetNotFoundError, match="keypoints is empty; put one folder per category"):
         voc.load(tree.root)
 
 
