@@ -20,6 +20,7 @@ from dashboard import figures
 from dashboard.components import Outline, compare, image_click
 from dashboard.parts import layout, pickers
 from dashboard.services import caches
+from dashboard.titles import feature_title
 
 BACKBONE = pickers.BACKBONE
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
@@ -187,7 +188,7 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
 def choose_features(places: Sequence[Any]) -> Asked:
     """The controls, one in each of four places."""
     offered = pickers.aligned_features()
-    title = pickers.feature_title
+    title = feature_title
     titles = [title(feature) for feature in offered]
     allowed = {
         "upper": titles,

@@ -16,6 +16,7 @@ from corrcore.tasks.classification import CropProtocol
 from dashboard import figures
 from dashboard.parts import layout, pickers
 from dashboard.services import caches
+from dashboard.titles import feature_title
 
 BACKBONE = pickers.BACKBONE
 PROTOCOLS = pickers.PROTOCOLS
@@ -108,7 +109,7 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
     if len(categories) > 1 and all(each in results for each in categories):
         own = [columns[each] for each in categories]
         columns["mean"] = np.mean(np.array(own, dtype=float), axis=0).tolist()
-    table = pd.DataFrame(columns, index=pd.Index([pickers.feature_title(row) for row in FEATURE_ROWS], name="feature"))
+    table = pd.DataFrame(columns, index=pd.Index([feature_title(row) for row in FEATURE_ROWS], name="feature"))
 
     def shade(value: float) -> str:
         if value is None or np.isnan(value):
@@ -170,7 +171,7 @@ def show_calls(
                         "category": category,
                         "object": instance.name,
                         "keypoint": keypoint,
-                        "features": pickers.feature_title(feature),
+                        "features": feature_title(feature),
                         "seen": seen,
                     }
                 )
@@ -225,7 +226,7 @@ def page() -> None:
     best = max(found, key=lambda feature: found[feature]["accuracy"])
     at_best = found[best]
     st.caption(
-        f"{category}: {pickers.feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
+        f"{category}: {feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
         f"{at_best['keypoints']} keypoints, {at_best['mean_of_classes']:.1f} % as the mean over {len(names)} classes; by chance "
         f"{100 / len(names):.0f} %."
         + (
@@ -243,19 +244,21 @@ def page() -> None:
             "SIFT": [feature for feature in found if extractors.sift_radius(feature) is not None],
         }
         highest = max(max(each["curve"]) for each in found.values())
+        colours = figures.feature_colours(found, caches.layers_of(BACKBONE))
         for place, (title, some) in zip(st.columns(2, gap="medium"), kinds.items(), strict=True):
             place.markdown(f"**{title}: accuracy in cross validation on train**")
             curves = {feature: (costs, found[feature]["curve"]) for feature in some}
             chosen = {feature: found[feature]["cost"] for feature in some}
             place.plotly_chart(
-                figures.accuracy_curves(curves, chosen, highest=highest), key=f"curves {title}", config=PLAIN
+                figures.accuracy_curves(curves, chosen, colours=colours, highest=highest),
+                key=f"curves {title}",
+                config=PLAIN,
             )
     else:
-        pickers.check_link("feature", [pickers.feature_title(feature) for feature in found])
+        pickers.check_link("feature", [feature_title(feature) for feature in found])
         order = list(found)
         feature = (
-            st.selectbox("Feature", order, order.index(best), pickers.feature_title, key="feature", bind="query-params")
-            or best
+            st.selectbox("Feature", order, order.index(best), feature_title, key="feature", bind="query-params") or best
         )
         if section == SECTIONS[1]:
             st.plotly_chart(

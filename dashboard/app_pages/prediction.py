@@ -24,6 +24,7 @@ from dashboard import figures
 from dashboard.components import Outline, image_click
 from dashboard.parts import layout, pickers
 from dashboard.services import caches
+from dashboard.titles import feature_title, row_title
 
 BACKBONE = pickers.BACKBONE
 FEATURES = experiments.DETECTING
@@ -244,7 +245,7 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
         format="%.3f",
         help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
         "prior's, so a few hundredths count for much."
-        + ("" if by_hand else f" Shown is that of {pickers.feature_title(FEATURES[-1])}."),
+        + ("" if by_hand else f" Shown is that of {feature_title(FEATURES[-1])}."),
         **bound,
     )
     sigma = at_sigma.slider(
@@ -260,12 +261,12 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
     return prior, {feature: PriorFusion(own.neighbours, sigma, eta) for feature in trained}
 
 
-def row_title(feature: str, prior: str, weighing: PriorFusion | None) -> str:
+def weighed_title(feature: str, prior: str, weighing: PriorFusion | None) -> str:
     """What was predicted by; of weights at their ends only what counts."""
     if weighing is not None and weighing.eta == 1:
         return "the prior alone"
     alone = weighing is None or weighing.eta == 0
-    return f"{pickers.feature_title(feature)} alone" if alone else pickers.row_title(feature + prior)
+    return f"{feature_title(feature)} alone" if alone else row_title(feature + prior)
 
 
 def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[list[Instance], int]:
@@ -318,7 +319,7 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, p
                     st.caption(f"annotated: {shown} keypoints")
                 else:
                     hits = int(seen.right(seen.predicted(row, weighings[row])).sum())
-                    st.caption(f"{row_title(row, prior, weighings[row])}: **{hits} of {shown}** right")
+                    st.caption(f"{weighed_title(row, prior, weighings[row])}: **{hits} of {shown}** right")
 
 
 def pictures(seen: Seen, weighings: Weights) -> dict[str, np.ndarray]:
@@ -348,10 +349,10 @@ def show_maps(
         [2, 2, 2, 2], gap="small", vertical_alignment="bottom"
     )
     pickers.check_link("keypoint", names)
-    pickers.check_link("by", [pickers.feature_title(feature) for feature in weighings])
+    pickers.check_link("by", [feature_title(feature) for feature in weighings])
     keypoint = at_keypoint.selectbox("Keypoint", names, key="keypoint", bind="query-params")
     feature = at_feature.selectbox(
-        "Feature", list(weighings)[::-1], format_func=pickers.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=feature_title, key="by", bind="query-params"
     )
     opacity = at_opacity.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
     own = at_own.toggle(
@@ -484,7 +485,7 @@ def show_every_keypoint(seen: Seen, weighings: Weights, names: tuple[str, ...]) 
     """All keypoints' maps side by side, and numbers."""
     at_feature, at_which = st.columns([2, 5], gap="small", vertical_alignment="bottom")
     feature = at_feature.selectbox(
-        "Feature", list(weighings)[::-1], format_func=pickers.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=feature_title, key="by", bind="query-params"
     )
     weighing = weighings[feature]
     with at_which:
@@ -546,9 +547,7 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
         paper = [published.prediction(row, category) for row in rows]
         if any(number is not None for number in paper):
             table["published, α = 0.1"] = ["" if number is None else f"{number:.1f}" for number in paper]
-        st.dataframe(
-            pd.DataFrame(table, index=pd.Index([pickers.row_title(row) for row in rows], name="row")), width="stretch"
-        )
+        st.dataframe(pd.DataFrame(table, index=pd.Index([row_title(row) for row in rows], name="row")), width="stretch")
         st.caption(
             f"PCK in percent: keypoints within α of the box's sides, over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
             f"intervals over objects. The [Results page]({link}) has all categories side by side."
@@ -619,7 +618,7 @@ def choose_box(photo: np.ndarray, title: str) -> BoxXYXY:
 def sheet_file(sheet: Sequence[Seen], weighings: Weights, prior: str) -> bytes:
     """Figure 6 as one PNG."""
     drawn = [pictures(seen, weighings) for seen in sheet]
-    titles = [row_title(row, prior, weighings[row]) if row else "annotated" for row in drawn[0]]
+    titles = [weighed_title(row, prior, weighings[row]) if row else "annotated" for row in drawn[0]]
     columns = [figures.Column(seen.title, list(each.values())) for seen, each in zip(sheet, drawn, strict=True)]
     return images.encode(figures.image_grid(columns, titles), format="PNG")
 
@@ -773,7 +772,7 @@ def page() -> None:
         for place, (row, picture) in zip(
             layout.two_a_row("photo").columns(len(drawn), gap="small"), drawn.items(), strict=True
         ):
-            place.markdown(f"**{row_title(row, prior, weighings[row])}**")
+            place.markdown(f"**{weighed_title(row, prior, weighings[row])}**")
             place.image(images.encode(picture, format="JPEG"), width="stretch")
         sheet = [seen]
     layout.keypoint_legend(names)
@@ -796,11 +795,11 @@ def page() -> None:
             "data": f"{data.title}, {data.digest[:8]}",
             "prior": f"{pickers.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {detection.summary_layer(caches.network(BACKBONE))}",
             **{
-                f"{pickers.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
+                f"{feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
                 for feature, each in weighings.items()
                 if each is not None
             },
-            **{f"{pickers.feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
+            **{f"{feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
             "network": f"{BACKBONE}, weights {caches.network(BACKBONE).digest[:8]}",
         },
     )

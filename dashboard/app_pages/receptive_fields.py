@@ -1,7 +1,7 @@
 """What one descriptor responds to: averages of its nearest neighbours' receptive fields, Figure 2."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,13 @@ exactly, and their whole receptive fields are averaged; the contrast of each ave
 percentile. Where a receptive field crosses its photo's border only the pixels inside count, so every pixel is a mean over
 those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
 
-**Effective radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
+**Agreement radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
 another than receptive fields drawn at random do:
 
 $$ \\text{agreement}(r) = 1 - \\frac{\\text{variance of neighbours at } r}{\\text{variance of random fields at } r} $$
 
 1 means they all show the same there, 0 that they have nothing in common. What neighbours share all over, such as light and
-colour, tells nothing of where things are; so the effective radius is where agreement has lost half of what it loses between
+colour, tells nothing of where things are; so the agreement radius is where agreement has lost half of what it loses between
 the centre and the rim. Agreement that falls evenly would give half the distance to the rim.
 """
 
@@ -126,13 +126,17 @@ def ks_of(index: PatchIndex, layer: str, exclude: tuple[int, ...]) -> tuple[int,
     return tuple(k for k in KS if k <= most) or (most,)
 
 
-def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
+def colours_of(index: PatchIndex, layers: Sequence[str]) -> dict[str, str]:
+    return figures.feature_colours(layers, caches.layers_of(index.backbone))
+
+
+def show_seed(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> None:
     x, y = seed.pixel
-    outlines = []
+    outlines, colours = [], colours_of(index, layers)
     for layer in layers:
         field = seed.grids[layer].receptive_field
         box = field.receptive_field_box(*seed.grids[layer].nearest(x, y))
-        outlines.append(Outline(box, figures.colour_of(layer, layers), width=2))
+        outlines.append(Outline(box, colours[layer], width=2))
     grid = seed.grids[layers[0]]
     patch = grid.receptive_field.patch_box(*grid.nearest(x, y))
     outlines.append(Outline(patch, figures.YELLOW, width=2.5))
@@ -161,10 +165,11 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
 
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     """Figure 2: a column a layer, a row a k, at true relative sizes."""
+    colours = colours_of(index, list(found))
     for place, (layer, study) in zip(st.columns(len(found), gap="small"), found.items(), strict=True):
         field = index.field(layer)
         with place:
-            swatch = f"<span style='color: {figures.colour_of(layer, list(found))}'>&#9632;</span>"
+            swatch = f"<span style='color: {colours[layer]}'>&#9632;</span>"
             st.html(f"{swatch} <b>{layer}</b> · {field.size} px")
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
@@ -180,15 +185,19 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
     with chart:
         st.markdown(
             "**How far from the centre do neighbours agree?** 1: they all show the same; 0: no more alike than random "
-            "receptive fields. The dot is the effective radius."
+            "receptive fields. The dot is the agreement radius."
         )
-        st.plotly_chart(figures.agreement_profile(profiles, layers), key="profile", config={"displayModeBar": False})
+        st.plotly_chart(
+            figures.agreement_profile(profiles, colours_of(index, layers)),
+            key="profile",
+            config={"displayModeBar": False},
+        )
     with numbers:
         st.markdown("**This seed**")
         st.dataframe(
             {
                 "layer": list(found),
-                "effective radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
+                "agreement radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
                 "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
                 "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
                 "stride": [f"{index.field(layer).stride} px" for layer in found],
@@ -198,7 +207,7 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
             width="stretch",
         )
         st.caption(
-            "Effective radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
+            "Agreement radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
             "the centre, one seed says little."
         )
         show_over_seeds(index, layers)
@@ -211,7 +220,7 @@ def radius_text(radius: float) -> str:
 
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
-    """The effective radius as a property of the layer: its median over random seeds, computed when asked for."""
+    """The agreement radius as a property of the layer: its median over random seeds, computed when asked for."""
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
@@ -225,7 +234,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
 
-        job = layout.begin_measurement(work, "Measuring effective radii", key)
+        job = layout.begin_measurement(work, "Measuring agreement radii", key)
         if job is not None:
             job.wait(0.5)
     if job is None:
@@ -237,7 +246,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
         st.dataframe(
             {
                 "layer": list(rows),
-                "median effective radius": [radius_text(number_of(row["median"])) for row in rows.values()],
+                "median agreement radius": [radius_text(number_of(row["median"])) for row in rows.values()],
                 "95 % interval": [
                     " to ".join(radius_text(number_of(row[end])) for end in ("low", "high")) for row in rows.values()
                 ],
@@ -270,13 +279,12 @@ def arrays(seed: Seed, found: dict[str, Study]) -> bytes:
     return file.getvalue()
 
 
-def poster(seed: Seed, found: dict[str, Study], layers: tuple[str, ...]) -> bytes:
+def poster(seed: Seed, index: PatchIndex, found: dict[str, Study], layers: tuple[str, ...]) -> bytes:
+    colours = colours_of(index, layers)
     boxes: list[tuple[PixelBox, str]] = []
     for layer in layers:
         cells = seed.grids[layer]
-        boxes.append(
-            (cells.receptive_field.receptive_field_box(*cells.nearest(*seed.pixel)), figures.colour_of(layer, layers))
-        )
+        boxes.append((cells.receptive_field.receptive_field_box(*cells.nearest(*seed.pixel)), colours[layer]))
     averages = figures.averages_sheet([study.averages for study in found.values()])
     photo = images.resize(figures.draw_boxes(seed.image, boxes), longer_side=averages.shape[0])
     canvas = np.full((averages.shape[0], photo.shape[1] + averages.shape[1], 3), 255, np.uint8)
@@ -327,7 +335,7 @@ def page() -> None:
     job = submit(seed, index, layers)
     left, right = st.columns([2, 5], gap="medium")
     with left:
-        show_seed(seed, layers)
+        show_seed(seed, index, layers)
     with right:
         layout.job_panel(job, again=caches.forget_view)
         if job.result is not None:
@@ -348,7 +356,7 @@ def page() -> None:
     )
     layout.export_row(
         downloads={
-            "receptive-fields.png": lambda: poster(seed, found, layers),
+            "receptive-fields.png": lambda: poster(seed, index, found, layers),
             "receptive-fields.npz": lambda: arrays(seed, found),
         },
         python=python_lines(seed, index, layers),

@@ -1,7 +1,7 @@
 """A photo rebuilt from other photos' patches, layer by layer: Figure 1."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import streamlit as st
@@ -234,7 +234,7 @@ def show_numbers(
     titles = [column.title for column in columns]
     localised = [result.localisation for result in found.values()]
     if any(len(each.offsets) >= FEWEST for each in localised):
-        show_localisation(localised, index.layers)
+        show_localisation(localised, figures.feature_colours(index.layers, caches.layers_of(index.backbone)))
     else:
         st.info(
             "This photo has too little structure, or is too small for any receptive field to lie inside it, to measure "
@@ -254,7 +254,7 @@ def show_numbers(
     st.dataframe(table, hide_index=True, width="stretch")
 
 
-def show_localisation(localised: list[Localisation], layers: tuple[str, ...]) -> None:
+def show_localisation(localised: list[Localisation], colours: Mapping[str, str]) -> None:
     st.markdown(
         "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best. "
         "Score: 0.5 is chance, 1 is perfect. Dotted: places drawn uniformly from the receptive field."
@@ -275,7 +275,7 @@ def show_localisation(localised: list[Localisation], layers: tuple[str, ...]) ->
     )
     localised = [each for each in localised if len(each.offsets) >= FEWEST]
     chart, maps = st.columns(2)
-    chart.plotly_chart(figures.match_distances(localised, layers), key="distances", config=PLAIN)
+    chart.plotly_chart(figures.match_distances(localised, colours), key="distances", config=PLAIN)
     highest = figures.highest_share(localised)
     with maps:
         for place, each in zip(st.columns(len(localised)), localised, strict=True):

@@ -24,6 +24,7 @@ from dashboard import figures
 from dashboard.components import Outline, image_click
 from dashboard.parts import layout, pickers
 from dashboard.services import caches
+from dashboard.titles import feature_title
 
 BACKBONE = pickers.BACKBONE
 MOST_FEATURES = 3
@@ -149,13 +150,13 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
     at_keypoint, at_features, at_more = places
     offered = pickers.mapped_features()
     pickers.check_link("keypoint", known)
-    pickers.check_link("features", [pickers.feature_title(feature) for feature in offered])
+    pickers.check_link("features", [feature_title(feature) for feature in offered])
     keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
     features = at_features.multiselect(
         "Features",
         offered,
         ["conv3", "conv5", "sift20"],
-        format_func=pickers.feature_title,
+        format_func=feature_title,
         max_selections=MOST_FEATURES,
         key="features",
         bind="query-params",
@@ -204,7 +205,7 @@ def show_panels(
         if not whole and extractors.sift_radius(feature) is None:
             boxes += _cells(backbone.receptive_field(feature), part)
         with place:
-            st.markdown(f"**{pickers.feature_title(feature)}**")
+            st.markdown(f"**{feature_title(feature)}**")
             image_click(
                 images.encode(figures.crop(picture, part), format="JPEG" if whole else "PNG"),
                 alt=f"{seen.title}, scores by {feature}",
@@ -256,12 +257,16 @@ def _cells(field: Any, part: PixelBox) -> list[Outline]:
     ]
 
 
+def colours_of(features: Iterable[str]) -> dict[str, str]:
+    return figures.feature_colours(features, caches.layers_of(BACKBONE))
+
+
 def show_pixel(
     maps: Mapping[str, ResponseMap], classifiers: Mapping[str, KeypointClassifier], keypoint: str, x: int, y: int
 ) -> None:
     """What all classifiers say of a pixel, and the chosen one's scores along its row."""
     names = list(dict.fromkeys(name for each in classifiers.values() for name in each.names))
-    all_scores, profiles = {}, {}
+    all_scores, profiles, colours = {}, {}, colours_of(maps)
     for feature, found in maps.items():
         region, own = found.region, classifiers[feature].names
         if not (region.left <= x < region.right and region.top <= y < region.bottom):
@@ -280,9 +285,9 @@ def show_pixel(
         return
     left, right = st.columns(2, gap="medium")
     left.markdown(f"**Every keypoint's score at ({x}, {y})**")
-    left.plotly_chart(figures.scores_of_all(all_scores, names, keypoint), key="scores", config=PLAIN)
+    left.plotly_chart(figures.scores_of_all(all_scores, names, keypoint, colours=colours), key="scores", config=PLAIN)
     right.markdown(f"**{keypoint} along the row y = {y}**")
-    right.plotly_chart(figures.score_profile(profiles, x), key="profile", config=PLAIN)
+    right.plotly_chart(figures.score_profile(profiles, x, colours=colours), key="profile", config=PLAIN)
 
 
 def show_histogram(
@@ -314,7 +319,7 @@ def show_histogram(
         rows = []
         for place, (feature, each) in zip(st.columns(max(len(found), 1)), found.items(), strict=False):
             with place:
-                st.markdown(f"**{pickers.feature_title(feature)}**")
+                st.markdown(f"**{feature_title(feature)}**")
                 st.plotly_chart(
                     figures.maxima_counts(np.array(each["counts"]), highest=highest),
                     key=f"counts {feature}",
@@ -339,7 +344,9 @@ def show_histogram(
             st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
         st.markdown("**The mean score by distance from the keypoint**")
         st.plotly_chart(
-            figures.score_by_distance({feature: np.array(each["profile"]) for feature, each in found.items()}),
+            figures.score_by_distance(
+                {feature: np.array(each["profile"]) for feature, each in found.items()}, colours=colours_of(found)
+            ),
             key="by distance",
             config=PLAIN,
         )
@@ -378,7 +385,7 @@ def show_histogram(
 
 def in_words(feature: str, found: dict[str, Any]) -> str:
     """What a feature's histogram says, in a sentence."""
-    title = pickers.feature_title(feature)
+    title = feature_title(feature)
     title = title[0].upper() + title[1:] if extractors.sift_radius(feature) else title
     if found["low"] is None:
         return f"**{title}**: too few maxima inside the square to say anything."

@@ -21,6 +21,7 @@ from corrcore.networks import WeightsNotFoundError
 from dashboard import figures
 from dashboard.parts import exports, layout, pickers, settings_text
 from dashboard.services import caches
+from dashboard.titles import feature_of, feature_title, row_title
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -124,7 +125,8 @@ class View:
     @property
     def styles(self) -> dict[str, figures.RowStyle]:
         """How charts draw rows, by their titles."""
-        return {pickers.row_title(row): figures.row_style(row) for row in self.rows}
+        layers = caches.layers_of(self.network) or tuple(feature_of(row)[0] for row in self.rows)
+        return {row_title(row): figures.row_style(row, layers) for row in self.rows}
 
     def published(self, row: str, column: str) -> float | None:
         """The number in print, where it is one of the same kind; its mean is over the categories that are here."""
@@ -363,7 +365,7 @@ def show_table(view: View) -> tuple[str, str] | None:
         for name, values in cells.items():
             columns[column, name + apart] = values
             meant[name + apart] = column
-    table = pd.DataFrame(columns, index=pd.Index([pickers.row_title(row) for row in view.rows], name="row"))
+    table = pd.DataFrame(columns, index=pd.Index([row_title(row) for row in view.rows], name="row"))
     table.columns = pd.MultiIndex.from_tuples(list(columns))
     kinds = {
         kind: [name for name in columns if name[1].startswith(kind)] for kind in (OURS, INTERVAL, PAPER, DIFFERENCE)
@@ -453,7 +455,7 @@ def say_what_it_is_of(view: View) -> None:
         f"Click a cell to see what it is made of, a heading to sort.{paper}"
     )
     if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
-        numbers = ", ".join(f"{pickers.row_title(row)} {number:g}" for row, number in means.items())
+        numbers = ", ".join(f"{row_title(row)} {number:g}" for row, number in means.items())
         st.caption(f"In print at this α are only means over all twenty categories: {numbers}.")
     with st.expander("What the words mean", icon=":material/menu_book:"):
         st.markdown("\n".join(f"- **{word}**: {meaning}." for word, meaning in WORDS[view.experiment].items()))
@@ -502,7 +504,7 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
     query = {"data": pickers.dataset_title(view.source), "category": category}
     table = view.tables[category]
     if view.experiment == "classification":
-        seen, feature = settings_text.protocol_of(table), pickers.feature_title(row)
+        seen, feature = settings_text.protocol_of(table), feature_title(row)
         if instance:
             shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), None)
             query |= {"object": instance, "features": feature, "seen": shown_at or ""}
@@ -511,12 +513,12 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
         query |= {"feature": feature} if row in experiments.NAMING else {}
         return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong'})}"
     query |= {"object": instance} if instance else {}
-    feature, suffix = pickers.feature_of(row)
+    feature, suffix = feature_of(row)
     if view.experiment == "prediction":
         query |= {"prior": pickers.PRIORS[suffix]} if feature and suffix in pickers.PRIORS else {}
         return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
     if row != experiments.UNALIGNED:
-        query |= {"upper": pickers.feature_title(row)} if row in pickers.aligned_features() else {}
+        query |= {"upper": feature_title(row)} if row in pickers.aligned_features() else {}
         query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in pickers.SMOOTHNESSES else {}
         query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
     return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
@@ -538,11 +540,11 @@ def smoothness_of(table: Table, row: str) -> float | None:
 def shown_otherwise(view: View, row: str, category: str) -> list[str]:
     """In what the page behind a number differs from how the number was measured."""
     settings, said = view.tables[category].settings, []
-    feature, suffix = pickers.feature_of(row)
+    feature, suffix = feature_of(row)
     if (network := settings["backbone"]) != pickers.BACKBONE:
         said.append(f"{pickers.BACKBONE}, not {network}")
     if feature and feature not in offered(view.experiment):
-        said.append(f"other features than {pickers.feature_title(feature)}")
+        said.append(f"other features than {feature_title(feature)}")
     if view.experiment == "classification":
         if settings_text.protocol_of(view.tables[category]) is None:
             said.append("objects seen in another way")
@@ -553,7 +555,7 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
             said.append("averages per keypoint type, not per image")
     if view.experiment == "prediction":
         if not feature:
-            said.append(f"detectors with this prior, not {pickers.row_title(row)} alone")
+            said.append(f"detectors with this prior, not {row_title(row)} alone")
         elif suffix not in pickers.PRIORS:
             said.append("the best cell, not the best pixel around it")
     if view.experiment == "transfer":
@@ -587,7 +589,7 @@ def show_cell(view: View, row: str, column: str) -> None:
     """What a number is made of: where it came from, and the objects it is lowest and highest of."""
     with st.container(border=True, key="cell"):
         found = view.estimates.get((row, column))
-        title = layout.escape_markdown(pickers.row_title(row))
+        title = layout.escape_markdown(row_title(row))
         if found is None:
             st.markdown(f"**{title}, {layout.escape_markdown(column)}**: not measured.")
             return
@@ -660,16 +662,16 @@ def to_compare(view: View) -> tuple[str, str]:
 
     ranked = sorted(view.rows, key=height, reverse=True)
     best = next((row for row in ranked if published.has_row(view.experiment, row)), ranked[0])
-    feature, suffix = pickers.feature_of(best)
-    rivals = [row for row in ranked if pickers.feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
+    feature, suffix = feature_of(best)
+    rivals = [row for row in ranked if feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
     others = [row for row in ranked if row != best]
-    alike = [row for row in rivals if pickers.feature_of(row)[0] and pickers.feature_of(row)[1] == suffix]
+    alike = [row for row in rivals if feature_of(row)[0] and feature_of(row)[1] == suffix]
     return best, next(iter([*alike, *rivals, *others, best]))
 
 
 def show_compared(view: View) -> None:
     """Two rows of the same objects: how much one exceeds the other, how sure that is, and what that says."""
-    titles = {row: pickers.row_title(row) for row in view.rows}
+    titles = {row: row_title(row) for row in view.rows}
     one, other = to_compare(view)
     for key in ("first", "second"):
         pickers.check_link(key, list(titles.values()))
@@ -737,7 +739,7 @@ def ends(found: Estimate | None) -> figures.Ends:
 def choose_rows(view: View) -> tuple[str, ...]:
     """Rows to draw, in their order; those in print to begin with."""
     first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
-    pickers.check_link("rows", [pickers.row_title(row) for row in view.rows])
+    pickers.check_link("rows", [row_title(row) for row in view.rows])
     before = st.session_state.get("rows")
     another = st.session_state.setdefault("rows of", view.experiment) != view.experiment
     if before is not None and (another or (before and not set(before) & set(view.rows))):
@@ -747,7 +749,7 @@ def choose_rows(view: View) -> tuple[str, ...]:
         "Rows",
         view.rows,
         first,
-        format_func=pickers.row_title,
+        format_func=row_title,
         key="rows",
         bind="query-params",
         placeholder="Choose rows",
@@ -771,10 +773,8 @@ def rows_of(table: Table, chosen: Sequence[str]) -> list[str]:
 def show_categories(view: View) -> None:
     if not (rows := choose_rows(view)):
         return
-    bars = {
-        pickers.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows
-    }
-    paper = {pickers.row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
+    bars = {row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows}
+    paper = {row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
     st.plotly_chart(figures.category_bars(bars, paper, view.columns, styles=view.styles), key="bars", config=PLAIN)
     diamonds = " White diamonds are the paper's numbers." if any(any(each) for each in paper.values()) else ""
     st.caption(f"{view.metric}; whiskers are 95 % intervals.{of_lines(rows, 'dots', 'stripes')}{diamonds}")
@@ -786,9 +786,7 @@ def of_lines(rows: Sequence[str], one: str, several: str) -> str:
         "prior": f"{one}: with the prior",
         f"{experiments.PRIORS} priors": f"{several}: with {experiments.PRIORS} priors",
     }
-    there = [
-        text for added, text in said.items() if any(pickers.feature_of(row)[1].lstrip("+") == added for row in rows)
-    ]
+    there = [text for added, text in said.items() if any(feature_of(row)[1].lstrip("+") == added for row in rows)]
     return f" One colour a feature; {'; '.join(there)}." if there else ""
 
 
@@ -803,7 +801,7 @@ def show_curve(view: View) -> None:
     if not (rows := rows_of(table, chosen)):
         return
     curves = {
-        pickers.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
+        row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
         for row in rows
     }
     st.plotly_chart(
@@ -830,9 +828,7 @@ def show_difficulty(view: View) -> None:
         groups = quarters(values)
         names = [f"{exports.span(values[some])}<br>{int(some.sum())} objects" for some in groups]
         found = {
-            pickers.row_title(row): [
-                ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups
-            ]
+            row_title(row): [ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups]
             for row in rows
         }
         drawn.append((title, axis, names, found))
@@ -906,7 +902,7 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
     rows: list[list[str]] = []
     shares: list[list[float | None]] = []
     for row in view.rows:
-        cells: list[str] = [pickers.row_title(row)]
+        cells: list[str] = [row_title(row)]
         levels: list[float | None] = [None]
         for column in view.columns:
             found, paper = view.estimates.get((row, column)), view.published(row, column)
@@ -1081,9 +1077,9 @@ def state_of_view(view: View, *, how_key: str) -> dict[str, str | list[str]]:
     if view.over is not None:
         state |= {name: st.session_state[name] for name in ("alpha", "average")}
     if section == COMPARED:
-        state |= {name: pickers.row_title(st.session_state[name]) for name in ("first", "second")}
+        state |= {name: row_title(st.session_state[name]) for name in ("first", "second")}
     else:
-        state["rows"] = [pickers.row_title(row) for row in st.session_state["rows"]]
+        state["rows"] = [row_title(row) for row in st.session_state["rows"]]
         state |= {"category": st.session_state["category"]} if section in (CURVE, DIFFICULT) else {}
     return state
 

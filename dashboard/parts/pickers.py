@@ -366,11 +366,6 @@ def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
                 st.caption(layout.escape_markdown(f"{each}: {reason}"))
 
 
-def feature_title(feature: str) -> str:
-    radius = extractors.sift_radius(feature)
-    return feature if radius is None else f"SIFT, radius {radius:g} px"
-
-
 def aligned_features() -> list[str]:
     """Those the Alignment page offers: the layers whose cells lie where those of the last do, and SIFT."""
     backbone = caches.network(BACKBONE)
@@ -383,26 +378,6 @@ def aligned_features() -> list[str]:
 def mapped_features() -> list[str]:
     """Those the Responses page offers: every layer, and SIFT."""
     return [*caches.network(BACKBONE).layers, *(f"{extractors.SIFT}{radius}" for radius in (10, 20, 40, 80, 160))]
-
-
-def row_title(row: str) -> str:
-    """A row of a table, such as conv4, sift20, conv5+prior or NN."""
-    if row == experiments.UNALIGNED:
-        return "NN, not aligned"
-    feature, plus, rest = row.partition("+")
-    return f"{feature_title(feature)} + {rest}" if plus else feature_title(feature)
-
-
-def feature_of(row: str) -> tuple[str, str]:
-    """A row's feature, empty where it has none, and what is added to it.
-
-    >>> [feature_of(row) for row in ("conv5", "conv5+5 priors", "5 priors", "NN")]
-    [('conv5', ''), ('conv5', '+5 priors'), ('', '5 priors'), ('', 'NN')]
-    """
-    if row == experiments.UNALIGNED or (row.endswith(("prior", "priors")) and "+" not in row):
-        return "", row
-    feature, plus, rest = row.partition("+")
-    return feature, plus + rest
 
 
 def upload(what: str) -> tuple[np.ndarray, str] | None:

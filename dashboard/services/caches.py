@@ -198,6 +198,12 @@ def network(name: str) -> Backbone:
     return networks.load(name)
 
 
+def layers_of(name: str) -> tuple[str, ...]:
+    """A network's layers by depth, known without its weights; none of a network that is not known here."""
+    architecture = networks.ARCHITECTURES.get(name)
+    return tuple(architecture.layers) if architecture else ()
+
+
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _settle() -> None:
     """Takes everything that was imported out of garbage collection.
