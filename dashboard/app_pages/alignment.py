@@ -18,9 +18,9 @@ from corrcore.tasks import alignment
 from corrcore.tasks.alignment import Alignment, DescribedCrop, Transfer
 from dashboard import figures
 from dashboard.components import Outline, compare, image_click
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
-from dashboard.titles import feature_title
+from dashboard.parts import exports, header, job_panel, legends, pickers, upload, url_state
+from dashboard.services import caches, sessions
+from dashboard.wording import escape_markdown, feature_title
 
 BACKBONE = pickers.BACKBONE
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
@@ -198,7 +198,7 @@ def choose_features(places: Sequence[Any]) -> Asked:
         "iterations": [str(each) for each in range(1, MOST_ITERATIONS + 1)],
     }
     for name, values in allowed.items():
-        pickers.check_link(name, values)
+        url_state.check_link(name, values)
     at_upper, at_lower, at_smoothness, at_solver = places
     upper = at_upper.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
     lower = at_lower.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
@@ -225,13 +225,13 @@ def radii_in_cut_out(instance: Instance, subject: DescribedCrop) -> tuple[float,
 def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple[str, int]:
     """Figure 3, each neighbour to be clicked; which row and neighbour is chosen."""
     features = list(view.transfers)
-    asked = re.fullmatch(r"([1-9])\.([1-9])", pickers.url_state("neighbour", "1.1"))
+    asked = re.fullmatch(r"([1-9])\.([1-9])", url_state.asked("neighbour", "1.1"))
     row, number = (int(each) - 1 for each in asked.groups()) if asked else (0, 0)
     chosen_row = min(row, len(features) - 1)
     chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
     truth = view.target.placement.to_crop(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
-    rows = layout.two_a_row("figure")
+    rows = header.two_a_row("figure")
     height, width = view.target.image.shape[:2]
     frame = Outline((0, 0, 2 * width, 2 * height), width=4)  # pictures are drawn at twice their size
     for at, (feature, transfer) in enumerate(view.transfers.items()):
@@ -257,10 +257,10 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                     alt=f"{neighbour.instance.name}, warped by {feature}",
                     key=f"neighbour {at} {n}",
                     boxes=[frame] if (at, n) == (chosen_row, chosen) else (),
-                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": pickers.set_url_state("neighbour", where),
+                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": url_state.choose("neighbour", where),
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
-    layout.keypoint_legend(names)
+    legends.keypoint_legend(names)
     st.caption(
         "The five least deformed of 25 neighbours, others in each row. In the target: filled where a prediction is right, a ring "
         "with a line to the truth where it is wrong; a thin ellipse is what counts as right (a circle in the photo). Click a "
@@ -297,7 +297,7 @@ def show_pair(pair: Pair, feature: str) -> None:
         )
         wheel, numbers = st.columns([1, 3], gap="small", vertical_alignment="center")
         with wheel:
-            layout.round_picture(
+            legends.round_picture(
                 figures.colour_wheel(), alt="Colours of directions: red to the right, others clockwise"
             )
         solution = found.solution
@@ -312,7 +312,7 @@ def show_pair(pair: Pair, feature: str) -> None:
 def show_point(pair: Pair) -> None:
     """A clicked point of the source, where it lands by each field, and how like it every place of the target is."""
     height, width = pair.source.image.shape[:2]
-    x, y = pickers.pixel_of(pair.source.image)
+    x, y = url_state.pixel_of(pair.source.image)
     point = np.array([float(x), float(y)])
     places = st.columns(1 + len(pair.alignments), gap="small")
     with places[0]:
@@ -322,7 +322,7 @@ def show_point(pair: Pair) -> None:
             alt=f"{pair.names[0]}: click a point",
             key="point",
             selected=(x, y),
-            on_click=lambda x, y: pickers.set_url_state("at", f"{x},{y}"),
+            on_click=lambda x, y: url_state.choose("at", f"{x},{y}"),
         )
         st.caption(f"Click a point; now ({x}, {y}) of {width} x {height} px.")
     for place, (feature, found) in zip(places[1:], pair.alignments.items(), strict=True):
@@ -341,7 +341,7 @@ def show_point(pair: Pair) -> None:
             st.caption(
                 f"Target. Lands at ({lands[0]:.0f}, {lands[1]:.0f}) px of the cut-out; greatest likeness {similarity.max():.2f}."
             )
-    layout.colour_bar(figures.viridis_colours(), "likeness of the target's cells (cosine): 0", "1")
+    legends.colour_bar(figures.viridis_colours(), "likeness of the target's cells (cosine): 0", "1")
 
 
 def show_table(data: KeypointDataset, category: str) -> None:
@@ -386,7 +386,7 @@ def show_table(data: KeypointDataset, category: str) -> None:
             icon=":material/table_chart:",
         )
     key = ("transfer", data.digest, category)
-    job = caches.measurement(key)
+    job = sessions.measurement(key)
     if caches.read_only():
         return
     file = folder / f"transfer {category}.json"
@@ -407,9 +407,9 @@ def show_table(data: KeypointDataset, category: str) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             return experiments.transfer(data, category, backbone=backbone, out=file, progress=progress)
 
-        job = layout.begin_measurement(work, f"Table 2, {category}", key)
+        job = job_panel.begin_measurement(work, f"Table 2, {category}", key)
     if job is not None:
-        layout.job_panel(job)
+        job_panel.job_panel(job)
 
 
 def poster(view: View, instance: Instance) -> bytes:
@@ -486,7 +486,7 @@ for feature in features:
 
 
 def page_of_objects() -> None:
-    at_data, at_category, *others = layout.two_a_row("controls").columns(
+    at_data, at_category, *others = header.two_a_row("controls").columns(
         [3, 2, 3, 3, 3, 2], gap="small", vertical_alignment="bottom"
     )
     name, data, category = pickers.choose_category(at_data, at_category)
@@ -500,17 +500,17 @@ def page_of_objects() -> None:
             state = caches.state_of(train)
             key = (data.digest, category, instance.name, caches.state_of([instance]), state, asked.key)
         except (OSError, ValueError) as error:
-            st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
             st.stop()
     with beside:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         st.caption(
-            f"{layout.escape_markdown(instance.name)}{drawn} · neighbours found by "
+            f"{escape_markdown(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(caches.network(BACKBONE))}"
         )
         pickers.show_left_out("annotations", data.left_out)
     work = work_on_object(category, instance, train, state, asked, key)
-    view: View = layout.view(work, f"Aligning {layout.escape_markdown(instance.name)}", key)
+    view: View = job_panel.view(work, f"Aligning {escape_markdown(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
     alignments = {
@@ -518,7 +518,7 @@ def page_of_objects() -> None:
         for each, transfer in view.transfers.items()
     }
     pair = Pair(neighbour.subject, view.target, (neighbour.instance.name, instance.name), alignments)
-    section = layout.section_picker("Look closer", SECTIONS, key="alignment_section")
+    section = header.section_picker("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         show_pair(pair, feature)
     elif section == SECTIONS[1]:
@@ -550,12 +550,12 @@ def page_of_objects() -> None:
 
 def page_of_photos() -> None:
     asked = choose_features(
-        layout.two_a_row("controls").columns([3, 3, 3, 2], gap="small", vertical_alignment="bottom")
+        header.two_a_row("controls").columns([3, 3, 3, 2], gap="small", vertical_alignment="bottom")
     )
     found = []
     for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
         with place:
-            found.append(pickers.upload(what))
+            found.append(upload.upload(what))
     photos, names = [each[0] for each in found if each], [each[1] for each in found if each]
     if len(photos) < 2:
         st.info(
@@ -564,9 +564,9 @@ def page_of_photos() -> None:
         )
         st.stop()
     key = ("photos", *(images.digest(photo) for photo in photos), asked.key)
-    pair: Pair = layout.view(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
+    pair: Pair = job_panel.view(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
     features = list(pair.alignments)
-    places = layout.two_a_row("figure").columns(2 + len(features), gap="small")
+    places = header.two_a_row("figure").columns(2 + len(features), gap="small")
     for place, title, image in zip(places, ("source", "target"), (pair.source.image, pair.target.image), strict=False):
         place.markdown(f"**{title}**")
         place.image(images.encode(image, format="JPEG"), width="stretch")
@@ -575,7 +575,7 @@ def page_of_photos() -> None:
         place.markdown(f"**warped by {feature}**")
         place.image(images.encode(warped[feature], format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
-    section = layout.section_picker("Look closer", SECTIONS[:2], key="alignment_section")
+    section = header.section_picker("Look closer", SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
         feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
         show_pair(pair, feature)
@@ -610,7 +610,7 @@ def finish(
     how: str, asked: Asked, parameters: dict[str, object], downloads: dict[str, Callable[[], bytes]], python: str
 ) -> None:
     backbone = caches.network(BACKBONE)
-    layout.how_computed(
+    header.how_computed(
         how,
         parameters
         | {
@@ -620,17 +620,17 @@ def finish(
             "solver": f"{METHODS[asked.method]}, at most {asked.iterations} iterations",
         },
     )
-    layout.export_row(downloads=downloads, python=python)
+    exports.export_row(downloads=downloads, python=python)
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "One thing bent into another's shape",
         "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints travel with "
         "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
         "at least as well as SIFT, which was made for matching.",
     )
-    mode = layout.section_picker("What to align", (OBJECTS, PHOTOS), key="mode")
+    mode = header.section_picker("What to align", (OBJECTS, PHOTOS), key="mode")
     (page_of_objects if mode == OBJECTS else page_of_photos)()
 
 

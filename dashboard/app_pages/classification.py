@@ -14,9 +14,9 @@ from corrcore.experiments import published
 from corrcore.tasks import classification
 from corrcore.tasks.classification import CropProtocol
 from dashboard import figures
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
-from dashboard.titles import feature_title
+from dashboard.parts import exports, header, job_panel, pickers, result_panel, url_state
+from dashboard.services import caches, sessions
+from dashboard.wording import escape_markdown, feature_title
 
 BACKBONE = pickers.BACKBONE
 PROTOCOLS = pickers.PROTOCOLS
@@ -60,14 +60,14 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
     """A button that computes a category's results, or without one `at_once`; the job's progress."""
     file = result_file(data, category, protocol)
     key = "classification", str(file)
-    job = caches.measurement(key)
+    job = sessions.measurement(key)
     if caches.read_only():
         st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
         return
     running = job is not None and not job.finished
     pressed = False
     if not at_once and not running:
-        pressed = layout.empty_state(
+        pressed = result_panel.empty_state(
             f"Nothing has been computed for {category} yet",
             f"{len(FEATURE_ROWS)} features at every keypoint, and classifiers of them at seven costs: some two minutes on two cores.",
             button=f"Compute for {category}",
@@ -88,11 +88,11 @@ def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: boo
                 progress=progress,
             )
 
-        job = layout.begin_measurement(work, f"Table 3, {category}", key)
+        job = job_panel.begin_measurement(work, f"Table 3, {category}", key)
         if pressed:
             st.rerun()
     if job is not None:
-        layout.job_panel(job)
+        job_panel.job_panel(job)
 
 
 def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) -> None:
@@ -147,7 +147,7 @@ def show_calls(
         drawn = f", {N_CALLS} of them by lot" if len(some) > N_CALLS else ""
         st.markdown(f"**{title}: {len(some)} of {len(labels)}{drawn}**")
         picked = np.sort(np.random.default_rng(0).permutation(some)[:N_CALLS])
-        places = layout.two_a_row(title.lower()).columns(6, gap="small")
+        places = header.two_a_row(title.lower()).columns(6, gap="small")
         for number, sample in enumerate(picked):
             instance = by_name.get(record["objects"][sample])
             if instance is None:
@@ -161,9 +161,9 @@ def show_calls(
                 except (images.ImageError, OSError):
                     continue
                 keypoint = known[record["keypoints"][sample]]
-                wrong = "" if title == "Right" else f", called {layout.escape_markdown(names[called[sample]])}"
+                wrong = "" if title == "Right" else f", called {escape_markdown(names[called[sample]])}"
                 if seen is None:  # no map is made that way
-                    st.markdown(layout.escape_markdown(keypoint) + wrong)
+                    st.markdown(escape_markdown(keypoint) + wrong)
                     continue
                 link = urlencode(
                     {
@@ -175,7 +175,7 @@ def show_calls(
                         "seen": seen,
                     }
                 )
-                st.markdown(f"[{layout.escape_markdown(keypoint)}](responses?{link}){wrong}")
+                st.markdown(f"[{escape_markdown(keypoint)}](responses?{link}){wrong}")
 
 
 def around(instance: Instance, keypoint: int, protocol: str) -> np.ndarray:
@@ -199,14 +199,14 @@ for feature, found in result["summary"].items():
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "Which layer tells keypoints apart?",
         "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is. **Look for** the rows that do best: "
         "layers learnt from nothing but the names of images against SIFT, at every size.",
     )
-    at_data, at_category, at_protocol = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
+    at_data, at_category, at_protocol = header.two_a_row("controls").columns([3, 2, 5], gap="small")
     source, data, category = pickers.choose_category(at_data, at_category)
-    pickers.check_link("seen", PROTOCOLS.values())
+    url_state.check_link("seen", PROTOCOLS.values())
     protocol = at_protocol.selectbox(
         "Objects seen", list(PROTOCOLS), format_func=PROTOCOLS.__getitem__, key="seen", bind="query-params"
     )
@@ -236,7 +236,7 @@ def page() -> None:
         )
     )
     pickers.show_left_out("objects", result["records"][best]["measured"]["left_out"])
-    section = layout.section_picker("Look closer", SECTIONS, key="classification_section")
+    section = header.section_picker("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]
         kinds = {
@@ -255,7 +255,7 @@ def page() -> None:
                 config=PLAIN,
             )
     else:
-        pickers.check_link("feature", [feature_title(feature) for feature in found])
+        url_state.check_link("feature", [feature_title(feature) for feature in found])
         order = list(found)
         feature = (
             st.selectbox("Feature", order, order.index(best), feature_title, key="feature", bind="query-params") or best
@@ -267,7 +267,7 @@ def page() -> None:
         else:
             show_calls(data, category, source, (feature, result["records"][feature]["measured"]), names, protocol)
     file = result_file(data, category, protocol)
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
@@ -277,7 +277,7 @@ def page() -> None:
             "costs tried": ", ".join(f"{cost:g}" for cost in result["settings"]["costs"]),
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={f"classification {category}.json": file.read_bytes},
         python=python_lines(source, category, experiments.PROTOCOLS[protocol]),
     )

@@ -9,7 +9,7 @@ from corrcore import images
 from corrcore.tasks import averaging, reconstruction
 from corrcore.tasks.averaging import expand_contrast
 from dashboard import figures
-from dashboard.parts import layout
+from dashboard.parts import header
 from dashboard.services import caches
 
 SAMPLE = "chelsea"
@@ -49,7 +49,7 @@ def show_drawn(captions: dict[str, str]) -> None:
         place.image(PICTURES / name, caption=caption, width="stretch")
 
 
-layout.header(
+header.header(
     "What does this network know about where things are?",
     "Convolutional networks that were only ever trained to *name* images know much more finely *where* things are than the "
     "size of their receptive fields suggests (Long, Zhang and Darrell, *Do Convnets Learn Correspondence?*, NIPS 2014). "

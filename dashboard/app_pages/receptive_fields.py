@@ -17,9 +17,10 @@ from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
 from dashboard.components import Outline, image_click
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
+from dashboard.parts import exports, header, job_panel, pickers, url_state
+from dashboard.services import caches, sessions
 from dashboard.services.jobs import Job
+from dashboard.wording import escape_markdown
 
 KS = (5, 50, 500)
 ZOOM = 1.4
@@ -82,7 +83,7 @@ def clicked_seed(index: PatchIndex, layers: tuple[str, ...]) -> Seed:
     """The descriptors of a chosen photo at a chosen pixel."""
     chosen = pickers.choose_photo(index)
     features = caches.network(index.backbone).extract(chosen.image, layers)
-    x, y = pickers.pixel_of(chosen.image, start=chosen.start)
+    x, y = url_state.pixel_of(chosen.image, start=chosen.start)
     grids = {layer: grid.cells for layer, grid in features.items()}
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
     python = f"""{chosen.python}
@@ -117,7 +118,7 @@ def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[s
         return found
 
     key = (images.digest(seed.image), seed.pixel, index.digest, layers, seed.same)
-    return layout.view_job(work, "Averaging receptive fields", key)
+    return job_panel.view_job(work, "Averaging receptive fields", key)
 
 
 def ks_of(index: PatchIndex, layer: str, exclude: tuple[int, ...]) -> tuple[int, ...]:
@@ -142,7 +143,7 @@ def show_seed(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> None:
     outlines.append(Outline(patch, figures.YELLOW, width=2.5))
 
     def click(x: int, y: int) -> None:
-        pickers.set_url_state("at", f"{x},{y}")
+        url_state.choose("at", f"{x},{y}")
 
     st.markdown("**Seed**", help="Yellow: one patch. The squares: the receptive field of each layer around it.")
     image_click(
@@ -160,7 +161,7 @@ def show_seed(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> None:
         on_click=click,
     )
     note = "" if st.session_state.get("seed_from") == RANDOM else " Click the photo to choose another point."
-    st.caption(f"{layout.escape_markdown(seed.title)}, at ({x}, {y}) px.{note}")
+    st.caption(f"{escape_markdown(seed.title)}, at ({x}, {y}) px.{note}")
 
 
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
@@ -224,7 +225,7 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
     key = ("radius", index.digest, layers)
-    job = caches.measurement(key)
+    job = sessions.measurement(key)
     asked = st.button(
         f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
     )
@@ -234,12 +235,12 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
 
-        job = layout.begin_measurement(work, "Measuring agreement radii", key)
+        job = job_panel.begin_measurement(work, "Measuring agreement radii", key)
         if job is not None:
             job.wait(0.5)
     if job is None:
         return
-    layout.job_panel(job)
+    job_panel.job_panel(job)
     if job.result is not None:
         summary = job.result["summary"]
         rows = {layer: summary[layer]["agreement_radius_px"] for layer in layers}
@@ -309,7 +310,7 @@ pictures = [averaging.expand_contrast(each.mean, each.count) for each in found.a
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "What does one descriptor respond to?",
         "The average of the receptive fields of a descriptor's nearest neighbours. **Look for** a sharp centre that "
         "blurs outwards: similar descriptors have the same thing at the *centre* of their receptive fields, which they "
@@ -337,14 +338,14 @@ def page() -> None:
     with left:
         show_seed(seed, index, layers)
     with right:
-        layout.job_panel(job, again=caches.forget_view)
+        job_panel.job_panel(job, again=sessions.forget_view)
         if job.result is not None:
             show_averages(job.result, index)
     found = job.result
     if found is None:
         st.stop()
     show_profiles(found, index, layers)
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
@@ -354,7 +355,7 @@ def page() -> None:
             "random receptive fields": averaging.N_RANDOM,
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={
             "receptive-fields.png": lambda: poster(seed, index, found, layers),
             "receptive-fields.npz": lambda: arrays(seed, found),

@@ -22,9 +22,10 @@ from corrcore.tasks.classification import CropProtocol, KeypointClassifier
 from corrcore.tasks.responses import ResponseMap
 from dashboard import figures
 from dashboard.components import Outline, image_click
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
-from dashboard.titles import feature_title
+from dashboard.parts import exports, header, job_panel, legends, pickers, result_panel, upload, url_state
+from dashboard.services import caches, sessions
+from dashboard.state import session
+from dashboard.wording import escape_markdown, feature_title
 
 BACKBONE = pickers.BACKBONE
 MOST_FEATURES = 3
@@ -142,15 +143,15 @@ def mapping(
 
 def forget_pixel() -> None:
     """At another scale the same numbers are another place."""
-    pickers.set_url_state("at", "")
+    url_state.choose("at", "")
 
 
 def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
     """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
     at_keypoint, at_features, at_more = places
     offered = pickers.mapped_features()
-    pickers.check_link("keypoint", known)
-    pickers.check_link("features", [feature_title(feature) for feature in offered])
+    url_state.check_link("keypoint", known)
+    url_state.check_link("features", [feature_title(feature) for feature in offered])
     keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
     features = at_features.multiselect(
         "Features",
@@ -183,11 +184,11 @@ def show_panels(
     if np.isfinite(truth).all():
         pixel = responses.around(truth, 1)
         true = pixel[:2] if pixel.inside((width, height)) else None  # where boxes are wrong, keypoints may be outside
-    if true is not None and layout.section_picker("Part", (WHOLE, SQUARE), key="part") == SQUARE:
+    if true is not None and header.section_picker("Part", (WHOLE, SQUARE), key="part") == SQUARE:
         part = responses.around(truth).clip((width, height))
     whole = part == everything
     start = true or highest_within(next(iter(maps.values())), everything)[0]
-    x, y = pickers.pixel_of(seen.image, part, start=start)
+    x, y = url_state.pixel_of(seen.image, part, start=start)
     backbone = caches.network(BACKBONE)
     if len(maps) == 1:
         places = st.columns(2, gap="small")
@@ -195,7 +196,7 @@ def show_panels(
             st.markdown("**the picture**")
             st.image(images.encode(figures.crop(seen.image, part), format="PNG"), width="stretch")
     else:
-        places = layout.two_a_row("maps").columns(len(maps), gap="small")
+        places = header.two_a_row("maps").columns(len(maps), gap="small")
     for place, (feature, values) in zip(places, maps.items(), strict=False):
         picture = figures.score_overlay(seen.image, values, limit=limits[feature], opacity=opacity if whole else 1.0)
         highest, score = highest_within(values, part)
@@ -213,14 +214,14 @@ def show_panels(
                 boxes=boxes,
                 values=values[part.top : part.bottom, part.left : part.right],
                 selected=None if (x, y) == start else (x - part.left, y - part.top),
-                on_click=lambda x, y: pickers.set_url_state("at", f"{x + part.left},{y + part.top}"),
+                on_click=lambda x, y: url_state.choose("at", f"{x + part.left},{y + part.top}"),
             )
             if alone:
-                layout.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
+                legends.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
             distance = "" if true is None else f", {np.hypot(*(np.array(highest) - truth)):.0f} px from the keypoint"
             st.caption(f"highest {score:.3f} at {highest}{distance}" + ("" if whole else ", of this square"))
     if not alone:
-        layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
+        legends.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
     st.caption(
         ("" if true is None else "Yellow square: the true place. ")
         + "Green square: where the score is highest. Point at a pixel to read its score, click it to see what every classifier says "
@@ -300,10 +301,10 @@ def show_histogram(
         "around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the numbers: there the score may "
         "still be rising."
     )
-    side = SIDES[layout.section_picker("Side of the square", tuple(SIDES), key="side")]
+    side = SIDES[header.section_picker("Side of the square", tuple(SIDES), key="side")]
     file = folder / f"responses {category} {keypoint} {protocol} {side} {' '.join(features)}.json"
     key = ("responses", str(file))
-    job = caches.measurement(key)
+    job = sessions.measurement(key)
     asked: dict[str, Any] = {
         "backbone": caches.network(BACKBONE),
         "features": features,
@@ -339,7 +340,7 @@ def show_histogram(
                     "on the boundary": f"{100 * each['boundary_share']:.0f} %",
                 }
             )
-        layout.colour_bar(figures.viridis_colours(), "no maximum", f"{highest} on one pixel")
+        legends.colour_bar(figures.viridis_colours(), "no maximum", f"{highest} on one pixel")
         if rows:
             st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
         st.markdown("**The mean score by distance from the keypoint**")
@@ -378,9 +379,9 @@ def show_histogram(
             experiments.forget_others(file, settings)
             return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
 
-        job = layout.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
+        job = job_panel.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
     if job is not None:
-        layout.job_panel(job)
+        job_panel.job_panel(job)
 
 
 def in_words(feature: str, found: dict[str, Any]) -> str:
@@ -451,14 +452,14 @@ def tiff_file(maps: Iterable[np.ndarray]) -> bytes:
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "What a keypoint's classifier says of every pixel",
         "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where it "
         "is red, how wide that is, and how far the highest score is from the keypoint: a layer's cells lie 16 px apart, and each "
         "sees a hundred pixels and more.",
     )
-    mode = layout.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
-    at_data, at_category, *others = layout.two_a_row("controls").columns(
+    mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
+    at_data, at_category, *others = header.two_a_row("controls").columns(
         [3, 2, 2, 5, 2], gap="small", vertical_alignment="bottom"
     )
     source, data, category = pickers.choose_category(at_data, at_category)
@@ -473,17 +474,17 @@ def page() -> None:
                 instance = pickers.choose_object(data, category, beside)
                 image, placement = classification.view(instance, protocol)
             except (OSError, ValueError) as error:
-                st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+                st.error(escape_markdown(str(error)), icon=":material/broken_image:")
                 st.stop()
         with beside:
-            st.caption(layout.escape_markdown(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
+            st.caption(escape_markdown(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
             pickers.show_left_out("annotations", data.left_out)
         seen = Seen(image, placement.to_crop(instance.keypoints), instance.name)
     else:
-        uploaded = pickers.upload("A photo, cropped to the object")
+        uploaded = upload.upload("A photo, cropped to the object")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.escape_markdown(category)}. It stays in this session's memory."
+                f"Upload a photo of a {escape_markdown(category)}. It stays in this session's memory."
                 + (
                     " These classifiers have only seen drawings: for photos choose a data set of photos."
                     * data.synthetic
@@ -494,7 +495,7 @@ def page() -> None:
         photo, title = uploaded
         if max(photo.shape[:2]) < SMALL_PX:
             st.warning(
-                f"{layout.escape_markdown(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
+                f"{escape_markdown(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
                 icon=":material/photo_size_select_small:",
             )
         whole = (-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5)
@@ -507,29 +508,29 @@ def page() -> None:
     try:
         train = data.shown(category, "train")
     except ValueError as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
     state = store.key(task="train objects", data=data.digest, category=category, photos=caches.state_of(train))
     found = {feature: known_classifier(feature, state, protocol) for feature in features}
     missing = [feature for feature, each in found.items() if each is None]
     if missing:
         key = ("training", data.digest, category, state, seen_as, tuple(missing))
-        job_key, _ = st.session_state.get("view", (None, None))
+        job_key = None if (before := session().view) is None else before.key
         if not data.synthetic and job_key != key:
             if caches.read_only():
                 st.info("Classifiers of this category have not been trained on this server.", icon=":material/school:")
                 st.stop()
-            pressed = layout.empty_state(
+            pressed = result_panel.empty_state(
                 f"Classifiers of {category} have to be trained first",
                 f"By {', '.join(missing)}, on {len(train)} train objects; that takes a few minutes, once.",
                 button="Train",
             )
             if not pressed:
                 st.stop()
-            layout.view_job(training(train, missing, known, state, protocol), f"Training on {category}", key)
+            job_panel.view_job(training(train, missing, known, state, protocol), f"Training on {category}", key)
             st.rerun()  # without the button
-        layout.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
-        caches.forget_view()
+        job_panel.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
+        sessions.forget_view()
         st.rerun()
     classifiers = {feature: each for feature, each in found.items() if each is not None}
     lacking = [feature for feature, each in classifiers.items() if keypoint not in each.names]
@@ -546,9 +547,9 @@ def page() -> None:
                 feature, (seen.image.shape[1], seen.image.shape[0]), backbone=caches.network(BACKBONE)
             )
     except ValueError as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+        st.error(escape_markdown(str(error)), icon=":material/broken_image:")
         st.stop()
-    maps = layout.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
+    maps = job_panel.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
     own = {
         feature: everywhere(each, classifiers[feature].names.index(keypoint), seen.image)
         for feature, each in maps.items()
@@ -556,7 +557,7 @@ def page() -> None:
     limits = {feature: max(float(np.nanmax(values)), 0.1) if alone else LIMIT for feature, values in own.items()}
     x, y = show_panels(seen, own, limits, seen.truth[known.index(keypoint)], opacity, alone)
     section = (
-        layout.section_picker("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
+        header.section_picker("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
     )
     if section == SECTIONS[0]:
         show_pixel(maps, classifiers, keypoint, x, y)
@@ -574,7 +575,7 @@ def page() -> None:
         return images.encode(figures.image_grid(columns, [keypoint]), format="PNG")
 
     name = f"{keypoint} by {', '.join(features)}"
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
@@ -587,7 +588,7 @@ def page() -> None:
             "versions": f"classifiers {classification.VERSION}, layers at every pixel {every_pixel.VERSION}",
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={
             "responses.png": sheet,
             f"{name}.npy": lambda: array_file(np.stack([*own.values()])),

@@ -19,9 +19,10 @@ from corrcore.experiments import Table, published
 from corrcore.metrics import Average, Estimate, mean_of
 from corrcore.networks import WeightsNotFoundError
 from dashboard import figures
-from dashboard.parts import exports, layout, pickers, settings_text
-from dashboard.services import caches
-from dashboard.titles import feature_of, feature_title, row_title
+from dashboard.parts import exports, header, pickers, result_panel, settings_text, url_state
+from dashboard.services import caches, thumbnails
+from dashboard.state import session
+from dashboard.wording import escape_markdown, feature_of, feature_title, row_title
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -170,7 +171,7 @@ def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple
     of_photos = [table for table in found.tables if table.settings["data"] != datasets.TOY]
     if len(offered) == 1:
         offered += sorted({known_as(table) for table in of_photos})
-    pickers.check_link("data", [pickers.dataset_title(each) for each in offered])
+    url_state.check_link("data", [pickers.dataset_title(each) for each in offered])
     first = 1 if len(offered) > 1 and any(table.experiment == experiment for table in of_photos) else 0
     source = place.selectbox(
         "Data set", offered, first, format_func=pickers.dataset_title, key="data", bind="query-params"
@@ -180,7 +181,7 @@ def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple
     try:
         return source, caches.dataset(source)
     except (OSError, ValueError) as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
 
 
@@ -196,7 +197,7 @@ def of_data(settings: Mapping[str, Any], source: str, data: KeypointDataset | No
 
 def choose(label: str, found: Mapping[str, list[Table]], key: str, place: Any) -> list[Table]:
     """The tables under one of several titles."""
-    pickers.check_link(key, list(found))
+    url_state.check_link(key, list(found))
     return found[place.selectbox(label, list(found), key=key, bind="query-params") or next(iter(found))]
 
 
@@ -295,18 +296,18 @@ def say_left_out(out: LeftOut) -> None:
     with st.expander(f"Files that are not shown: {said}", icon=":material/folder_off:"):
         if out.older:
             st.caption(
-                f"Of an older version of the code: {layout.escape_markdown(', '.join(out.older))}. Run the command again to renew them: "
+                f"Of an older version of the code: {escape_markdown(', '.join(out.older))}. Run the command again to renew them: "
                 f"`{out.command}`"
             )
         if out.of_other_annotations:
-            names = layout.escape_markdown(", ".join(out.of_other_annotations))
+            names = escape_markdown(", ".join(out.of_other_annotations))
             st.caption(f"Of other annotations than the data set has now: {names}.")
         for name, reason in list(out.unreadable.items())[:SAID_AT_MOST]:
-            st.caption(layout.escape_markdown(f"{name} is left out: {reason}"))
+            st.caption(escape_markdown(f"{name} is left out: {reason}"))
         if len(out.unreadable) > SAID_AT_MOST:
             st.caption(f"{len(out.unreadable) - SAID_AT_MOST} more cannot be read.")
         for name, what in out.no_tables.items():
-            st.caption(f"{layout.escape_markdown(name)}: {what}.")
+            st.caption(f"{escape_markdown(name)}: {what}.")
 
 
 def command(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> str:
@@ -338,7 +339,7 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
         if data is None or caches.read_only()
         else f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} "
     )
-    layout.empty_state(
+    result_panel.empty_state(
         f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
         f"{by_page}For all categories there is a command, which goes on where it was stopped:",
     )
@@ -414,10 +415,10 @@ def show_table(view: View) -> tuple[str, str] | None:
 def cell_to_show(view: View, clicked: tuple[str, str] | None) -> tuple[str, str] | None:
     """The cell that was clicked; until one is, that of the link by which this session came. It is kept in the link."""
     came = view.experiment, st.query_params.get("cell", "")
-    experiment, cell = st.session_state.setdefault("cell of the link", came)
+    experiment, cell = session().linked_cell = session().linked_cell or came
     row, _, column = cell.rpartition(",")
     if clicked is not None:
-        st.session_state["cell of the link"] = view.experiment, ""
+        session().linked_cell = view.experiment, ""
     elif experiment == view.experiment and row in view.rows and column in view.columns:
         clicked = row, column
     if clicked is not None:
@@ -440,7 +441,7 @@ def say_what_it_is_of(view: View) -> None:
         learnt = table.settings.get("objects", {}).get("train")
         there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
-        counts.append(f"{layout.escape_markdown(category)} {len(table.objects)}{of}{trained}")
+        counts.append(f"{escape_markdown(category)} {len(table.objects)}{of}{trained}")
     what = RIGHT[view.experiment].format(view.alpha)
     if view.experiment != "classification":
         what += f" {NORMALISER}"
@@ -466,7 +467,7 @@ def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, Sequence[T
     first = next(iter(view.tables.values()))
     if view.experiment == "transfer" and (by := first.settings.get("neighbours_by")) and not by.startswith("fc"):
         st.caption(
-            f"Neighbours are found by {layout.escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
+            f"Neighbours are found by {escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
             "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than in print, NN too."
         )
     if view.experiment == "classification" and first.settings.get("protocol", {}).get("sides"):
@@ -589,20 +590,18 @@ def show_cell(view: View, row: str, column: str) -> None:
     """What a number is made of: where it came from, and the objects it is lowest and highest of."""
     with st.container(border=True, key="cell"):
         found = view.estimates.get((row, column))
-        title = layout.escape_markdown(row_title(row))
+        title = escape_markdown(row_title(row))
         if found is None:
-            st.markdown(f"**{title}, {layout.escape_markdown(column)}**: not measured.")
+            st.markdown(f"**{title}, {escape_markdown(column)}**: not measured.")
             return
         st.markdown(
-            f"**{title}, {layout.escape_markdown(column)}: {found.value:.1f} %** {layout.escape_markdown(exports.interval_text(found))}"
+            f"**{title}, {escape_markdown(column)}: {found.value:.1f} %** {escape_markdown(exports.interval_text(found))}"
         )
         page = {"transfer": "Alignment", "classification": "Classification", "prediction": "Prediction"}[
             view.experiment
         ]
         if column == MEAN:
-            links = [
-                f"[{layout.escape_markdown(each)}]({page_link(view, row, each)})" for each in view.tables if view.data
-            ]
+            links = [f"[{escape_markdown(each)}]({page_link(view, row, each)})" for each in view.tables if view.data]
             st.markdown(
                 f"The mean of {len(view.tables)} categories."
                 + f" On the {page} page: {', '.join(links)}." * bool(links)
@@ -615,7 +614,7 @@ def show_cell(view: View, row: str, column: str) -> None:
         if not (link := page_link(view, row, column)):
             st.caption("The data set itself is not on this machine, so its objects cannot be shown.")
             return
-        st.markdown(f"[Open {layout.escape_markdown(column)} on the {page} page]({link})")
+        st.markdown(f"[Open {escape_markdown(column)} on the {page} page]({link})")
         say_what_differs(shown_otherwise(view, row, column))
         show_examples(view, row, column)
 
@@ -623,7 +622,7 @@ def show_cell(view: View, row: str, column: str) -> None:
 def say_what_differs(said: Iterable[str]) -> None:
     """Nothing where the page shows a number as it was measured."""
     if said := list(said):
-        st.caption(layout.escape_markdown(f"The page shows these with its own settings: {'; '.join(said)}."))
+        st.caption(escape_markdown(f"The page shows these with its own settings: {'; '.join(said)}."))
 
 
 def show_examples(view: View, row: str, category: str) -> None:
@@ -644,8 +643,8 @@ def show_examples(view: View, row: str, category: str) -> None:
         if not some:
             continue
         st.markdown(f"**{title}**")
-        pictures = caches.object_thumbnails(caches.state_of(some), some)
-        places = layout.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
+        pictures = thumbnails.of_objects(caches.state_of(some), some)
+        places = header.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
         for place, n, one, picture in zip(places, numbers, some, pictures, strict=False):
             place.image(images.encode(picture, format="JPEG"), width="stretch")
             link, text = page_link(view, row, category, one.name), f"{hits[n]} of {shown[n]} right"
@@ -674,8 +673,8 @@ def show_compared(view: View) -> None:
     titles = {row: row_title(row) for row in view.rows}
     one, other = to_compare(view)
     for key in ("first", "second"):
-        pickers.check_link(key, list(titles.values()))
-    places = layout.two_a_row("compared").columns(2, gap="small")
+        url_state.check_link(key, list(titles.values()))
+    places = header.two_a_row("compared").columns(2, gap="small")
     first, second = (
         place.selectbox(label, view.rows, view.rows.index(row), titles.__getitem__, key=key, bind="query-params") or row
         for place, label, key, row in zip(places, ("Row", "against"), ("first", "second"), (one, other), strict=True)
@@ -739,12 +738,12 @@ def ends(found: Estimate | None) -> figures.Ends:
 def choose_rows(view: View) -> tuple[str, ...]:
     """Rows to draw, in their order; those in print to begin with."""
     first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
-    pickers.check_link("rows", [row_title(row) for row in view.rows])
+    url_state.check_link("rows", [row_title(row) for row in view.rows])
     before = st.session_state.get("rows")
-    another = st.session_state.setdefault("rows of", view.experiment) != view.experiment
+    another = (session().rows_of or view.experiment) != view.experiment
     if before is not None and (another or (before and not set(before) & set(view.rows))):
         st.session_state["rows"] = first
-    st.session_state["rows of"] = view.experiment
+    session().rows_of = view.experiment
     chosen = st.multiselect(
         "Rows",
         view.rows,
@@ -764,7 +763,7 @@ def rows_of(table: Table, chosen: Sequence[str]) -> list[str]:
     rows = [row for row in chosen if row in table.rows]
     if chosen and not rows:
         st.info(
-            f"None of these rows was measured for {layout.escape_markdown(table.category)}; choose others.",
+            f"None of these rows was measured for {escape_markdown(table.category)}; choose others.",
             icon=":material/show_chart:",
         )
     return rows
@@ -791,7 +790,7 @@ def of_lines(rows: Sequence[str], one: str, several: str) -> str:
 
 
 def choose_category(view: View) -> Table:
-    pickers.check_link("category", list(view.tables))
+    url_state.check_link("category", list(view.tables))
     name = st.selectbox("Category", list(view.tables), key="category", bind="query-params", width=240)
     return view.tables[name or next(iter(view.tables))]
 
@@ -808,7 +807,7 @@ def show_curve(view: View) -> None:
         figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha, styles=view.styles), key="curve", config=PLAIN
     )
     st.caption(
-        f"PCK of {layout.escape_markdown(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
+        f"PCK of {escape_markdown(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
         "predictions are; where it goes, how many are anywhere near. The upright line is the α of the table."
         + of_lines(rows, "dotted", "dashed")
     )
@@ -842,7 +841,7 @@ def show_difficulty(view: View) -> None:
         )
     unknown = "" if table.boxes is not None else " Sizes of boxes are not in the results of this table."
     st.caption(
-        f"{view.metric}, {layout.escape_markdown(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
+        f"{view.metric}, {escape_markdown(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
         f"intervals.{of_lines(rows, 'dotted', 'dashed')}{unknown}"
     )
 
@@ -994,13 +993,13 @@ def page_of_fields() -> None:
         "Offset: where the centre of the first unit's field is, which padding decides. *Paper*: Long, Zhang and Darrell (2014), Table 1, "
         f"the Caffe reference model, whose windows are alexnet's but for the padding of the first.{absent}"
     )
-    layout.how_computed(HOW_FIELDS, {"networks": ", ".join(dict.fromkeys(line["network"] for line in lines))})
+    header.how_computed(HOW_FIELDS, {"networks": ", ".join(dict.fromkeys(line["network"] for line in lines))})
     headings = list(lines[0])
     texts = [
         ["" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in line.values()]
         for line in lines
     ]
-    layout.export_row(
+    exports.export_row(
         downloads={
             "table 1 receptive fields.csv": lambda: exports.as_csv(lines),
             "table 1 receptive fields.tex": lambda: exports.as_latex(headings, texts, "Table 1. Receptive fields, px"),
@@ -1021,7 +1020,7 @@ for layer in backbone.layers:
 
 def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -> None:
     """Table 2, 3 or 4."""
-    at_data, at_backbone, at_how = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
+    at_data, at_backbone, at_how = header.two_a_row("controls").columns([3, 2, 5], gap="small")
     source, data = choose_data(found, experiment, at_data)
     every = [table for table in found.tables if table.experiment == experiment]
     some = [table for table in every if of_data(table.settings, source, data)]
@@ -1043,9 +1042,9 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     if experiment != "classification":
         at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
         with at_alpha:
-            alpha = ALPHAS[layout.section_picker("Alpha", tuple(ALPHAS), key="alpha")]
+            alpha = ALPHAS[header.section_picker("Alpha", tuple(ALPHAS), key="alpha")]
         with at_over:
-            over = AVERAGES[layout.section_picker("Average", tuple(AVERAGES), key="average")]
+            over = AVERAGES[header.section_picker("Average", tuple(AVERAGES), key="average")]
     view = view_of(experiment, of_most_objects(some), alpha, over, (source, data), how)
     drawn = " · **drawn, synthetic**" if data is not None and data.synthetic else ""
     st.markdown(f"**{view.metric}**{drawn}")
@@ -1061,7 +1060,7 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     if experiment != "classification":
         sections[CURVE] = show_curve
     sections[DIFFICULT] = show_difficulty
-    sections[layout.section_picker("Look closer", tuple(sections), key="results_section")](view)
+    sections[header.section_picker("Look closer", tuple(sections), key="results_section")](view)
     finish(view, state_of_view(view, how_key=key))
 
 
@@ -1107,7 +1106,7 @@ def view_of(
 
 def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
     first = next(iter(view.tables.values()))
-    layout.how_computed(
+    header.how_computed(
         HOW[view.experiment] + "\n" + HOW_COMPARED,
         {
             "data": f"{data_title(view)}, {first.settings['data_digest'][:8]}",
@@ -1118,7 +1117,7 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
         },
     )
     headings, rows, _ = cells_of(view)
-    layout.export_row(
+    exports.export_row(
         downloads={
             f"{view.file}.csv": lambda: exports.as_csv(lines_of(view)),
             f"{view.file}.tex": lambda: exports.as_latex(headings, rows, caption(view)),
@@ -1131,7 +1130,7 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "How near do these numbers come to those in print?",
         "The paper's tables, from the results on this machine. **Look for** rows of layers above rows of SIFT, and whether that is more "
         "than chance: choose two rows to compare, or click a cell to see the objects behind it.",
@@ -1139,7 +1138,7 @@ def page() -> None:
     found = caches.tables()
     titles = (FIELDS, *EXPERIMENTS)
     there = {table.experiment for table in found.tables}
-    pickers.check_link("table", titles)
+    url_state.check_link("table", titles)
     title = st.segmented_control(
         "Table",
         titles,

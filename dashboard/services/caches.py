@@ -8,12 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, datasets, experiments, images, networks, store
+from corrcore import datasets, experiments, networks, store
 from corrcore import patch_index as indexes
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
@@ -23,10 +22,8 @@ from corrcore.store import Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
 from corrcore.tasks.reconstruction import Reconstruction
-from dashboard.services.jobs import Job, Queue
 
 T = TypeVar("T")
-THUMBNAIL_PX = 112
 SUBJECTS_KEPT = 200  # described objects, half a megabyte each by two features
 
 
@@ -98,33 +95,6 @@ def state_of(instances: Sequence[Instance]) -> str:
     return store.key(task="objects", objects=objects)
 
 
-@st.cache_data(max_entries=64, show_spinner="Opening the photos")
-def object_thumbnails(state: str, _instances: Sequence[Instance]) -> list[np.ndarray]:
-    """Square thumbnails of objects, a little of their surroundings around them; grey where a photo cannot be read.
-
-    Kept on disk under `state`, for drawing takes a while.
-    """
-
-    def one(instance: Instance) -> np.ndarray:
-        left, top, right, bottom = instance.box
-        side = 1.1 * max(right - left, bottom - top) / 2
-        x, y = (left + right) / 2, (top + bottom) / 2
-        edges = (x - side, y - side, x + side, y + side)
-        try:
-            return images.crop_resized(instance.photo.load(), edges, width=THUMBNAIL_PX, height=THUMBNAIL_PX)
-        except (images.ImageError, OSError):
-            return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 160, np.uint8)
-
-    def all_of_them() -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        found: list[np.ndarray] = []
-        concurrency.map_in_order(one, _instances, found.append)
-        return {str(number): picture for number, picture in enumerate(found)}, {}
-
-    key = store.key(task="object thumbnails", objects=state, side=THUMBNAIL_PX)
-    kept = results().get_or_compute(key, all_of_them).arrays
-    return [kept[str(number)] for number in range(len(_instances))]
-
-
 @st.cache_resource(max_entries=1, show_spinner=False)
 def results() -> Cache:
     """Results kept on disk, for all sessions."""
@@ -154,42 +124,9 @@ def _table(path: str, stamp: int) -> experiments.Table | ValueError | None:  # n
         return type(error)(str(error))  # without what led to it, which holds the file's content
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
-def queue(purpose: str = "views") -> Queue:
-    """The queue for pictures that somebody waits for, or that for what takes minutes. They end with the server."""
-    made = Queue(capacity=20 if purpose == "views" else 5)
-    atexit.register(made.close)
-    return made
-
-
-def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
-    """Work for the picture this session looks at now; what it looked at before is cancelled.
-
-    A job that failed or was cancelled stays so, until `forget_view` is called or something else is looked at.
-    """
-    before, job_before = st.session_state.get("view", (None, None))
-    if job_before is not None and before == key:
-        return job_before
-    if job_before is not None:
-        job_before.cancel()
-    job = queue().submit(work, label=label, owner=owner(), key=key)
-    st.session_state["view"] = (key, job)
-    return job
-
-
-def measurement(key: Hashable) -> Job[Any] | None:
-    """This session's work of minutes, running or ended, if it began any under this key."""
-    return queue("measurements").find(owner(), key)
-
-
 def read_only() -> bool:
     """Whether visitors cannot build indexes or compute tables."""
     return bool(os.environ.get("CORRCORE_READ_ONLY"))
-
-
-def forget_view() -> None:
-    """Let the next `submit_view` begin again."""
-    st.session_state.pop("view", None)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the network")
@@ -252,30 +189,6 @@ def sample_photo(name: str) -> np.ndarray:
     return samples()[name].load()
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def indexed_thumbnails(
-    digest: str,  # noqa: ARG001 - what the numbers count in
-    numbers: tuple[int, ...],
-    _index: PatchIndex,
-) -> list[np.ndarray]:
-    """Square thumbnails of an index's photos."""
-    return [thumbnail(_index.photo(number)) for number in numbers]
-
-
-@st.cache_data(max_entries=2, show_spinner=False)
-def sample_thumbnails(names: tuple[str, ...]) -> list[np.ndarray]:
-    return [thumbnail(sample_photo(name)) for name in names]
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """The square middle of a picture, small."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    return images.resize_to(square, height=THUMBNAIL_PX, width=THUMBNAIL_PX)
-
-
 def rebuilt(key: tuple | None, k: int, result: Reconstruction, index: PatchIndex) -> np.ndarray:
     """A rebuilt picture, remembered under `key`, which names the reconstruction; with none it is not remembered."""
     return reconstruction.rebuild(result.retrieval, index, k=k) if key is None else _rebuilt(key, k, result, index)
@@ -284,8 +197,3 @@ def rebuilt(key: tuple | None, k: int, result: Reconstruction, index: PatchIndex
 @st.cache_data(max_entries=64, show_spinner=False)
 def _rebuilt(key: tuple, k: int, _result: Reconstruction, _index: PatchIndex) -> np.ndarray:  # noqa: ARG001
     return reconstruction.rebuild(_result.retrieval, _index, k=k)
-
-
-def owner() -> str:
-    """Whose work it is: a name for this session that no other knows."""
-    return st.session_state.setdefault("owner", uuid4().hex)

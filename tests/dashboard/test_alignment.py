@@ -15,9 +15,9 @@ from corrcore import experiments, networks
 from corrcore.datasets import toy
 from corrcore.images import ImageError
 from corrcore.tasks import alignment
-from dashboard.parts import layout
 from dashboard.services import caches
 from dashboard.services.jobs import Queue
+from dashboard.wording import escape_markdown
 
 from ..conftest import smooth_noise
 from ..test_datasets_voc import Tree
@@ -106,7 +106,7 @@ def expected(data):
 
 
 def test_first_view_shows_two_rows_of_a_target_and_its_five_least_deformed_neighbours(first, data, expected):
-    name = first.query_params["object"]
+    name = first.session_state["corrcore"].shown["object"]
     name = name if isinstance(name, str) else name[0]
     assert name == "toy-cat-val-000"
     transfers = expected[name]
@@ -270,7 +270,7 @@ def test_a_link_that_asks_for_what_is_not_offered_says_so(open_page):
     }
     at = open_page("alignment", **wrong)
     assert [warning.value for warning in at.warning] == [
-        f"This link asks for {name} {layout.escape_markdown(value)}, which does not exist here; another is shown."
+        f"This link asks for {name} {escape_markdown(value)}, which does not exist here; another is shown."
         for name, value in wrong.items()
     ]
     assert len(deformations(at)) == 10

@@ -61,7 +61,7 @@ def test_curves_are_those_of_the_cross_validation(at, data):
     settled(at.run())
     layers, sift = (json.loads(chart.proto.spec)["data"] for chart in at.get("plotly_chart"))
     assert [trace["name"] for trace in layers] == ["conv3"]
-    assert [trace["name"] for trace in sift] == ["sift20"]
+    assert [trace["name"] for trace in sift] == ["SIFT, radius 20 px"]
     costs = result(data)["settings"]["costs"]
     assert len(layers[0]["x"]) == len(costs)
 

@@ -126,9 +126,9 @@ def test_a_click_shows_what_all_classifiers_say_of_that_pixel(at, click, expecte
     assert at.query_params["at"] in ("60,50", ["60,50"])
     assert "**Every keypoint's score at (60, 50)**" in [markdown.value for markdown in at.markdown]
     bars = {trace["name"]: trace for trace in json.loads(at.get("plotly_chart")[0].proto.spec)["data"]}
-    assert set(bars) == {"conv3", "sift20"}
+    assert set(bars) == {"conv3", "SIFT, radius 20 px"}
     _, named = expected[2]["sift20"]
-    assert len(bars["sift20"]["y"]) == len(named.names)
+    assert len(bars["SIFT, radius 20 px"]["y"]) == len(named.names)
     assert component(at, "map conv3")["selected"] == [60, 50]
 
 
