@@ -2,14 +2,16 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 import streamlit as st
 
-from corrcore.patch_index import PatchIndex
 from dashboard.services.jobs import Job
+
+if TYPE_CHECKING:  # which brings torch along, and Home needs none
+    from corrcore.patch_index import PatchIndex
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Session:
 
     owner: str = field(default_factory=lambda: uuid4().hex)  # a name for this session that no other knows
     view: View | None = None
-    building: Job[PatchIndex] | None = None
+    building: "Job[PatchIndex] | None" = None
     choices: dict[str, str] = field(default_factory=dict)  # made by clicking, by their names in links
     uploads: dict[str, Upload] = field(default_factory=dict)  # photos to rebuild, by their digests
     files: dict[str, tuple[bytes, str] | None] = field(default_factory=dict)  # content and name, by what was asked for

@@ -20,7 +20,8 @@ from dashboard import figures
 from dashboard.components import Outline, compare, image_click
 from dashboard.parts import exports, header, job_panel, legends, pickers, upload, url_state
 from dashboard.services import caches, sessions
-from dashboard.wording import escape_markdown, feature_title
+from dashboard.titles import feature_title, row_title
+from dashboard.wording import escape_markdown
 
 BACKBONE = pickers.BACKBONE
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
@@ -178,7 +179,7 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
         )
         found = {}
         for number, feature in enumerate(features):
-            progress(0.2 + 0.8 * number / len(features), f"{feature}: aligning")
+            progress(0.2 + 0.8 * number / len(features), f"{feature_title(feature)}: aligning")
             found[feature] = alignment.align(source.grids[feature], target.grids[feature], **asked.options)
         return Pair(source, target, names, found)
 
@@ -241,7 +242,8 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
         places = rows.columns(SHOWN + 1, gap="small")
         with places[0]:
             st.markdown(
-                f"**{feature}**", help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth."
+                f"**{feature_title(feature)}**",
+                help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth.",
             )
             drawn = figures.draw_keypoints(view.target.image, predicted, truth=truth, radii_px=radii)
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
@@ -254,7 +256,7 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                         figures.draw_keypoints(warped, view.target.placement.to_crop(neighbour.keypoints)),
                         format="JPEG",
                     ),
-                    alt=f"{neighbour.instance.name}, warped by {feature}",
+                    alt=f"{neighbour.instance.name}, warped by {feature_title(feature)}",
                     key=f"neighbour {at} {n}",
                     boxes=[frame] if (at, n) == (chosen_row, chosen) else (),
                     on_click=lambda *_, where=f"{at + 1}.{n + 1}": url_state.choose("neighbour", where),
@@ -275,12 +277,12 @@ def show_pair(pair: Pair, feature: str) -> None:
     warped, _ = alignment.warp(pair.source, pair.target, found)
     left, right = st.columns([1, 1], gap="medium")
     with left:
-        st.markdown(f"**Target, and the source warped onto it by {feature}**")
+        st.markdown(f"**Target, and the source warped onto it by {feature_title(feature)}**")
         compare(
             images.encode(pair.target.image, format="JPEG"),
             images.encode(warped, format="JPEG"),
             labels=("target", "source, warped"),
-            alt=f"{pair.names[1]} and {pair.names[0]} warped onto it by {feature}",
+            alt=f"{pair.names[1]} and {pair.names[0]} warped onto it by {feature_title(feature)}",
             key="compare",
             width=480,
         )
@@ -332,7 +334,7 @@ def show_point(pair: Pair) -> None:
         similarity = (pair.target.grids[feature].descriptors.float() @ descriptor).cpu().numpy()
         lands = found.to_target(point)
         with place:
-            st.markdown(f"**{feature}**")
+            st.markdown(f"**{feature_title(feature)}**")
             drawn = figures.similarity_overlay(pair.target.image, similarity)
             drawn = figures.draw_crosses(
                 drawn, [((float(lands[0]) * 2 + 0.5, float(lands[1]) * 2 + 0.5), "#d55e00")], scale=1
@@ -357,14 +359,14 @@ def show_table(data: KeypointDataset, category: str) -> None:
         result = experiments.read(folder / f"transfer {each}.json")
         if result is None:
             missing += [
-                {"category": each, "objects": "not computed", "row": row, PUBLISHED: number}
+                {"category": each, "objects": "not computed", "row": row_title(row), PUBLISHED: number}
                 for row in published.TRANSFER_ROWS
                 if (number := published.transfer(row, each))
             ]
             continue
         for part, found in result["summary"].items():
             for row, at in found["rows"].items():
-                cells = {"category": each, "objects": f"{found['objects']} {part}", "row": row}
+                cells = {"category": each, "objects": f"{found['objects']} {part}", "row": row_title(row)}
                 for alpha in experiments.ALPHAS:
                     number = at[str(alpha)]
                     cells[f"α = {alpha}"] = f"{number['mean']:.1f} [{number['low']:.1f}, {number['high']:.1f}]"
@@ -435,7 +437,9 @@ def poster(view: View, instance: Instance) -> bytes:
         ]
         if pictures:
             columns.append(figures.Column(f"neighbour {n + 1}", pictures))
-    return images.encode(figures.image_grid(columns, list(view.transfers)), format="PNG")
+    return images.encode(
+        figures.image_grid(columns, [feature_title(feature) for feature in view.transfers]), format="PNG"
+    )
 
 
 def fields(alignments: Mapping[str, Alignment]) -> bytes:
@@ -508,7 +512,7 @@ def page_of_objects() -> None:
             f"{escape_markdown(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(caches.network(BACKBONE))}"
         )
-        pickers.show_left_out("annotations", data.left_out)
+        pickers.show_left_out("annotation", data.left_out)
     work = work_on_object(category, instance, train, state, asked, key)
     view: View = job_panel.view(work, f"Aligning {escape_markdown(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
@@ -572,12 +576,14 @@ def page_of_photos() -> None:
         place.image(images.encode(image, format="JPEG"), width="stretch")
     warped = {feature: alignment.warp(pair.source, pair.target, pair.alignments[feature])[0] for feature in features}
     for place, feature in zip(places[2:], features, strict=True):
-        place.markdown(f"**warped by {feature}**")
+        place.markdown(f"**warped by {feature_title(feature)}**")
         place.image(images.encode(warped[feature], format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
     section = header.section_picker("Look closer", SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
-        feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
+        feature = st.segmented_control(
+            "By", features, default=features[0], format_func=feature_title, key="pair_by", required=True
+        )
         show_pair(pair, feature)
     else:
         show_point(pair)
@@ -594,7 +600,9 @@ picture, shown = alignment.warp(source, target, found)
 
     def sheet() -> bytes:
         columns = [figures.Column("source", [pair.source.image]), figures.Column("target", [pair.target.image])]
-        columns += [figures.Column(f"warped by {feature}", [picture]) for feature, picture in warped.items()]
+        columns += [
+            figures.Column(f"warped by {feature_title(feature)}", [picture]) for feature, picture in warped.items()
+        ]
         return images.encode(figures.image_grid(columns, [""]), format="PNG")
 
     finish(
@@ -615,7 +623,7 @@ def finish(
         parameters
         | {
             "network": f"{backbone.name}, weights {backbone.digest[:8]}",
-            "features": ", ".join(asked.features),
+            "features": ", ".join(map(feature_title, asked.features)),
             "smoothness": asked.smoothness,
             "solver": f"{METHODS[asked.method]}, at most {asked.iterations} iterations",
         },

@@ -1,9 +1,8 @@
-"""Which layer tells keypoints apart: Table 3, Figure 4, who is taken for whom, and right and wrong calls."""
+"""Which layer tells keypoints apart: Table 3, Figure 4, the confusion matrix, and right and wrong calls."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -13,15 +12,16 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import published
 from corrcore.tasks import classification
 from corrcore.tasks.classification import CropProtocol
-from dashboard import figures
+from dashboard import figures, links
 from dashboard.parts import exports, header, job_panel, pickers, result_panel, url_state
 from dashboard.services import caches, sessions
-from dashboard.wording import escape_markdown, feature_title
+from dashboard.titles import feature_title, keypoint_title
+from dashboard.wording import escape_markdown
 
 BACKBONE = pickers.BACKBONE
 PROTOCOLS = pickers.PROTOCOLS
 FEATURE_ROWS = experiments.NAMING
-SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")
+SECTIONS = ("Cost (Figure 4)", "Confusion matrix", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40
 PUBLISHED = ", published"
 PLAIN = {"displayModeBar": False}
@@ -144,7 +144,7 @@ def show_calls(
     labels, called = np.array(record["labels"]), np.array(record["called"])
     known = list(data.keypoint_names[category])
     for title, some in (("Wrong", np.flatnonzero(labels != called)), ("Right", np.flatnonzero(labels == called))):
-        drawn = f", {N_CALLS} of them by lot" if len(some) > N_CALLS else ""
+        drawn = f"; {N_CALLS} of them, drawn at random" if len(some) > N_CALLS else ""
         st.markdown(f"**{title}: {len(some)} of {len(labels)}{drawn}**")
         picked = np.sort(np.random.default_rng(0).permutation(some)[:N_CALLS])
         places = header.two_a_row(title.lower()).columns(6, gap="small")
@@ -161,21 +161,20 @@ def show_calls(
                 except (images.ImageError, OSError):
                     continue
                 keypoint = known[record["keypoints"][sample]]
-                wrong = "" if title == "Right" else f", called {escape_markdown(names[called[sample]])}"
+                shown = escape_markdown(keypoint_title(keypoint))
+                wrong = "" if title == "Right" else f", called {escape_markdown(keypoint_title(names[called[sample]]))}"
                 if seen is None:  # no map is made that way
-                    st.markdown(escape_markdown(keypoint) + wrong)
+                    st.markdown(shown + wrong)
                     continue
-                link = urlencode(
-                    {
-                        "data": pickers.dataset_title(source),
-                        "category": category,
-                        "object": instance.name,
-                        "keypoint": keypoint,
-                        "features": feature_title(feature),
-                        "seen": seen,
-                    }
-                )
-                st.markdown(f"[{escape_markdown(keypoint)}](responses?{link}){wrong}")
+                link = links.Responses(
+                    data=pickers.dataset_title(source),
+                    category=category,
+                    object=instance.name,
+                    keypoint=keypoint_title(keypoint),
+                    features=(feature_title(feature),),
+                    seen=seen,
+                ).url
+                st.markdown(f"[{shown}]({link}){wrong}")
 
 
 def around(instance: Instance, keypoint: int, protocol: str) -> np.ndarray:
@@ -208,7 +207,7 @@ def page() -> None:
     source, data, category = pickers.choose_category(at_data, at_category)
     url_state.check_link("seen", PROTOCOLS.values())
     protocol = at_protocol.selectbox(
-        "Objects seen", list(PROTOCOLS), format_func=PROTOCOLS.__getitem__, key="seen", bind="query-params"
+        "Crop and scale", list(PROTOCOLS), format_func=PROTOCOLS.__getitem__, key="seen", bind="query-params"
     )
     results: dict[str, dict[str, Any]] = {}
     for each in data.categories:
@@ -235,7 +234,7 @@ def page() -> None:
             else ""
         )
     )
-    pickers.show_left_out("objects", result["records"][best]["measured"]["left_out"])
+    pickers.show_left_out("object", result["records"][best]["measured"]["left_out"])
     section = header.section_picker("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]

@@ -13,7 +13,7 @@ from dashboard.parts import header, job_panel
 from dashboard.services import caches, sessions
 from dashboard.services.jobs import QueueFull
 from dashboard.state import session
-from dashboard.wording import escape_markdown
+from dashboard.wording import counted, escape_markdown
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 
@@ -50,7 +50,7 @@ def show_indexes() -> None:
             unreadable[name] = index.skipped
     st.dataframe(rows, hide_index=True, width="stretch")
     for name, skipped in unreadable.items():
-        with st.expander(f"{len(skipped):,} photos left out of {name}", icon=":material/broken_image:"):
+        with st.expander(f"{counted(len(skipped), 'photo')} left out of {name}", icon=":material/broken_image:"):
             st.dataframe({"photo": list(skipped), "why": list(skipped.values())}, hide_index=True, width="stretch")
     smallest = caches.open_index(caches.SAMPLES)
     st.caption(

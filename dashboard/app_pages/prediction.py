@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -20,11 +19,12 @@ from corrcore.geometry import CellGrid
 from corrcore.metrics import keypoint_errors
 from corrcore.tasks import detection
 from corrcore.tasks.detection import DetectorSpec, Prior, PriorFusion
-from dashboard import figures
+from dashboard import figures, links
 from dashboard.components import Outline, image_click
 from dashboard.parts import box_picker, exports, header, job_panel, legends, pickers, result_panel, upload, url_state
 from dashboard.services import caches, sessions
-from dashboard.wording import duration, escape_markdown, feature_title, row_title
+from dashboard.titles import feature_title, keypoint_title, row_title
+from dashboard.wording import counted, duration, escape_markdown
 
 BACKBONE = pickers.BACKBONE
 FEATURES = experiments.DETECTING
@@ -173,7 +173,7 @@ def have_trained(source: str, data: KeypointDataset, category: str, state: str) 
         why = " Those that are here are of other photos, or of another version of the code." if any(others) else ""
         pressed = result_panel.empty_state(
             f"Detectors of {category} have to be trained first",
-            f"{why} By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
+            f"{why} By SIFT and conv5, on {counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
             f"{duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
             f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
             button="Train",
@@ -279,7 +279,7 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     chosen = [one.name for one in offered].index(asked)
     n_sheets = -(-len(offered) // PER_SHEET)
     sheet = beside.number_input(
-        f"Page (of {n_sheets}; {len(offered)} objects)",
+        f"Page (of {n_sheets}; {counted(len(offered), 'object')})",
         1,
         n_sheets,
         chosen // PER_SHEET + 1,
@@ -346,9 +346,9 @@ def show_maps(
     at_keypoint, at_feature, at_opacity, at_own = header.two_a_row("maps").columns(
         [2, 2, 2, 2], gap="small", vertical_alignment="bottom"
     )
-    url_state.check_link("keypoint", names)
+    url_state.check_link("keypoint", [keypoint_title(name) for name in names])
     url_state.check_link("by", [feature_title(feature) for feature in weighings])
-    keypoint = at_keypoint.selectbox("Keypoint", names, key="keypoint", bind="query-params")
+    keypoint = at_keypoint.selectbox("Keypoint", names, format_func=keypoint_title, key="keypoint", bind="query-params")
     feature = at_feature.selectbox(
         "Feature", list(weighings)[::-1], format_func=feature_title, key="by", bind="query-params"
     )
@@ -373,13 +373,13 @@ def show_maps(
             st.markdown(f"**{name}**")
             if values is None:
                 st.info(
-                    f"Fewer than {detection.LEAST_OBJECTS} train objects show {escape_markdown(keypoint)}: it has no detector.",
+                    f"Fewer than {detection.LEAST_OBJECTS} train objects show {escape_markdown(keypoint_title(keypoint))}: it has no detector.",
                     icon=":material/visibility_off:",
                 )
                 continue
             image_click(
                 images.encode(drawn_map(seen, name, values, opacity, own), format="JPEG"),
-                alt=f"{seen.title}, {keypoint}: {name}",
+                alt=f"{seen.title}, {keypoint_title(keypoint)}: {name}",
                 key=f"map {name}",
                 values=values,
                 places=seen.box.edges,
@@ -453,7 +453,7 @@ def drawn_map(seen: Seen, name: str, values: np.ndarray, opacity: float, own: bo
 def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int) -> None:
     """The train objects whose keypoint is the prior's place."""
     st.markdown(
-        f"**Most alike, and showing {escape_markdown(keypoint)}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
+        f"**Most alike, and showing {escape_markdown(keypoint_title(keypoint))}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
     )
     data, category = caches.dataset(st.session_state["data"]), st.session_state["category"]
     by_name = {one.name: one for one in data.shown(category, "train")}
@@ -497,7 +497,7 @@ def show_every_keypoint(seen: Seen, weighings: Weights, names: tuple[str, ...]) 
         places = header.two_a_row(f"every {first}").columns(4, gap="small")
         for number, place in zip(range(first, min(first + 4, len(names))), places, strict=False):
             values, where = found[number]
-            name, true = escape_markdown(names[number]), np.isfinite(seen.truth[number]).all()
+            name, true = escape_markdown(keypoint_title(names[number])), np.isfinite(seen.truth[number]).all()
             if values is None:
                 place.caption(f"{name} has no detector.")
                 continue
@@ -532,8 +532,7 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
     job = sessions.measurement(key)
     result = experiments.read(file, settings) or (None if job is None else job.result)
     if result is not None:
-        shown = {"table": "4 Prediction", "data": pickers.dataset_title(source), "category": category}
-        link = "results?" + urlencode(shown)
+        link = links.Results(table="4 Prediction", data=pickers.dataset_title(source), category=category).url
         rows = result["summary"]["all"]["rows"]
         table = {
             f"α = {alpha}": [

@@ -25,7 +25,8 @@ from dashboard.components import Outline, image_click
 from dashboard.parts import exports, header, job_panel, legends, pickers, result_panel, upload, url_state
 from dashboard.services import caches, sessions
 from dashboard.state import session
-from dashboard.wording import escape_markdown, feature_title
+from dashboard.titles import feature_title, keypoint_title
+from dashboard.wording import counted, escape_markdown
 
 BACKBONE = pickers.BACKBONE
 MOST_FEATURES = 3
@@ -103,7 +104,7 @@ def training(
         names = classification.class_names(known, protocol)
         photos = [one.photo.name for one in train]
         for number, feature in enumerate(missing):
-            progress(0.8 + 0.2 * number / len(missing), f"training on {feature}")
+            progress(0.8 + 0.2 * number / len(missing), f"training on {feature_title(feature)}")
             cost, _ = classification.best_cost(
                 found, feature, photos, costs=classification.usual_costs(protocol), device=backbone.device
             )
@@ -129,7 +130,7 @@ def mapping(
         for number, classifier in enumerate(classifiers):
 
             def report(share: float, number: int = number, feature: str = classifier.feature) -> None:
-                progress((number + share) / len(classifiers), f"{feature} at every pixel")
+                progress((number + share) / len(classifiers), f"{feature_title(feature)} at every pixel")
 
             report(0)
             found[classifier.feature] = responses.response_map(image, classifier, backbone=backbone, progress=report)
@@ -150,9 +151,9 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
     """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
     at_keypoint, at_features, at_more = places
     offered = pickers.mapped_features()
-    url_state.check_link("keypoint", known)
+    url_state.check_link("keypoint", [keypoint_title(name) for name in known])
     url_state.check_link("features", [feature_title(feature) for feature in offered])
-    keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
+    keypoint = at_keypoint.selectbox("Keypoint", known, format_func=keypoint_title, key="keypoint", bind="query-params")
     features = at_features.multiselect(
         "Features",
         offered,
@@ -163,7 +164,7 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
         bind="query-params",
     )
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        seen = st.radio("Objects seen as", list(pickers.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
+        seen = st.radio("Crop and scale", list(pickers.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
     return keypoint, tuple(features), seen, opacity, alone
@@ -287,7 +288,7 @@ def show_pixel(
     left, right = st.columns(2, gap="medium")
     left.markdown(f"**Every keypoint's score at ({x}, {y})**")
     left.plotly_chart(figures.scores_of_all(all_scores, names, keypoint, colours=colours), key="scores", config=PLAIN)
-    right.markdown(f"**{keypoint} along the row y = {y}**")
+    right.markdown(f"**{keypoint_title(keypoint)} along the row y = {y}**")
     right.plotly_chart(figures.score_profile(profiles, x, colours=colours), key="profile", config=PLAIN)
 
 
@@ -297,7 +298,7 @@ def show_histogram(
     """Figure 5 of what was computed on this machine, and a button to compute it."""
     folder = experiments.default_folder(data, BACKBONE)
     st.markdown(
-        f"**Where the score of {keypoint} is highest** in a square around the true place, for all val objects that show it with room "
+        f"**Where the score of {keypoint_title(keypoint)} is highest** in a square around the true place, for all val objects that show it with room "
         "around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the numbers: there the score may "
         "still be rising."
     )
@@ -330,7 +331,7 @@ def show_histogram(
                 continue
             rows.append(
                 {
-                    "feature": feature,
+                    "feature": feature_title(feature),
                     "objects": str(each["instances"]),
                     **{
                         f"within {r} px (chance)": f"{100 * own:.0f} % ({100 * by_chance:.0f})"
@@ -379,7 +380,7 @@ def show_histogram(
             experiments.forget_others(file, settings)
             return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
 
-        job = job_panel.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
+        job = job_panel.begin_measurement(work, f"Figure 5, {category}, {keypoint_title(keypoint)}", key)
     if job is not None:
         job_panel.job_panel(job)
 
@@ -478,7 +479,7 @@ def page() -> None:
                 st.stop()
         with beside:
             st.caption(escape_markdown(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
-            pickers.show_left_out("annotations", data.left_out)
+            pickers.show_left_out("annotation", data.left_out)
         seen = Seen(image, placement.to_crop(instance.keypoints), instance.name)
     else:
         uploaded = upload.upload("A photo, cropped to the object")
@@ -522,7 +523,7 @@ def page() -> None:
                 st.stop()
             pressed = result_panel.empty_state(
                 f"Classifiers of {category} have to be trained first",
-                f"By {', '.join(missing)}, on {len(train)} train objects; that takes a few minutes, once.",
+                f"By {', '.join(map(feature_title, missing))}, on {counted(len(train), 'train object')}; that takes a few minutes, once.",
                 button="Train",
             )
             if not pressed:
@@ -536,7 +537,7 @@ def page() -> None:
     lacking = [feature for feature, each in classifiers.items() if keypoint not in each.names]
     if lacking:
         st.info(
-            f"No train object of {category} shows {keypoint}; choose another keypoint.",
+            f"No train object of {category} shows {keypoint_title(keypoint)}; choose another keypoint.",
             icon=":material/visibility_off:",
         )
         st.stop()
@@ -567,12 +568,12 @@ def page() -> None:
     def sheet() -> bytes:
         columns = [figures.Column(seen.title, [seen.image])] + [
             figures.Column(
-                f"{feature}, {-limits[feature]:.2g} to {limits[feature]:.2g}",
+                f"{feature_title(feature)}, {-limits[feature]:.2g} to {limits[feature]:.2g}",
                 [figures.score_overlay(seen.image, values, limit=limits[feature], opacity=opacity)],
             )
             for feature, values in own.items()
         ]
-        return images.encode(figures.image_grid(columns, [keypoint]), format="PNG")
+        return images.encode(figures.image_grid(columns, [keypoint_title(keypoint)]), format="PNG")
 
     name = f"{keypoint} by {', '.join(features)}"
     header.how_computed(
@@ -582,7 +583,7 @@ def page() -> None:
             "seen": seen_as + (f", box widened by {protocol.margin:g}" if protocol.longer_side_px else ""),
             "network": f"{BACKBONE}, weights {caches.network(BACKBONE).digest[:8]}",
             "train objects": len(train),
-            "features": ", ".join(features),
+            "features": ", ".join(map(feature_title, features)),
             "costs": ", ".join(f"{each.linear.cost:g}" for each in classifiers.values()),
             "covers": ", ".join(str(tuple(each.region)) for each in maps.values()),
             "versions": f"classifiers {classification.VERSION}, layers at every pixel {every_pixel.VERSION}",

@@ -1,4 +1,4 @@
-"""The paper's tables, computed on this machine, beside the numbers in print; rows compared, and what makes objects hard."""
+"""The paper's tables, computed on this machine, beside the published numbers; rows compared, and what makes objects hard."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -18,11 +17,12 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import Table, published
 from corrcore.metrics import Average, Estimate, mean_of
 from corrcore.networks import WeightsNotFoundError
-from dashboard import figures
+from dashboard import figures, links
 from dashboard.parts import exports, header, pickers, result_panel, settings_text, url_state
 from dashboard.services import caches, thumbnails
 from dashboard.state import session
-from dashboard.wording import escape_markdown, feature_of, feature_title, row_title
+from dashboard.titles import feature_of, feature_title, row_title
+from dashboard.wording import counted, escape_markdown
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -34,7 +34,12 @@ NUMBERS = {experiment: title[0] for title, experiment in EXPERIMENTS.items()}
 AVERAGES: dict[str, Average] = {"per keypoint type": "types", "per image": "images"}
 ALPHAS = {f"α = {alpha}": alpha for alpha in experiments.ALPHAS}
 COMPARED, BY_CATEGORY = "Two rows compared", "By category"
-CURVE, DIFFICULT = "PCK against alpha", "What is difficult"
+CURVE, DIFFICULT = "PCK against alpha", "Accuracy by size and visibility"
+ON_PAGES = {  # the sections of the tables' pages
+    "transfer": "Accuracy (Table 2)",
+    "classification": "Right and wrong",
+    "prediction": "Accuracy (Table 4)",
+}
 MEAN = "mean"
 OURS, INTERVAL, PAPER, DIFFERENCE = "ours", "95 %", "paper", "diff."
 CURVE_ALPHAS = tuple(round(0.01 * n, 2) for n in range(21))
@@ -130,7 +135,7 @@ class View:
         return {row_title(row): figures.row_style(row, layers) for row in self.rows}
 
     def published(self, row: str, column: str) -> float | None:
-        """The number in print, where it is one of the same kind; its mean is over the categories that are here."""
+        """The published number, where it is one of the same kind; its mean is over the categories that are here."""
         if self.over == "images" or (self.experiment != "classification" and self.alpha != experiments.ALPHAS[0]):
             return None
         numbers = [
@@ -140,7 +145,7 @@ class View:
         return float(np.mean(known)) if known and len(known) == len(numbers) else None
 
     def digits(self, paper: float, column: str) -> float | int:
-        """A published number as it is in print; means of ours over its categories have one digit more than Table 3."""
+        """A published number with its digits; means of ours over its categories have one digit more than Table 3."""
         return round(paper) if self.experiment == "classification" and column != MEAN else round(paper, 1)
 
     @property
@@ -321,14 +326,14 @@ def command(experiment: published.Numbered, source: str, data: KeypointDataset |
 
 def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> None:
     """What is missing, the command that computes it, and the page that does."""
-    page, section = {
-        "transfer": ("Alignment", {"alignment_section": "Accuracy (Table 2)"}),
-        "classification": ("Classification", {}),
-        "prediction": ("Prediction", {"prediction_section": "Accuracy (Table 4)"}),
-    }[experiment]
+    to: dict[str, links.Route] = {
+        "transfer": links.Alignment(data=pickers.dataset_title(source), alignment_section=ON_PAGES["transfer"]),
+        "classification": links.Classification(data=pickers.dataset_title(source)),
+        "prediction": links.Prediction(data=pickers.dataset_title(source), prediction_section=ON_PAGES["prediction"]),
+    }
+    link, page = to[experiment].url, to[experiment].path.capitalize()
     drawn = source == datasets.TOY
     when = "at once" if experiment == "classification" and drawn else "at the press of a button"
-    link = urlencode({"data": pickers.dataset_title(source), **section})
     trained = (
         " Detectors of every keypoint are trained first, which takes minutes a category, once."
         if experiment == "prediction" and not drawn
@@ -337,7 +342,7 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     by_page = (
         ""
         if data is None or caches.read_only()
-        else f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} "
+        else f"The [{page} page]({link}) computes it {when}, a category at a time.{trained} "
     )
     result_panel.empty_state(
         f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
@@ -457,18 +462,18 @@ def say_what_it_is_of(view: View) -> None:
     )
     if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
         numbers = ", ".join(f"{row_title(row)} {number:g}" for row, number in means.items())
-        st.caption(f"In print at this α are only means over all twenty categories: {numbers}.")
+        st.caption(f"Published at this α are only means over all twenty categories: {numbers}.")
     with st.expander("What the words mean", icon=":material/menu_book:"):
         st.markdown("\n".join(f"- **{word}**: {meaning}." for word, meaning in WORDS[view.experiment].items()))
 
 
 def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, Sequence[Table]]) -> None:
-    """What large differences from print come from, as far as that is known."""
+    """What large differences from the published numbers come from, as far as that is known."""
     first = next(iter(view.tables.values()))
     if view.experiment == "transfer" and (by := first.settings.get("neighbours_by")) and not by.startswith("fc"):
         st.caption(
             f"Neighbours are found by {escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
-            "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than in print, NN too."
+            "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than the published ones, NN too."
         )
     if view.experiment == "classification" and first.settings.get("protocol", {}).get("sides"):
         st.caption(
@@ -502,27 +507,32 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
     """Where a number came from, or an object of it; empty where the data set cannot be opened."""
     if view.data is None:
         return ""
-    query = {"data": pickers.dataset_title(view.source), "category": category}
-    table = view.tables[category]
+    of = {"data": pickers.dataset_title(view.source), "category": category}
+    table, section = view.tables[category], "" if instance else ON_PAGES[view.experiment]
     if view.experiment == "classification":
         seen, feature = settings_text.protocol_of(table), feature_title(row)
-        if instance:
-            shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), None)
-            query |= {"object": instance, "features": feature, "seen": shown_at or ""}
-            return f"responses?{urlencode(query)}" if shown_at and row in pickers.mapped_features() else ""
-        query |= {"seen": pickers.PROTOCOLS[seen]} if seen else {}
-        query |= {"feature": feature} if row in experiments.NAMING else {}
-        return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong'})}"
-    query |= {"object": instance} if instance else {}
+        if not instance:
+            feature = feature if row in experiments.NAMING else ""
+            seen = pickers.PROTOCOLS.get(seen or "", "")
+            return links.Classification(**of, seen=seen, feature=feature, classification_section=section).url
+        shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), "")
+        shown = bool(shown_at) and row in pickers.mapped_features()
+        return links.Responses(**of, object=instance, features=(feature,), seen=shown_at).url if shown else ""
     feature, suffix = feature_of(row)
     if view.experiment == "prediction":
-        query |= {"prior": pickers.PRIORS[suffix]} if feature and suffix in pickers.PRIORS else {}
-        return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
-    if row != experiments.UNALIGNED:
-        query |= {"upper": feature_title(row)} if row in pickers.aligned_features() else {}
-        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in pickers.SMOOTHNESSES else {}
-        query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
-    return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
+        prior = pickers.PRIORS.get(suffix, "") if feature else ""
+        return links.Prediction(**of, object=instance, prior=prior, prediction_section=section).url
+    if row == experiments.UNALIGNED:
+        return links.Alignment(**of, object=instance, alignment_section=section).url
+    beta = smoothness_of(table, row)
+    return links.Alignment(
+        **of,
+        object=instance,
+        upper=feature_title(row) if row in pickers.aligned_features() else "",
+        smoothness=str(beta) if beta in pickers.SMOOTHNESSES else "",
+        iterations=str(table.settings.get("iterations", "")),
+        alignment_section=section,
+    ).url
 
 
 def learnt_from(view: View, category: str) -> int:
@@ -652,7 +662,7 @@ def show_examples(view: View, row: str, category: str) -> None:
 
 
 def to_compare(view: View) -> tuple[str, str]:
-    """The best row of those in print, and the best of SIFT, or of layers, with the same prior or none."""
+    """The best row of those published, and the best of SIFT, or of layers, with the same prior or none."""
 
     def height(row: str) -> float:
         return float(
@@ -736,7 +746,7 @@ def ends(found: Estimate | None) -> figures.Ends:
 
 
 def choose_rows(view: View) -> tuple[str, ...]:
-    """Rows to draw, in their order; those in print to begin with."""
+    """Rows to draw, in their order; the published ones to begin with."""
     first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
     url_state.check_link("rows", [row_title(row) for row in view.rows])
     before = st.session_state.get("rows")
@@ -824,8 +834,8 @@ def show_difficulty(view: View) -> None:
     charts.append(("Visible keypoints", "keypoints that the object shows", table.shown.sum(axis=1).astype(float)))
     drawn = []
     for title, axis, values in charts:
-        groups = quarters(values)
-        names = [f"{exports.span(values[some])}<br>{int(some.sum())} objects" for some in groups]
+        groups = groups_of(values)
+        names = [f"{exports.span(values[some])}<br>{counted(int(some.sum()), 'object')}" for some in groups]
         found = {
             row_title(row): [ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups]
             for row in rows
@@ -841,12 +851,12 @@ def show_difficulty(view: View) -> None:
         )
     unknown = "" if table.boxes is not None else " Sizes of boxes are not in the results of this table."
     st.caption(
-        f"{view.metric}, {escape_markdown(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
+        f"{view.metric}, {escape_markdown(table.category)}: groups of about as many objects, from those with least to those with most; objects with equal values stay together, with 95 % "
         f"intervals.{of_lines(rows, 'dotted', 'dashed')}{unknown}"
     )
 
 
-def quarters(values: np.ndarray) -> list[np.ndarray]:
+def groups_of(values: np.ndarray) -> list[np.ndarray]:
     """Which objects are in each of up to four groups of about as many; equal values stay together."""
     edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75], method="nearest"))
     group = np.searchsorted(edges, values, side="left")
@@ -1034,7 +1044,7 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     how = next(iter(groups))
     key = "seen" if experiment == "classification" else "how"
     if len(groups) > 1 or experiment == "classification":
-        some = choose("Objects seen" if key == "seen" else "Measured with", groups, key, at_how)
+        some = choose("Crop and scale" if key == "seen" else "Measured with", groups, key, at_how)
         how = next(name for name, group in groups.items() if group is some)
     else:
         some = groups[how]
@@ -1053,7 +1063,7 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     say_what_the_paper_has_otherwise(view, groups)
     say_left_out(out)
     objects = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
-    pickers.show_left_out("objects", objects)
+    pickers.show_left_out("object", objects)
     if clicked is not None:
         show_cell(view, *clicked)
     sections: dict[str, Callable[[View], None]] = {COMPARED: show_compared, BY_CATEGORY: show_categories}
@@ -1131,7 +1141,7 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
 
 def page() -> None:
     header.header(
-        "How near do these numbers come to those in print?",
+        "How near do these numbers come to the published ones?",
         "The paper's tables, from the results on this machine. **Look for** rows of layers above rows of SIFT, and whether that is more "
         "than chance: choose two rows to compare, or click a cell to see the objects behind it.",
     )

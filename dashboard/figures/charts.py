@@ -9,7 +9,7 @@ from corrcore.engines.mrf import Solution
 from corrcore.tasks.averaging import Agreement
 from corrcore.tasks.reconstruction import Localisation
 from dashboard.figures.style import GREY, PALETTE, styled
-from dashboard.wording import feature_title, keypoint_title
+from dashboard.titles import feature_title, keypoint_title
 
 
 def match_distances(results: Sequence[Localisation], colours: Mapping[str, str], *, height: int = 320) -> go.Figure:

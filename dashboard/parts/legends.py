@@ -9,7 +9,7 @@ import streamlit as st
 
 from corrcore import images
 from dashboard import figures
-from dashboard.wording import keypoint_title
+from dashboard.titles import keypoint_title
 
 
 def round_picture(image: np.ndarray, *, alt: str, side: int = 88) -> None:

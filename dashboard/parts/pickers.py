@@ -261,7 +261,11 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
     sheet = chosen // per_sheet + 1
     if n_sheets > 1:
         sheet = beside.number_input(
-            f"Page (of {n_sheets}; {len(offered)} objects)", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
+            f"Page (of {n_sheets}; {counted(len(offered), 'object')})",
+            1,
+            n_sheets,
+            sheet,
+            key=f"sheet {data.digest} {category}",
         )
     shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
     objects = [offered[n] for n in shown]
@@ -292,9 +296,9 @@ def first_choice(offered: list[Instance]) -> int:
 
 
 def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
-    """Annotations or objects that could not be used, by name, folded."""
+    """Annotations or objects (`what` of them) that could not be used, by name, folded."""
     if reasons:
-        with st.expander(f"{len(reasons)} {what} left out"):
+        with st.expander(f"{counted(len(reasons), what)} left out"):
             for each, reason in list(reasons.items())[:50]:
                 st.caption(escape_markdown(f"{each}: {reason}"))
 

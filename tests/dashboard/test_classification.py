@@ -11,7 +11,7 @@ from dashboard.services import caches
 from .conftest import settled
 
 LOAD = toy.load
-CONFUSION, CALLS = "Who is taken for whom", "Right and wrong"
+CONFUSION, CALLS = "Confusion matrix", "Right and wrong"
 
 
 @pytest.fixture(scope="module")
