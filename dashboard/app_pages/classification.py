@@ -172,7 +172,7 @@ def show_calls(
                     object=instance.name,
                     keypoint=keypoint_title(keypoint),
                     features=(feature_title(feature),),
-                    seen=seen,
+                    scale=seen,
                 ).url
                 st.markdown(f"[{shown}]({link}){wrong}")
 

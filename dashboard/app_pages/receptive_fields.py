@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-import torch
 
 from corrcore import experiments, images
 from corrcore.geometry import CellGrid, PixelBox
@@ -53,7 +52,7 @@ class Seed:
     title: str
     pixel: tuple[int, int]
     grids: Mapping[str, CellGrid]
-    descriptors: Mapping[str, torch.Tensor]
+    descriptors: Mapping[str, Any]  # tensors
     same: tuple[int, ...]
     python: str
     shareable: bool = True

@@ -164,7 +164,7 @@ def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str,
         bind="query-params",
     )
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        seen = st.radio("Crop and scale", list(pickers.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
+        seen = st.radio("Crop and scale", list(pickers.SEEN), key="scale", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
     return keypoint, tuple(features), seen, opacity, alone

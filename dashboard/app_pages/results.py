@@ -517,7 +517,7 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
             return links.Classification(**of, seen=seen, feature=feature, classification_section=section).url
         shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), "")
         shown = bool(shown_at) and row in pickers.mapped_features()
-        return links.Responses(**of, object=instance, features=(feature,), seen=shown_at).url if shown else ""
+        return links.Responses(**of, object=instance, features=(feature,), scale=shown_at).url if shown else ""
     feature, suffix = feature_of(row)
     if view.experiment == "prediction":
         prior = pickers.PRIORS.get(suffix, "") if feature else ""

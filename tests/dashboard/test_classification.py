@@ -86,7 +86,7 @@ def test_calls_link_to_the_objects_responses(at, data):
     assert any(text.startswith("**Wrong: ") for text in texts)
     assert all("object=toy-cat-val-" in link and "keypoint=" in link for link in links)
     title = {"conv3": "conv3", "sift20": "SIFT%2C+radius+20+px"}[at.selectbox(key="feature").value]
-    assert all(f"features={title}&seen=box%2C+250+px" in link for link in links)
+    assert all(f"features={title}&scale=box%2C+250+px" in link for link in links)
     assert all(", called " not in link or link.split("]")[0][1:] != link.rpartition("called ")[2] for link in links)
 
 

@@ -170,7 +170,7 @@ def test_the_histogram_is_computed_when_asked_for(open_page):
     settled(at.run())
     settled(at.run())
     table = at.dataframe[0].value
-    assert list(table["feature"]) == ["sift20"]
+    assert list(table["feature"]) == ["SIFT, radius 20 px"]
     assert list(table["objects"]) == ["2"] or list(table["objects"]) == ["1"]
     said = [markdown.value for markdown in at.markdown]
     assert any(text.startswith("**SIFT, radius 20 px**: ") and text.count("\n") == 0 for text in said)
@@ -209,7 +209,7 @@ def test_links_that_ask_for_what_is_not_offered_say_so(open_page):
 def test_at_another_scale_the_pixel_is_the_keypoints_again(at, click):
     click(at, "map conv3", 60, 50)
     settled(at)
-    at.radio(key="seen").set_value("photo as it is")
+    at.radio(key="scale").set_value("photo as it is")
     settled(at.run())
     assert component(at, "map conv3")["selected"] is None
     assert not any("at (60, 50)" in markdown.value for markdown in at.markdown)
