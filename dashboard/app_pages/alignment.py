@@ -18,8 +18,8 @@ from corrcore.tasks import alignment
 from corrcore.tasks.alignment import Alignment, DescribedCrop, Transfer
 from dashboard import figures
 from dashboard.components import Outline, compare, image_click
-from dashboard.parts import exports, header, job_panel, legends, pickers, upload, url_state
-from dashboard.services import caches, sessions
+from dashboard.parts import exports, header, job_panel, legends, pickers, result_panel, upload, url_state
+from dashboard.services import caches
 from dashboard.titles import feature_title, row_title
 from dashboard.wording import escape_markdown
 
@@ -382,36 +382,28 @@ def show_table(data: KeypointDataset, category: str) -> None:
             "*Large*: the box's shorter side at least 60 px and five keypoints visible. Published: Long, Zhang and Darrell "
             "(2014), Table 2, with the Caffe reference model and fc7 neighbours."
         )
-    if not computed:
-        st.info(
-            "Nothing has been computed here yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
-            icon=":material/table_chart:",
-        )
-    key = ("transfer", data.digest, category)
-    job = sessions.measurement(key)
-    if caches.read_only():
-        return
     file = folder / f"transfer {category}.json"
-    running = job is not None and not job.finished
-    buttons = st.container(horizontal=True)
-    if file.exists():
-        buttons.button(
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return experiments.transfer(data, category, backbone=caches.network(BACKBONE), out=file, progress=progress)
+
+    found = result_panel.result_panel(
+        f"Table 2 has not been computed for {category} yet",
+        "It takes about ten minutes, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
+        ("transfer", data.digest, category),
+        work,
+        read=lambda: experiments.read(file),
+        button=f"Compute for {category}",
+        label=f"Table 2, {category}",
+    )
+    if found is not None and not caches.read_only():
+        st.button(
             f"Forget the results for {category}",
             key="forget",
-            disabled=running,
             on_click=lambda: experiments.forget(file),
             help="To compute them anew, for instance where they are of other settings.",
         )
-    if buttons.button(f"Compute for {category}", key="compute", disabled=running):
-        backbone = caches.network(BACKBONE)
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            folder.mkdir(parents=True, exist_ok=True)
-            return experiments.transfer(data, category, backbone=backbone, out=file, progress=progress)
-
-        job = job_panel.begin_measurement(work, f"Table 2, {category}", key)
-    if job is not None:
-        job_panel.job_panel(job)
 
 
 def poster(view: View, instance: Instance) -> bytes:

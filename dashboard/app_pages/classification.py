@@ -13,8 +13,8 @@ from corrcore.experiments import published
 from corrcore.tasks import classification
 from corrcore.tasks.classification import CropProtocol
 from dashboard import figures, links
-from dashboard.parts import exports, header, job_panel, pickers, result_panel, url_state
-from dashboard.services import caches, sessions
+from dashboard.parts import exports, header, pickers, result_panel, url_state
+from dashboard.services import caches
 from dashboard.titles import feature_title, keypoint_title
 from dashboard.wording import escape_markdown
 
@@ -56,43 +56,33 @@ def known_result(data: KeypointDataset, category: str, protocol: str) -> dict[st
     return kept if kept is not None and all(feature in kept["summary"] for feature in FEATURE_ROWS) else None
 
 
-def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: bool) -> None:
-    """A button that computes a category's results, or without one `at_once`; the job's progress."""
+def result_or_panel(data: KeypointDataset, category: str, protocol: str) -> dict[str, Any] | None:
+    """A category's results, or what makes them; at once for drawn animals."""
     file = result_file(data, category, protocol)
-    key = "classification", str(file)
-    job = sessions.measurement(key)
-    if caches.read_only():
-        st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
-        return
-    running = job is not None and not job.finished
-    pressed = False
-    if not at_once and not running:
-        pressed = result_panel.empty_state(
-            f"Nothing has been computed for {category} yet",
-            f"{len(FEATURE_ROWS)} features at every keypoint, and classifiers of them at seven costs: some two minutes on two cores.",
-            button=f"Compute for {category}",
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        experiments.forget_others(file, settings_of(data, category, protocol))
+        return experiments.classify(
+            data,
+            category,
+            backbone=caches.network(BACKBONE),
+            features=FEATURE_ROWS,
+            protocol=experiments.PROTOCOLS[protocol],
+            out=file,
+            progress=progress,
         )
-    if pressed or (at_once and job is None):
-        backbone = caches.network(BACKBONE)
 
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            experiments.forget_others(file, settings_of(data, category, protocol))
-            return experiments.classify(
-                data,
-                category,
-                backbone=backbone,
-                features=FEATURE_ROWS,
-                protocol=experiments.PROTOCOLS[protocol],
-                out=file,
-                progress=progress,
-            )
-
-        job = job_panel.begin_measurement(work, f"Table 3, {category}", key)
-        if pressed:
-            st.rerun()
-    if job is not None:
-        job_panel.job_panel(job)
+    return result_panel.result_panel(
+        f"Nothing has been computed for {category} yet",
+        f"{len(FEATURE_ROWS)} features at every keypoint, and classifiers of them at seven costs: some two minutes on two cores.",
+        ("classification", str(file)),
+        work,
+        read=lambda: known_result(data, category, protocol),
+        automatic=data.synthetic,
+        button=f"Compute for {category}",
+        label=f"Table 3, {category}",
+    )
 
 
 def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) -> None:
@@ -217,10 +207,8 @@ def page() -> None:
     drawn = " · **drawn, synthetic**" if data.synthetic else ""
     st.markdown(f"**Accuracy on val, %**{drawn}")
     show_table(results, data.categories)
-    if category not in results:
-        compute(data, category, protocol, at_once=data.synthetic)
+    if (result := result_or_panel(data, category, protocol)) is None:
         st.stop()
-    result = results[category]
     found, names = result["summary"], result["settings"]["classes"]
     best = max(found, key=lambda feature: found[feature]["accuracy"])
     at_best = found[best]

@@ -3,7 +3,7 @@
 import csv
 import glob
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,32 +157,29 @@ def training(data: KeypointDataset, category: str) -> Callable[..., Known]:
 
 def have_trained(source: str, data: KeypointDataset, category: str, state: str) -> Known | None:
     """Detectors and prior; None while there are none, with what makes them shown. `state` tells the train objects."""
-    known = known_detectors(data, category)
-    if known is not None:
-        return known
-    label, key = f"Training on {category}", ("detectors", state)
+    label, key, work = f"Training on {category}", ("detectors", state), training(data, category)
     if data.synthetic:
-        return job_panel.view(training(data, category), label, key)
-    if caches.read_only():
-        st.info("Detectors of this category have not been trained on this server.", icon=":material/school:")
-        return None
+        return known_detectors(data, category) or job_panel.view(work, label, key)
+    n = experiments.learnt_from(data, category)
+    others = experiments.default_folder(data, BACKBONE).glob(f"prediction {glob.escape(category)} *.safetensors")
+    why = " Those that are here are of other photos, or of another version of the code." if any(others) else ""
+    return result_panel.result_panel(
+        f"Detectors of {category} have to be trained first",
+        f"{why} By SIFT and conv5, on {counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
+        f"{duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
+        f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
+        key,
+        work,
+        read=lambda: known_detectors(data, category) or just_made(key),
+        button="Train",
+        label=label,
+    )
+
+
+def just_made(key: Hashable) -> Any:
+    """What this session's work has made, also where it could not be kept."""
     job = sessions.measurement(key)
-    if job is None or job.state in ("failed", "cancelled"):
-        n = experiments.learnt_from(data, category)
-        others = experiments.default_folder(data, BACKBONE).glob(f"prediction {glob.escape(category)} *.safetensors")
-        why = " Those that are here are of other photos, or of another version of the code." if any(others) else ""
-        pressed = result_panel.empty_state(
-            f"Detectors of {category} have to be trained first",
-            f"{why} By SIFT and conv5, on {counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
-            f"{duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
-            f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
-            button="Train",
-        )
-        if pressed and job_panel.begin_measurement(training(data, category), label, key) is not None:
-            st.rerun()  # without the button
-    if job is not None and job.result is None:
-        job_panel.job_panel(job)
-    return None if job is None else job.result  # which was not kept, if it was not known
+    return None if job is None else job.result
 
 
 def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[..., list[Seen | str]]:
@@ -529,8 +526,22 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
         st.error(escape_markdown(str(error)), icon=":material/error:")
         return
     key = ("prediction", store.key(settings=settings))
-    job = sessions.measurement(key)
-    result = experiments.read(file, settings) or (None if job is None else job.result)
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        experiments.forget_others(file, settings)
+        return experiments.predict(data, category, **asked, out=file, progress=progress)
+
+    n = len(data.shown(category, "val"))
+    result = result_panel.result_panel(
+        f"Table 4 has not been computed for {category} yet",
+        f"All {counted(n, 'val object')} are looked at; that takes about {duration(LOOKING_S * n)} on two cores.",
+        key,
+        work,
+        read=lambda: experiments.read(file, settings) or just_made(key),
+        button=f"Compute for {category}",
+        label=f"Table 4, {category}",
+    )
     if result is not None:
         link = links.Results(table="4 Prediction", data=pickers.dataset_title(source), category=category).url
         rows = result["summary"]["all"]["rows"]
@@ -549,26 +560,6 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
             f"PCK in percent: keypoints within α of the box's sides, over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
             f"intervals over objects. The [Results page]({link}) has all categories side by side."
         )
-        return
-    if caches.read_only():
-        st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
-        return
-    n = len(data.shown(category, "val"))
-    if (job is None or job.finished) and result_panel.empty_state(
-        f"Table 4 has not been computed for {category} yet",
-        f"All {n} val objects are looked at; that takes about {duration(LOOKING_S * n)} on two cores.",
-        button=f"Compute for {category}",
-    ):
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            experiments.forget_others(file, settings)
-            return experiments.predict(data, category, **asked, out=file, progress=progress)
-
-        if job_panel.begin_measurement(work, f"Table 4, {category}", key) is not None:
-            st.rerun()  # without the button
-    if job is not None:
-        job_panel.job_panel(job)
 
 
 def sheet_file(sheet: Sequence[Seen], weighings: Weights, prior: str) -> bytes:

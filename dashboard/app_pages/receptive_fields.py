@@ -16,7 +16,7 @@ from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
 from dashboard.components import Outline, image_click
-from dashboard.parts import exports, header, job_panel, pickers, url_state
+from dashboard.parts import exports, header, job_panel, pickers, result_panel, url_state
 from dashboard.services import caches, sessions
 from dashboard.services.jobs import Job
 from dashboard.wording import escape_markdown
@@ -223,25 +223,22 @@ def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
     """The agreement radius as a property of the layer: its median over random seeds, computed when asked for."""
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
-    key = ("radius", index.digest, layers)
-    job = sessions.measurement(key)
-    asked = st.button(
-        f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
+
+    result = result_panel.result_panel(
+        "One seed says little",
+        f"The median over {N_SEEDS} random seeds says how near neighbours agree by each layer.",
+        ("radius", index.digest, layers),
+        work,
+        read=lambda: experiments.read(path) if experiments.is_complete(path) else None,
+        button=f"Measure over {N_SEEDS} random seeds",
+        label="Measuring agreement radii",
     )
-    if asked or (job is None and experiments.is_complete(path)):
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            folder.mkdir(parents=True, exist_ok=True)
-            return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
-
-        job = job_panel.begin_measurement(work, "Measuring agreement radii", key)
-        if job is not None:
-            job.wait(0.5)
-    if job is None:
-        return
-    job_panel.job_panel(job)
-    if job.result is not None:
-        summary = job.result["summary"]
+    if result is not None:
+        summary = result["summary"]
         rows = {layer: summary[layer]["agreement_radius_px"] for layer in layers}
         st.dataframe(
             {

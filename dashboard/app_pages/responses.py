@@ -304,8 +304,6 @@ def show_histogram(
     )
     side = SIDES[header.section_picker("Side of the square", tuple(SIDES), key="side")]
     file = folder / f"responses {category} {keypoint} {protocol} {side} {' '.join(features)}.json"
-    key = ("responses", str(file))
-    job = sessions.measurement(key)
     asked: dict[str, Any] = {
         "backbone": caches.network(BACKBONE),
         "features": features,
@@ -313,7 +311,21 @@ def show_histogram(
         "side_px": side,
     }
     settings = experiments.response_settings(data, category, [keypoint], **asked)
-    result = experiments.read(file, settings)
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        experiments.forget_others(file, settings)
+        return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
+
+    result = result_panel.result_panel(
+        f"Nothing has been computed for {category} and {keypoint_title(keypoint)} yet",
+        "On two cores that takes about two seconds per object, for squares of 81 px about five; it can be stopped and gone on with.",
+        ("responses", str(file)),
+        work,
+        read=lambda: experiments.read(file, settings),
+        button=f"Compute for all {category} objects",
+        label=f"Figure 5, {category}, {keypoint_title(keypoint)}",
+    )
     if result is not None:
         found = {name: each[keypoint] for name, each in result["summary"].items() if each[keypoint]}
         st.markdown("  \n".join(in_words(feature, each) for feature, each in found.items()))
@@ -363,26 +375,6 @@ def show_histogram(
         st.download_button(
             "CSV", text.getvalue().encode(), "histogram.csv", icon=":material/download:", on_click="ignore"
         )
-    elif caches.read_only():
-        st.info("Nothing has been computed for this yet.", icon=":material/bar_chart:")
-    if caches.read_only():
-        return
-    running = job is not None and not job.finished
-    if result is None and st.button(
-        f"Compute for all {category} objects",
-        key="compute",
-        disabled=running,
-        help="On two cores about two seconds an object, for squares of 81 px about five; it can be stopped and gone on with.",
-    ):
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            folder.mkdir(parents=True, exist_ok=True)
-            experiments.forget_others(file, settings)
-            return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
-
-        job = job_panel.begin_measurement(work, f"Figure 5, {category}, {keypoint_title(keypoint)}", key)
-    if job is not None:
-        job_panel.job_panel(job)
 
 
 def in_words(feature: str, found: dict[str, Any]) -> str:

@@ -304,7 +304,7 @@ def test_a_link_restores_all_choices_without_a_warning(open_page):
         "0.3",
     )
     assert table["solver"] == "belief propagation, as in the paper, at most 2 iterations"
-    assert "**Target, and the source warped onto it by sift10**" in texts(at)
+    assert "**Target, and the source warped onto it by SIFT, radius 10 px**" in texts(at)
     assert [text for text in texts(at) if text.endswith("chosen**")] == ["**2, chosen**"]
 
 
@@ -485,6 +485,11 @@ def result(n):
     return {"summary": {part: {"objects": 3, "rows": {"conv4": numbers, "NN": numbers}} for part in ("all", "large")}}
 
 
+def labelled(at, label):
+    """The buttons that say so."""
+    return [button for button in at.button if button.label == label]
+
+
 def keep(dataset, category, content):
     file = experiments.default_folder(dataset, "alexnet") / f"transfer {category}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -493,7 +498,7 @@ def keep(dataset, category, content):
 
 def test_without_results_table_2_says_how_to_get_them(open_page, cats):
     at = open_page("alignment", alignment_section=TABLE)
-    assert [info.value.startswith("Nothing has been computed here yet") for info in at.info] == [True]
+    assert "Table 2 has not been computed for cat yet" in [heading.value for heading in at.subheader]
     table = at.dataframe[0].value
     assert list(table["published, α = 0.1"]) == ["19.6", "16.0", "11.1"]
     assert set(table["objects"]) == {"not computed"}
@@ -501,13 +506,13 @@ def test_without_results_table_2_says_how_to_get_them(open_page, cats):
 
 def test_unfinished_results_are_not_shown(open_page, cats):
     keep(cats, "cat", {"records": {}})
-    assert open_page("alignment", alignment_section=TABLE).info
+    assert labelled(open_page("alignment", alignment_section=TABLE), "Compute for cat")
 
 
 def test_results_stand_beside_what_was_published(open_page, cats):
     keep(cats, "cat", result(40))
     at = open_page("alignment", alignment_section=TABLE)
-    assert not at.info
+    assert not labelled(at, "Compute for cat")
     table = at.dataframe[0].value
     assert list(table["row"]) == ["conv4", "NN, not aligned"] * 2
     assert list(table["published, α = 0.1"]) == ["19.6", "11.1", "", ""]
@@ -520,7 +525,7 @@ def test_results_can_be_forgotten(open_page, cats):
     at = open_page("alignment", alignment_section=TABLE)
     at.button(key="forget").click()
     settled(at.run())
-    assert at.info
+    assert labelled(at, "Compute for cat")
     assert not [button for button in at.button if button.key == "forget"]
     assert not list(experiments.default_folder(cats, "alexnet").iterdir())
 
@@ -536,7 +541,7 @@ def test_table_2_is_computed_when_asked_for(open_page, cats, monkeypatch):
 
     monkeypatch.setattr(experiments, "transfer", compute)
     at = open_page("alignment", alignment_section=TABLE)
-    at.button(key="compute").click()
+    labelled(at, "Compute for cat")[0].click()
     settled(at.run())
     settled(at.run())
     assert asked == [(cats, "cat")]
@@ -546,7 +551,7 @@ def test_table_2_is_computed_when_asked_for(open_page, cats, monkeypatch):
 def test_a_shared_server_offers_no_computing(open_page, cats, monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("alignment", alignment_section=TABLE)
-    assert not [button for button in at.button if button.key == "compute"]
+    assert not labelled(at, "Compute for cat")
 
 
 # A folder of photos

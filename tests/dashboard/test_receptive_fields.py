@@ -72,7 +72,8 @@ def test_agreement_radii_stand_beside_field_and_stride(at):
 def test_measuring_over_seeds_gives_intervals(at, monkeypatch):
     measure = experiments.agreement_radius
     monkeypatch.setattr(experiments, "agreement_radius", lambda n, **options: measure(n // 6, **options))
-    at.button(key="over_seeds").click()
+    [button] = [button for button in at.button if button.label == "Measure over 30 random seeds"]
+    button.click()
     settled(at.run(), timeout_s=240)
     table = at.dataframe[1].value
     assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
