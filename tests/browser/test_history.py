@@ -73,7 +73,7 @@ def test_a_choice_goes_along_to_another_page_in_place_and_back_leads_past_it(app
     assert entries(page) == before + 1
     page.go_back()
     expect(page).to_have_url(re.compile(r"reconstruction\?photo=sample"), timeout=PATIENCE_MS)
-    expect(page.get_by_role("img", name=re.compile("^china|^China")).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(patch(page)).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_the_sentence_on_a_missing_index_stays(app):
