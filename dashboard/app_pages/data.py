@@ -1,5 +1,6 @@
 """The photos that are searched: what there is, and building an index of one's own."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import streamlit as st
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
-from corrcore.settings import Settings, prepared_path
-from dashboard.parts import layout
-from dashboard.services import caches
+from dashboard.parts import header, job_panel
+from dashboard.services import caches, sessions
 from dashboard.services.jobs import QueueFull
+from dashboard.state import session
+from dashboard.wording import counted, escape_markdown
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 
@@ -36,10 +38,10 @@ def show_indexes() -> None:
             {
                 "name": name,
                 "photos": f"{len(index.photos):,}",
-                "pictures": f"{index.n_pictures:,}",
+                "pictures": f"{len(index.photo_of):,}",
                 "patches": " · ".join(f"{layer} {count}" for layer, count in patches.items()),
                 "on disk": f"{index.n_bytes / 1e9:.2f} GB",
-                "network": index.extractor,
+                "network": index.backbone,
                 "held out": f"{len(index.held_out):,}",
                 "unreadable": f"{len(index.skipped):,}",
             }
@@ -48,7 +50,7 @@ def show_indexes() -> None:
             unreadable[name] = index.skipped
     st.dataframe(rows, hide_index=True, width="stretch")
     for name, skipped in unreadable.items():
-        with st.expander(f"{len(skipped):,} photos left out of {name}", icon=":material/broken_image:"):
+        with st.expander(f"{counted(len(skipped), 'photo')} left out of {name}", icon=":material/broken_image:"):
             st.dataframe({"photo": list(skipped), "why": list(skipped.values())}, hide_index=True, width="stretch")
     smallest = caches.open_index(caches.SAMPLES)
     st.caption(
@@ -59,8 +61,9 @@ def show_indexes() -> None:
 
 def delete_form() -> None:
     """Deletes an index, or what there is of one whose build was stopped."""
+    root = indexes.default_root()
     finished = [name for name in caches.index_names() if name != caches.SAMPLES]
-    unfinished = [name for name in indexes.list_unfinished() if name not in finished]
+    unfinished = [name for name in indexes.list_unfinished(root) if name not in finished]
     if caches.read_only() or not finished + unfinished:
         return
     if unfinished:
@@ -78,7 +81,7 @@ def delete_form() -> None:
             try:
                 caches.delete_index(name)
             except OSError as error:
-                st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+                st.error(escape_markdown(str(error)), icon=":material/error:")
                 return
             st.rerun()
 
@@ -90,7 +93,7 @@ def build_form() -> None:
         return
     source = st.text_input(
         "Folder of photos on the machine that runs this app",
-        str(Settings.from_environment().data or ""),
+        os.environ.get("CORRCORE_DATA", ""),
         key="build_folder",
         placeholder="/home/me/photos, or a data set in PASCAL VOC's layout",
     )
@@ -101,9 +104,9 @@ def build_form() -> None:
     hold_out_ = hold_out.number_input("Photos to hold out", 0, 1000, 0, key="build_hold_out")
     if st.button("Build", type="primary", key="build", icon=":material/construction:"):
         start(source, name_, SCALES[scale_], mirror_, int(hold_out_))
-    job = st.session_state.get("building")
+    job = session().building
     if job is not None:
-        layout.job_panel(job)
+        job_panel.job_panel(job)
         if job.result is not None:
             st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
         elif job.state in ("cancelled", "failed"):
@@ -113,14 +116,14 @@ def build_form() -> None:
 def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_held_out: int) -> None:
     """Checks what was asked for and lines the build up; says in a sentence what is wrong."""
     try:
-        target = indexes.path_of(indexes.checked_name(name.strip()))
+        target = indexes.default_root() / indexes.checked_name(name.strip())
         if target.exists():
             msg = f"There is an index {name!r} already; choose another name."
             raise ValueError(msg)
         if not source.strip():
             msg = "Name the folder that holds the photos."
             raise ValueError(msg)
-        found = voc_root(prepared_path(source.strip()))
+        found = voc_root(Path(source.strip()).expanduser())
         photos, held_out = folder.hold_out(folder.photos(found), n_held_out)
         backbone = caches.network("alexnet")
 
@@ -128,22 +131,22 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
             return indexes.build(
                 photos,
                 target,
-                extractor=backbone,
+                backbone=backbone,
                 scales=scales,
                 mirror=mirror,
                 held_out=[photo.name for photo in held_out],
                 progress=progress,
             )
 
-        running = st.session_state.get("building")
+        running = session().building
         if running is not None and not running.finished:
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
-        st.session_state["building"] = caches.queue("builds").submit(
-            work, label=f"Building {name.strip()}", owner=caches.owner()
+        session().building = sessions.queue("builds").submit(
+            work, label=f"Building {name.strip()}", owner=session().owner
         )
     except (ValueError, OSError, QueueFull) as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
 
 
 def voc_root(path: Path) -> Path:
@@ -153,11 +156,11 @@ def voc_root(path: Path) -> Path:
 
 
 def page() -> None:
-    layout.header("The photos that are searched", "Every page looks for nearest neighbours in one of these indexes.")
+    header.header("The photos that are searched", "Every page looks for nearest neighbours in one of these indexes.")
     show_indexes()
     delete_form()
     build_form()
-    layout.how_computed(HOW, {"indexes are kept in": indexes.default_root(), "network": "alexnet"})
+    header.how_computed(HOW, {"indexes are kept in": indexes.default_root(), "network": "alexnet"})
     with st.expander("On the command line", icon=":material/terminal:"):
         st.code("corrcore index build PHOTOS --name my-photos --scales 1,0.7 --mirror\ncorrcore index list", "shell")
 

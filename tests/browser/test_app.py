@@ -112,7 +112,7 @@ def test_choices_survive_a_change_of_page(app):
     page = app.open("reconstruction?photo=sample:china")
     rebuilt(page)
     page.get_by_role("link", name="Receptive fields").click()
-    expect(page.get_by_text("The dot is the effective radius")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("The dot is the agreement radius")).to_be_visible(timeout=PATIENCE_MS)
     expect(page).to_have_url(re.compile(r"receptive_fields.*photo=sample%3Achina"))
     page.get_by_role("link", name="Reconstruction").click()
     rebuilt(page)

@@ -284,7 +284,7 @@ def test_a_shared_server_trains_nothing_on_photos(open_page, monkeypatch, data):
     caches.dataset.clear()
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("prediction")
-    assert any("have not been trained on this server" in info.value for info in at.info)
+    assert any("have to be trained first. This server is shared" in info.value for info in at.info)
     monkeypatch.delenv("CORRCORE_READ_ONLY")
     at = open_page("prediction")
     assert any(button.label == "Train" for button in at.button)

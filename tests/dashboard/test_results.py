@@ -20,7 +20,7 @@ from dashboard.services import caches
 
 LOAD = toy.load
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
-COMPARED, CURVE, DIFFICULT = "Two rows compared", "PCK against alpha", "What is difficult"
+COMPARED, CURVE, DIFFICULT = "Two rows compared", "PCK against alpha", "Accuracy by size and visibility"
 FIRST = 0.07  # of the box's longer side, off the truth: right at 0.1, wrong at 0.05
 
 

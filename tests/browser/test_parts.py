@@ -17,7 +17,8 @@ import time
 import streamlit as st
 
 from dashboard.services.jobs import Queue
-from dashboard.parts.layout import job_panel, quiet_row
+from dashboard.parts.exports import export_row
+from dashboard.parts.job_panel import job_panel
 
 
 @st.cache_resource
@@ -45,7 +46,7 @@ if job := st.session_state.get("job"):
         st.text(f"result {job.result}")
 st.text(f"runs {st.session_state.runs}")
 st.slider("Neighbours", 1, 20, 5, key="k", bind="query-params")
-quiet_row(downloads={"cat.txt": lambda: b"meow"}, python="import corrcore")
+export_row(downloads={"cat.txt": lambda: b"meow"}, python="import corrcore")
 """
 
 
@@ -79,7 +80,7 @@ def test_job_panel_cancels_the_job(app):
     expect(page.get_by_text("Count was cancelled.")).to_be_visible()
 
 
-def test_quiet_row_makes_a_file_when_it_is_asked_for(app):
+def test_export_row_makes_a_file_when_it_is_asked_for(app):
     page = app.open()
     with page.expect_download() as download:
         page.get_by_role("button", name="TXT").click()
@@ -87,7 +88,7 @@ def test_quiet_row_makes_a_file_when_it_is_asked_for(app):
     assert download.value.path().read_bytes() == b"meow"
 
 
-def test_quiet_row_links_to_what_is_shown(app):
+def test_export_row_links_to_what_is_shown(app):
     page = app.open()
     page.get_by_role("slider").press("ArrowRight")
     expect(page).to_have_url(f"{app.url}/?k=6")
