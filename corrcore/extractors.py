@@ -9,7 +9,8 @@ from jaxtyping import Float
 
 from corrcore.descriptors import sift
 from corrcore.geometry import PixelBox
-from corrcore.networks import Backbone, Image, every_pixel
+from corrcore.images import ImageLike, as_image
+from corrcore.networks import Backbone, every_pixel
 
 SIFT = "sift"  # begins the name of SIFT descriptors; their radius in pixels follows
 _ROWS = 64  # of SIFT descriptors, one a pixel, at a time: 16 MB in an image of 500 px
@@ -42,7 +43,7 @@ def check(features: Sequence[str], backbone: Backbone) -> None:
 
 
 def sample_at(
-    image: Image,
+    image: ImageLike,
     points: Float[np.ndarray, "points 2"],
     features: Sequence[str],
     *,
@@ -58,6 +59,7 @@ def sample_at(
     of exact ones.
     """
     check(features, backbone)
+    image = as_image(image)
     if cells < 1 or cells % 2 == 0:
         msg = f"cells must be an odd number from 1; got {cells}."
         raise ValueError(msg)
@@ -76,10 +78,8 @@ def sample_at(
             found[feature] = every_pixel.sample_at(image, points, feature, backbone=backbone)
             continue
         grid = grids[feature]
-        around = np.arange(cells) - cells // 2
-        middle = np.floor((points - grid.receptive_field.offset) / grid.receptive_field.stride + 0.5).astype(int)
-        columns = np.clip(middle[:, 0, None] + around, 0, grid.cells.columns - 1)
-        rows = np.clip(middle[:, 1, None] + around, 0, grid.cells.rows - 1)
+        diagonal = grid.receptive_field.stride * (np.arange(cells) - cells // 2)
+        rows, columns = grid.cells.nearest_cells(points[:, None] + diagonal[:, None])
         found[feature] = grid.descriptors[rows[:, :, None], columns[:, None, :]].flatten(1)
     return found
 
@@ -92,7 +92,7 @@ def valid_region(feature: str, image_size: tuple[int, int], *, backbone: Backbon
 
 
 def iter_tiles(
-    image: Image,
+    image: ImageLike,
     feature: str,
     *,
     backbone: Backbone,
@@ -100,13 +100,13 @@ def iter_tiles(
     progress: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
     """Every pixel's descriptor, a part of `region` at a time (`every_pixel.iter_tiles`). Raises as that does."""
-    radius = sift_radius(feature)
+    image, radius = as_image(image), sift_radius(feature)
     if radius is None:
         yield from every_pixel.iter_tiles(image, feature, backbone=backbone, region=region, progress=progress)
         return
     there = valid_region(feature, (image.shape[1], image.shape[0]), backbone=backbone)
     region = there if region is None else region
-    if region.width < 1 or region.height < 1 or not region.inside(there[2:]):
+    if region.width < 1 or region.height < 1 or not there.contains(region):
         msg = f"region must lie within the image, {tuple(there)}; got {tuple(region)}."
         raise ValueError(msg)
     for top in range(region.top, region.bottom, _ROWS):

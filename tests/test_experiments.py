@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from corrcore import experiments, images
+from corrcore import decoding, experiments
 from corrcore import patch_index as indexes
 from corrcore.datasets import toy
 from corrcore.metrics import keypoint_errors, pck
@@ -72,7 +72,7 @@ def test_a_photo_that_cannot_be_read_is_recorded_and_left_out(alexnet, small_ind
     class Broken(ArrayPhoto):
         def load(self):
             msg = "'broken' is cut off."
-            raise images.ImageError(msg)
+            raise decoding.ImageError(msg)
 
     samples = [Broken("broken", photos[0].pixels), *photos]
     result = experiments.localisation(samples, backbone=alexnet, index=small_index, layers=("conv3",))
@@ -387,7 +387,7 @@ def test_photos_that_cannot_be_read_are_neither_neighbours_nor_measured(alexnet,
     class Broken(Drawn):
         def load(self):
             msg = f"'{self.name}' is cut off."
-            raise images.ImageError(msg)
+            raise decoding.ImageError(msg)
 
     splits = {}
     for key, animals in cats.splits.items():

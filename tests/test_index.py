@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from corrcore import images
+from corrcore import decoding, images
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
 from corrcore.patch_index import index as indexes
 from tests.conftest import ArrayPhoto, smooth_noise
@@ -299,7 +299,7 @@ def test_photos_that_cannot_be_used_are_left_out_and_named(small_photos, alexnet
     class Broken(ArrayPhoto):
         def load(self):
             msg = "'broken.png' is cut off."
-            raise images.ImageError(msg)
+            raise decoding.ImageError(msg)
 
     photos = [
         Broken("broken.png", np.zeros((1, 1, 3), np.uint8)),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from corrcore import concurrency, extractors, images, store
+from corrcore import concurrency, decoding, extractors, images, store
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.descriptors import sift
@@ -90,7 +90,7 @@ def localisation(
         record: dict[str, Any] = {}
         for layer in layers:
             retrieval = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=1, exclude=same)
-            rng = np.random.default_rng([seed, *photo.name.encode()])
+            rng = np.random.default_rng([seed, *os.fsencode(photo.name)])
             found = reconstruction.localise(image, retrieval, index, rng=rng, max_cells=max_cells)
             rebuilt = reconstruction.rebuild(retrieval, index, k=1)
             close = reconstruction.fidelity(image, rebuilt, retrieval.cells.covered)
@@ -258,7 +258,7 @@ class _Pool:
         def describe(instance: Instance) -> tuple[Instance, DescribedCrop] | None:
             try:
                 return instance, self.describe(instance).halved()
-            except (images.ImageError, OSError):
+            except (decoding.ImageError, OSError):
                 return None
 
         def keep(one: tuple[Instance, DescribedCrop] | None) -> None:
@@ -1185,7 +1185,7 @@ def _run(
                 prepare = None
             try:
                 measured = measure(sample)
-            except (images.ImageError, ValueError) as error:
+            except (decoding.ImageError, ValueError) as error:
                 records[name] = {"stamp": stamp, "skipped": str(error)}
             except OSError as error:  # which may pass: it is tried again next time
                 records[name] = {"stamp": None, "skipped": str(error)}

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from corrcore.concurrency import default_device
 from corrcore.features import FeatureGrid
 from corrcore.geometry import KernelSpec, ReceptiveField
+from corrcore.images import ImageLike, as_image
 
 Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
 
@@ -255,15 +256,16 @@ class Backbone:
             jump *= step.window.stride
         return placed
 
-    def extract(self, image: Image, layers: Sequence[str]) -> dict[str, FeatureGrid]:
-        """The descriptors of an RGB image in each of `layers`, after the layer's ReLU."""
-        return self.extract_batch([image], layers)[0]
+    def extract(self, image: ImageLike, layers: Sequence[str]) -> dict[str, FeatureGrid]:
+        """The descriptors of an image (`as_image`) in each of `layers`, after the layer's ReLU."""
+        return self.extract_batch([as_image(image)], layers)[0]
 
-    def extract_batch(self, images: Sequence[Image], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
+    def extract_batch(self, images: Sequence[ImageLike], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
         """`extract` for several images of one size in one pass.
 
         Raises ValueError for an unknown layer, images of different sizes, or one too small for a layer.
         """
+        images = [as_image(image, name=f"images[{number}]") for number, image in enumerate(images)]
         if not images:
             return []
         height, width = images[0].shape[:2]
@@ -289,15 +291,16 @@ class Backbone:
             for i in range(len(images))
         ]
 
-    def vector(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
+    def vector(self, image: ImageLike, layer: str) -> Float[torch.Tensor, " channels"]:
         """A fully connected layer's description of the whole image, squeezed to the network's own input size."""
+        image = as_image(image)
         if layer in self.architecture.vectors and layer not in self.vectors:
             raise WeightsNotFoundError(_how_to_get(self.architecture, f"{layer} of {self.name}"))
         if layer not in self.vectors:
             msg = f"vector layer of {self.name} must be one of {', '.join(self.vectors) or 'none'}; got {layer!r}."
             raise ValueError(msg)
         side = self.architecture.vector_size
-        pixels = self.normalised(image[None])
+        pixels = self.normalised(np.stack([image]))
         pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
         return self._run(pixels, (layer,))[layer][0]
 

@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from corrcore.geometry import PixelBox
+from corrcore.images import ImageLike, as_image
 from corrcore.networks import Backbone, Image, Step
 
 VERSION = 1  # of what this module computes: results kept by another are not used
@@ -68,7 +69,7 @@ def valid_region(layer: str, image_size: tuple[int, int], *, backbone: Backbone)
 
 
 def extract(
-    image: Image,
+    image: ImageLike,
     layer: str,
     *,
     backbone: Backbone,
@@ -81,6 +82,7 @@ def extract(
     part at a time, for what does not fit in memory: 500 x 375 px have 166 MB of conv5. Raises ValueError as `valid_region`
     does, and for a region that is empty or leaves it.
     """
+    image = as_image(image)
     there = valid_region(layer, (image.shape[1], image.shape[0]), backbone=backbone)
     region = there if region is None else region
     result: torch.Tensor | None = None
@@ -96,13 +98,14 @@ def extract(
 
 
 def sample_at(
-    image: Image, points: Float[np.ndarray, "points 2"], layer: str, *, backbone: Backbone
+    image: ImageLike, points: Float[np.ndarray, "points 2"], layer: str, *, backbone: Backbone
 ) -> Float[torch.Tensor, "points channels"]:
     """The descriptors of the pixels that hold points, (x, y); for those that have none (`valid_region`), of the nearest that has.
 
     The same as `extract` gives, without the pixels between: for few, far apart, much less work. Raises ValueError as
     `valid_region` does.
     """
+    image = as_image(image)
     there = valid_region(layer, (image.shape[1], image.shape[0]), backbone=backbone)
     steps = backbone.steps(layer)
     found = []
@@ -115,7 +118,7 @@ def sample_at(
 
 
 def iter_tiles(
-    image: Image,
+    image: ImageLike,
     layer: str,
     *,
     backbone: Backbone,
@@ -128,21 +131,11 @@ def iter_tiles(
     So large that no layer's input and output come to more than `budget` bytes; three quarters of what is looked at are
     surroundings when parts are as small as a receptive field, so small budgets cost time. Raises as `extract` does.
     """
-    steps = backbone.steps(layer)
+    image, steps = as_image(image), backbone.steps(layer)
     size = image.shape[1], image.shape[0]
     there = valid_region(layer, size, backbone=backbone)
     region = there if region is None else region
-    if (
-        region.width < 1
-        or region.height < 1
-        or region
-        != PixelBox(
-            max(region.left, there.left),
-            max(region.top, there.top),
-            min(region.right, there.right),
-            min(region.bottom, there.bottom),
-        )
-    ):
+    if region.width < 1 or region.height < 1 or not there.contains(region):
         msg = f"region must lie within the pixels that {layer} describes, {tuple(there)}; got {tuple(region)}."
         raise ValueError(msg)
     first = _first_pixel(backbone, layer)

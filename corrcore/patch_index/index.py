@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch.nn import functional as F
 
-from corrcore import concurrency, images
+from corrcore import concurrency, decoding, images
 from corrcore.concurrency import default_device
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.engines.knn import DescriptorTable, Neighbours, quantise
@@ -499,7 +499,7 @@ class _Prepared:
 def _prepare(photo: Photo, scales: Sequence[float], longer_side: int | None) -> _Prepared:
     try:
         image = photo.load()
-    except (images.ImageError, OSError) as error:
+    except (decoding.ImageError, OSError) as error:
         return _Prepared(reason=str(error))
     digests = [images.digest(image)]
     if longer_side is not None and max(image.shape[:2]) > longer_side:

@@ -75,13 +75,7 @@ def around(point: Float[np.ndarray, "2"], side: int = SIDE_PX) -> PixelBox:
 
 def inside(square: PixelBox, feature: str, image_size: tuple[int, int], *, backbone: Backbone) -> bool:
     """Whether every pixel of a square has a descriptor."""
-    there = extractors.valid_region(feature, image_size, backbone=backbone)
-    return (
-        square.left >= there.left
-        and square.top >= there.top
-        and square.right <= there.right
-        and square.bottom <= there.bottom
-    )
+    return extractors.valid_region(feature, image_size, backbone=backbone).contains(square)
 
 
 def profile(

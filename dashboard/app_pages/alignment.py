@@ -12,8 +12,8 @@ import streamlit as st
 
 from corrcore import concurrency, experiments, images, store
 from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.decoding import ImageError
 from corrcore.experiments import published
-from corrcore.images import ImageError
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import Alignment, DescribedCrop, Transfer
 from dashboard import figures
@@ -580,10 +580,11 @@ def page_of_photos() -> None:
         show_pair(pair, feature)
     else:
         show_point(pair)
-    python = f"""from corrcore import alignment, backbones, images
+    python = f"""from corrcore import decoding, networks
+from corrcore.tasks import alignment
 
 backbone = networks.load("{BACKBONE}")
-photos = [images.decode(name) for name in ({names[0]!r}, {names[1]!r})]
+photos = [decoding.decode(name) for name in ({names[0]!r}, {names[1]!r})]
 boxes = [(-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5) for photo in photos]
 source, target = (alignment.describe(photo, box, ["{features[0]}"], backbone=backbone, margin=0, square=False)
                   for photo, box in zip(photos, boxes))

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from corrcore import experiments, extractors, images
+from corrcore import decoding, experiments, extractors, images
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import published
 from corrcore.tasks import classification
@@ -157,7 +157,7 @@ def show_calls(
                         images.encode(around(instance, record["keypoints"][sample], protocol), format="JPEG"),
                         width="stretch",
                     )
-                except (images.ImageError, OSError):
+                except (decoding.ImageError, OSError):
                     continue
                 keypoint = known[record["keypoints"][sample]]
                 wrong = "" if title == "Right" else f", called {layout.escape_markdown(names[called[sample]])}"

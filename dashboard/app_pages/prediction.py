@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, experiments, extractors, images, store
+from corrcore import concurrency, decoding, experiments, extractors, images, store
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import BoxXYXY, Instance, KeypointDataset
 from corrcore.experiments import Trained, published
@@ -195,7 +195,7 @@ def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[...,
 
         try:
             return kept.get((caches.state_of([instance]), state), make)
-        except (images.ImageError, OSError, ValueError) as error:
+        except (decoding.ImageError, OSError, ValueError) as error:
             return str(error)
 
     def work(*, progress: Callable[[float, str], None]) -> list[Seen | str]:
@@ -470,7 +470,7 @@ def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int
         with place:
             try:
                 picture, placed = cut(instance.photo.load(), instance.box, PICTURE_PX)
-            except (images.ImageError, OSError) as error:
+            except (decoding.ImageError, OSError) as error:
                 st.caption(layout.escape_markdown(str(error)))
                 continue
             points = np.full_like(instance.keypoints, np.nan)
@@ -654,10 +654,11 @@ def maps_file(seen: Seen, names: tuple[str, ...]) -> bytes:
 def python_lines(source: str, category: str, found: str, weighings: Weights) -> str:
     """`found` are the lines that set photo, box and the photo's name, if it is one of the data set."""
     imports, where = pickers.python_dataset(source)
-    return f"""{imports}from corrcore import backbones, datasets, experiments, images, prediction
+    return f"""{imports}from corrcore import datasets, decoding, experiments, images, networks
+from corrcore.tasks import detection
 from corrcore.tasks.detection import DetectorSpec, PriorFusion
 
-data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
+data, backbone = datasets.open_dataset({where}), networks.load({BACKBONE!r})
 folder = experiments.default_folder(data, {BACKBONE!r})
 folder.mkdir(parents=True, exist_ok=True)
 trained, prior = experiments.detectors(data, {category!r}, backbone=backbone, out=folder)
@@ -762,7 +763,7 @@ def page() -> None:
         key = ("prediction of a photo", images.digest(photo), box, state)
         nothing = np.full((len(names), 2), np.nan)
         resized = "" if whole == photo.shape else f"photo = images.resize(photo, longer_side={UPLOAD_PX})\n"
-        lines = f"photo = images.decode({title!r})\n{resized}box, own = {box}, None"
+        lines = f"photo = decoding.decode({title!r})\n{resized}box, own = {box}, None"
 
         def look(*, progress: Callable[[float, str], None]) -> Seen:
             progress(0, "looking at the photo")

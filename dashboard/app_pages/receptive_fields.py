@@ -288,7 +288,7 @@ def poster(seed: Seed, found: dict[str, Study], layers: tuple[str, ...]) -> byte
 def python_lines(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> str:
     return f"""import numpy as np
 from corrcore.tasks import averaging
-from corrcore import networks, images, patch_index as indexes
+from corrcore import decoding, images, networks, patch_index as indexes
 from corrcore.datasets.samples import samples
 
 backbone = networks.load("{index.backbone}")

@@ -344,10 +344,11 @@ def poster(
 
 
 def python_lines(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...], k: int) -> str:
-    return f"""from corrcore import backbones, images, index as indexes, reconstruction
+    return f"""from corrcore import decoding, images, networks, patch_index as indexes
+from corrcore.tasks import reconstruction
 from corrcore.datasets.samples import samples
 
-backbone = backbones.load("{index.backbone}")
+backbone = networks.load("{index.backbone}")
 index = {pickers.python_index(index)}
 {chosen.python}
 image = images.resize(image, longer_side={max(chosen.image.shape)})

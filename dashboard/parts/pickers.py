@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import datasets, experiments, extractors, images
+from corrcore import datasets, decoding, experiments, extractors, images
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import one_of_each_scene
+from corrcore.decoding import ImageError
 from corrcore.geometry import PixelBox
-from corrcore.images import ImageError
 from corrcore.patch_index import SAMPLES as SAMPLES_INDEX
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
 from corrcore.settings import Settings
@@ -250,13 +250,13 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
     kept: dict[str, tuple[str, np.ndarray]] = st.session_state.setdefault("uploads", {})
     if uploaded is not None:
         try:
-            image = images.decode(uploaded.getvalue(), name=uploaded.name)
+            image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
         except ImageError as error:
             st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
             st.stop()
         digest = images.digest(image)
         if digest not in kept:
-            kept[digest] = (images.display_name(uploaded.name), image)
+            kept[digest] = (decoding.display_name(uploaded.name), image)
             while len(kept) > 1 and sum(each.nbytes for _, each in kept.values()) > UPLOAD_BYTES:
                 del kept[next(iter(kept))]
         reference = f"upload:{digest}"
@@ -275,7 +275,7 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
         st.stop()
     set_url_state("photo", reference)
     name, image = name_and_image
-    python = f"image = images.decode({name!r})"
+    python = f"image = decoding.decode({name!r})"
     return Chosen(_working(image), name, reference, tuple(index.photos_like(image)), python)
 
 
@@ -424,13 +424,13 @@ def upload(what: str) -> tuple[np.ndarray, str] | None:
         return None
     content, name = found
     try:
-        photo = images.decode(content, name=name)
+        photo = decoding.decode(content, name=name)
     except ImageError as error:
         st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
         return None
     if st.session_state[key] is None:
-        st.caption(f"Still here: {layout.escape_markdown(images.display_name(name))}")
-    return photo, images.display_name(name)
+        st.caption(f"Still here: {layout.escape_markdown(decoding.display_name(name))}")
+    return photo, decoding.display_name(name)
 
 
 def _working(image: np.ndarray) -> np.ndarray:

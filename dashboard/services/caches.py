@@ -13,7 +13,7 @@ from uuid import uuid4
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, datasets, experiments, images, networks, store
+from corrcore import concurrency, datasets, decoding, experiments, images, networks, store
 from corrcore import patch_index as indexes
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
@@ -116,7 +116,7 @@ def object_thumbnails(state: str, _instances: Sequence[Instance]) -> list[np.nda
         edges = (x - side, y - side, x + side, y + side)
         try:
             return images.crop_resized(instance.photo.load(), edges, width=THUMBNAIL_PX, height=THUMBNAIL_PX)
-        except (images.ImageError, OSError):
+        except (decoding.ImageError, OSError):
             return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 160, np.uint8)
 
     def all_of_them() -> tuple[dict[str, np.ndarray], dict[str, object]]:

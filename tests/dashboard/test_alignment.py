@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from corrcore import experiments, networks
 from corrcore.datasets import toy
-from corrcore.images import ImageError
+from corrcore.decoding import ImageError
 from corrcore.tasks import alignment
 from dashboard.parts import layout, pickers
 from dashboard.services import caches

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from corrcore import experiments, images, networks
+from corrcore import decoding, experiments, images, networks
 from corrcore.datasets import toy
 from corrcore.tasks import classification, responses
 from dashboard.services import caches
@@ -160,7 +160,7 @@ def test_downloads_are_the_scores_and_the_figure(at, offered, expected):
         for page, expected_page in enumerate(arrays):
             picture.seek(page)
             np.testing.assert_array_equal(np.array(picture), expected_page)
-    assert images.decode(offered["responses.png"]()).shape[1] > 3 * 200
+    assert decoding.decode(offered["responses.png"]()).shape[1] > 3 * 200
     compile(offered["python"], "lines", "exec")
 
 

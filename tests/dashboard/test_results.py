@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from corrcore import datasets, experiments, images
+from corrcore import datasets, decoding, experiments
 from corrcore.datasets import toy
 from corrcore.experiments import published
 from dashboard import figures
@@ -684,7 +684,7 @@ def test_exports_hold_the_table(cat, data, open_page, offered):
     assert latex[1] == r"\begin{tabular}{lrrr}"
     assert [row.count("&") for row in rows] == [3] * 4
     assert rows[2].startswith("conv4 & 100.0 [100.0, 100.0] (19.6) & 50.0")
-    assert images.decode(files[f"{name}.png"]).shape[1] > 400
+    assert decoding.decode(files[f"{name}.png"]).shape[1] > 400
 
 
 def test_latex_escapes_what_it_would_act_on(data, open_page, offered):

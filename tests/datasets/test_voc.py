@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from corrcore import images
+from corrcore import decoding
 from corrcore.datasets import voc
 from corrcore.datasets.records import DatasetNotFoundError
 
@@ -107,9 +107,9 @@ def test_photos_are_shared_and_decoded_when_loaded(tree):
     train = voc.load(tree.root).instances("cat", "train")
     assert train[0].photo == train[1].photo
     path = tree.root / "JPEGImages" / "2008_1.jpg"
-    np.testing.assert_array_equal(train[0].photo.load(), images.decode(path))
+    np.testing.assert_array_equal(train[0].photo.load(), decoding.decode(path))
     path.unlink()
-    with pytest.raises(images.ImageError, match=r"2008_1\.jpg"):
+    with pytest.raises(decoding.ImageError, match=r"2008_1\.jpg"):
         train[0].photo.load()
 
 

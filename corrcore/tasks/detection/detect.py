@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch.nn import functional as F
 
-from corrcore import concurrency, extractors, images
+from corrcore import concurrency, decoding, extractors, images
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
 from corrcore.descriptors import sift
@@ -233,7 +233,7 @@ def describe_training_set(
         try:
             image, placement = crop_box(instance.photo.load(), instance.box)
             return instance, placement, describe(image, schemes, backbone=backbone)
-        except (images.ImageError, ValueError) as error:
+        except (decoding.ImageError, ValueError) as error:
             left_out[instance.name] = str(error)
         except OSError as error:  # which may pass
             left_out[instance.name], unread = str(error), True
