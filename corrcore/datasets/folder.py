@@ -41,13 +41,14 @@ _REASONS_BY_NAME = {
 class FolderPhoto:
     """A photo file. `name` is its path below the folder, fit to show.
 
-    `max_pixels` and `max_bytes` are limits for files from strangers; raise them for larger photos of one's own.
+    `max_pixels` and `max_bytes` are limits for files from strangers; raise them for larger photos of one's own, or
+    lift them with None.
     """
 
     name: str
     path: Path
-    max_pixels: int = MAX_PIXELS
-    max_bytes: int = MAX_BYTES
+    max_pixels: int | None = MAX_PIXELS
+    max_bytes: int | None = MAX_BYTES
 
     @property
     def stamp(self) -> str:
@@ -57,7 +58,7 @@ class FolderPhoto:
         FileNotFoundError where there is none.
         """
         status = self.path.stat()
-        if status.st_size > self.max_bytes or not stat.S_ISREG(status.st_mode):
+        if self._is_refused(status):
             return f"{status.st_size} {status.st_mtime_ns}"
         return _content(self.path, status.st_size, status.st_mtime_ns)
 
@@ -69,7 +70,7 @@ class FolderPhoto:
         """The stamp and the picture, of one reading of the file. Raises ImageError as `load` does."""
         try:
             status = self.path.stat()
-            if status.st_size > self.max_bytes or not stat.S_ISREG(status.st_mode):
+            if self._is_refused(status):
                 return self.stamp, self.load()  # `load` says what is wrong
             data = self.path.read_bytes()
         except OSError as error:
@@ -78,6 +79,10 @@ class FolderPhoto:
             raise decoding.ImageError(msg) from error
         pixels = decoding.decode(data, name=self.name, max_pixels=self.max_pixels, max_bytes=self.max_bytes)
         return hashlib.sha256(data).hexdigest()[:32], pixels
+
+    def _is_refused(self, status: os.stat_result) -> bool:
+        """Whether a file is no photo whatever it holds."""
+        return not stat.S_ISREG(status.st_mode) or (self.max_bytes is not None and status.st_size > self.max_bytes)
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,9 @@ class FolderListing:
         return f"{len(self.left_out):,} left out: {reasons}"
 
 
-def photos(folder: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> FolderListing:
+def photos(
+    folder: str | os.PathLike, *, max_pixels: int | None = MAX_PIXELS, max_bytes: int | None = MAX_BYTES
+) -> FolderListing:
     """All photos below a folder, by name. Of a folder in PASCAL VOC's layout, those in its ``JPEGImages``.
 
     Files are told by their suffix, and neither opened nor hashed. What is hidden, a thumbnail, in a bin, a link that

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from corrcore import decoding
 from corrcore.datasets import voc_xml
 from corrcore.datasets.folder import MAX_BYTES, MAX_PIXELS, SUFFIXES, FolderPhoto, printable_name
 from corrcore.datasets.records import BoxXYXY, DatasetNotFoundError, Instance, KeypointDataset
 from corrcore.datasets.registry import ReaderSpec
 from corrcore.datasets.voc_xml import FaultError, XmlObject
+from corrcore.decoding import ImageError, read_size
 from corrcore.settings import prepared_path
 
 # Head to tail, front to back, the animal's left first. Names of other categories follow in the order of the alphabet.
@@ -51,8 +51,8 @@ def load(
     root: str | os.PathLike,
     categories: Iterable[str] | None = None,
     *,
-    max_pixels: int = MAX_PIXELS,
-    max_bytes: int = MAX_BYTES,
+    max_pixels: int | None = MAX_PIXELS,
+    max_bytes: int | None = MAX_BYTES,
 ) -> KeypointDataset:
     """The annotated objects below `root`, of all categories or of those named, in that order.
 
@@ -133,7 +133,7 @@ class _Annotation:
 class _Tree:
     """The folder, and what was already read in it. No file is read through a link that leads out of it."""
 
-    def __init__(self, root: Path, max_pixels: int, max_bytes: int) -> None:
+    def __init__(self, root: Path, max_pixels: int | None, max_bytes: int | None) -> None:
         where = printable_name(root)
         if not root.is_dir():
             msg = f"{where} is no folder; give the one that holds JPEGImages, ImageSets and keypoints (VOC2011)."
@@ -287,10 +287,10 @@ class _Tree:
             self._check_link(photo.path)
             if not photo.path.is_file():
                 return f"{where} is missing; put the photo there or remove its annotations."
-            return decoding.read_size(photo.path, max_pixels=photo.max_pixels, max_bytes=photo.max_bytes)
+            return read_size(photo.path, max_pixels=photo.max_pixels, max_bytes=photo.max_bytes)
         except FaultError as fault:
             return str(fault)
-        except decoding.ImageError as error:
+        except ImageError as error:
             return f"{where} gives no photo: {error}"
 
     def _check_frame(self, found: XmlObject, photo: FolderPhoto, where: str) -> None:
@@ -298,7 +298,7 @@ class _Tree:
         size = self._size(photo)
         if found.fits(size):
             return
-        stored = decoding.read_size(photo.path, upright=False, max_pixels=photo.max_pixels, max_bytes=photo.max_bytes)
+        stored = read_size(photo.path, upright=False, max_pixels=photo.max_pixels, max_bytes=photo.max_bytes)
         if stored != size and found.fits(stored):
             self.stored_frames.setdefault(photo.name, where)
             msg = (

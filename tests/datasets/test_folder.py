@@ -10,7 +10,7 @@ from PIL import Image
 from corrcore.datasets import folder
 from corrcore.datasets.folder import FolderPhoto, printable_name
 from corrcore.datasets.records import DatasetNotFoundError
-from corrcore.images import ImageError
+from corrcore.decoding import ImageError
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +272,9 @@ def test_limits_are_for_strangers(tmp_path):
         folder.photos(tmp_path).photos[0].read()
     (own,) = folder.photos(tmp_path, max_pixels=30_000_000).photos
     assert own.read()[1].shape == (5000, 5200, 3)
+    (any_size,) = folder.photos(tmp_path, max_pixels=None, max_bytes=None).photos
+    assert any_size.read()[1].shape == (5000, 5200, 3)
+    assert any_size.stamp == own.stamp
     (small,) = folder.photos(tmp_path, max_bytes=100).photos
     with pytest.raises(ImageError, match="is larger than the 0.0 MiB accepted"):
         small.load()

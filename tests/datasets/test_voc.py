@@ -155,6 +155,8 @@ GOOD = annotation("2008_1", 1)
         (GOOD.replace('y="10"', 'y="1e999"'), "'y' of keypoint 'Nose' must be a finite number; got '1e999'"),
         (GOOD.replace('y="10"', ""), "keypoint 'Nose' has no attribute 'y'; add it"),
         (GOOD.replace('name="Nose"', ""), "a keypoint has no attribute 'name'"),
+        (GOOD.replace('name="Nose"', 'name=" "'), "name of a keypoint must be text that can be shown; got ''"),
+        (GOOD.replace('"Nose"', '"No&#x202e;se"'), r"must be text that can be shown; got 'No\\u202ese'"),
         (GOOD.replace('visible="1"', ""), "keypoint 'Nose' has no attribute 'visible'"),
         (GOOD.replace('visible="1"', 'visible="yes"'), "'visible' of keypoint 'Nose' must be 0 or 1; got 'yes'"),
         (GOOD.replace("L_Eye", "Nose"), "has two keypoints 'Nose'; remove one of them"),

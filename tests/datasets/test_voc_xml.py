@@ -36,6 +36,7 @@ def check(data):
     assert found.number
     assert all(math.isfinite(edge) for edge in found.box)
     assert all(point is None or all(map(math.isfinite, point)) for point in found.points.values())
+    assert all(name and printable_name(name) == name for name in found.points)
     found.fits((60, 40))
     try:
         inside, _ = found.cut_to((60, 40), "cat/1.xml")
