@@ -6,10 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from corrcore.engines.mrf import Solution
+from corrcore.features import Feature
 from corrcore.tasks.averaging import Agreement
 from corrcore.tasks.reconstruction import Localisation
 from dashboard.figures.style import GREY, PALETTE, styled
-from dashboard.titles import feature_title, keypoint_title
+from dashboard.titles import keypoint_title
 
 
 def match_distances(results: Sequence[Localisation], colours: Mapping[str, str], *, height: int = 320) -> go.Figure:
@@ -112,7 +113,12 @@ def agreement_profile(profiles: Mapping[str, Agreement], colours: Mapping[str, s
 
 
 def scores_of_all(
-    scores: Mapping[str, np.ndarray], names: Sequence[str], own: str, *, colours: Mapping[str, str], height: int = 360
+    scores: Mapping[Feature, np.ndarray],
+    names: Sequence[str],
+    own: str,
+    *,
+    colours: Mapping[Feature, str],
+    height: int = 360,
 ) -> go.Figure:
     """What every keypoint's classifier says of one pixel, by feature; the chosen keypoint's name is bold."""
     figure = go.Figure()
@@ -122,7 +128,7 @@ def scores_of_all(
         figure.add_bar(
             x=values,
             y=labels,
-            name=feature_title(feature),
+            name=feature.title,
             orientation="h",
             marker={"color": colours[feature]},
             hovertemplate="%{y}: %{x:.3f}",
@@ -136,7 +142,7 @@ def scores_of_all(
 
 
 def score_profile(
-    profiles: Mapping[str, tuple[np.ndarray, np.ndarray]], at: int, *, colours: Mapping[str, str]
+    profiles: Mapping[Feature, tuple[np.ndarray, np.ndarray]], at: int, *, colours: Mapping[Feature, str]
 ) -> go.Figure:
     """Scores along the row of pixels through one: (x, score) by feature."""
     figure = _score_lines(profiles, colours, axes=("x (px)", "score"), hover="%{y:.3f} at x = %{x}")
@@ -145,15 +151,15 @@ def score_profile(
     return figure
 
 
-def score_by_distance(profiles: Mapping[str, np.ndarray], *, colours: Mapping[str, str]) -> go.Figure:
+def score_by_distance(profiles: Mapping[Feature, np.ndarray], *, colours: Mapping[Feature, str]) -> go.Figure:
     """Mean scores at 0, 1, ... pixels from a keypoint, by feature."""
     lines = {feature: (np.arange(len(values)), values) for feature, values in profiles.items()}
     return _score_lines(lines, colours, axes=("distance (px)", "mean score"), hover="%{y:.3f} at %{x} px")
 
 
 def _score_lines(
-    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    colours: Mapping[str, str],
+    lines: Mapping[Feature, tuple[np.ndarray, np.ndarray]],
+    colours: Mapping[Feature, str],
     *,
     axes: tuple[str, str],
     hover: str,
@@ -163,7 +169,7 @@ def _score_lines(
         figure.add_scatter(
             x=x,
             y=values,
-            name=feature_title(feature),
+            name=feature.title,
             mode="lines",
             line={"color": colours[feature], "width": 2},
             hovertemplate=hover,
@@ -174,10 +180,10 @@ def _score_lines(
 
 
 def accuracy_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    chosen: Mapping[str, float],
+    curves: Mapping[Feature, tuple[Sequence[float], Sequence[float]]],
+    chosen: Mapping[Feature, float],
     *,
-    colours: Mapping[str, str],
+    colours: Mapping[Feature, str],
     highest: float,
     height: int = 340,
 ) -> go.Figure:
@@ -193,7 +199,7 @@ def accuracy_curves(
         figure.add_scatter(
             x=list(costs),
             y=percent,
-            name=feature_title(feature),
+            name=feature.title,
             mode="lines+markers",
             line={"color": colour, "width": 2.5},
             marker={"size": sizes},

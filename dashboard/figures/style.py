@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import ImageColor
 
+from corrcore.experiments.tables import Row
 from corrcore.features import Feature
 
 YELLOW = "#ffd500"
@@ -29,21 +30,20 @@ RADII_PX = (5.0, 160.0)
 NO_FEATURE = "#808080"
 
 
-def feature_colour(feature: str, layers: Sequence[str]) -> str:
+def feature_colour(feature: Feature, layers: Sequence[str]) -> str:
     """A layer's colour by its depth among the network's `layers`, the first being the shallowest; SIFT's by its radius.
 
     Grey for a layer that the network does not have.
     """
-    parsed = Feature.parse(feature, network="")
-    if parsed.is_sift:
+    if feature.is_sift:
         low, high = np.log(RADII_PX)
-        return _along(RADIUS_RAMP, (np.log(max(float(parsed.layer), 1e-9)) - low) / (high - low))
-    if feature not in layers:
+        return _along(RADIUS_RAMP, (np.log(max(float(feature.layer), 1e-9)) - low) / (high - low))
+    if feature.layer not in layers:
         return NO_FEATURE
-    return _along(DEPTH_RAMP, list(layers).index(feature) / max(len(layers) - 1, 1))
+    return _along(DEPTH_RAMP, list(layers).index(feature.layer) / max(len(layers) - 1, 1))
 
 
-def feature_colours(features: Iterable[str], layers: Sequence[str]) -> dict[str, str]:
+def feature_colours(features: Iterable[Feature], layers: Sequence[str]) -> dict[Feature, str]:
     """What `feature_colour` gives each of several features of one network."""
     return {feature: feature_colour(feature, layers) for feature in features}
 
@@ -68,15 +68,13 @@ class RowStyle:
     pattern: str = ""
 
 
-_ADDED = {"": ("solid", ""), "prior": ("dot", "."), "5 priors": ("dash", "/")}
-_ALONE = ("NN", "prior", "5 priors")  # rows of no feature
+_BY_PRIORS = {0: ("solid", ""), 1: ("dot", "."), 5: ("dash", "/")}
 
 
-def row_style(row: str, layers: Sequence[str]) -> RowStyle:
-    """The style of a row such as conv4, sift20, conv5+prior or NN of a network with `layers`, the same in every chart."""
-    feature, _, added = ("", "", row) if row in _ALONE else row.partition("+")
-    dash, pattern = _ADDED.get(added, ("solid", "") if row == "NN" else ("dashdot", "x"))
-    return RowStyle(feature_colour(feature, layers) if feature else NO_FEATURE, dash, pattern)
+def row_style(row: Row, layers: Sequence[str]) -> RowStyle:
+    """The style of a table's row, of a network with `layers` by depth: the same in every chart."""
+    dash, pattern = ("dashdot", "x") if row.refined else _BY_PRIORS.get(row.priors, ("dashdot", "x"))
+    return RowStyle(feature_colour(row.feature, layers) if row.feature else NO_FEATURE, dash, pattern)
 
 
 def styled(figure: go.Figure, *, height: int) -> go.Figure:

@@ -7,25 +7,22 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import datasets, experiments, extractors, images
+from corrcore import datasets, decoding, images, networks
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import one_of_each_scene
-from corrcore.images import ImageError
+from corrcore.decoding import ImageError
+from corrcore.features import SIFT, Extractor, Feature
 from corrcore.patch_index import SAMPLES as SAMPLES_INDEX
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
+from corrcore.tasks.detection import PRIORS
 from dashboard.parts import url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import Upload, session
 from dashboard.wording import counted, escape_markdown
 
-BACKBONE = "alexnet"  # of the pages on keypoints
 SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # that objects are aligned with
-PRIORS = {  # where detectors' priors are from, by what is added to a feature to name the row
-    "+prior": "the object most alike",
-    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
-    "": "none",
-}
+PRIOR_TITLES = {1: "the object most alike", PRIORS: f"the {PRIORS} most alike", 0: "none"}  # by how many it is from
 SEEN = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}  # the scales responses are shown at
 PROTOCOLS = {  # how objects are seen to name their keypoints
     "box": "in a box of 500 px",
@@ -69,15 +66,14 @@ class Chosen:
 def python_index(index: PatchIndex) -> str:
     """How the chosen index is opened in Python."""
     if index.name.startswith(f"{SAMPLES_INDEX}-"):
-        return "indexes.samples(backbone)"
+        return "indexes.samples(network)"
     return f'indexes.PatchIndex(indexes.default_root() / "{index.name}")'
 
 
-def python_dataset(source: str) -> tuple[str, str]:
-    """The imports that opening a data set takes in Python, and what to open it by."""
-    if source == datasets.TOY:
-        return "", repr(source)
-    return "import os\nfrom pathlib import Path\n\n", f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+def python_dataset(source: str) -> str:
+    """What a data set is opened by in Python and in experiments."""
+    folder = caches.available().spec(source).folder
+    return repr(source if folder is None else str(folder))
 
 
 def choose_index() -> PatchIndex:
@@ -97,7 +93,7 @@ def choose_index() -> PatchIndex:
     )
     try:
         index = caches.open_index(name)
-        index.check_made_by(caches.network(index.backbone))
+        index.check_made_by(caches.network(index.extractor))
     except (IndexNotFoundError, IndexDamagedError, OSError, ValueError) as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
@@ -189,14 +185,14 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
     kept = session().uploads
     if uploaded is not None and uploaded.file_id != session().read_upload:
         try:
-            image = images.decode(uploaded.getvalue(), name=uploaded.name)
+            image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
         except ImageError as error:
             st.error(escape_markdown(str(error)), icon=":material/broken_image:")
             st.stop()
         session().read_upload = uploaded.file_id  # once: going back from it is not asking for it again
         digest = images.digest(image)
         if digest not in kept:
-            kept[digest] = Upload(images.display_name(uploaded.name), image)
+            kept[digest] = Upload(decoding.display_name(uploaded.name), image)
             while len(kept) > 1 and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
                 del kept[next(iter(kept))]
         reference = f"upload:{digest}"
@@ -214,7 +210,7 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
                 "JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session's memory and is not stored."
             )
         st.stop()
-    python = f"image = images.decode({photo.name!r})"
+    python = f"image = decoding.decode({photo.name!r})"
     return Chosen(_working(photo.image), photo.name, reference, tuple(index.photos_like(photo.image)), python)
 
 
@@ -225,7 +221,10 @@ def dataset_title(source: str) -> str:
 
 def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDataset, str]:
     """A data set, by the name it is offered under, and a category of it; the page stops where it cannot be read."""
-    offered = caches.dataset_names()
+    there = caches.available()
+    for fault in there.faults:
+        st.warning(escape_markdown(fault), icon=":material/folder_off:")
+    offered = list(there.names)
     url_state.check_link("data", [dataset_title(each) for each in offered])
     name = at_data.selectbox(
         "Data set",
@@ -249,7 +248,7 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
 
     Raises ValueError or OSError where there is none to show.
     """
-    offered = data.shown(category, "val") if (category, "val") in data.splits else []
+    offered = data.visible_instances(category, "val") if (category, "val") in data.splits else []
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)
@@ -303,18 +302,30 @@ def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
                 st.caption(escape_markdown(f"{each}: {reason}"))
 
 
-def aligned_features() -> list[str]:
-    """Those the Alignment page offers: the layers whose cells lie where those of the last do, and SIFT."""
-    backbone = caches.network(BACKBONE)
-    usual = backbone.receptive_field(backbone.architecture.default_layers[-1])
-    fields = {layer: backbone.receptive_field(layer) for layer in backbone.layers}
+def choose_network(place: Any) -> Extractor:
+    """The network whose layers are asked; the page stops where its weights are not here."""
+    names = networks.names()
+    url_state.check_link("network", names)
+    name = place.selectbox("Network", names, key="network", bind="query-params") or names[0]
+    try:
+        return caches.network(name)
+    except (OSError, ValueError) as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.stop()
+
+
+def aligned_features(network: Extractor) -> tuple[Feature, ...]:
+    """Those the Alignment page offers: the layers whose cells lie where those of the layer for transfer do, and SIFT."""
+    usual = network.receptive_field(network.roles.transfer)
+    fields = {layer: network.receptive_field(layer) for layer in network.layers}
     layers = [each for each, own in fields.items() if (own.stride, own.offset) == (usual.stride, usual.offset)]
-    return [*layers, *(f"{extractors.SIFT}{radius}" for radius in (10, 20, 40))]
+    return (*(Feature(network.name, layer) for layer in layers), *(Feature(SIFT, r) for r in ("10", "20", "40")))
 
 
-def mapped_features() -> list[str]:
+def mapped_features(network: Extractor) -> tuple[Feature, ...]:
     """Those the Responses page offers: every layer, and SIFT."""
-    return [*caches.network(BACKBONE).layers, *(f"{extractors.SIFT}{radius}" for radius in (10, 20, 40, 80, 160))]
+    radii = ("10", "20", "40", "80", "160")
+    return (*(Feature(network.name, layer) for layer in network.layers), *(Feature(SIFT, r) for r in radii))
 
 
 def _working(image: np.ndarray) -> np.ndarray:

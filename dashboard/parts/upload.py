@@ -3,8 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from corrcore import images
-from corrcore.images import ImageError
+from corrcore import decoding
+from corrcore.decoding import ImageError
 from dashboard.state import session
 from dashboard.wording import escape_markdown
 
@@ -22,10 +22,10 @@ def upload(what: str) -> tuple[np.ndarray, str] | None:
         return None
     content, name = found
     try:
-        photo = images.decode(content, name=name)
+        photo = decoding.decode(content, name=name)
     except ImageError as error:
         st.error(escape_markdown(str(error)), icon=":material/broken_image:")
         return None
     if st.session_state[key] is None:
-        st.caption(f"Still here: {escape_markdown(images.display_name(name))}")
-    return photo, images.display_name(name)
+        st.caption(f"Still here: {escape_markdown(decoding.display_name(name))}")
+    return photo, decoding.display_name(name)

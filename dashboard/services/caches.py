@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -12,12 +11,16 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import streamlit as st
 
-from corrcore import datasets, experiments, networks, store
+from corrcore import datasets, networks
 from corrcore import patch_index as indexes
+from corrcore import store as stores
+from corrcore.datasets import Available
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
-from corrcore.networks import Backbone
+from corrcore.experiments import Context, OlderResultError, Result, ResultStore, Stored
+from corrcore.features import Extractor
 from corrcore.patch_index import SAMPLES, PatchIndex
+from corrcore.settings import Settings
 from corrcore.store import Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
@@ -77,68 +80,89 @@ def seen_objects() -> _Recent[Any]:
     return _Recent(100)
 
 
+def available() -> Available:
+    """The annotated data sets on offer: those with a name, and those in the folder that ``CORRCORE_DATA`` names."""
+    return datasets.available(Settings.from_environment().data)
+
+
 def dataset_names() -> list[str]:
-    """The annotated data sets on offer: the drawn one, and those in the folder that ``CORRCORE_DATA`` names."""
-    folder = os.environ.get("CORRCORE_DATA", "")
-    there = sorted(path.parent.name for path in Path(folder).glob("*/keypoints") if path.is_dir()) if folder else []
-    return [datasets.TOY, *there]
+    """Their names."""
+    return list(available().names)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the annotations")
 def dataset(name: str) -> KeypointDataset:
-    return datasets.open_dataset(name if name == datasets.TOY else Path(os.environ["CORRCORE_DATA"], name))
+    """One of them. Raises ValueError and OSError where it cannot be read."""
+    return available().spec(name).load()
 
 
 def state_of(instances: Sequence[Instance]) -> str:
     """Another for other objects, and for photos that were changed: what is computed from them is kept under it."""
     objects = [[one.name, list(one.box), str(one.photo.stamp)] for one in instances]
-    return store.key(task="objects", objects=objects)
+    return stores.key(task="objects", objects=objects)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def results() -> Cache:
     """Results kept on disk, for all sessions."""
-    return Cache()
+    return Cache(Settings.from_environment().cache)
 
 
-def tables() -> experiments.Tables:
-    """All tables computed on this machine; files are read again when they change."""
+def store() -> ResultStore:
+    """Where experiments keep what they find."""
+    return ResultStore()
 
-    def read(path: Path) -> experiments.Table | None:
-        found = _table(str(path), path.stat().st_mtime_ns)
-        if isinstance(found, ValueError):
+
+def context(source: str, network_name: str) -> Context:
+    """Where experiments on a data set run: what they name is open already."""
+    return Context(
+        store=store().folder,
+        opened_datasets={source: dataset(source)},
+        opened_networks={network_name: network(network_name)},
+    )
+
+
+def stored() -> Stored:
+    """All results of this machine; files are read again when they change."""
+
+    def read(path: Path) -> Result:
+        found = _result(str(path), path.stat().st_mtime_ns, path.stat().st_size)
+        if isinstance(found, Exception):
             raise found.with_traceback(None)
         return found
 
-    return experiments.tables(read=read)
+    return store().scan(read=read)
 
 
 @st.cache_resource(max_entries=300, show_spinner="Reading the results")
-def _table(path: str, stamp: int) -> experiments.Table | ValueError | None:  # noqa: ARG001 - read anew when written anew
+def _result(path: str, stamp: int, size: int) -> Result | Exception:  # noqa: ARG001 - read anew when written anew
     """A third of a megabyte at most, made of files of several; or why there is none."""
     try:
-        return experiments.read_table(path)
-    except experiments.OlderResultError as error:
-        return experiments.OlderResultError(str(error), error.about)
+        return ResultStore().read(Path(path))
+    except OlderResultError as error:
+        return OlderResultError(str(error), error.header)
     except ValueError as error:
-        return type(error)(str(error))  # without what led to it, which holds the file's content
+        return ValueError(str(error))  # without what led to it, which holds the file's content
 
 
 def read_only() -> bool:
     """Whether visitors cannot build indexes or compute tables."""
-    return bool(os.environ.get("CORRCORE_READ_ONLY"))
+    return Settings.from_environment().read_only
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the network")
-def network(name: str) -> Backbone:
+@st.cache_resource(max_entries=4, show_spinner="Loading the network")
+def network(name: str) -> Extractor:
+    """A network by name. Raises WeightsNotFoundError where its weights are not on this machine."""
     _settle()
-    return networks.load(name)
+    return networks.open(name)
 
 
 def layers_of(name: str) -> tuple[str, ...]:
-    """A network's layers by depth, known without its weights; none of a network that is not known here."""
-    architecture = networks.ARCHITECTURES.get(name)
-    return tuple(architecture.layers) if architecture else ()
+    """A network's layers by depth; none where it cannot be opened."""
+    try:
+        return network(name).layers
+    except (OSError, ValueError):
+        return ()
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -160,19 +184,19 @@ def sample_index() -> PatchIndex:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew when it was built anew
-    return PatchIndex(indexes.default_root() / name)
+    return PatchIndex(indexes.path_of(name))
 
 
 def open_index(name: str) -> PatchIndex:
     """An index by the name it is offered under."""
     if name == SAMPLES:
         return sample_index()
-    manifest = indexes.default_root() / indexes.checked_name(name) / "manifest.json"
+    manifest = indexes.path_of(name) / "manifest.json"
     return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
 
 
 def delete_index(name: str) -> None:
-    indexes.delete(indexes.default_root() / name)
+    indexes.delete(indexes.path_of(name))
     _opened.clear()  # open files would keep its gigabytes on disk
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, images, store
+from corrcore import concurrency, decoding, images, store
 from corrcore.datasets.records import Instance
 from corrcore.patch_index import PatchIndex
 from dashboard.services import caches
@@ -27,7 +27,7 @@ def of_objects(state: str, _instances: Sequence[Instance]) -> list[np.ndarray]:
         edges = (x - side, y - side, x + side, y + side)
         try:
             return images.crop_resized(instance.photo.load(), edges, width=SIDE_PX, height=SIDE_PX)
-        except (images.ImageError, OSError):
+        except (decoding.ImageError, OSError):
             return np.full((SIDE_PX, SIDE_PX, 3), 160, np.uint8)
 
     def all_of_them() -> tuple[dict[str, np.ndarray], dict[str, object]]:
