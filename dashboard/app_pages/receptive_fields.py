@@ -173,14 +173,14 @@ def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
             st.html(f"{swatch} <b>{layer}</b> · {field.size} px")
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
-                border = f" · {fewest} to {most} of them a pixel" if fewest < each.k else ""
+                border = f" · {fewest} to {most} at each pixel" if fewest < each.k else ""
                 picture = expand_contrast(each.mean, each.count)
                 st.image(images.encode(picture, format="PNG"), width=round(field.size * ZOOM))
                 st.caption(f"k = {each.k}{border}")
 
 
 def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str, ...]) -> None:
-    chart, numbers = st.columns([3, 2], gap="medium")
+    chart, beside = st.columns([3, 2], gap="medium")
     profiles = {layer: study.agreement for layer, study in found.items()}
     with chart:
         st.markdown(
@@ -192,25 +192,25 @@ def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str,
             key="profile",
             config={"displayModeBar": False},
         )
-    with numbers:
-        st.markdown("**This seed**")
-        st.dataframe(
-            {
-                "layer": list(found),
-                "agreement radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
-                "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
-                "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
-                "stride": [f"{index.field(layer).stride} px" for layer in found],
-                "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
-            },
-            hide_index=True,
-            width="stretch",
-        )
-        st.caption(
-            "Agreement radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
-            "the centre, one seed says little."
-        )
+    with beside:
         show_over_seeds(index, layers)
+    st.markdown("**This seed**")
+    st.dataframe(
+        {
+            "layer": list(found),
+            "agreement radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
+            "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
+            "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
+            "stride": [f"{index.field(layer).stride} px" for layer in found],
+            "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
+        },
+        hide_index=True,
+        width="stretch",
+    )
+    st.caption(
+        "Agreement radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
+        "the centre, one seed says little."
+    )
 
 
 def radius_text(radius: float) -> str:

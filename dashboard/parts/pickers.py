@@ -39,7 +39,7 @@ SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the l
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 PER_SHEET = 16
 
-SYNTHETIC = "Drawn animals (synthetic)"
+SYNTHETIC = "Drawn animals"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
 
 
