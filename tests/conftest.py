@@ -52,7 +52,7 @@ def small_index(alexnet, small_photos, tmp_path_factory):
     """Those photos at two scales and mirrored: conv3 and conv5."""
     folder = tmp_path_factory.mktemp("indexes") / "small"
     return indexes.build(
-        small_photos, folder, network=alexnet, layers=("conv3", "conv5"), scales=(1.0, 0.6), mirror=True
+        small_photos, folder, extractor=alexnet, layers=("conv3", "conv5"), scales=(1.0, 0.6), mirror=True
     )
 
 

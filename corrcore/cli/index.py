@@ -53,7 +53,7 @@ def _build(options: argparse.Namespace) -> None:
     index = indexes.build(
         photos,
         _root(options) / indexes.checked_name(options.name),
-        network=networks.open(options.backbone),
+        extractor=networks.open(options.network),
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,

@@ -351,7 +351,7 @@ def build(
     Raises FileExistsError where `folder` exists, ValueError for bad arguments or when no photo could be used.
     """
     folder = Path(folder)
-    layers = tuple(layers or extractor.architecture.default_layers)
+    layers = tuple(layers or extractor.roles.reconstruction)
     scales = tuple(float(scale) for scale in scales)
     if folder.exists():
         msg = f"{folder} already exists; choose another name or delete it first."
