@@ -237,7 +237,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
             raise ValueError(msg)
         asked = self.features or self.usual_features(network)
         features = extractors.parse(asked, network) if asked else ()
-        if others := [str(each) for each in features if each.extractor not in (self.network, SIFT)]:
+        if others := [str(each) for each in features if each.extractor not in (network.name, SIFT)]:
             msg = (
                 f"features must be layers of {self.network}, or SIFT; measure {', '.join(others)} with another network."
             )

@@ -1,7 +1,7 @@
 """The networks there are, by name. Adding one is one `register` call; see `corrcore.networks.torchvision_` for two."""
 
 import os
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -9,6 +9,7 @@ from corrcore.features import Extractor
 from corrcore.networks.weights import Weights
 
 
+@runtime_checkable
 class NetworkSpec(Protocol):
     """What the registry holds: a name, and how the network of that name is opened."""
 
