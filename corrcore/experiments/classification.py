@@ -184,7 +184,8 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
     def read_record(self, plain: Mapping[str, Any]) -> ClassificationRecord:
         """See `Experiment.read_record`."""
         keypoints, labels, called = (np.array(plain[name], dtype=int) for name in ("keypoints", "labels", "called"))
-        curve, objects, photos = (tuple(plain[name]) for name in ("curve", "objects", "photos"))
+        objects, photos = (tuple(plain[name]) for name in ("objects", "photos"))
+        curve = tuple(float("nan") if value is None else value for value in plain["curve"])  # nothing to validate on
         return ClassificationRecord(plain["cost"], curve, plain["left_out"], objects, photos, keypoints, labels, called)
 
     def summarise(self, result: Result[ClassificationRecord, ClassificationSummary]) -> ClassificationSummary:

@@ -102,6 +102,15 @@ def test_two_runs_that_ask_for_different_features_at_once_lose_neither(herd, ope
     assert (found.asked, found.finished) == (2, False)
 
 
+def test_of_one_object_nothing_can_be_validated_and_that_is_read_again(herd, open_as, store):
+    measured = run(classification(limit=1), context=open_as(herd), store=store)
+    [read] = store.scan().results.values()
+    for result in (measured, read):
+        [found] = result.summary.features.values()
+        assert np.isnan(found.curve).all()
+        assert len(found.curve) == 2
+
+
 def test_objects_whose_photo_is_gone_are_named(herd, open_as):
     train = [*herd.shown(CAT, "train")]
     train[3] = replace(train[3], photo=Away("gone.jpg", train[3].photo.pixels))
