@@ -129,7 +129,7 @@ class Sift(Extractor):
         if progress is not None:
             progress(1.0)
 
-    def global_descriptor(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
+    def global_descriptor(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:  # noqa: ARG002
         """Raises ValueError: SIFT describes the surroundings of points."""
         msg = f"sift has no description of a whole image, so none of layer {layer}; take a network's."
         raise ValueError(msg)

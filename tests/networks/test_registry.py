@@ -7,45 +7,27 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from corrcore import extractors, networks
 from corrcore.features import Extractor, Feature, Roles
 from corrcore.geometry import PixelBox
 from corrcore.networks import ConvolutionalSpec, WeightsNotFoundError
 from tests.conftest import smooth_noise
-
-TINY = "tiny"
-
-
-def build_tiny() -> nn.Module:
-    """Kernels of even and odd sizes, padded and not, and a layer of the whole image."""
-    return nn.Sequential(
-        *(nn.Conv2d(3, 8, 4, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(8, 6, 3, padding=1), nn.ReLU()),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)),
-    )
+from tests.networks import tiny
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A network of one entry, registered while these tests run."""
-    torch.manual_seed(0)
+def registered(tmp_path_factory):
+    """The tiny network, of one entry, while these tests run."""
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    save_file(build_tiny().state_dict(), path)
-    layers = {"first": "1", "pooled": "2", "second": "4"}
-    roles = Roles(("first", "second"), "second", ("first", "second"), "second", "second", "pooled")
-    networks.register(
-        ConvolutionalSpec(
-            TINY, build_tiny, layers, roles, embedded=path, global_layers={"whole": "7"}, global_size=40, mean=(0.5,) * 3
-        )
-    )
-    yield TINY
-    networks.unregister(TINY)
+    save_file(tiny.weights(), path)
+    networks.register(tiny.spec(path))
+    yield tiny.NAME
+    networks.unregister(tiny.NAME)
 
 
-@pytest.fixture(scope="module", params=[*networks.names(), TINY, "sift"])
-def extractor(request, tiny) -> Extractor:
+@pytest.fixture(scope="module", params=[*networks.names(), tiny.NAME, "sift"])
+def extractor(request, registered) -> Extractor:
     try:
         return extractors.open(request.param, device="cpu")
     except WeightsNotFoundError as error:
@@ -83,7 +65,9 @@ def test_an_unknown_network_is_named_with_the_known_ones():
 
 
 def test_a_registered_network_is_known_until_it_is_removed():
-    spec = ConvolutionalSpec("brief", build_tiny, {"first": "1"}, Roles(("first",), "first", ("first",), *["first"] * 3))
+    spec = ConvolutionalSpec(
+        "brief", tiny.build, {"first": "1"}, Roles(("first",), "first", ("first",), *["first"] * 3)
+    )
     before = networks.names()
     networks.register(spec)
     try:
@@ -98,7 +82,7 @@ def test_a_registered_network_is_known_until_it_is_removed():
     assert networks.names() == before
 
 
-def test_a_registered_networks_features_stand_beside_another_networks(alexnet, tiny):
+def test_a_registered_networks_features_stand_beside_another_networks(alexnet, registered):
     image = smooth_noise(80, 70, 2)
     features = extractors.parse(["conv3", "tiny:second", "sift10"], alexnet)
     grids = extractors.extract(image, features, network=alexnet)
@@ -134,7 +118,14 @@ def test_roles_are_layers_it_has(extractor):
             _ = extractor.roles
         return
     roles = extractor.roles
-    named = {*roles.reconstruction, *roles.classification, roles.transfer, roles.detection, roles.retrieval, roles.prior}
+    named = {
+        *roles.reconstruction,
+        *roles.classification,
+        roles.transfer,
+        roles.detection,
+        roles.retrieval,
+        roles.prior,
+    }
     assert named <= {*extractor.layers}
     assert roles.reconstruction
     assert roles.classification

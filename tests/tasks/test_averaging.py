@@ -1,3 +1,5 @@
+"""Averages of receptive fields, and how far neighbours agree."""
+
 import numpy as np
 import pytest
 import torch
@@ -79,14 +81,14 @@ def discs(alexnet, tmp_path_factory):
         ArrayPhoto(str(n), np.where(disc[..., None], texture, rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)))
         for n in range(40)
     ]
-    index = indexes.build(photos, tmp_path_factory.mktemp("discs") / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path_factory.mktemp("discs") / "it", extractor=alexnet, layers=("conv3",))
     ids = np.arange(40) * (index.n_patches("conv3") // 40)
     row_of_cell = index.locate("conv3", np.arange(index.n_patches("conv3") // 40))
     cell = int(np.flatnonzero((row_of_cell.rows == 5) & (row_of_cell.columns == 5))[0])
     return index, ids + cell
 
 
-def test_effective_radius_is_the_radius_of_what_neighbours_share(discs):
+def test_agreement_radius_is_the_radius_of_what_neighbours_share(discs):
     index, ids = discs
     profile = averaging.agreement(ids, "conv3", index=index, rng=np.random.default_rng(0))
     assert profile.agreement[0] > 0.95
@@ -118,7 +120,7 @@ def test_light_that_neighbours_share_leaves_the_radius_as_it_is(alexnet, tmp_pat
     noise = [rng.integers(0, 100, (200, 200, 3), dtype=np.uint8) for _ in range(80)]
     bright = [np.where(disc, texture, picture) + np.uint8(150) for picture in noise[:40]]
     photos = [ArrayPhoto(str(n), picture) for n, picture in enumerate([*bright, *noise[40:]])]
-    index = indexes.build(photos, tmp_path / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(photos, tmp_path / "it", extractor=alexnet, layers=("conv3",))
     per_photo = index.n_patches("conv3") // 80
     cells = index.locate("conv3", np.arange(per_photo))
     ids = np.arange(40) * per_photo + int(np.flatnonzero((cells.rows == 5) & (cells.columns == 5))[0])
