@@ -34,7 +34,7 @@ def add_parsers(rooms: Any) -> None:
         command.add_argument(
             "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
         )
-        command.set_defaults(run=_evaluate, kind=kind)
+        command.set_defaults(run=evaluate, kind=kind)
 
 
 def _add_option(command: argparse.ArgumentParser, each: Field, hint: Any) -> None:
@@ -70,10 +70,11 @@ def _reader(name: str, hint: Any) -> Any:
     return str
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> None:
+    """Runs what a command asks for, a category after another, and prints summaries; `context` has what is open already."""
     kind: type[Experiment[Any, Any, Any, Any]] = options.kind
     given = {each.name: getattr(options, each.name) for each in fields(kind)}
-    context = Context(indexes=options.root)
+    context = context or Context(indexes=options.root)
     store = ResultStore(options.out)
     print(f"results in {store.folder}")
     categories: Sequence[str | None] = [None]

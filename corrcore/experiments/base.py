@@ -235,8 +235,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
         if self.category not in data.keypoint_names:
             msg = f"category of {data.name} must be one of {', '.join(data.categories)}; got {self.category!r}."
             raise ValueError(msg)
-        asked = self.features or self.usual_features(network)
-        features = extractors.parse(asked, network) if asked else ()
+        features = self.feature_list or self.usual_features(network)
         if others := [str(each) for each in features if each.extractor not in (network.name, SIFT)]:
             msg = (
                 f"features must be layers of {self.network}, or SIFT; measure {', '.join(others)} with another network."
@@ -245,7 +244,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
         if twice := [each.key for n, each in enumerate(features) if each in features[:n]]:
             msg = f"every feature may stand once; {', '.join(twice)} stands twice."
             raise ValueError(msg)
-        return replace(self, features=features)
+        return replace(self, features=extractors.parse(features, network) if features else ())
 
     @property
     def feature_list(self) -> tuple[Feature, ...]:

@@ -65,7 +65,7 @@ class Row:
     @classmethod
     def parse(cls, key: str, *, network: str) -> "Row":
         """The row of a key. Raises ValueError for what is none."""
-        found = re.fullmatch(r"(?:(NN)|(?:([^+]+)\+)?(?:(prior)|([2-9]|[1-9]\d+) priors)|([^+]+?))(, refined)?", key)
+        found = re.fullmatch(r"(?:(NN)|(?:([^+,]+)\+)?(?:(prior)|([2-9]|[1-9]\d+) priors)|([^+,]+))(, refined)?", key)
         if found is None:
             msg = f"a row must be a feature, a prior, both as conv5+prior, or NN; got {key!r}."
             raise ValueError(msg)
@@ -196,7 +196,7 @@ def table_of_places(result: Result[KeypointRecord, Any], *, stretched: bool) -> 
         msg = "no object that was measured shows a keypoint."
         raise ValueError(msg)
     keys = tuple(next(iter(records.values())).predicted)
-    truth, boxes = (np.array([getattr(each, name) for each in records.values()]) for name in ("truth", "box"))
+    truth, boxes = (np.array([getattr(each, name) for each in records.values()], float) for name in ("truth", "box"))
     predicted = [np.array([each.predicted[key] for each in records.values()]) for key in keys]
     keypoints = tuple(result.provenance["keypoints"])
     expected = (len(records), len(keypoints), 2)

@@ -72,7 +72,7 @@ def test_only_photos_that_the_index_holds_out_are_measured_unless_all_are_asked_
     context = Context(opened_networks={"alexnet": alexnet}, opened_indexes={"it": index})
     result = run(Localisation("it", photos=str(photos)), context=context)
     assert list(result.records) == [each.name for each in held_out]
-    assert list(result.records.values())[0].keys() == {"conv3"}
+    assert next(iter(result.records.values())).keys() == {"conv3"}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     Image.fromarray(smooth_noise(160, 140, seed=70)).save(elsewhere / "other.png")

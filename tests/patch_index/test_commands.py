@@ -188,3 +188,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(root):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(timeout=60) == 0
+
+
+def test_what_is_left_out_of_a_folder_is_told_by_reason(photos, root, capsys):
+    n = len(list(photos.iterdir()))
+    (photos / "@eaDir").mkdir()
+    for name in ("@eaDir/0.png", "@eaDir/1.png", "new.heic"):
+        (photos / name).touch()
+    words = ("index", "build", photos, "--name", "left-out", "--layers", "conv3")
+    assert run(root, *words, "--max-megapixels", 0.001) == 2
+    told = capsys.readouterr()
+    assert f"{n} photos in" in told.out
+    assert "3 left out: thumbnail of a file manager or a NAS box (2); in a format that is not read here" in told.out
+    assert "more than the 0.0 megapixels accepted" in told.err
