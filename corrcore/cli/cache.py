@@ -24,7 +24,10 @@ def _show(options: argparse.Namespace) -> None:
             f"in {results.folder.parent}; {state.status}"
         )
     root = options.root or indexes.default_root()
-    print(f"indexes: {', '.join(indexes.list_indexes(root)) or 'none'} in {root}")
+    try:
+        print(f"indexes: {', '.join(indexes.list_indexes(root)) or 'none'} in {root}")
+    except OSError as error:  # which is no reason not to say what the cache holds
+        print(f"indexes: {error}")
 
 
 def _clear(_: argparse.Namespace) -> None:

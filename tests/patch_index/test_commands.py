@@ -195,7 +195,7 @@ def test_what_is_left_out_of_a_folder_is_told_by_reason(photos, root, capsys):
     (photos / "@eaDir").mkdir()
     for name in ("@eaDir/0.png", "@eaDir/1.png", "new.heic"):
         (photos / name).touch()
-    words = ("index", "build", photos, "--name", "left-out", "--layers", "conv3")
+    words = ("build", photos, "--name", "left-out", "--layers", "conv3")
     assert run(root, *words, "--max-megapixels", 0.001) == 2
     told = capsys.readouterr()
     assert f"{n} photos in" in told.out
