@@ -14,7 +14,9 @@ from numba import njit, types
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
-_ASSUMED = ("nnan", "ninf", "nsz", "contract")  # of floats: neither NaN nor infinite, zeros without a sign
+# Of floats: neither NaN nor infinite, zeros without a sign. Products are not contracted with sums, for then results
+# would be others on processors that can do both with one rounding.
+_ASSUMED = ("nnan", "ninf", "nsz")
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -97,16 +99,19 @@ def fill(typing: Any, number: Any) -> Any:
 
 @intrinsic
 def add(typing: Any, first: Any, second: Any) -> Any:
+    """Sums, lane by lane."""
     return _lanes(_lanes, _lanes), lambda context, builder, signature, given: builder.fadd(*given, flags=_ASSUMED)
 
 
 @intrinsic
 def subtract(typing: Any, first: Any, second: Any) -> Any:
+    """Differences, lane by lane."""
     return _lanes(_lanes, _lanes), lambda context, builder, signature, given: builder.fsub(*given, flags=_ASSUMED)
 
 
 @intrinsic
 def multiply(typing: Any, first: Any, second: Any) -> Any:
+    """Products, lane by lane."""
     return _lanes(_lanes, _lanes), lambda context, builder, signature, given: builder.fmul(*given, flags=_ASSUMED)
 
 
@@ -123,6 +128,8 @@ def where_less(typing: Any, first: Any, second: Any, then: Any, otherwise: Any) 
 
 @intrinsic
 def minimum(typing: Any, first: Any, second: Any) -> Any:
+    """The lesser number of each lane."""
+
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.select(_compare("<", builder, *given), *given)
 
@@ -131,6 +138,8 @@ def minimum(typing: Any, first: Any, second: Any) -> Any:
 
 @intrinsic
 def maximum(typing: Any, first: Any, second: Any) -> Any:
+    """The greater number of each lane."""
+
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.select(_compare(">", builder, *given), *given)
 
@@ -166,6 +175,8 @@ def mark_changes(typing: Any, marks: Any, first: Any, second: Any) -> Any:
 
 @intrinsic
 def any_marked(typing: Any, marks: Any) -> Any:
+    """Whether `mark_changes` has set a bit in any lane."""
+
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         bits = builder.bitcast(given[0], _INTEGERS)
         marked = builder.icmp_unsigned("!=", bits, ir.Constant(_INTEGERS, [0] * LANES))

@@ -1,4 +1,6 @@
-"""Where work runs: on which device, and many items at once, each in a thread within which torch computes by itself.
+"""Where work runs, and how far it is: which device, many items at once, and the progress of parts of a whole.
+
+Each item is worked on in a thread within which torch computes by itself.
 
 Torch's own threads meet after every operation, and all wait for one that other work on the machine delays. Threads that
 each work on an item of their own never wait, and what runs between torch's operations runs side by side as well.
@@ -8,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -16,17 +19,38 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Progress = Callable[[float, str], None]
-"""Called with the share done, 0 to 1, and what is being done; an exception it raises stops the work."""
+"""What is told the share that is done, from 0 to 1, and what is being done. What it raises ends the work."""
 
 
-def part(progress: Progress | None, start: float, share: float, prefix: str = "") -> Progress:
-    """Progress of a part of the work, which begins at `start` and is `share` of the whole."""
+@dataclass(frozen=True)
+class Part:
+    """The progress of a part of some work, passed on as that of the whole.
 
-    def report(done: float, text: str) -> None:
-        if progress is not None:
-            progress(start + share * done, prefix + text)
+    It is a `Progress`, and may be told the share alone.
+    """
 
-    return report
+    progress: Progress | None
+    start: float
+    share: float
+    prefix: str = ""
+
+    def __call__(self, done: float, text: str = "") -> None:
+        """Tells the whole that `done` of this part is."""
+        if self.progress is not None:
+            self.progress(self.start + self.share * done, self.prefix + text)
+
+
+def part(progress: Progress | None, start: float, share: float, prefix: str = "") -> Part:
+    """The progress of the part of some work that begins at `start` and makes up `share` of it, both from 0 to 1.
+
+    Texts are passed on after `prefix`. Without a `progress` nobody is told.
+
+    >>> from corrcore.concurrency import part
+    >>> second_half = part(print, 0.5, 0.5, "Second half: ")
+    >>> second_half(0.5, "photo 7")
+    0.75 Second half: photo 7
+    """
+    return Part(progress, start, share, prefix)
 
 
 def default_device() -> torch.device:

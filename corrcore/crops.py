@@ -1,4 +1,4 @@
-"""A rectangle of a photo, cut out and resampled: its box, and the way from photo to crop and back."""
+"""Crops: a rectangle of a photo, resampled, and the way of points from photo to crop and back."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,12 @@ import numpy as np
 from jaxtyping import Float
 
 BoxXYXY = tuple[float, float, float, float]
-"""Left, top, right and bottom edge in pixels of a photo. Edges are between pixels: pixel 0 alone is -0.5 to 0.5."""
+"""Left, top, right and bottom edge in pixels of a photo. Edges lie between pixels: pixel 0 alone is -0.5 to 0.5."""
 
 
 @dataclass(frozen=True)
 class CropTransform:
-    """Where a resampled cut-out lies in its photo: `edges` (left, top, right, bottom), in pixels of the photo.
-
-    BoxXYXY are between pixels: pixel 0 alone is -0.5 to 0.5. The cut-out has ``(width, height)`` pixels.
+    """Where a crop lies in its photo. `edges` are in pixels of the photo; `size` is ``(width, height)`` of the crop.
 
     >>> import numpy as np
     >>> from corrcore.crops import CropTransform
@@ -32,9 +30,9 @@ class CropTransform:
         return self.size[0] / (right - left), self.size[1] / (bottom - top)
 
     def to_crop(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
-        """Points of the photo, (x, y), in pixels of the crop."""
+        """Points (x, y) of the photo in pixels of the crop. NaN stays NaN."""
         return (points - np.array(self.edges[:2])) * self.scale - 0.5
 
     def to_image(self, points: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:
-        """Points of the crop, (x, y), in pixels of the photo."""
+        """Points (x, y) of the crop in pixels of the photo: the inverse of `to_crop`."""
         return (points + 0.5) / self.scale + np.array(self.edges[:2])

@@ -12,14 +12,15 @@ import torch
 from jaxtyping import Float
 
 from corrcore import networks
-from corrcore.descriptors.extractor import Sift
-from corrcore.features import SIFT, Extractor, Feature, FeatureGrid, Image, group_by_extractor
+from corrcore.descriptors.sift import Sift
+from corrcore.features import SIFT, Extractor, Feature, FeatureGrid, group_by_extractor
 from corrcore.geometry import PixelBox, ReceptiveField
+from corrcore.images import ImageLike, as_image
 
 
 def open(name: str, *, device: torch.device | str | None = None) -> Extractor:  # noqa: A001 - as registries do
     """An extractor by name: SIFT, or a network of `corrcore.networks`. Raises as `networks.open` does."""
-    return Sift(device=device) if name == SIFT else networks.open(name, device=device)
+    return Sift(device) if name == SIFT else networks.open(name, device=device)
 
 
 def parse(features: Iterable[str | Feature], network: Extractor) -> tuple[Feature, ...]:
@@ -51,7 +52,7 @@ def receptive_field(feature: Feature, *, network: Extractor) -> ReceptiveField:
     return extractor_of(feature, network).receptive_field(feature.layer)
 
 
-def extract(image: Image, features: Sequence[Feature], *, network: Extractor) -> dict[Feature, FeatureGrid]:
+def extract(image: ImageLike, features: Sequence[Feature], *, network: Extractor) -> dict[Feature, FeatureGrid]:
     """Each feature on its own grid, one pass per extractor."""
     found: dict[Feature, FeatureGrid] = {}
     for group in group_by_extractor(features).values():
@@ -61,7 +62,7 @@ def extract(image: Image, features: Sequence[Feature], *, network: Extractor) ->
 
 
 def sample_at(
-    image: Image,
+    image: ImageLike,
     points: Float[np.ndarray, "points 2"],
     features: Sequence[Feature],
     *,
@@ -84,7 +85,7 @@ def valid_region(feature: Feature, image_size: tuple[int, int], *, network: Extr
 
 
 def iter_tiles(
-    image: Image,
+    image: ImageLike,
     feature: Feature,
     *,
     network: Extractor,
@@ -96,12 +97,13 @@ def iter_tiles(
 
 
 def extract_region(
-    image: Image, feature: Feature, *, network: Extractor, region: PixelBox | None = None
+    image: ImageLike, feature: Feature, *, network: Extractor, region: PixelBox | None = None
 ) -> Float[torch.Tensor, "rows columns channels"]:
     """Every pixel's descriptor in one array: ``found[y - region.top, x - region.left]`` is that of (x, y).
 
     For small regions: all of 500 x 375 px take 166 MB in AlexNet's conv5. `iter_tiles` gives a part at a time.
     """
+    image = as_image(image)
     whole = valid_region(feature, (image.shape[1], image.shape[0]), network=network) if region is None else region
     result: torch.Tensor | None = None
     for tile, descriptors in iter_tiles(image, feature, network=network, region=whole):

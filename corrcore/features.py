@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
+from corrcore.images import ImageLike
 
 Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
 
@@ -116,7 +117,7 @@ class Roles:
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Whatever turns an image into grids of descriptors.
+    """Whatever turns an image into grids of descriptors. It takes what `corrcore.images.as_image` does.
 
     A point has the descriptor of the nearest cell, unless the extractor describes points `anywhere` or is asked for
     `exact` ones.
@@ -165,17 +166,17 @@ class Extractor(Protocol):
         """The shortest image side, in pixels, for which the layer has at least one cell."""
         ...
 
-    def extract(self, image: Image, layers: Sequence[str]) -> dict[str, FeatureGrid]:
+    def extract(self, image: ImageLike, layers: Sequence[str]) -> dict[str, FeatureGrid]:
         """The descriptors of an RGB image on the grid of each of `layers`."""
         ...
 
-    def extract_batch(self, images: Sequence[Image], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
+    def extract_batch(self, images: Sequence[ImageLike], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
         """`extract` for several images of one size."""
         ...
 
     def sample_at(
         self,
-        image: Image,
+        image: ImageLike,
         points: Float[np.ndarray, "points 2"],
         layers: Sequence[str],
         *,
@@ -196,7 +197,7 @@ class Extractor(Protocol):
 
     def iter_tiles(
         self,
-        image: Image,
+        image: ImageLike,
         layer: str,
         *,
         region: PixelBox | None = None,
@@ -208,7 +209,7 @@ class Extractor(Protocol):
         """
         ...
 
-    def global_descriptor(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
+    def global_descriptor(self, image: ImageLike, layer: str) -> Float[torch.Tensor, " channels"]:
         """One description of a whole image. Raises ValueError where the extractor has no such layer."""
         ...
 

@@ -1,20 +1,19 @@
-"""Where a cell of a layer lies in the image: receptive fields, their centres, and the patches cells own.
+"""Where a cell of a layer lies in the image: receptive fields, their centres, and the patches of cells.
 
 A *cell* is one position of a layer's grid. Its *receptive field* is every input pixel that is path-connected
-to it; its *patch* is the much smaller square, one stride wide, that it stands for when an image is rebuilt
+to it. Its *patch* is the much smaller square, one stride wide, that stands for the cell when an image is rebuilt
 from cells (Long, Zhang and Darrell 2014, Section 3). Both are centred on the *receptive-field centre*.
 
-All half-pixel arithmetic of receptive fields lives here. Pixel centres are at integers, the origin is the
+All half-pixel arithmetic of receptive fields lives here. Pixel centres are at integers; the origin is the
 centre of the top-left pixel.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 
 class PixelBox(NamedTuple):
@@ -27,10 +26,12 @@ class PixelBox(NamedTuple):
 
     @property
     def width(self) -> int:
+        """Columns of pixels."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
+        """Rows of pixels."""
         return self.bottom - self.top
 
     def clip(self, image_size: tuple[int, int]) -> "PixelBox":
@@ -41,7 +42,7 @@ class PixelBox(NamedTuple):
         return PixelBox(left, top, right, bottom)
 
     def contains(self, other: "PixelBox") -> bool:
-        """Whether every pixel of another box is one of this box."""
+        """Whether no edge of another box lies outside of this one."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -51,12 +52,12 @@ class PixelBox(NamedTuple):
 
     def inside(self, image_size: tuple[int, int]) -> bool:
         """Whether every pixel of the box is a pixel of an image of ``(width, height)``."""
-        return self.clip(image_size) == self
+        return PixelBox(0, 0, *image_size).contains(self)
 
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """One convolution or pooling along one axis, in the units of its own input."""
+    """One convolution or pooling along one axis, in positions of its input."""
 
     size: int
     stride: int = 1
@@ -68,7 +69,7 @@ class KernelSpec:
 class ReceptiveField:
     """Cell ``i`` along an axis sees ``size`` pixels centred on pixel ``offset + stride * i``.
 
-    The same along both axes. ``offset`` is a whole or half pixel; `size` and `stride` are in pixels.
+    Both axes are alike. `size` and `stride` are in pixels; `offset` is a whole or half pixel.
 
     >>> from corrcore.geometry import ReceptiveField, KernelSpec
     >>> conv1 = ReceptiveField.of_kernels([KernelSpec(size=11, stride=4, padding=2)])
@@ -106,7 +107,7 @@ class ReceptiveField:
     def through(self, kernel: KernelSpec) -> "ReceptiveField":
         """The receptive field one kernel further up the network.
 
-        With jump ``j`` between neighbouring inputs, a kernel of ``k`` taps adds ``(k - 1) * dilation * j`` pixels
+        Where neighbouring inputs are ``j`` pixels apart, a kernel of ``k`` taps adds ``(k - 1) * dilation * j`` pixels,
         and its padding moves the first cell ``padding * j`` pixels to the left.
         """
         reach = (kernel.size - 1) * kernel.dilation * self.stride
@@ -136,8 +137,8 @@ class ReceptiveField:
     def first_pixel(self, cell: Int[np.ndarray, "..."] | int, side: int) -> Int[np.ndarray, "..."]:
         """Where a square of `side` pixels around a cell's centre begins, along one axis.
 
-        An even side around a whole pixel has no middle: it reaches one pixel further left and up, so that
-        patches of neighbouring cells tile the image.
+        A square of even side around a whole pixel reaches one pixel further left and up, so that patches of
+        neighbouring cells tile the image.
         """
         return np.asarray(np.ceil(self.offset + self.stride * np.asarray(cell) - side / 2), dtype=np.int64)
 
@@ -146,17 +147,17 @@ class ReceptiveField:
         return PixelBox(left, top, left + side, top + side)
 
     def patch_box(self, row: int, column: int) -> PixelBox:
-        """The square that a cell owns, one stride wide. Patches of all cells tile the image."""
+        """The patch of a cell: a square one stride wide. Patches of all cells tile the image."""
         return self._box(row, column, self.stride)
 
     def receptive_field_box(self, row: int, column: int) -> PixelBox:
-        """The receptive field of a cell; near the border it leaves the image (see `PixelBox.clip`)."""
+        """The receptive field of a cell. Near the border it leaves the image (see `PixelBox.clip`)."""
         return self._box(row, column, self.size)
 
 
 @dataclass(frozen=True)
 class CellGrid:
-    """The cells of a layer over one image of ``(width, height)`` pixels; cell ``row * columns + column`` row by row."""
+    """The cells of a layer over an image of ``(width, height)`` pixels. They are numbered ``row * columns + column``."""
 
     receptive_field: ReceptiveField
     rows: int
@@ -182,9 +183,24 @@ class CellGrid:
         return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
 
     def nearest(self, x: float, y: float) -> tuple[int, int]:
-        """The ``(row, column)`` whose receptive-field centre is nearest to a point; its patch holds the pixel."""
-        column, row = (math.floor(self.receptive_field.cell(pixel) + 0.5) for pixel in (x, y))
-        return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+        """Row and column of the cell whose receptive-field centre is nearest to a point. Its patch holds the pixel."""
+        row, column = self.nearest_cells(np.array([x, y]))
+        return int(row), int(column)
+
+    def nearest_cells(
+        self, points: Num[np.ndarray, "*shape 2"]
+    ) -> tuple[Int[np.ndarray, "*shape"], Int[np.ndarray, "*shape"]]:
+        """Rows and columns of the cells nearest to points, (x, y) in pixels. A point outside gets a cell of the border.
+
+        Raises ValueError for points that are not finite.
+        """
+        if not np.isfinite(points).all():
+            msg = "points must be finite; got some that are NaN or infinite. Leave hidden keypoints out."
+            raise ValueError(msg)
+        last = np.array([self.columns, self.rows]) - 1
+        cells = np.floor((points - self.receptive_field.offset) / self.receptive_field.stride + 0.5)
+        columns, rows = np.moveaxis(np.clip(cells, 0, last).astype(np.int64), -1, 0)
+        return np.asarray(rows), np.asarray(columns)
 
     def corners(self, side: int) -> Int[np.ndarray, "cells 2"]:
         """The [left, top] pixel of a square of `side` pixels around every cell's centre."""

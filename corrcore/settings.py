@@ -1,6 +1,7 @@
 """Every environment variable that corrcore reads, in one place."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,18 @@ from platformdirs import user_cache_path
 
 
 def prepared_path(text: str | os.PathLike[str]) -> Path:
-    """A path as a user writes it: ``~`` is the home folder, and a relative path is made absolute at once."""
-    return Path(text).expanduser().absolute()
+    """A path as a user writes it: ``~`` is the home folder, and a relative path is made absolute at once.
+
+    Raises ValueError for an empty path, and for ``~`` where no home folder is known.
+    """
+    if not os.fspath(text):
+        msg = "a path is empty; name a file or a folder."
+        raise ValueError(msg)
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        msg = f"the home folder in {os.fspath(text)} is not known; write the path in full."
+        raise ValueError(msg) from None
 
 
 @dataclass(frozen=True)
@@ -18,7 +29,8 @@ class Settings:
     """What the environment asks for.
 
     `cache` is where results and indexes are kept (``CORRCORE_CACHE``, else the user's cache folder), `data` a folder of
-    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None, and `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
+    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None, and
+    `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
     """
 
     cache: Path
@@ -28,11 +40,63 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Reads the variables anew at every call, so that a change of them counts."""
+        """Reads the variables anew at every call, so that a change of them counts.
+
+        Raises ValueError for a path with ``~`` where no home folder is known, and where there is no folder of one's own
+        to keep results in.
+        """
         cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
         return cls(
-            cache=prepared_path(cache) if cache else user_cache_path("corrcore", appauthor=False),
+            cache=prepared_path(cache) if cache else _user_cache(),
             data=prepared_path(data) if data else None,
             weights=prepared_path(weights) if weights else None,
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
         )
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings, a sentence each, for the command line and the app to show."""
+        found = []
+        if self.cache == _temporary_cache():
+            found.append(
+                f"no home folder is known, so results are kept in {self.cache}, which may be emptied at any time; "
+                "set CORRCORE_CACHE to a folder that stays."
+            )
+        if self.cache.exists() and not self.cache.is_dir():
+            found.append(f"CORRCORE_CACHE must be a folder; {self.cache} is a file. Results are not kept.")
+        if self.data is not None:
+            if not self.data.exists():
+                found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} does not exist.")
+            elif not self.data.is_dir():
+                found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} is a file.")
+            elif (self.data / "JPEGImages").is_dir():
+                found.append(
+                    f"CORRCORE_DATA must be a folder of data sets; {self.data} is a data set itself. "
+                    f"Set it to {self.data.parent}."
+                )
+        if self.weights is not None and not self.weights.is_dir():
+            found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
+        return found
+
+
+def _user_cache() -> Path:
+    """The user's cache folder; without a home, a folder for the user among the temporary files."""
+    try:
+        folder = user_cache_path("corrcore", appauthor=False)
+    except RuntimeError:
+        folder = Path()
+    if folder.is_absolute():
+        return folder
+    folder = _temporary_cache()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        usable = not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
+    except OSError:
+        usable = False
+    if not usable:
+        msg = f"no home folder is known, and {folder} cannot be used; set CORRCORE_CACHE to a folder of your own."
+        raise ValueError(msg)
+    return folder
+
+
+def _temporary_cache() -> Path:
+    return Path(tempfile.gettempdir(), f"corrcore-{os.geteuid()}")

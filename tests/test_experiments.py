@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from corrcore import experiments, images
+from corrcore import decoding, experiments
 from corrcore import patch_index as indexes
 from corrcore.datasets import toy
 from corrcore.metrics import keypoint_errors, pck
@@ -72,7 +72,7 @@ def test_a_photo_that_cannot_be_read_is_recorded_and_left_out(alexnet, small_ind
     class Broken(ArrayPhoto):
         def load(self):
             msg = "'broken' is cut off."
-            raise images.ImageError(msg)
+            raise decoding.ImageError(msg)
 
     samples = [Broken("broken", photos[0].pixels), *photos]
     result = experiments.localisation(samples, network=alexnet, index=small_index, layers=("conv3",))
@@ -87,7 +87,7 @@ def test_nothing_to_measure_is_said(alexnet, small_index):
 
 def test_a_large_photo_is_not_rebuilt_from_its_indexed_self(alexnet, tmp_path):
     large = [ArrayPhoto(str(n), smooth_noise(700, 560, seed=n)) for n in range(2)]
-    index = indexes.build(large, tmp_path / "it", network=alexnet, layers=("conv3",))
+    index = indexes.build(large, tmp_path / "it", extractor=alexnet, layers=("conv3",))
     assert index.photos_like(large[1].pixels) == index.photos_like(index.photo(1)) == [1]
     result = experiments.localisation(large[:1], network=alexnet, index=index)
     assert float(result["records"]["0"]["measured"]["conv3"]["psnr_db"]) < 30
@@ -387,7 +387,7 @@ def test_photos_that_cannot_be_read_are_neither_neighbours_nor_measured(alexnet,
     class Broken(Drawn):
         def load(self):
             msg = f"'{self.name}' is cut off."
-            raise images.ImageError(msg)
+            raise decoding.ImageError(msg)
 
     splits = {}
     for key, animals in cats.splits.items():

@@ -1,10 +1,13 @@
+import inspect
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from corrcore import crops, geometry
 from corrcore.crops import CropTransform
 from corrcore.geometry import CellGrid, KernelSpec, PixelBox, ReceptiveField
 
@@ -69,6 +72,36 @@ def test_nearest_outside_the_grid_is_the_closest_one():
     assert grid.nearest(500, 500) == (2, 3)
 
 
+@pytest.mark.parametrize(("stride", "offset"), [(1, 0.0), (4, 4.0), (8, 7.5), (16, 15.0)])
+@pytest.mark.parametrize("shape", [(), (200,), (20, 3), (0,)])
+def test_nearest_cells_have_the_least_distance(shape, stride, offset):
+    grid = CellGrid(ReceptiveField(9, stride, offset), 5, 7, (120, 90))
+    points = np.random.default_rng(1).uniform(-60, 180, (*shape, 2))
+    rows, columns = grid.nearest_cells(points)
+    assert rows.shape == columns.shape == shape
+    centres = grid.centres()
+    away = np.linalg.norm(centres - points[..., None, None, :], axis=-1)
+    chosen = np.linalg.norm(centres[rows, columns] - points, axis=-1)
+    np.testing.assert_allclose(chosen, away.min(axis=(-2, -1)), atol=1e-9)
+    for point, row, column in zip(points.reshape(-1, 2), rows.reshape(-1), columns.reshape(-1), strict=True):
+        assert grid.nearest(*point) == (row, column)
+
+
+def test_nearest_cells_of_whole_pixels_take_integers():
+    grid = CellGrid(ReceptiveField(9, 4, 4.0), 3, 4, (20, 16))
+    rows, columns = grid.nearest_cells(np.array([[4, 4], [9, 13]]))
+    assert (rows.tolist(), columns.tolist()) == ([0, 2], [0, 1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nearest_cells_of_hidden_points_are_refused(value):
+    grid = CellGrid(ReceptiveField(9, 4, 4.0), 3, 4, (20, 16))
+    with pytest.raises(ValueError, match="points must be finite; got some that are NaN or infinite"):
+        grid.nearest_cells(np.array([[3.0, 4.0], [value, 2.0]]))
+    with pytest.raises(ValueError, match="points must be finite"):
+        grid.nearest(value, 3)
+
+
 def test_centres_lie_in_the_middle_of_field_boxes():
     field = ReceptiveField(size=11, stride=4, offset=3.0)
     centres = CellGrid(field, 2, 3, (20, 16)).centres()
@@ -105,31 +138,41 @@ def test_field_without_extent_is_refused():
         ReceptiveField(0, 1, 0.0)
 
 
+def test_contains_compares_pixels():
+    def pixels(box):
+        return set(itertools.product(range(box.left, box.right), range(box.top, box.bottom)))
+
+    rng = np.random.default_rng(4)
+    outer, seen = PixelBox(1, 2, 5, 6), []
+    for _ in range(300):
+        corner = rng.integers(0, 5, 2)
+        other = PixelBox(*corner.tolist(), *(corner + rng.integers(1, 4, 2)).tolist())
+        assert outer.contains(other) == (pixels(other) <= pixels(outer))
+        assert other.inside((5, 6)) == (pixels(other) <= pixels(PixelBox(0, 0, 5, 6)))
+        seen.append(outer.contains(other))
+    assert 0 < sum(seen) < len(seen)
+    assert outer.contains(outer)
+
+
+PUBLIC = [
+    PixelBox(1, 2, 3, 4),
+    KernelSpec(3, 2, 1, 2),
+    ReceptiveField(31, 16, 15.0),
+    CellGrid(ReceptiveField(31, 16, 15.0), 3, 4, (90, 70)),
+    CropTransform((0.5, 1.5, 9.5, 8.5), (30, 20)),
+]
+
+
+@pytest.mark.parametrize("value", PUBLIC, ids=lambda value: type(value).__name__)
+def test_public_objects_pickle(value):
+    assert pickle.loads(pickle.dumps(value)) == value
+
+
+def test_all_public_classes_are_pickled():
+    classes = {value for module in (geometry, crops) for value in vars(module).values() if inspect.isclass(value)}
+    assert {each for each in classes if each.__module__.startswith("corrcore")} == {type(value) for value in PUBLIC}
+
+
 def test_clip_of_a_box_outside_has_no_area():
     assert PixelBox(-20, 5, -10, 9).clip((30, 30)).width == 0
     assert PixelBox(-2, -3, 4, 40).clip((30, 30)) == PixelBox(0, 0, 4, 30)
-
-
-def test_a_placement_keeps_edges_and_middles_of_pixels():
-    # Columns 10 to 19 and rows 20 to 23 of a photo, drawn three times as wide and half as high.
-    placement = CropTransform(edges=(9.5, 19.5, 19.5, 23.5), size=(30, 2))
-    assert placement.scale == (3, 0.5)
-    in_photo = np.array([[9.5, 19.5], [19.5, 23.5], [10, 20.5], [14.5, 21.5]])
-    in_cut_out = np.array([[-0.5, -0.5], [29.5, 1.5], [1, 0], [14.5, 0.5]])
-    np.testing.assert_allclose(placement.to_crop(in_photo), in_cut_out)
-    np.testing.assert_allclose(placement.to_image(in_cut_out), in_photo)
-
-
-@pytest.mark.parametrize("edges", [(-0.5, -0.5, 99.5, 49.5), (-37.2, 4.1, 12.9, 800.3), (3.0, 3.0, 3.5, 4.0)])
-@pytest.mark.parametrize("size", [(1, 1), (304, 304), (304, 96)])
-def test_to_photo_inverts_to_cut_out(edges, size):
-    placement = CropTransform(edges, size)
-    points = np.random.default_rng(0).uniform(-400, 900, (5, 7, 2))
-    np.testing.assert_allclose(placement.to_image(placement.to_crop(points)), points, atol=1e-9)
-    np.testing.assert_allclose(placement.to_crop(placement.to_image(points)), points, atol=1e-9)
-
-
-def test_a_hidden_point_stays_hidden_in_a_placement():
-    placement = CropTransform((0.0, 0.0, 10.0, 10.0), (5, 5))
-    assert np.isnan(placement.to_crop(np.array([np.nan, np.nan]))).all()
-    assert np.isnan(placement.to_image(np.array([np.nan, np.nan]))).all()

@@ -3,57 +3,70 @@
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from corrcore import networks
 from corrcore import patch_index as indexes
-from corrcore.cli.shared import ProgressBar, count, numbers, words
+from corrcore.cli.shared import ProgressBar, count, number, numbers, words
 from corrcore.datasets import folder
+from corrcore.settings import prepared_path
 
 
 def add_parsers(rooms: Any) -> None:
     """Adds the commands on indexes."""
     index = rooms.add_parser("index", help="build and look after patch indexes").add_subparsers(required=True)
     build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
-    build.add_argument("photos", type=Path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
+    build.add_argument("photos", type=prepared_path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
     build.add_argument("--name", required=True, help="the index's name")
     build.add_argument("--network", default="alexnet", choices=list(networks.names()))
     build.add_argument("--layers", type=words, default=None, help="such as conv3,conv4,conv5")
     build.add_argument("--scales", type=numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
     build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")
     build.add_argument(
-        "--longer-side", type=int, default=indexes.LONGER_SIDE_PX, metavar="PX", help="shrink larger photos to this"
+        "--longer-side", type=count, default=indexes.LONGER_SIDE_PX, metavar="PX", help="shrink larger photos to this"
     )
     build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
     build.add_argument("--limit", type=count, default=None, metavar="N", help="take the first N photos only")
+    build.add_argument(
+        "--max-megapixels",
+        type=number,
+        default=folder.MAX_PIXELS / 1e6,
+        metavar="N",
+        help="take photos up to this size",
+    )
+    build.add_argument(
+        "--max-megabytes", type=number, default=folder.MAX_BYTES / 2**20, metavar="N", help="take files up to this size"
+    )
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
+    commands = {}
     for name, run, text in (
         ("show", _show, "what an index holds"),
         ("verify", _verify, "read everything and compare digests"),
         ("delete", _delete, "remove an index"),
     ):
-        command = index.add_parser(name, help=text)
-        command.add_argument("name")
-        command.set_defaults(run=run)
-
-
-def _root(options: argparse.Namespace) -> Path:
-    return options.root or indexes.default_root()
-
-
-def _open(options: argparse.Namespace, name: str) -> indexes.PatchIndex:
-    return indexes.PatchIndex(_root(options) / indexes.checked_name(name))
+        commands[name] = index.add_parser(name, help=text)
+        commands[name].add_argument("name", help="as `corrcore index list` shows it")
+        commands[name].set_defaults(run=run)
+    commands["show"].add_argument("--json", action="store_true", help="all there is, for programs")
 
 
 def _build(options: argparse.Namespace) -> None:
-    photos, held_out = folder.hold_out(folder.photos(options.photos)[: options.limit], options.hold_out)
+    target = indexes.path_of(indexes.checked_name(options.name), options.root)
+    listing = folder.photos(
+        options.photos,
+        max_pixels=round(options.max_megapixels * 1e6),
+        max_bytes=round(options.max_megabytes * 2**20),
+    )
+    print(f"{len(listing):,} photos in {options.photos}")
+    if listing.left_out:
+        print(listing.summary())
+    photos, held_out = folder.hold_out(listing.photos[: options.limit], options.hold_out)
     begun = time.monotonic()
     index = indexes.build(
         photos,
-        _root(options) / indexes.checked_name(options.name),
-        network=networks.open(options.backbone),
+        target,
+        extractor=networks.open(options.network),
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,
@@ -61,36 +74,83 @@ def _build(options: argparse.Namespace) -> None:
         held_out=[photo.name for photo in held_out],
         progress=ProgressBar(),
     )
-    _describe(index)
+    _print_index(index)
     print(f"built in {time.monotonic() - begun:.0f} s")
 
 
 def _list(options: argparse.Namespace) -> None:
-    for name in indexes.list_indexes(_root(options)):
-        _describe(_open(options, name))
-    for name in indexes.list_unfinished(_root(options)):
-        print(f"{name}: not finished; the command that began it goes on, `corrcore index delete {name}` forgets it")
+    listings = indexes.survey(options.root)
+    for listing in listings:
+        if listing.index is None:
+            print(_one_line(f"{listing.name}: {listing.state}: {listing.note}"))
+        else:
+            _print_index(listing.index)
+    if not listings:
+        print(
+            f"there are no indexes in {options.root or indexes.default_root()}; `corrcore index build PHOTOS --name NAME` builds one."
+        )
 
 
 def _show(options: argparse.Namespace) -> None:
-    index = _open(options, options.name)
-    _describe(index)
-    print(json.dumps(index.manifest | {"held_out": len(index.held_out)}, indent=1))
+    listing = indexes.look_up(options.name, options.root)
+    if listing.state is indexes.State.UNREADABLE:
+        raise OSError(listing.note)
+    index = listing.index
+    if options.json:
+        about = {"name": listing.name, "state": listing.state, "note": listing.note}
+        print(json.dumps(about | (index.manifest.to_json() if index else {}), indent=1))
+        return
+    if index is None:
+        print(_one_line(f"{listing.name}: {listing.state}: {listing.note}"))
+        return
+    settings = index.manifest.settings
+    _print_index(index)
+    larger = "in their own size" if settings.longer_side is None else f"shrunk to {settings.longer_side} px if larger"
+    scales = ", ".join(f"{scale:g}" for scale in settings.scales)
+    print(f"  photos enter {larger}, at scales {scales}{', mirrored as well' if settings.mirror else ''}")
+    print(f"  described by {settings.extractor}, weights {settings.extractor_digest[:8]}; content {index.digest[:8]}")
+    for layer in index.layers:
+        field = index.receptive_field(layer)
+        print(
+            f"  {layer}: receptive field {field.size} px, stride {field.stride} px, "
+            f"{index.manifest.channels[layer]} channels, {_number(index.n_patches(layer), 'patch', 'patches')}"
+        )
 
 
-def _describe(index: indexes.PatchIndex) -> None:
+def _print_index(index: indexes.PatchIndex) -> None:
     patches = ", ".join(f"{layer} {index.n_patches(layer):,}" for layer in index.layers)
-    print(f"{index.name}: {len(index.photos):,} photos, {len(index.widths):,} pictures; patches: {patches}")
-    print(f"  {index.n_bytes / 1e9:.2f} GB in {index.folder}; {index.backbone}; {len(index.held_out)} held out")
+    photos, pictures = _number(len(index.photos), "photo"), _number(index.n_pictures, "picture")
+    print(_one_line(f"{index.name}: {photos}, {pictures}; patches: {patches}"))
+    print(_one_line(f"  {_size(index.n_bytes)} in {index.folder}; {index.extractor}; {len(index.held_out):,} held out"))
     for name, reason in index.skipped.items():
-        print(f"  left out: {name}: {reason}")
+        print(_one_line(f"  left out: {name}: {reason}"))
+
+
+def _number(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.2f} GB"
+
+
+def _one_line(text: str) -> str:
+    """Text with names of files in it, which may hold line ends and what moves a terminal's cursor."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _verify(options: argparse.Namespace) -> None:
-    _open(options, options.name).verify(progress=ProgressBar())
+    listing = indexes.look_up(options.name, options.root)
+    if listing.index is None:
+        raise OSError(listing.note)
+    listing.index.verify(progress=ProgressBar())
     print(f"{options.name} is whole.")
 
 
 def _delete(options: argparse.Namespace) -> None:
-    indexes.delete(_root(options) / indexes.checked_name(options.name))
+    indexes.delete(indexes.path_of(options.name, options.root))
     print(f"deleted {options.name}.")

@@ -1,26 +1,43 @@
 """The command line: its parser, and what errors become."""
 
 import argparse
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
-from corrcore.settings import prepared_path
+from corrcore.settings import Settings, prepared_path
+from corrcore.store.files import explain
 
 _ROOMS = ("index", "evaluate", "cache")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130."""
+def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
+    """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130.
+
+    `ready` is called when all modules that the command takes are imported.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show ends no command
     try:
-        options = _parser(arguments).parse_args(arguments)
+        parser = _parser(arguments)
+        ready()
+        options = parser.parse_args(arguments)
+        for problem in Settings.from_environment().problems():
+            print(f"corrcore: {problem}", file=sys.stderr)
         options.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # by a reader that has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
-        print(f"\ncorrcore: {error}", file=sys.stderr)
+        text = explain(error) if isinstance(error, OSError) else error
+        print(f"\ncorrcore: {text}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,14 +1,40 @@
-"""Where pictures and their records come from: one module a source."""
-
-import os
-from pathlib import Path
+"""Where pictures and their records come from: one module a source, each registered here."""
 
 from corrcore.datasets import toy, voc
-from corrcore.datasets.records import KeypointDataset
+from corrcore.datasets.records import DatasetNotFoundError, KeypointDataset
+from corrcore.datasets.registry import (
+    Available,
+    DatasetSpec,
+    ReaderSpec,
+    available,
+    names,
+    open_dataset,
+    readers,
+    register,
+    unregister,
+)
 
 TOY = "toy"
 
+__all__ = [
+    "TOY",
+    "Available",
+    "DatasetNotFoundError",
+    "DatasetSpec",
+    "KeypointDataset",
+    "ReaderSpec",
+    "available",
+    "names",
+    "open_dataset",
+    "readers",
+    "register",
+    "unregister",
+]
 
-def open_dataset(source: str | os.PathLike) -> KeypointDataset:
-    """Annotated objects: those drawn by `toy`, or of a folder in PASCAL VOC's layout (see `voc.load`)."""
-    return toy.load() if source == TOY else voc.load(Path(source))
+
+def _toy() -> KeypointDataset:
+    return toy.load()
+
+
+register(DatasetSpec(TOY, toy.TITLE, True, _toy))
+register(voc.READER)

@@ -7,7 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-BoxXYXY = tuple[float, float, float, float]
+from corrcore.crops import BoxXYXY
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """There are no data where they should be. The text says where we looked and what is expected there."""
 
 
 @runtime_checkable
@@ -15,12 +19,18 @@ class Photo(Protocol):
     """A picture that is decoded or drawn when it is needed; `stamp` changes with its content."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Unique in its data set or folder, and fit to show."""
+        ...
 
     @property
-    def stamp(self) -> object: ...
+    def stamp(self) -> object:
+        """Another one for other content."""
+        ...
 
-    def load(self) -> UInt8[np.ndarray, "height width 3"]: ...
+    def load(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The upright picture."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +50,7 @@ class Instance:
 
     @property
     def visible(self) -> Bool[np.ndarray, " keypoints"]:
+        """Which keypoints are visible."""
         return np.asarray(np.isfinite(self.keypoints).all(axis=1))
 
     @property
@@ -67,6 +78,7 @@ class KeypointDataset:
 
     @property
     def categories(self) -> tuple[str, ...]:
+        """The categories that have objects, in their order."""
         return tuple(self.keypoint_names)
 
     def instances(self, category: str, split: str) -> Sequence[Instance]:
@@ -80,6 +92,6 @@ class KeypointDataset:
             raise ValueError(msg)
         return self.splits[category, split]
 
-    def shown(self, category: str, split: str) -> list[Instance]:
-        """The instances that show at least one keypoint. Raises as `instances` does."""
+    def visible_instances(self, category: str, split: str) -> list[Instance]:
+        """The instances with at least one visible keypoint. Raises as `instances` does."""
         return [instance for instance in self.instances(category, split) if instance.visible.any()]

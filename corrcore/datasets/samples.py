@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from corrcore import images
+from corrcore import decoding
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sample:
 
     def load(self) -> UInt8[np.ndarray, "height width 3"]:
         """Decode the photograph. Raises `FileNotFoundError` as `path` does."""
-        return images.decode(self.path)
+        return decoding.decode(self.path)
 
 
 def samples() -> dict[str, Sample]:

@@ -6,7 +6,7 @@ Each follows from its dataclass: settings, the name of its file, its command, it
 of them.
 """
 
-from corrcore.experiments.base import Experiment, ObjectExperiment, Result, dataset_folder
+from corrcore.experiments.base import Experiment, ObjectExperiment, Result, dataset_folder, to_jsonable
 from corrcore.experiments.classification import PROTOCOLS, Classification, ClassificationSummary, FeatureAccuracy
 from corrcore.experiments.context import Context, default_store
 from corrcore.experiments.detectors import DetectorTraining
@@ -54,5 +54,6 @@ __all__ = [
     "kinds",
     "register",
     "run",
+    "to_jsonable",
     "unregister",
 ]

@@ -240,7 +240,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
     def instances(self, context: Context, split: str, limit: int | None = None) -> list[Instance]:
         """The split's objects that show a keypoint; with a limit so many of them."""
         limit = self.limit if limit is None else limit
-        return subsample(context.dataset(self.dataset).shown(self.category, split), limit)
+        return subsample(context.dataset(self.dataset).visible_instances(self.category, split), limit)
 
     def _limited(self, instances: Sequence[Instance]) -> list[Instance]:
         return subsample(instances, self.limit)

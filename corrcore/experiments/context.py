@@ -43,7 +43,9 @@ class Context:
     def dataset(self, source: str) -> KeypointDataset:
         """A data set by its registered name, a folder's path, or a folder's name under ``CORRCORE_DATA``."""
         if source not in self.opened_datasets:
-            self.opened_datasets[source] = datasets.open_dataset(source)
+            offered = datasets.available(settings.Settings.from_environment().data)
+            known = source in offered.names and not Path(source).is_dir()
+            self.opened_datasets[source] = offered.spec(source).load() if known else datasets.open_dataset(source)
         return self.opened_datasets[source]
 
     def network(self, name: str) -> Extractor:
@@ -55,8 +57,8 @@ class Context:
     def index(self, name: str) -> PatchIndex:
         """A patch index by name."""
         if name not in self.opened_indexes:
-            root = self.indexes or patch_index.default_root()
-            self.opened_indexes[name] = PatchIndex(root / patch_index.checked_name(name), device=self.device)
+            folder = patch_index.path_of(name, self.indexes)
+            self.opened_indexes[name] = PatchIndex(folder, device=self.device)
         return self.opened_indexes[name]
 
     def reporting(self, progress: Progress | None) -> "Context":

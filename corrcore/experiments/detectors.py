@@ -1,5 +1,6 @@
 """Keypoint detectors of a category, trained once and kept: what Table 4 and the page on prediction use."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from corrcore.engines import svm
 from corrcore.experiments.base import FORMAT, dataset_folder, extractor_digests, subsample, to_jsonable
 from corrcore.experiments.context import Context
 from corrcore.features import SIFT, Extractor, Feature
-from corrcore.store.arrays import read_json, write_json
+from corrcore.store import write_atomically
 from corrcore.tasks import detection
 from corrcore.tasks.detection import (
     PRIORS,
@@ -63,7 +64,7 @@ class DetectorTraining:
     def instances(self, context: Context) -> list[Instance]:
         """The train objects that detectors learn from."""
         data = context.dataset(self.dataset)
-        return subsample(data.shown(self.category, "train"), self.limit or most_objects(data))
+        return subsample(data.visible_instances(self.category, "train"), self.limit or most_objects(data))
 
     def settings(self, feature: Feature, context: Context) -> dict[str, Any]:
         """What is written beside one feature's detectors: those of other settings are others."""
@@ -174,13 +175,13 @@ class DetectorTraining:
         settings, file = self.settings(feature, context), self.file(feature.key, context)
         key = store.key(settings=settings, objects=list(training.objects))
         beside = None if file is None else file.with_suffix(".choice")
-        about = (None if beside is None else read_json(beside)) or {}
+        about = _read_choice(beside)
         if about.get("key") != key:
             about = to_jsonable(
                 {"key": key, **choose(training, spec, settings, part(progress, 0, 0.6, "cross validation, "))}
             )
             if beside is not None:
-                write_json(beside, about)
+                write_atomically(beside, json.dumps(about, allow_nan=False).encode())
         begun = time.monotonic()
         found = HardNegativeMiner(training, spec).fit(
             cost=about["cost"],
@@ -196,6 +197,14 @@ class DetectorTraining:
                 detection.save_detectors(file, found, about | {"settings": settings})
             beside.unlink(missing_ok=True)
         return TrainedDetectors(found, fusions_from(about), about)
+
+
+def _read_choice(file: Path | None) -> dict[str, Any]:
+    """What cross validation chose before training was stopped; empty where there is nothing."""
+    try:
+        return {} if file is None else json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def most_objects(data: KeypointDataset) -> int:

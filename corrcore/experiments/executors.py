@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from corrcore import concurrency
+from corrcore.decoding import ImageError
 from corrcore.experiments.base import Experiment
 from corrcore.experiments.context import Context
 from corrcore.experiments.results import Outcome
-from corrcore.images import ImageError
 
 Then = Callable[[str, Outcome], None]
 Noted = Callable[[Mapping[str, Any]], None]

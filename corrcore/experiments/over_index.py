@@ -44,7 +44,7 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
     def resolved(self, context: Context) -> Self:
         """With all the index's layers, unless some are given. Raises ValueError for others."""
         for layer in self.layers:
-            context.index(self.index).field(layer)
+            context.index(self.index).receptive_field(layer)
         return self
 
     def asked_layers(self, index: PatchIndex) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
     def provenance(self, context: Context) -> Mapping[str, Any]:
         """The index's content, and the network that described it."""
         index = context.index(self.index)
-        return {"index_digest": index.digest, "extractors": {index.backbone: index.backbone_digest}}
+        return {"index_digest": index.digest, "extractors": {index.extractor: index.extractor_digest}}
 
     def read_record(self, plain: Mapping[str, Any]) -> LayerNumbers:
         """See `Experiment.read_record`; NaN was null, infinities words."""
@@ -129,9 +129,9 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     def samples(self, context: Context) -> Mapping[str, FolderPhoto]:
         """Photos of the folder."""
         index = context.index(self.index)
-        photos = folder.photos(self.photos)
+        photos = folder.photos(self.photos).photos
         if not self.every:
-            photos = [photo for photo in photos if photo.name in set(index.held_out)]
+            photos = tuple(photo for photo in photos if photo.name in set(index.held_out))
             if not photos:
                 msg = f"{self.photos} has none of the photos that {index.name} holds out; add --every to measure them all."
                 raise ValueError(msg)
@@ -140,7 +140,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     def prepare(self, context: Context) -> _Localising:
         """Opens the index and its network."""
         index = context.index(self.index)
-        return _Localising(index, context.network(index.backbone), self.asked_layers(index))
+        return _Localising(index, context.network(index.extractor), self.asked_layers(index))
 
     def measure(self, sample: FolderPhoto, state: _Localising) -> LayerNumbers:
         """Rebuilds one photo by each layer."""
@@ -205,7 +205,7 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
         for layer in state.layers:
             rng = np.random.default_rng([self.seed, sample])
             chosen = rng.integers(0, index.n_patches(layer), size=1)
-            photo = int(index.photo_of[index.locate(layer, chosen).pictures[0]])
+            photo = int(index.locate(layer, chosen).photos[0])
             descriptor = index.descriptors(layer, chosen)[0]
             averages = averaging.average(descriptor, layer, index=index, ks=(self.k,), exclude=(photo,))
             profile = averaging.agreement(averages.ids, layer, index=index, rng=rng)

@@ -119,7 +119,7 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
             raise ValueError(msg)
         _ = self.crop_protocol
         for split in ("train", "val"):
-            some = context.dataset(self.dataset).shown(self.category, split)
+            some = context.dataset(self.dataset).visible_instances(self.category, split)
             if unseen := [name for name in self.keypoints if not any(one.visible[known.index(name)] for one in some)]:
                 msg = f"keypoints must be visible in some {split} object of {self.category}; none shows {', '.join(unseen)}."
                 raise ValueError(msg)
@@ -131,13 +131,13 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
 
     def samples(self, context: Context) -> Mapping[str, Instance]:
         """The val objects that show one of the keypoints."""
-        val, numbers = context.dataset(self.dataset).shown(self.category, "val"), self._numbers(context)
+        val, numbers = context.dataset(self.dataset).visible_instances(self.category, "val"), self._numbers(context)
         return {one.name: one for one in self._limited([one for one in val if one.visible[numbers].any()])}
 
     def prepare(self, context: Context) -> _State:
         """Trains a classifier per feature on all train objects."""
         network, data = context.network(self.network), context.dataset(self.dataset)
-        known, train = data.keypoint_names[self.category], self._limited(data.shown(self.category, "train"))
+        known, train = data.keypoint_names[self.category], self._limited(data.visible_instances(self.category, "train"))
         protocol = self.crop_protocol
         found = classification.samples(
             train, self.feature_list, known, network=network, protocol=protocol, progress=context.progress

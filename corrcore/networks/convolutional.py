@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from corrcore.concurrency import default_device
 from corrcore.features import FeatureGrid, Image, Roles
 from corrcore.geometry import KernelSpec, PixelBox, ReceptiveField
+from corrcore.images import ImageLike, as_image
 from corrcore.networks import every_pixel
 from corrcore.networks.every_pixel import Step
 from corrcore.networks.graph import Chain, chains_of, kernel_of, nodes_by_name
@@ -169,15 +170,16 @@ class ConvolutionalNetwork:
             needed = max(needed, 1)
         return needed
 
-    def extract(self, image: Image, layers: Sequence[str]) -> dict[str, FeatureGrid]:
+    def extract(self, image: ImageLike, layers: Sequence[str]) -> dict[str, FeatureGrid]:
         """The descriptors of an RGB image in each of `layers`, after the layer's ReLU."""
-        return self.extract_batch([image], layers)[0]
+        return self.extract_batch([as_image(image)], layers)[0]
 
-    def extract_batch(self, images: Sequence[Image], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
+    def extract_batch(self, images: Sequence[ImageLike], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
         """`extract` for several images of one size in one pass.
 
         Raises ValueError for an unknown layer, images of different sizes, or one too small for a layer.
         """
+        images = [as_image(image, name=f"images[{number}]") for number, image in enumerate(images)]
         if not images:
             return []
         height, width = images[0].shape[:2]
@@ -199,7 +201,7 @@ class ConvolutionalNetwork:
 
     def sample_at(
         self,
-        image: Image,
+        image: ImageLike,
         points: Float[np.ndarray, "points 2"],
         layers: Sequence[str],
         *,
@@ -210,6 +212,7 @@ class ConvolutionalNetwork:
 
         `cells` and `exact` are those of `Extractor.sample_at`; exact descriptors are those of `every_pixel`.
         """
+        image = as_image(image)
         check_cells(cells, exact=exact)
         if exact:
             return {
@@ -231,7 +234,7 @@ class ConvolutionalNetwork:
 
     def iter_tiles(
         self,
-        image: Image,
+        image: ImageLike,
         layer: str,
         *,
         region: PixelBox | None = None,
@@ -239,6 +242,7 @@ class ConvolutionalNetwork:
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
         """A descriptor for every pixel of `region`, a part at a time, exactly: see `every_pixel.iter_tiles`."""
+        image = as_image(image)
         valid = self.valid_region(layer, (image.shape[1], image.shape[0]))
         region = valid if region is None else region
         if region.width < 1 or region.height < 1 or not valid.contains(region):
@@ -254,7 +258,7 @@ class ConvolutionalNetwork:
             progress=progress,
         )
 
-    def global_descriptor(self, image: Image, layer: str) -> Float[torch.Tensor, " channels"]:
+    def global_descriptor(self, image: ImageLike, layer: str) -> Float[torch.Tensor, " channels"]:
         """A fully connected layer's description of the whole image, squeezed to the network's own input size.
 
         Raises WeightsNotFoundError where the layer's weights are not here, and ValueError for an unknown layer.
@@ -267,7 +271,7 @@ class ConvolutionalNetwork:
             )
             raise ValueError(msg)
         side = self.spec.global_size
-        pixels = self.normalised(image[None])
+        pixels = self.normalised(np.stack([as_image(image)]))
         pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
         return self._run(pixels, (layer,))[layer][0]
 
@@ -376,8 +380,6 @@ def nearest_cells(
     grid: FeatureGrid, points: Float[np.ndarray, "points 2"], cells: int
 ) -> Float[torch.Tensor, "points channels"]:
     """The descriptors of the square of `cells` x `cells` cells around each point, end to end; borders are repeated."""
-    around = np.arange(cells) - cells // 2
-    middle = np.floor((points - grid.receptive_field.offset) / grid.receptive_field.stride + 0.5).astype(int)
-    columns = np.clip(middle[:, 0, None] + around, 0, grid.cells.columns - 1)
-    rows = np.clip(middle[:, 1, None] + around, 0, grid.cells.rows - 1)
+    diagonal = grid.receptive_field.stride * (np.arange(cells) - cells // 2)
+    rows, columns = grid.cells.nearest_cells(points[:, None] + diagonal[:, None])
     return grid.descriptors[rows[:, :, None], columns[:, None, :]].flatten(1)

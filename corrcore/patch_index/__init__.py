@@ -1,47 +1,56 @@
-"""Patches of many photos, to be searched."""
+"""Patches of many photos: their descriptors and pixels on disk, ready to be searched and cut.
 
-from corrcore.patch_index.index import (
-    CHECKPOINT_EVERY,
-    CROP_PIXELS,
-    DELETING,
-    FORMAT,
-    LONGER_SIDE_PX,
-    SAMPLE_SCALES,
+An index is a folder of memory-mapped files (`corrcore.patch_index.files`). Photos may enter at several scales and
+mirrored; Long, Zhang and Darrell (2014, Section 3) use at least one million patches per layer.
+"""
+
+from corrcore.patch_index.build import LONGER_SIDE_PX, Photo, build
+from corrcore.patch_index.catalogue import (
     SAMPLES,
-    Cells,
-    IndexDamagedError,
-    IndexNotFoundError,
-    PatchIndex,
-    Photo,
-    Progress,
-    build,
+    Listing,
+    State,
     checked_name,
-    default_root,
     delete,
     list_indexes,
     list_unfinished,
+    look_up,
+    path_of,
     samples,
+    survey,
 )
+from corrcore.patch_index.files import (
+    FORMAT,
+    IndexDamagedError,
+    IndexNotFoundError,
+    IndexNotWrittenError,
+    IndexUnfinishedError,
+    Manifest,
+    default_root,
+)
+from corrcore.patch_index.index import Cells, PatchIndex
 
 __all__ = [
-    "CHECKPOINT_EVERY",
-    "CROP_PIXELS",
-    "DELETING",
     "FORMAT",
     "LONGER_SIDE_PX",
     "SAMPLES",
-    "SAMPLE_SCALES",
     "Cells",
     "IndexDamagedError",
     "IndexNotFoundError",
+    "IndexNotWrittenError",
+    "IndexUnfinishedError",
+    "Listing",
+    "Manifest",
     "PatchIndex",
     "Photo",
-    "Progress",
+    "State",
     "build",
     "checked_name",
     "default_root",
     "delete",
     "list_indexes",
     "list_unfinished",
+    "look_up",
+    "path_of",
     "samples",
+    "survey",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 
-from corrcore import concurrency, extractors, images
+from corrcore import concurrency, decoding, extractors, images
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
 from corrcore.engines import svm
@@ -128,7 +128,7 @@ def samples(
             at = extractors.sample_at(
                 image, points, features, network=network, cells=protocol.cells, exact=protocol.exact
             )
-        except (images.ImageError, OSError, ValueError) as error:
+        except (decoding.ImageError, OSError, ValueError) as error:
             left_out[number] = str(error)
             return None
         return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from corrcore import images, store
+from corrcore.concurrency import Progress
 from corrcore.features import Extractor, Image
 from corrcore.geometry import CellGrid, PixelBox
-from corrcore.patch_index import PatchIndex, Progress
+from corrcore.patch_index import PatchIndex
 from corrcore.store import Cache
 from corrcore.tasks.localisation import Localisation, localise
 
@@ -51,7 +52,7 @@ def retrieve(
 ) -> Retrieval:
     """The `k` nearest patches in the index for every cell of an image.
 
-    Photos with exactly the image's pixels (`PatchIndex.photos_like`) are never used, nor are those in `exclude` (numbers
+    The image itself and its copies (`PatchIndex.photos_like`) are never used, nor are photos in `exclude` (numbers
     of the index's photos), at any scale, mirrored or not. Raises ValueError where the index was made by another network,
     lacks the layer, or holds fewer than `k` other patches.
     """
@@ -173,7 +174,7 @@ def reconstruct(
             results.put(key, arrays, numbers | {"lowest": localisation.lowest, "highest": localisation.highest})
         return Reconstruction(retrieval, localisation)
     size = (image.shape[1], image.shape[0])
-    cells = CellGrid(index.field(layer), kept.metadata["rows"], kept.metadata["columns"], size)
+    cells = CellGrid(index.receptive_field(layer), kept.metadata["rows"], kept.metadata["columns"], size)
     return Reconstruction(
         Retrieval(layer, cells, kept.arrays["ids"], kept.arrays["similarities"]),
         Localisation(layer, kept.arrays["offsets"], kept.metadata["lowest"], kept.metadata["highest"]),

@@ -12,14 +12,16 @@ import streamlit as st
 
 from corrcore import concurrency, experiments, images, store
 from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.decoding import ImageError
 from corrcore.experiments import published
-from corrcore.images import ImageError
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import Alignment, DescribedCrop, Transfer
 from dashboard import figures
 from dashboard.components import Outline, compare, image_click
-from dashboard.parts import layout, pickers
+from dashboard.parts import exports, header, job_panel, legends, pickers, result_panel, upload, url_state
 from dashboard.services import caches
+from dashboard.titles import feature_title, row_title
+from dashboard.wording import escape_markdown
 
 BACKBONE = pickers.BACKBONE
 METHODS = {"trw-s": "TRW-S, with a lower bound", "bp": "belief propagation, as in the paper"}
@@ -177,7 +179,7 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
         )
         found = {}
         for number, feature in enumerate(features):
-            progress(0.2 + 0.8 * number / len(features), f"{feature}: aligning")
+            progress(0.2 + 0.8 * number / len(features), f"{feature_title(feature)}: aligning")
             found[feature] = alignment.align(source.grids[feature], target.grids[feature], **asked.options)
         return Pair(source, target, names, found)
 
@@ -187,7 +189,7 @@ def work_on_photos(photos: list[np.ndarray], names: tuple[str, str], asked: Aske
 def choose_features(places: Sequence[Any]) -> Asked:
     """The controls, one in each of four places."""
     offered = pickers.aligned_features()
-    title = pickers.feature_title
+    title = feature_title
     titles = [title(feature) for feature in offered]
     allowed = {
         "upper": titles,
@@ -197,7 +199,7 @@ def choose_features(places: Sequence[Any]) -> Asked:
         "iterations": [str(each) for each in range(1, MOST_ITERATIONS + 1)],
     }
     for name, values in allowed.items():
-        pickers.check_link(name, values)
+        url_state.check_link(name, values)
     at_upper, at_lower, at_smoothness, at_solver = places
     upper = at_upper.selectbox("Upper row", offered, offered.index("conv4"), title, key="upper", bind="query-params")
     lower = at_lower.selectbox("Lower row", offered, offered.index("sift20"), title, key="lower", bind="query-params")
@@ -224,13 +226,13 @@ def radii_in_cut_out(instance: Instance, subject: DescribedCrop) -> tuple[float,
 def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple[str, int]:
     """Figure 3, each neighbour to be clicked; which row and neighbour is chosen."""
     features = list(view.transfers)
-    asked = re.fullmatch(r"([1-9])\.([1-9])", pickers.url_state("neighbour", "1.1"))
+    asked = re.fullmatch(r"([1-9])\.([1-9])", url_state.asked("neighbour", "1.1"))
     row, number = (int(each) - 1 for each in asked.groups()) if asked else (0, 0)
     chosen_row = min(row, len(features) - 1)
     chosen = min(number, SHOWN - 1, len(view.transfers[features[chosen_row]].neighbours) - 1)
     truth = view.target.placement.to_crop(instance.keypoints)
     radii = radii_in_cut_out(instance, view.target)
-    rows = layout.two_a_row("figure")
+    rows = header.two_a_row("figure")
     height, width = view.target.image.shape[:2]
     frame = Outline((0, 0, 2 * width, 2 * height), width=4)  # pictures are drawn at twice their size
     for at, (feature, transfer) in enumerate(view.transfers.items()):
@@ -240,7 +242,8 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
         places = rows.columns(SHOWN + 1, gap="small")
         with places[0]:
             st.markdown(
-                f"**{feature}**", help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth."
+                f"**{feature_title(feature)}**",
+                help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth.",
             )
             drawn = figures.draw_keypoints(view.target.image, predicted, truth=truth, radii_px=radii)
             st.image(images.encode(drawn, format="JPEG"), width="stretch")
@@ -253,13 +256,13 @@ def show_figure(view: View, instance: Instance, names: tuple[str, ...]) -> tuple
                         figures.draw_keypoints(warped, view.target.placement.to_crop(neighbour.keypoints)),
                         format="JPEG",
                     ),
-                    alt=f"{neighbour.instance.name}, warped by {feature}",
+                    alt=f"{neighbour.instance.name}, warped by {feature_title(feature)}",
                     key=f"neighbour {at} {n}",
                     boxes=[frame] if (at, n) == (chosen_row, chosen) else (),
-                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": pickers.set_url_state("neighbour", where),
+                    on_click=lambda *_, where=f"{at + 1}.{n + 1}": url_state.choose("neighbour", where),
                 )
                 st.caption(f"deformation {neighbour.alignment.deformation:.2f}")
-    layout.keypoint_legend(names)
+    legends.keypoint_legend(names)
     st.caption(
         "The five least deformed of 25 neighbours, others in each row. In the target: filled where a prediction is right, a ring "
         "with a line to the truth where it is wrong; a thin ellipse is what counts as right (a circle in the photo). Click a "
@@ -274,12 +277,12 @@ def show_pair(pair: Pair, feature: str) -> None:
     warped, _ = alignment.warp(pair.source, pair.target, found)
     left, right = st.columns([1, 1], gap="medium")
     with left:
-        st.markdown(f"**Target, and the source warped onto it by {feature}**")
+        st.markdown(f"**Target, and the source warped onto it by {feature_title(feature)}**")
         compare(
             images.encode(pair.target.image, format="JPEG"),
             images.encode(warped, format="JPEG"),
             labels=("target", "source, warped"),
-            alt=f"{pair.names[1]} and {pair.names[0]} warped onto it by {feature}",
+            alt=f"{pair.names[1]} and {pair.names[0]} warped onto it by {feature_title(feature)}",
             key="compare",
             width=480,
         )
@@ -296,7 +299,7 @@ def show_pair(pair: Pair, feature: str) -> None:
         )
         wheel, numbers = st.columns([1, 3], gap="small", vertical_alignment="center")
         with wheel:
-            layout.round_picture(
+            legends.round_picture(
                 figures.colour_wheel(), alt="Colours of directions: red to the right, others clockwise"
             )
         solution = found.solution
@@ -311,7 +314,7 @@ def show_pair(pair: Pair, feature: str) -> None:
 def show_point(pair: Pair) -> None:
     """A clicked point of the source, where it lands by each field, and how like it every place of the target is."""
     height, width = pair.source.image.shape[:2]
-    x, y = pickers.pixel_of(pair.source.image)
+    x, y = url_state.pixel_of(pair.source.image)
     point = np.array([float(x), float(y)])
     places = st.columns(1 + len(pair.alignments), gap="small")
     with places[0]:
@@ -321,7 +324,7 @@ def show_point(pair: Pair) -> None:
             alt=f"{pair.names[0]}: click a point",
             key="point",
             selected=(x, y),
-            on_click=lambda x, y: pickers.set_url_state("at", f"{x},{y}"),
+            on_click=lambda x, y: url_state.choose("at", f"{x},{y}"),
         )
         st.caption(f"Click a point; now ({x}, {y}) of {width} x {height} px.")
     for place, (feature, found) in zip(places[1:], pair.alignments.items(), strict=True):
@@ -331,7 +334,7 @@ def show_point(pair: Pair) -> None:
         similarity = (pair.target.grids[feature].descriptors.float() @ descriptor).cpu().numpy()
         lands = found.to_target(point)
         with place:
-            st.markdown(f"**{feature}**")
+            st.markdown(f"**{feature_title(feature)}**")
             drawn = figures.similarity_overlay(pair.target.image, similarity)
             drawn = figures.draw_crosses(
                 drawn, [((float(lands[0]) * 2 + 0.5, float(lands[1]) * 2 + 0.5), "#d55e00")], scale=1
@@ -340,7 +343,7 @@ def show_point(pair: Pair) -> None:
             st.caption(
                 f"Target. Lands at ({lands[0]:.0f}, {lands[1]:.0f}) px of the cut-out; greatest likeness {similarity.max():.2f}."
             )
-    layout.colour_bar(figures.viridis_colours(), "likeness of the target's cells (cosine): 0", "1")
+    legends.colour_bar(figures.viridis_colours(), "likeness of the target's cells (cosine): 0", "1")
 
 
 def show_table(data: KeypointDataset, category: str) -> None:
@@ -356,14 +359,14 @@ def show_table(data: KeypointDataset, category: str) -> None:
         result = experiments.read(folder / f"transfer {each}.json")
         if result is None:
             missing += [
-                {"category": each, "objects": "not computed", "row": row, PUBLISHED: number}
+                {"category": each, "objects": "not computed", "row": row_title(row), PUBLISHED: number}
                 for row in published.TRANSFER_ROWS
                 if (number := published.transfer(row, each))
             ]
             continue
         for part, found in result["summary"].items():
             for row, at in found["rows"].items():
-                cells = {"category": each, "objects": f"{found['objects']} {part}", "row": row}
+                cells = {"category": each, "objects": f"{found['objects']} {part}", "row": row_title(row)}
                 for alpha in experiments.ALPHAS:
                     number = at[str(alpha)]
                     cells[f"α = {alpha}"] = f"{number['mean']:.1f} [{number['low']:.1f}, {number['high']:.1f}]"
@@ -379,36 +382,28 @@ def show_table(data: KeypointDataset, category: str) -> None:
             "*Large*: the box's shorter side at least 60 px and five keypoints visible. Published: Long, Zhang and Darrell "
             "(2014), Table 2, with the Caffe reference model and fc7 neighbours."
         )
-    if not computed:
-        st.info(
-            "Nothing has been computed here yet. It takes about ten minutes a category, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
-            icon=":material/table_chart:",
-        )
-    key = ("transfer", data.digest, category)
-    job = caches.measurement(key)
-    if caches.read_only():
-        return
     file = folder / f"transfer {category}.json"
-    running = job is not None and not job.finished
-    buttons = st.container(horizontal=True)
-    if file.exists():
-        buttons.button(
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return experiments.transfer(data, category, backbone=caches.network(BACKBONE), out=file, progress=progress)
+
+    found = result_panel.result_panel(
+        f"Table 2 has not been computed for {category} yet",
+        "It takes about ten minutes, here or with `corrcore evaluate transfer --data FOLDER --categories NAME`.",
+        ("transfer", data.digest, category),
+        work,
+        read=lambda: experiments.read(file),
+        button=f"Compute for {category}",
+        label=f"Table 2, {category}",
+    )
+    if found is not None and not caches.read_only():
+        st.button(
             f"Forget the results for {category}",
             key="forget",
-            disabled=running,
             on_click=lambda: experiments.forget(file),
             help="To compute them anew, for instance where they are of other settings.",
         )
-    if buttons.button(f"Compute for {category}", key="compute", disabled=running):
-        backbone = caches.network(BACKBONE)
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            folder.mkdir(parents=True, exist_ok=True)
-            return experiments.transfer(data, category, backbone=backbone, out=file, progress=progress)
-
-        job = layout.begin_measurement(work, f"Table 2, {category}", key)
-    if job is not None:
-        layout.job_panel(job)
 
 
 def poster(view: View, instance: Instance) -> bytes:
@@ -434,7 +429,9 @@ def poster(view: View, instance: Instance) -> bytes:
         ]
         if pictures:
             columns.append(figures.Column(f"neighbour {n + 1}", pictures))
-    return images.encode(figures.image_grid(columns, list(view.transfers)), format="PNG")
+    return images.encode(
+        figures.image_grid(columns, [feature_title(feature) for feature in view.transfers]), format="PNG"
+    )
 
 
 def fields(alignments: Mapping[str, Alignment]) -> bytes:
@@ -471,8 +468,8 @@ from corrcore.tasks import alignment
 from corrcore import networks, datasets
 
 data, backbone = datasets.open_dataset({where}), networks.load({BACKBONE!r})
-target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
-others = [one for one in data.shown({category!r}, "train") if one.photo.name != target.photo.name]
+target = next(one for one in data.visible_instances({category!r}, "val") if one.name == {instance.name!r})
+others = [one for one in data.visible_instances({category!r}, "train") if one.photo.name != target.photo.name]
 features = {list(dict.fromkeys(asked.features))}
 described = [alignment.subject(one, features, backbone=backbone).halved() for one in others]
 subject = alignment.subject(target, features, backbone=backbone).halved()
@@ -485,7 +482,7 @@ for feature in features:
 
 
 def page_of_objects() -> None:
-    at_data, at_category, *others = layout.two_a_row("controls").columns(
+    at_data, at_category, *others = header.two_a_row("controls").columns(
         [3, 2, 3, 3, 3, 2], gap="small", vertical_alignment="bottom"
     )
     name, data, category = pickers.choose_category(at_data, at_category)
@@ -495,21 +492,21 @@ def page_of_objects() -> None:
     with gallery:
         try:
             instance = pickers.choose_object(data, category, beside)
-            train = data.shown(category, "train")
+            train = data.visible_instances(category, "train")
             state = caches.state_of(train)
             key = (data.digest, category, instance.name, caches.state_of([instance]), state, asked.key)
         except (OSError, ValueError) as error:
-            st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
             st.stop()
     with beside:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         st.caption(
-            f"{layout.escape_markdown(instance.name)}{drawn} · neighbours found by "
+            f"{escape_markdown(instance.name)}{drawn} · neighbours found by "
             f"{alignment.summary_source(caches.network(BACKBONE))}"
         )
-        pickers.show_left_out("annotations", data.left_out)
+        pickers.show_left_out("annotation", data.left_out)
     work = work_on_object(category, instance, train, state, asked, key)
-    view: View = layout.view(work, f"Aligning {layout.escape_markdown(instance.name)}", key)
+    view: View = job_panel.view(work, f"Aligning {escape_markdown(instance.name)}", key)
     feature, chosen = show_figure(view, instance, names)
     neighbour = view.transfers[feature].neighbours[chosen]
     alignments = {
@@ -517,7 +514,7 @@ def page_of_objects() -> None:
         for each, transfer in view.transfers.items()
     }
     pair = Pair(neighbour.subject, view.target, (neighbour.instance.name, instance.name), alignments)
-    section = layout.section_picker("Look closer", SECTIONS, key="alignment_section")
+    section = header.section_picker("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         show_pair(pair, feature)
     elif section == SECTIONS[1]:
@@ -549,12 +546,12 @@ def page_of_objects() -> None:
 
 def page_of_photos() -> None:
     asked = choose_features(
-        layout.two_a_row("controls").columns([3, 3, 3, 2], gap="small", vertical_alignment="bottom")
+        header.two_a_row("controls").columns([3, 3, 3, 2], gap="small", vertical_alignment="bottom")
     )
     found = []
     for place, what in zip(st.columns(2), ("Source, to be warped", "Target"), strict=True):
         with place:
-            found.append(pickers.upload(what))
+            found.append(upload.upload(what))
     photos, names = [each[0] for each in found if each], [each[1] for each in found if each]
     if len(photos) < 2:
         st.info(
@@ -563,27 +560,30 @@ def page_of_photos() -> None:
         )
         st.stop()
     key = ("photos", *(images.digest(photo) for photo in photos), asked.key)
-    pair: Pair = layout.view(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
+    pair: Pair = job_panel.view(work_on_photos(photos, (names[0], names[1]), asked), "Aligning two photos", key)
     features = list(pair.alignments)
-    places = layout.two_a_row("figure").columns(2 + len(features), gap="small")
+    places = header.two_a_row("figure").columns(2 + len(features), gap="small")
     for place, title, image in zip(places, ("source", "target"), (pair.source.image, pair.target.image), strict=False):
         place.markdown(f"**{title}**")
         place.image(images.encode(image, format="JPEG"), width="stretch")
     warped = {feature: alignment.warp(pair.source, pair.target, pair.alignments[feature])[0] for feature in features}
     for place, feature in zip(places[2:], features, strict=True):
-        place.markdown(f"**warped by {feature}**")
+        place.markdown(f"**warped by {feature_title(feature)}**")
         place.image(images.encode(warped[feature], format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
-    section = layout.section_picker("Look closer", SECTIONS[:2], key="alignment_section")
+    section = header.section_picker("Look closer", SECTIONS[:2], key="alignment_section")
     if section == SECTIONS[0]:
-        feature = st.segmented_control("By", features, default=features[0], key="pair_by", required=True)
+        feature = st.segmented_control(
+            "By", features, default=features[0], format_func=feature_title, key="pair_by", required=True
+        )
         show_pair(pair, feature)
     else:
         show_point(pair)
-    python = f"""from corrcore import alignment, backbones, images
+    python = f"""from corrcore import decoding, networks
+from corrcore.tasks import alignment
 
 backbone = networks.load("{BACKBONE}")
-photos = [images.decode(name) for name in ({names[0]!r}, {names[1]!r})]
+photos = [decoding.decode(name) for name in ({names[0]!r}, {names[1]!r})]
 boxes = [(-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5) for photo in photos]
 source, target = (alignment.describe(photo, box, ["{features[0]}"], backbone=backbone, margin=0, square=False)
                   for photo, box in zip(photos, boxes))
@@ -593,7 +593,9 @@ picture, shown = alignment.warp(source, target, found)
 
     def sheet() -> bytes:
         columns = [figures.Column("source", [pair.source.image]), figures.Column("target", [pair.target.image])]
-        columns += [figures.Column(f"warped by {feature}", [picture]) for feature, picture in warped.items()]
+        columns += [
+            figures.Column(f"warped by {feature_title(feature)}", [picture]) for feature, picture in warped.items()
+        ]
         return images.encode(figures.image_grid(columns, [""]), format="PNG")
 
     finish(
@@ -609,27 +611,27 @@ def finish(
     how: str, asked: Asked, parameters: dict[str, object], downloads: dict[str, Callable[[], bytes]], python: str
 ) -> None:
     backbone = caches.network(BACKBONE)
-    layout.how_computed(
+    header.how_computed(
         how,
         parameters
         | {
             "network": f"{backbone.name}, weights {backbone.digest[:8]}",
-            "features": ", ".join(asked.features),
+            "features": ", ".join(map(feature_title, asked.features)),
             "smoothness": asked.smoothness,
             "solver": f"{METHODS[asked.method]}, at most {asked.iterations} iterations",
         },
     )
-    layout.export_row(downloads=downloads, python=python)
+    exports.export_row(downloads=downloads, python=python)
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "One thing bent into another's shape",
         "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints travel with "
         "them. **Look for** eyes, noses and legs that land in place: features trained only to name images do that "
         "at least as well as SIFT, which was made for matching.",
     )
-    mode = layout.section_picker("What to align", (OBJECTS, PHOTOS), key="mode")
+    mode = header.section_picker("What to align", (OBJECTS, PHOTOS), key="mode")
     (page_of_objects if mode == OBJECTS else page_of_photos)()
 
 

@@ -1,26 +1,27 @@
-"""Which layer tells keypoints apart: Table 3, Figure 4, who is taken for whom, and right and wrong calls."""
+"""Which layer tells keypoints apart: Table 3, Figure 4, the confusion matrix, and right and wrong calls."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
 
-from corrcore import experiments, extractors, images
+from corrcore import decoding, experiments, extractors, images
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import published
 from corrcore.tasks import classification
 from corrcore.tasks.classification import CropProtocol
-from dashboard import figures
-from dashboard.parts import layout, pickers
+from dashboard import figures, links
+from dashboard.parts import exports, header, pickers, result_panel, url_state
 from dashboard.services import caches
+from dashboard.titles import feature_title, keypoint_title
+from dashboard.wording import escape_markdown
 
 BACKBONE = pickers.BACKBONE
 PROTOCOLS = pickers.PROTOCOLS
 FEATURE_ROWS = experiments.NAMING
-SECTIONS = ("Cost (Figure 4)", "Who is taken for whom", "Right and wrong")
+SECTIONS = ("Cost (Figure 4)", "Confusion matrix", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40
 PUBLISHED = ", published"
 PLAIN = {"displayModeBar": False}
@@ -55,43 +56,33 @@ def known_result(data: KeypointDataset, category: str, protocol: str) -> dict[st
     return kept if kept is not None and all(feature in kept["summary"] for feature in FEATURE_ROWS) else None
 
 
-def compute(data: KeypointDataset, category: str, protocol: str, *, at_once: bool) -> None:
-    """A button that computes a category's results, or without one `at_once`; the job's progress."""
+def result_or_panel(data: KeypointDataset, category: str, protocol: str) -> dict[str, Any] | None:
+    """A category's results, or what makes them; at once for drawn animals."""
     file = result_file(data, category, protocol)
-    key = "classification", str(file)
-    job = caches.measurement(key)
-    if caches.read_only():
-        st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
-        return
-    running = job is not None and not job.finished
-    pressed = False
-    if not at_once and not running:
-        pressed = layout.empty_state(
-            f"Nothing has been computed for {category} yet",
-            f"{len(FEATURE_ROWS)} features at every keypoint, and classifiers of them at seven costs: some two minutes on two cores.",
-            button=f"Compute for {category}",
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        experiments.forget_others(file, settings_of(data, category, protocol))
+        return experiments.classify(
+            data,
+            category,
+            backbone=caches.network(BACKBONE),
+            features=FEATURE_ROWS,
+            protocol=experiments.PROTOCOLS[protocol],
+            out=file,
+            progress=progress,
         )
-    if pressed or (at_once and job is None):
-        backbone = caches.network(BACKBONE)
 
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            experiments.forget_others(file, settings_of(data, category, protocol))
-            return experiments.classify(
-                data,
-                category,
-                backbone=backbone,
-                features=FEATURE_ROWS,
-                protocol=experiments.PROTOCOLS[protocol],
-                out=file,
-                progress=progress,
-            )
-
-        job = layout.begin_measurement(work, f"Table 3, {category}", key)
-        if pressed:
-            st.rerun()
-    if job is not None:
-        layout.job_panel(job)
+    return result_panel.result_panel(
+        f"Nothing has been computed for {category} yet",
+        f"{len(FEATURE_ROWS)} features at every keypoint, and classifiers of them at seven costs: some two minutes on two cores.",
+        ("classification", str(file)),
+        work,
+        read=lambda: known_result(data, category, protocol),
+        automatic=data.synthetic,
+        button=f"Compute for {category}",
+        label=f"Table 3, {category}",
+    )
 
 
 def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) -> None:
@@ -108,7 +99,7 @@ def show_table(results: dict[str, dict[str, Any]], categories: tuple[str, ...]) 
     if len(categories) > 1 and all(each in results for each in categories):
         own = [columns[each] for each in categories]
         columns["mean"] = np.mean(np.array(own, dtype=float), axis=0).tolist()
-    table = pd.DataFrame(columns, index=pd.Index([pickers.feature_title(row) for row in FEATURE_ROWS], name="feature"))
+    table = pd.DataFrame(columns, index=pd.Index([feature_title(row) for row in FEATURE_ROWS], name="feature"))
 
     def shade(value: float) -> str:
         if value is None or np.isnan(value):
@@ -139,14 +130,14 @@ def show_calls(
     """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's response map."""
     feature, record = found
     seen = next((title for title, name in pickers.SEEN.items() if name == protocol), None)
-    by_name = {one.name: one for one in data.shown(category, "val")}
+    by_name = {one.name: one for one in data.visible_instances(category, "val")}
     labels, called = np.array(record["labels"]), np.array(record["called"])
     known = list(data.keypoint_names[category])
     for title, some in (("Wrong", np.flatnonzero(labels != called)), ("Right", np.flatnonzero(labels == called))):
-        drawn = f", {N_CALLS} of them by lot" if len(some) > N_CALLS else ""
+        drawn = f"; {N_CALLS} of them, drawn at random" if len(some) > N_CALLS else ""
         st.markdown(f"**{title}: {len(some)} of {len(labels)}{drawn}**")
         picked = np.sort(np.random.default_rng(0).permutation(some)[:N_CALLS])
-        places = layout.two_a_row(title.lower()).columns(6, gap="small")
+        places = header.two_a_row(title.lower()).columns(6, gap="small")
         for number, sample in enumerate(picked):
             instance = by_name.get(record["objects"][sample])
             if instance is None:
@@ -157,24 +148,23 @@ def show_calls(
                         images.encode(around(instance, record["keypoints"][sample], protocol), format="JPEG"),
                         width="stretch",
                     )
-                except (images.ImageError, OSError):
+                except (decoding.ImageError, OSError):
                     continue
                 keypoint = known[record["keypoints"][sample]]
-                wrong = "" if title == "Right" else f", called {layout.escape_markdown(names[called[sample]])}"
+                shown = escape_markdown(keypoint_title(keypoint))
+                wrong = "" if title == "Right" else f", called {escape_markdown(keypoint_title(names[called[sample]]))}"
                 if seen is None:  # no map is made that way
-                    st.markdown(layout.escape_markdown(keypoint) + wrong)
+                    st.markdown(shown + wrong)
                     continue
-                link = urlencode(
-                    {
-                        "data": pickers.dataset_title(source),
-                        "category": category,
-                        "object": instance.name,
-                        "keypoint": keypoint,
-                        "features": pickers.feature_title(feature),
-                        "seen": seen,
-                    }
-                )
-                st.markdown(f"[{layout.escape_markdown(keypoint)}](responses?{link}){wrong}")
+                link = links.Responses(
+                    data=pickers.dataset_title(source),
+                    category=category,
+                    object=instance.name,
+                    keypoint=keypoint_title(keypoint),
+                    features=(feature_title(feature),),
+                    scale=seen,
+                ).url
+                st.markdown(f"[{shown}]({link}){wrong}")
 
 
 def around(instance: Instance, keypoint: int, protocol: str) -> np.ndarray:
@@ -198,16 +188,16 @@ for feature, found in result["summary"].items():
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "Which layer tells keypoints apart?",
         "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is. **Look for** the rows that do best: "
         "layers learnt from nothing but the names of images against SIFT, at every size.",
     )
-    at_data, at_category, at_protocol = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
+    at_data, at_category, at_protocol = header.two_a_row("controls").columns([3, 2, 5], gap="small")
     source, data, category = pickers.choose_category(at_data, at_category)
-    pickers.check_link("seen", PROTOCOLS.values())
+    url_state.check_link("seen", PROTOCOLS.values())
     protocol = at_protocol.selectbox(
-        "Objects seen", list(PROTOCOLS), format_func=PROTOCOLS.__getitem__, key="seen", bind="query-params"
+        "Crop and scale", list(PROTOCOLS), format_func=PROTOCOLS.__getitem__, key="seen", bind="query-params"
     )
     results: dict[str, dict[str, Any]] = {}
     for each in data.categories:
@@ -217,15 +207,13 @@ def page() -> None:
     drawn = " · **drawn, synthetic**" if data.synthetic else ""
     st.markdown(f"**Accuracy on val, %**{drawn}")
     show_table(results, data.categories)
-    if category not in results:
-        compute(data, category, protocol, at_once=data.synthetic)
+    if (result := result_or_panel(data, category, protocol)) is None:
         st.stop()
-    result = results[category]
     found, names = result["summary"], result["settings"]["classes"]
     best = max(found, key=lambda feature: found[feature]["accuracy"])
     at_best = found[best]
     st.caption(
-        f"{category}: {pickers.feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
+        f"{category}: {feature_title(best)} does best, {at_best['accuracy']:.1f} % [{at_best['low']:.1f}, {at_best['high']:.1f}] of "
         f"{at_best['keypoints']} keypoints, {at_best['mean_of_classes']:.1f} % as the mean over {len(names)} classes; by chance "
         f"{100 / len(names):.0f} %."
         + (
@@ -234,8 +222,8 @@ def page() -> None:
             else ""
         )
     )
-    pickers.show_left_out("objects", result["records"][best]["measured"]["left_out"])
-    section = layout.section_picker("Look closer", SECTIONS, key="classification_section")
+    pickers.show_left_out("object", result["records"][best]["measured"]["left_out"])
+    section = header.section_picker("Look closer", SECTIONS, key="classification_section")
     if section == SECTIONS[0]:
         costs = result["settings"]["costs"]
         kinds = {
@@ -243,19 +231,21 @@ def page() -> None:
             "SIFT": [feature for feature in found if extractors.sift_radius(feature) is not None],
         }
         highest = max(max(each["curve"]) for each in found.values())
+        colours = figures.feature_colours(found, caches.layers_of(BACKBONE))
         for place, (title, some) in zip(st.columns(2, gap="medium"), kinds.items(), strict=True):
             place.markdown(f"**{title}: accuracy in cross validation on train**")
             curves = {feature: (costs, found[feature]["curve"]) for feature in some}
             chosen = {feature: found[feature]["cost"] for feature in some}
             place.plotly_chart(
-                figures.accuracy_curves(curves, chosen, highest=highest), key=f"curves {title}", config=PLAIN
+                figures.accuracy_curves(curves, chosen, colours=colours, highest=highest),
+                key=f"curves {title}",
+                config=PLAIN,
             )
     else:
-        pickers.check_link("feature", [pickers.feature_title(feature) for feature in found])
+        url_state.check_link("feature", [feature_title(feature) for feature in found])
         order = list(found)
         feature = (
-            st.selectbox("Feature", order, order.index(best), pickers.feature_title, key="feature", bind="query-params")
-            or best
+            st.selectbox("Feature", order, order.index(best), feature_title, key="feature", bind="query-params") or best
         )
         if section == SECTIONS[1]:
             st.plotly_chart(
@@ -264,7 +254,7 @@ def page() -> None:
         else:
             show_calls(data, category, source, (feature, result["records"][feature]["measured"]), names, protocol)
     file = result_file(data, category, protocol)
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
@@ -274,7 +264,7 @@ def page() -> None:
             "costs tried": ", ".join(f"{cost:g}" for cost in result["settings"]["costs"]),
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={f"classification {category}.json": file.read_bytes},
         python=python_lines(source, category, experiments.PROTOCOLS[protocol]),
     )

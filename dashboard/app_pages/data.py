@@ -9,9 +9,11 @@ import streamlit as st
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
-from dashboard.parts import layout
-from dashboard.services import caches
+from dashboard.parts import header, job_panel
+from dashboard.services import caches, sessions
 from dashboard.services.jobs import QueueFull
+from dashboard.state import session
+from dashboard.wording import counted, escape_markdown
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 
@@ -48,7 +50,7 @@ def show_indexes() -> None:
             unreadable[name] = index.skipped
     st.dataframe(rows, hide_index=True, width="stretch")
     for name, skipped in unreadable.items():
-        with st.expander(f"{len(skipped):,} photos left out of {name}", icon=":material/broken_image:"):
+        with st.expander(f"{counted(len(skipped), 'photo')} left out of {name}", icon=":material/broken_image:"):
             st.dataframe({"photo": list(skipped), "why": list(skipped.values())}, hide_index=True, width="stretch")
     smallest = caches.open_index(caches.SAMPLES)
     st.caption(
@@ -79,7 +81,7 @@ def delete_form() -> None:
             try:
                 caches.delete_index(name)
             except OSError as error:
-                st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+                st.error(escape_markdown(str(error)), icon=":material/error:")
                 return
             st.rerun()
 
@@ -102,9 +104,9 @@ def build_form() -> None:
     hold_out_ = hold_out.number_input("Photos to hold out", 0, 1000, 0, key="build_hold_out")
     if st.button("Build", type="primary", key="build", icon=":material/construction:"):
         start(source, name_, SCALES[scale_], mirror_, int(hold_out_))
-    job = st.session_state.get("building")
+    job = session().building
     if job is not None:
-        layout.job_panel(job)
+        job_panel.job_panel(job)
         if job.result is not None:
             st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
         elif job.state in ("cancelled", "failed"):
@@ -136,15 +138,15 @@ def start(source: str, name: str, scales: tuple[float, ...], mirror: bool, n_hel
                 progress=progress,
             )
 
-        running = st.session_state.get("building")
+        running = session().building
         if running is not None and not running.finished:
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
-        st.session_state["building"] = caches.queue("builds").submit(
-            work, label=f"Building {name.strip()}", owner=caches.owner()
+        session().building = sessions.queue("builds").submit(
+            work, label=f"Building {name.strip()}", owner=session().owner
         )
     except (ValueError, OSError, QueueFull) as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
 
 
 def voc_root(path: Path) -> Path:
@@ -154,11 +156,11 @@ def voc_root(path: Path) -> Path:
 
 
 def page() -> None:
-    layout.header("The photos that are searched", "Every page looks for nearest neighbours in one of these indexes.")
+    header.header("The photos that are searched", "Every page looks for nearest neighbours in one of these indexes.")
     show_indexes()
     delete_form()
     build_form()
-    layout.how_computed(HOW, {"indexes are kept in": indexes.default_root(), "network": "alexnet"})
+    header.how_computed(HOW, {"indexes are kept in": indexes.default_root(), "network": "alexnet"})
     with st.expander("On the command line", icon=":material/terminal:"):
         st.code("corrcore index build PHOTOS --name my-photos --scales 1,0.7 --mirror\ncorrcore index list", "shell")
 

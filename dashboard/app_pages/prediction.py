@@ -3,11 +3,10 @@
 import csv
 import glob
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -20,10 +19,12 @@ from corrcore.geometry import CellGrid
 from corrcore.metrics import keypoint_errors
 from corrcore.tasks import detection
 from corrcore.tasks.detection import DetectorSpec, Prior, PriorFusion
-from dashboard import figures
+from dashboard import figures, links
 from dashboard.components import Outline, image_click
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
+from dashboard.parts import box_picker, exports, header, job_panel, legends, pickers, result_panel, upload, url_state
+from dashboard.services import caches, sessions
+from dashboard.titles import feature_title, keypoint_title, row_title
+from dashboard.wording import counted, duration, escape_markdown
 
 BACKBONE = pickers.BACKBONE
 FEATURES = experiments.DETECTING
@@ -156,32 +157,29 @@ def training(data: KeypointDataset, category: str) -> Callable[..., Known]:
 
 def have_trained(source: str, data: KeypointDataset, category: str, state: str) -> Known | None:
     """Detectors and prior; None while there are none, with what makes them shown. `state` tells the train objects."""
-    known = known_detectors(data, category)
-    if known is not None:
-        return known
-    label, key = f"Training on {category}", ("detectors", state)
+    label, key, work = f"Training on {category}", ("detectors", state), training(data, category)
     if data.synthetic:
-        return layout.view(training(data, category), label, key)
-    if caches.read_only():
-        st.info("Detectors of this category have not been trained on this server.", icon=":material/school:")
-        return None
-    job = caches.measurement(key)
-    if job is None or job.state in ("failed", "cancelled"):
-        n = experiments.learnt_from(data, category)
-        others = experiments.default_folder(data, BACKBONE).glob(f"prediction {glob.escape(category)} *.safetensors")
-        why = " Those that are here are of other photos, or of another version of the code." if any(others) else ""
-        pressed = layout.empty_state(
-            f"Detectors of {category} have to be trained first",
-            f"{why} By SIFT and conv5, on {n} train objects, with the weight of the prior chosen by cross validation. That takes about "
-            f"{layout.duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
-            f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
-            button="Train",
-        )
-        if pressed and layout.begin_measurement(training(data, category), label, key) is not None:
-            st.rerun()  # without the button
-    if job is not None and job.result is None:
-        layout.job_panel(job)
-    return None if job is None else job.result  # which was not kept, if it was not known
+        return known_detectors(data, category) or job_panel.view(work, label, key)
+    n = experiments.learnt_from(data, category)
+    others = experiments.default_folder(data, BACKBONE).glob(f"prediction {glob.escape(category)} *.safetensors")
+    why = " Those that are here are of other photos, or of another version of the code." if any(others) else ""
+    return result_panel.result_panel(
+        f"Detectors of {category} have to be trained first",
+        f"{why} By SIFT and conv5, on {counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
+        f"{duration(TRAINING_S * n)} on two cores, once; it can be stopped and goes on where it was. "
+        f'`corrcore evaluate prediction --data "$CORRCORE_DATA/{source}" --categories {category}` does it too.',
+        key,
+        work,
+        read=lambda: known_detectors(data, category) or just_made(key),
+        button="Train",
+        label=label,
+    )
+
+
+def just_made(key: Hashable) -> Any:
+    """What this session's work has made, also where it could not be kept."""
+    job = sessions.measurement(key)
+    return None if job is None else job.result
 
 
 def looking(some: Sequence[Instance], known: Known, state: str) -> Callable[..., list[Seen | str]]:
@@ -215,13 +213,13 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
     """Which prior, as rows of the table are named, and by feature how it counts."""
     at_prior, at_mode, at_eta, at_sigma = places
     usual = AS_SET if drawn else CHOSEN
-    pickers.check_link("prior", pickers.PRIORS.values())
+    url_state.check_link("prior", pickers.PRIORS.values())
     prior = at_prior.selectbox(
         "Prior from", list(pickers.PRIORS), format_func=pickers.PRIORS.__getitem__, key="prior", bind="query-params"
     )
     if not prior:
         return prior, dict.fromkeys(trained)
-    pickers.check_link("weights", (usual, BY_HAND))
+    url_state.check_link("weights", (usual, BY_HAND))
     mode = at_mode.selectbox(
         "Weight and width",
         (usual, BY_HAND),
@@ -244,7 +242,7 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
         format="%.3f",
         help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
         "prior's, so a few hundredths count for much."
-        + ("" if by_hand else f" Shown is that of {pickers.feature_title(FEATURES[-1])}."),
+        + ("" if by_hand else f" Shown is that of {feature_title(FEATURES[-1])}."),
         **bound,
     )
     sigma = at_sigma.slider(
@@ -260,12 +258,12 @@ def choose_weighing(places: Sequence[Any], trained: Mapping[str, Trained], drawn
     return prior, {feature: PriorFusion(own.neighbours, sigma, eta) for feature in trained}
 
 
-def row_title(feature: str, prior: str, weighing: PriorFusion | None) -> str:
+def weighed_title(feature: str, prior: str, weighing: PriorFusion | None) -> str:
     """What was predicted by; of weights at their ends only what counts."""
     if weighing is not None and weighing.eta == 1:
         return "the prior alone"
     alone = weighing is None or weighing.eta == 0
-    return f"{pickers.feature_title(feature)} alone" if alone else pickers.row_title(feature + prior)
+    return f"{feature_title(feature)} alone" if alone else row_title(feature + prior)
 
 
 def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[list[Instance], int]:
@@ -278,7 +276,7 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     chosen = [one.name for one in offered].index(asked)
     n_sheets = -(-len(offered) // PER_SHEET)
     sheet = beside.number_input(
-        f"Page (of {n_sheets}; {len(offered)} objects)",
+        f"Page (of {n_sheets}; {counted(len(offered), 'object')})",
         1,
         n_sheets,
         chosen // PER_SHEET + 1,
@@ -287,23 +285,21 @@ def choose_sheet(data: KeypointDataset, category: str, beside: Any) -> tuple[lis
     first = (sheet - 1) * PER_SHEET
     some = offered[first : first + PER_SHEET]
     if asked not in [one.name for one in some]:
-        pickers.set_url_state("object", some[0].name)
+        url_state.choose("object", some[0].name)
         return some, 0
     return some, chosen - first
 
 
 def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, prior: str) -> None:
     """Figure 6: a column an object; truth, then each feature's predictions."""
-    places = layout.two_a_row("gallery").columns(PER_SHEET, gap="small")
+    places = header.two_a_row("gallery").columns(PER_SHEET, gap="small")
     for number, (place, seen) in enumerate(zip(places, sheet, strict=False)):
         with place:
             if isinstance(seen, str):
-                st.warning(layout.escape_markdown(seen), icon=":material/broken_image:")
+                st.warning(escape_markdown(seen), icon=":material/broken_image:")
                 continue
             shown = int(np.isfinite(seen.truth).all(axis=1).sum())
-            st.markdown(
-                f"**{layout.escape_markdown(seen.title)}**" if number == chosen else layout.escape_markdown(seen.title)
-            )
+            st.markdown(f"**{escape_markdown(seen.title)}**" if number == chosen else escape_markdown(seen.title))
             for row, picture in pictures(seen, weighings).items():
                 height, width = picture.shape[:2]
                 image_click(
@@ -312,13 +308,13 @@ def show_gallery(sheet: Sequence[Seen | str], chosen: int, weighings: Weights, p
                     key=f"gallery {number} {row}",
                     boxes=[Outline((0, 0, width, height), width=3)] if number == chosen else (),
                     whole=True,
-                    on_click=lambda *_, name=seen.title: pickers.set_url_state("object", name),
+                    on_click=lambda *_, name=seen.title: url_state.choose("object", name),
                 )
                 if not row:
                     st.caption(f"annotated: {shown} keypoints")
                 else:
                     hits = int(seen.right(seen.predicted(row, weighings[row])).sum())
-                    st.caption(f"{row_title(row, prior, weighings[row])}: **{hits} of {shown}** right")
+                    st.caption(f"{weighed_title(row, prior, weighings[row])}: **{hits} of {shown}** right")
 
 
 def pictures(seen: Seen, weighings: Weights) -> dict[str, np.ndarray]:
@@ -344,14 +340,14 @@ def show_maps(
     known: Known,
 ) -> None:
     """A keypoint's detector, prior and their product, everywhere in the box; and who gave the prior."""
-    at_keypoint, at_feature, at_opacity, at_own = layout.two_a_row("maps").columns(
+    at_keypoint, at_feature, at_opacity, at_own = header.two_a_row("maps").columns(
         [2, 2, 2, 2], gap="small", vertical_alignment="bottom"
     )
-    pickers.check_link("keypoint", names)
-    pickers.check_link("by", [pickers.feature_title(feature) for feature in weighings])
-    keypoint = at_keypoint.selectbox("Keypoint", names, key="keypoint", bind="query-params")
+    url_state.check_link("keypoint", [keypoint_title(name) for name in names])
+    url_state.check_link("by", [feature_title(feature) for feature in weighings])
+    keypoint = at_keypoint.selectbox("Keypoint", names, format_func=keypoint_title, key="keypoint", bind="query-params")
     feature = at_feature.selectbox(
-        "Feature", list(weighings)[::-1], format_func=pickers.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=feature_title, key="by", bind="query-params"
     )
     opacity = at_opacity.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
     own = at_own.toggle(
@@ -374,13 +370,13 @@ def show_maps(
             st.markdown(f"**{name}**")
             if values is None:
                 st.info(
-                    f"Fewer than {detection.LEAST_OBJECTS} train objects show {layout.escape_markdown(keypoint)}: it has no detector.",
+                    f"Fewer than {detection.LEAST_OBJECTS} train objects show {escape_markdown(keypoint_title(keypoint))}: it has no detector.",
                     icon=":material/visibility_off:",
                 )
                 continue
             image_click(
                 images.encode(drawn_map(seen, name, values, opacity, own), format="JPEG"),
-                alt=f"{seen.title}, {keypoint}: {name}",
+                alt=f"{seen.title}, {keypoint_title(keypoint)}: {name}",
                 key=f"map {name}",
                 values=values,
                 places=seen.box.edges,
@@ -390,12 +386,12 @@ def show_maps(
     if values is not None and own:
         low, high = own_range(values)
         colours = figures.viridis_colours()
-        layout.colour_bar(colours, f"detector's score: {low:.2f}, its median", f"{high:.2f}, its highest")
+        legends.colour_bar(colours, f"detector's score: {low:.2f}, its median", f"{high:.2f}, its highest")
     elif values is not None:
         colours = figures.score_colours()
-        layout.colour_bar(colours, f"detector's score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
+        legends.colour_bar(colours, f"detector's score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
     if weighing is not None:
-        layout.colour_bar(figures.viridis_colours(), "prior, product: 0", "1; of the product, its highest")
+        legends.colour_bar(figures.viridis_colours(), "prior, product: 0", "1; of the product, its highest")
     st.caption(
         ("Yellow square: the true place. " if np.isfinite(seen.truth).any() else "")
         + "Green squares: where each is highest; that of the product is the prediction. Point at a place, or tap it, to read its "
@@ -454,12 +450,12 @@ def drawn_map(seen: Seen, name: str, values: np.ndarray, opacity: float, own: bo
 def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int) -> None:
     """The train objects whose keypoint is the prior's place."""
     st.markdown(
-        f"**Most alike, and showing {layout.escape_markdown(keypoint)}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
+        f"**Most alike, and showing {escape_markdown(keypoint_title(keypoint))}**: {'this train object gives' if n == 1 else 'these train objects give'} the prior"
     )
     data, category = caches.dataset(st.session_state["data"]), st.session_state["category"]
     by_name = {one.name: one for one in data.shown(category, "train")}
     for place, which in zip(
-        layout.two_a_row("neighbours").columns(experiments.PRIORS, gap="small"), seen.nearest[:n, number], strict=False
+        header.two_a_row("neighbours").columns(experiments.PRIORS, gap="small"), seen.nearest[:n, number], strict=False
     ):
         if which < 0:
             place.caption("No other train object shows it.")
@@ -471,12 +467,12 @@ def show_neighbours(seen: Seen, number: int, keypoint: str, prior: Prior, n: int
             try:
                 picture, placed = cut(instance.photo.load(), instance.box, PICTURE_PX)
             except (images.ImageError, OSError) as error:
-                st.caption(layout.escape_markdown(str(error)))
+                st.caption(escape_markdown(str(error)))
                 continue
             points = np.full_like(instance.keypoints, np.nan)
             points[number] = placed.to_crop(instance.keypoints[number])
             st.image(images.encode(figures.draw_keypoints(picture, points), format="JPEG"), width="stretch")
-            st.caption(layout.escape_markdown(instance.name))
+            st.caption(escape_markdown(instance.name))
     st.caption("One that looks the other way has its keypoints on the other side of the box, and leads astray.")
 
 
@@ -484,21 +480,21 @@ def show_every_keypoint(seen: Seen, weighings: Weights, names: tuple[str, ...]) 
     """All keypoints' maps side by side, and numbers."""
     at_feature, at_which = st.columns([2, 5], gap="small", vertical_alignment="bottom")
     feature = at_feature.selectbox(
-        "Feature", list(weighings)[::-1], format_func=pickers.feature_title, key="by", bind="query-params"
+        "Feature", list(weighings)[::-1], format_func=feature_title, key="by", bind="query-params"
     )
     weighing = weighings[feature]
     with at_which:
-        which = layout.section_picker("Map", MAPS[::-1] if weighing is not None else MAPS[:1], key="map")
+        which = header.section_picker("Map", MAPS[::-1] if weighing is not None else MAPS[:1], key="map")
     own = which == MAPS[0] and extractors.sift_radius(feature) is not None
     height, width = seen.inside.shape[:2]
     inside = CropTransform(seen.box.edges, (width, height))
     found = [maps_of(seen, feature, weighing, number)[which] for number in range(len(names))]
     right = seen.right(np.array([[np.nan, np.nan] if where is None else where for _, where in found]))
     for first in range(0, len(names), 4):
-        places = layout.two_a_row(f"every {first}").columns(4, gap="small")
+        places = header.two_a_row(f"every {first}").columns(4, gap="small")
         for number, place in zip(range(first, min(first + 4, len(names))), places, strict=False):
             values, where = found[number]
-            name, true = layout.escape_markdown(names[number]), np.isfinite(seen.truth[number]).all()
+            name, true = escape_markdown(keypoint_title(names[number])), np.isfinite(seen.truth[number]).all()
             if values is None:
                 place.caption(f"{name} has no detector.")
                 continue
@@ -527,14 +523,27 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
     try:
         settings = experiments.prediction_settings(data, category, **asked)
     except OSError as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         return
     key = ("prediction", store.key(settings=settings))
-    job = caches.measurement(key)
-    result = experiments.read(file, settings) or (None if job is None else job.result)
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        experiments.forget_others(file, settings)
+        return experiments.predict(data, category, **asked, out=file, progress=progress)
+
+    n = len(data.shown(category, "val"))
+    result = result_panel.result_panel(
+        f"Table 4 has not been computed for {category} yet",
+        f"All {counted(n, 'val object')} are looked at; that takes about {duration(LOOKING_S * n)} on two cores.",
+        key,
+        work,
+        read=lambda: experiments.read(file, settings) or just_made(key),
+        button=f"Compute for {category}",
+        label=f"Table 4, {category}",
+    )
     if result is not None:
-        shown = {"table": "4 Prediction", "data": pickers.dataset_title(source), "category": category}
-        link = "results?" + urlencode(shown)
+        link = links.Results(table="4 Prediction", data=pickers.dataset_title(source), category=category).url
         rows = result["summary"]["all"]["rows"]
         table = {
             f"α = {alpha}": [
@@ -546,80 +555,17 @@ def show_accuracy(source: str, data: KeypointDataset, category: str) -> None:
         paper = [published.prediction(row, category) for row in rows]
         if any(number is not None for number in paper):
             table["published, α = 0.1"] = ["" if number is None else f"{number:.1f}" for number in paper]
-        st.dataframe(
-            pd.DataFrame(table, index=pd.Index([pickers.row_title(row) for row in rows], name="row")), width="stretch"
-        )
+        st.dataframe(pd.DataFrame(table, index=pd.Index([row_title(row) for row in rows], name="row")), width="stretch")
         st.caption(
             f"PCK in percent: keypoints within α of the box's sides, over {result['summary']['all']['objects']} val objects, the mean over keypoint types, with 95 % "
             f"intervals over objects. The [Results page]({link}) has all categories side by side."
         )
-        return
-    if caches.read_only():
-        st.info("Nothing has been computed for this yet on this server.", icon=":material/table_chart:")
-        return
-    n = len(data.shown(category, "val"))
-    if (job is None or job.finished) and layout.empty_state(
-        f"Table 4 has not been computed for {category} yet",
-        f"All {n} val objects are looked at; that takes about {layout.duration(LOOKING_S * n)} on two cores.",
-        button=f"Compute for {category}",
-    ):
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            experiments.forget_others(file, settings)
-            return experiments.predict(data, category, **asked, out=file, progress=progress)
-
-        if layout.begin_measurement(work, f"Table 4, {category}", key) is not None:
-            st.rerun()  # without the button
-    if job is not None:
-        layout.job_panel(job)
-
-
-def choose_box(photo: np.ndarray, title: str) -> BoxXYXY:
-    """The object's box in a photo of yours, drawn on it; the whole photo to begin with."""
-    height, width = photo.shape[:2]
-    name = f"corners {images.digest(photo)}"
-    corners: list[tuple[int, int]] = st.session_state.setdefault(name, [])
-
-    def click(x: int, y: int) -> None:
-        before = st.session_state[name]
-        st.session_state[name] = [*before, (x, y)] if len(before) == 1 else [(x, y)]
-
-    def drag(*corners: tuple[int, int]) -> None:
-        st.session_state[name] = list(corners)
-
-    box: BoxXYXY = (-0.5, -0.5, width - 0.5, height - 0.5)
-    if len(corners) == 2:
-        (left, top), (right, bottom) = np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()
-        box = (left - 0.5, top - 0.5, right + 0.5, bottom + 0.5)
-    whole = len(corners) != 2
-    image_click(
-        images.encode(photo, format="JPEG"),
-        alt=f"{title}: draw the object's box",
-        key="draw",
-        boxes=[Outline((box[0] + 0.5, box[1] + 0.5, box[2] + 0.5, box[3] + 0.5), width=3)],
-        selected=corners[0] if len(corners) == 1 else None,
-        on_click=click,
-        on_drag=drag,
-        max_height=420,
-    )
-    if len(corners) == 1:
-        st.caption("Now click the opposite corner.")
-    else:
-        st.caption(
-            ("The box is the whole photo. " if whole else "")
-            + "Drag from corner to corner of the object, or click one and then the other; on a keyboard move by the arrow keys "
-            "and click by Enter. Links carry neither the photo nor its box."
-        )
-    if not whole:
-        st.button("The whole photo", on_click=lambda: st.session_state.pop(name), icon=":material/crop_free:")
-    return box
 
 
 def sheet_file(sheet: Sequence[Seen], weighings: Weights, prior: str) -> bytes:
     """Figure 6 as one PNG."""
     drawn = [pictures(seen, weighings) for seen in sheet]
-    titles = [row_title(row, prior, weighings[row]) if row else "annotated" for row in drawn[0]]
+    titles = [weighed_title(row, prior, weighings[row]) if row else "annotated" for row in drawn[0]]
     columns = [figures.Column(seen.title, list(each.values())) for seen, each in zip(sheet, drawn, strict=True)]
     return images.encode(figures.image_grid(columns, titles), format="PNG")
 
@@ -693,14 +639,14 @@ def of_training(trained: Trained) -> str:
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "Where in its box does an object have each keypoint?",
         "Given an object's box, a detector of every keypoint scores every place in it, and the most similar train object says where "
         "to expect it. **Look for** eyes, noses and feet that land in place: conv5's detectors find them where SIFT's cannot, "
         "and the prior helps both.",
     )
-    mode = layout.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
-    at_data, at_category, *others = layout.two_a_row("controls").columns(
+    mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
+    at_data, at_category, *others = header.two_a_row("controls").columns(
         [4, 2, 3, 3, 2, 2], gap="small", vertical_alignment="bottom"
     )
     source, data, category = pickers.choose_category(at_data, at_category)
@@ -710,7 +656,7 @@ def page() -> None:
         state = store.key(task="detectors", data=data.digest, category=category, train=train)
         known = have_trained(source, data, category, state)
     except (OSError, ValueError) as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
     if known is None:
         st.stop()
@@ -722,10 +668,10 @@ def page() -> None:
             some, chosen = choose_sheet(data, category, at_sheet)
             key = ("prediction", state, caches.state_of(some))
         except (OSError, ValueError) as error:
-            st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+            st.error(escape_markdown(str(error)), icon=":material/error:")
             st.stop()
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
-        sheet: list[Seen | str] = layout.view(looking(some, known, state), "Looking at objects", key)
+        sheet: list[Seen | str] = job_panel.view(looking(some, known, state), "Looking at objects", key)
         beside.caption(
             f"{data.title}{drawn}. The first row is annotated, the others are predicted. **Click an object** to look closer at it."
         )
@@ -740,10 +686,10 @@ def page() -> None:
                 "These detectors have only seen drawings, and find nothing in photos; for photos choose a data set of photos.",
                 icon=":material/draw:",
             )
-        uploaded = pickers.upload("A photo with one such object in it")
+        uploaded = upload.upload("A photo with one such object in it")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.escape_markdown(category)}. It stays in this session's memory.",
+                f"Upload a photo of a {escape_markdown(category)}. It stays in this session's memory.",
                 icon=":material/upload_file:",
             )
             st.stop()
@@ -751,7 +697,7 @@ def page() -> None:
         whole = photo.shape
         if max(whole[:2]) > UPLOAD_PX:
             photo = images.resize(photo, longer_side=UPLOAD_PX)
-        box = choose_box(photo, title)
+        box = box_picker.choose_box(photo, title)
         width, height = (round(box[n + 2] - box[n]) for n in (0, 1))
         if min(width, height) < LEAST_PX:
             st.warning(
@@ -768,45 +714,45 @@ def page() -> None:
             progress(0, "looking at the photo")
             return see(title, photo, box, nothing, None, known)
 
-        seen = layout.view(look, "Looking at the photo", key)
+        seen = job_panel.view(look, "Looking at the photo", key)
         drawn = pictures(seen, weighings)
         for place, (row, picture) in zip(
-            layout.two_a_row("photo").columns(len(drawn), gap="small"), drawn.items(), strict=True
+            header.two_a_row("photo").columns(len(drawn), gap="small"), drawn.items(), strict=True
         ):
-            place.markdown(f"**{row_title(row, prior, weighings[row])}**")
+            place.markdown(f"**{weighed_title(row, prior, weighings[row])}**")
             place.image(images.encode(picture, format="JPEG"), width="stretch")
         sheet = [seen]
-    layout.keypoint_legend(names)
+    legends.keypoint_legend(names)
     if mode == OBJECTS:
         st.caption(
             "Filled: right, within the thin ellipse, a tenth of the box's sides around the truth. Rings: wrong, with a line to the truth. "
             "What an object does not show is not counted, nor drawn."
         )
     sections = SECTIONS if mode == OBJECTS else SECTIONS[:2]
-    section = layout.section_picker("Look closer", sections, key="prediction_section")
+    section = header.section_picker("Look closer", sections, key="prediction_section")
     if section == SECTIONS[0]:
         show_maps(seen, weighings, names, known)
     elif section == SECTIONS[1]:
         show_every_keypoint(seen, weighings, names)
     else:
         show_accuracy(source, data, category)
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
             "prior": f"{pickers.PRIORS[prior]}, of {len(known[1].objects)} of {len(data.shown(category, 'train'))} train objects, by {detection.summary_layer(caches.network(BACKBONE))}",
             **{
-                f"{pickers.feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
+                f"{feature_title(feature)}, weights": f"η = {each.eta:g}, σ = {each.sigma_px:g} px"
                 for feature, each in weighings.items()
                 if each is not None
             },
-            **{f"{pickers.feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
+            **{f"{feature_title(feature)}, training": of_training(each) for feature, each in trained.items()},
             "network": f"{BACKBONE}, weights {caches.network(BACKBONE).digest[:8]}",
         },
     )
     shown = [each for each in sheet if not isinstance(each, str)]  # this class is another in every run of the page
     detectors = experiments.default_folder(data, BACKBONE) / f"prediction {category} {FEATURES[-1]}.safetensors"
-    layout.export_row(
+    exports.export_row(
         downloads={
             "prediction.png": lambda: sheet_file(shown, weighings, prior),
             "keypoints.csv": lambda: points_file(shown, weighings, prior, names),

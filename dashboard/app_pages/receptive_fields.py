@@ -1,13 +1,12 @@
 """What one descriptor responds to: averages of its nearest neighbours' receptive fields, Figure 2."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import streamlit as st
-import torch
 
 from corrcore import experiments, images
 from corrcore.geometry import CellGrid, PixelBox
@@ -17,9 +16,10 @@ from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
 from dashboard.components import Outline, image_click
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
+from dashboard.parts import exports, header, job_panel, pickers, result_panel, url_state
+from dashboard.services import caches, sessions
 from dashboard.services.jobs import Job
+from dashboard.wording import escape_markdown
 
 KS = (5, 50, 500)
 ZOOM = 1.4
@@ -33,13 +33,13 @@ exactly, and their whole receptive fields are averaged; the contrast of each ave
 percentile. Where a receptive field crosses its photo's border only the pixels inside count, so every pixel is a mean over
 those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
 
-**Effective radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
+**Agreement radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
 another than receptive fields drawn at random do:
 
 $$ \\text{agreement}(r) = 1 - \\frac{\\text{variance of neighbours at } r}{\\text{variance of random fields at } r} $$
 
 1 means they all show the same there, 0 that they have nothing in common. What neighbours share all over, such as light and
-colour, tells nothing of where things are; so the effective radius is where agreement has lost half of what it loses between
+colour, tells nothing of where things are; so the agreement radius is where agreement has lost half of what it loses between
 the centre and the rim. Agreement that falls evenly would give half the distance to the rim.
 """
 
@@ -52,7 +52,7 @@ class Seed:
     title: str
     pixel: tuple[int, int]
     grids: Mapping[str, CellGrid]
-    descriptors: Mapping[str, torch.Tensor]
+    descriptors: Mapping[str, Any]  # tensors
     same: tuple[int, ...]
     python: str
     shareable: bool = True
@@ -82,7 +82,7 @@ def clicked_seed(index: PatchIndex, layers: tuple[str, ...]) -> Seed:
     """The descriptors of a chosen photo at a chosen pixel."""
     chosen = pickers.choose_photo(index)
     features = caches.network(index.backbone).extract(chosen.image, layers)
-    x, y = pickers.pixel_of(chosen.image, start=chosen.start)
+    x, y = url_state.pixel_of(chosen.image, start=chosen.start)
     grids = {layer: grid.cells for layer, grid in features.items()}
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
     python = f"""{chosen.python}
@@ -117,7 +117,7 @@ def submit(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> Job[dict[s
         return found
 
     key = (images.digest(seed.image), seed.pixel, index.digest, layers, seed.same)
-    return layout.view_job(work, "Averaging receptive fields", key)
+    return job_panel.view_job(work, "Averaging receptive fields", key)
 
 
 def ks_of(index: PatchIndex, layer: str, exclude: tuple[int, ...]) -> tuple[int, ...]:
@@ -126,19 +126,23 @@ def ks_of(index: PatchIndex, layer: str, exclude: tuple[int, ...]) -> tuple[int,
     return tuple(k for k in KS if k <= most) or (most,)
 
 
-def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
+def colours_of(index: PatchIndex, layers: Sequence[str]) -> dict[str, str]:
+    return figures.feature_colours(layers, caches.layers_of(index.backbone))
+
+
+def show_seed(seed: Seed, index: PatchIndex, layers: tuple[str, ...]) -> None:
     x, y = seed.pixel
-    outlines = []
+    outlines, colours = [], colours_of(index, layers)
     for layer in layers:
         field = seed.grids[layer].receptive_field
         box = field.receptive_field_box(*seed.grids[layer].nearest(x, y))
-        outlines.append(Outline(box, figures.colour_of(layer, layers), width=2))
+        outlines.append(Outline(box, colours[layer], width=2))
     grid = seed.grids[layers[0]]
     patch = grid.receptive_field.patch_box(*grid.nearest(x, y))
     outlines.append(Outline(patch, figures.YELLOW, width=2.5))
 
     def click(x: int, y: int) -> None:
-        pickers.set_url_state("at", f"{x},{y}")
+        url_state.choose("at", f"{x},{y}")
 
     st.markdown("**Seed**", help="Yellow: one patch. The squares: the receptive field of each layer around it.")
     image_click(
@@ -156,52 +160,57 @@ def show_seed(seed: Seed, layers: tuple[str, ...]) -> None:
         on_click=click,
     )
     note = "" if st.session_state.get("seed_from") == RANDOM else " Click the photo to choose another point."
-    st.caption(f"{layout.escape_markdown(seed.title)}, at ({x}, {y}) px.{note}")
+    st.caption(f"{escape_markdown(seed.title)}, at ({x}, {y}) px.{note}")
 
 
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     """Figure 2: a column a layer, a row a k, at true relative sizes."""
+    colours = colours_of(index, list(found))
     for place, (layer, study) in zip(st.columns(len(found), gap="small"), found.items(), strict=True):
         field = index.field(layer)
         with place:
-            swatch = f"<span style='color: {figures.colour_of(layer, list(found))}'>&#9632;</span>"
+            swatch = f"<span style='color: {colours[layer]}'>&#9632;</span>"
             st.html(f"{swatch} <b>{layer}</b> · {field.size} px")
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
-                border = f" · {fewest} to {most} of them a pixel" if fewest < each.k else ""
+                border = f" · {fewest} to {most} at each pixel" if fewest < each.k else ""
                 picture = expand_contrast(each.mean, each.count)
                 st.image(images.encode(picture, format="PNG"), width=round(field.size * ZOOM))
                 st.caption(f"k = {each.k}{border}")
 
 
 def show_profiles(found: dict[str, Study], index: PatchIndex, layers: tuple[str, ...]) -> None:
-    chart, numbers = st.columns([3, 2], gap="medium")
+    chart, beside = st.columns([3, 2], gap="medium")
     profiles = {layer: study.agreement for layer, study in found.items()}
     with chart:
         st.markdown(
             "**How far from the centre do neighbours agree?** 1: they all show the same; 0: no more alike than random "
-            "receptive fields. The dot is the effective radius."
+            "receptive fields. The dot is the agreement radius."
         )
-        st.plotly_chart(figures.agreement_profile(profiles, layers), key="profile", config={"displayModeBar": False})
-    with numbers:
-        st.markdown("**This seed**")
-        st.dataframe(
-            {
-                "layer": list(found),
-                "effective radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
-                "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
-                "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
-                "stride": [f"{index.field(layer).stride} px" for layer in found],
-                "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
-            },
-            hide_index=True,
-            width="stretch",
+        st.plotly_chart(
+            figures.agreement_profile(profiles, colours_of(index, layers)),
+            key="profile",
+            config={"displayModeBar": False},
         )
-        st.caption(
-            "Effective radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
-            "the centre, one seed says little."
-        )
+    with beside:
         show_over_seeds(index, layers)
+    st.markdown("**This seed**")
+    st.dataframe(
+        {
+            "layer": list(found),
+            "agreement radius": [radius_text(study.agreement.agreement_radius_px) for study in found.values()],
+            "agreement at the centre": [f"{study.agreement.agreement[0]:.2f}" for study in found.values()],
+            "half the field": [f"{index.field(layer).size / 2:.0f} px" for layer in found],
+            "stride": [f"{index.field(layer).stride} px" for layer in found],
+            "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
+        },
+        hide_index=True,
+        width="stretch",
+    )
+    st.caption(
+        "Agreement radius: where agreement has lost half of what it loses from the centre to the rim. Where it is low at "
+        "the centre, one seed says little."
+    )
 
 
 def radius_text(radius: float) -> str:
@@ -211,33 +220,30 @@ def radius_text(radius: float) -> str:
 
 
 def show_over_seeds(index: PatchIndex, layers: tuple[str, ...]) -> None:
-    """The effective radius as a property of the layer: its median over random seeds, computed when asked for."""
+    """The agreement radius as a property of the layer: its median over random seeds, computed when asked for."""
     folder = default_folder() / "experiments"
     path = folder / f"radius-{averaging.VERSION}-{index.digest[:16]}-{'-'.join(layers)}.json"
-    key = ("radius", index.digest, layers)
-    job = caches.measurement(key)
-    asked = st.button(
-        f"Measure over {N_SEEDS} random seeds", key="over_seeds", disabled=job is not None and not job.finished
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
+
+    result = result_panel.result_panel(
+        "One seed says little",
+        f"The median over {N_SEEDS} random seeds says how near neighbours agree by each layer.",
+        ("radius", index.digest, layers),
+        work,
+        read=lambda: experiments.read(path) if experiments.is_complete(path) else None,
+        button=f"Measure over {N_SEEDS} random seeds",
+        label="Measuring agreement radii",
     )
-    if asked or (job is None and experiments.is_complete(path)):
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            folder.mkdir(parents=True, exist_ok=True)
-            return experiments.agreement_radius(N_SEEDS, index=index, layers=layers, out=path, progress=progress)
-
-        job = layout.begin_measurement(work, "Measuring effective radii", key)
-        if job is not None:
-            job.wait(0.5)
-    if job is None:
-        return
-    layout.job_panel(job)
-    if job.result is not None:
-        summary = job.result["summary"]
+    if result is not None:
+        summary = result["summary"]
         rows = {layer: summary[layer]["agreement_radius_px"] for layer in layers}
         st.dataframe(
             {
                 "layer": list(rows),
-                "median effective radius": [radius_text(number_of(row["median"])) for row in rows.values()],
+                "median agreement radius": [radius_text(number_of(row["median"])) for row in rows.values()],
                 "95 % interval": [
                     " to ".join(radius_text(number_of(row[end])) for end in ("low", "high")) for row in rows.values()
                 ],
@@ -270,13 +276,12 @@ def arrays(seed: Seed, found: dict[str, Study]) -> bytes:
     return file.getvalue()
 
 
-def poster(seed: Seed, found: dict[str, Study], layers: tuple[str, ...]) -> bytes:
+def poster(seed: Seed, index: PatchIndex, found: dict[str, Study], layers: tuple[str, ...]) -> bytes:
+    colours = colours_of(index, layers)
     boxes: list[tuple[PixelBox, str]] = []
     for layer in layers:
         cells = seed.grids[layer]
-        boxes.append(
-            (cells.receptive_field.receptive_field_box(*cells.nearest(*seed.pixel)), figures.colour_of(layer, layers))
-        )
+        boxes.append((cells.receptive_field.receptive_field_box(*cells.nearest(*seed.pixel)), colours[layer]))
     averages = figures.averages_sheet([study.averages for study in found.values()])
     photo = images.resize(figures.draw_boxes(seed.image, boxes), longer_side=averages.shape[0])
     canvas = np.full((averages.shape[0], photo.shape[1] + averages.shape[1], 3), 255, np.uint8)
@@ -301,7 +306,7 @@ pictures = [averaging.expand_contrast(each.mean, each.count) for each in found.a
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "What does one descriptor respond to?",
         "The average of the receptive fields of a descriptor's nearest neighbours. **Look for** a sharp centre that "
         "blurs outwards: similar descriptors have the same thing at the *centre* of their receptive fields, which they "
@@ -327,16 +332,16 @@ def page() -> None:
     job = submit(seed, index, layers)
     left, right = st.columns([2, 5], gap="medium")
     with left:
-        show_seed(seed, layers)
+        show_seed(seed, index, layers)
     with right:
-        layout.job_panel(job, again=caches.forget_view)
+        job_panel.job_panel(job, again=sessions.forget_view)
         if job.result is not None:
             show_averages(job.result, index)
     found = job.result
     if found is None:
         st.stop()
     show_profiles(found, index, layers)
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
@@ -346,9 +351,9 @@ def page() -> None:
             "random receptive fields": averaging.N_RANDOM,
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={
-            "receptive-fields.png": lambda: poster(seed, found, layers),
+            "receptive-fields.png": lambda: poster(seed, index, found, layers),
             "receptive-fields.npz": lambda: arrays(seed, found),
         },
         python=python_lines(seed, index, layers),

@@ -1,7 +1,7 @@
 """A photo rebuilt from other photos' patches, layer by layer: Figure 1."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import streamlit as st
@@ -13,10 +13,11 @@ from corrcore.tasks import reconstruction
 from corrcore.tasks.reconstruction import Localisation, Reconstruction
 from dashboard import figures
 from dashboard.components import Outline, compare, image_click
-from dashboard.parts import layout, pickers
+from dashboard.parts import exports, header, job_panel, pickers, url_state
 from dashboard.parts.pickers import Chosen
-from dashboard.services import caches
+from dashboard.services import caches, sessions
 from dashboard.services.jobs import Job
+from dashboard.wording import escape_markdown
 
 RETRIEVED = 50  # neighbours searched at once: any k up to this is drawn without searching again
 SHOWN = 10
@@ -68,7 +69,7 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
         return found
 
     key = (images.digest(chosen.image), index.digest, layers, chosen.same)
-    return layout.view_job(work, f"Rebuilding {layout.escape_markdown(chosen.title)}", key)
+    return job_panel.view_job(work, f"Rebuilding {escape_markdown(chosen.title)}", key)
 
 
 def retrievable(index: PatchIndex, layers: tuple[str, ...], exclude: tuple[int, ...]) -> int:
@@ -108,13 +109,13 @@ def show_grid(
 ) -> None:
     """Input and columns side by side, every picture answering clicks."""
     covered = common(found)
-    x, y = pickers.pixel_of(chosen.image, covered, start=chosen.start)
+    x, y = url_state.pixel_of(chosen.image, covered, start=chosen.start)
     selected = (x - covered.left, y - covered.top)
 
     def click(x: int, y: int) -> None:
-        pickers.set_url_state("at", f"{x + covered.left},{y + covered.top}")
+        url_state.choose("at", f"{x + covered.left},{y + covered.top}")
 
-    places = layout.two_a_row("figure").columns(len(columns) + 1, gap="small")
+    places = header.two_a_row("figure").columns(len(columns) + 1, gap="small")
     grids = {layer: result.retrieval.cells for layer, result in found.items()}
     first = next(iter(grids.values()))
     cell = {layer: cells.nearest(x, y) for layer, cells in grids.items()}
@@ -165,7 +166,7 @@ def click_grid(cells, covered: PixelBox) -> tuple[float, float, int, int, int]:
 
 def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstruction], k: int) -> None:
     """For each layer, the k neighbours of the chosen patch: patch in receptive field in source photo."""
-    x, y = pickers.pixel_of(chosen.image, common(found), start=chosen.start)
+    x, y = url_state.pixel_of(chosen.image, common(found), start=chosen.start)
     shown = min(k, SHOWN)
     for layer, result in found.items():
         retrieval = result.retrieval
@@ -192,7 +193,7 @@ def show_neighbours(chosen: Chosen, index: PatchIndex, found: dict[str, Reconstr
                 with st.container(width=150):
                     st.image(
                         images.encode(view, format="JPEG"),
-                        caption=f"{similarities[number]:.2f} · {layout.escape_markdown(name)}{flipped}",
+                        caption=f"{similarities[number]:.2f} · {escape_markdown(name)}{flipped}",
                         width=150,
                     )
     if k > shown:
@@ -234,7 +235,7 @@ def show_numbers(
     titles = [column.title for column in columns]
     localised = [result.localisation for result in found.values()]
     if any(len(each.offsets) >= FEWEST for each in localised):
-        show_localisation(localised, index.layers)
+        show_localisation(localised, figures.feature_colours(index.layers, caches.layers_of(index.backbone)))
     else:
         st.info(
             "This photo has too little structure, or is too small for any receptive field to lie inside it, to measure "
@@ -254,7 +255,7 @@ def show_numbers(
     st.dataframe(table, hide_index=True, width="stretch")
 
 
-def show_localisation(localised: list[Localisation], layers: tuple[str, ...]) -> None:
+def show_localisation(localised: list[Localisation], colours: Mapping[str, str]) -> None:
     st.markdown(
         "**Are patches put in the right place?** Within each receptive field, where the retrieved patch matches best. "
         "Score: 0.5 is chance, 1 is perfect. Dotted: places drawn uniformly from the receptive field."
@@ -275,7 +276,7 @@ def show_localisation(localised: list[Localisation], layers: tuple[str, ...]) ->
     )
     localised = [each for each in localised if len(each.offsets) >= FEWEST]
     chart, maps = st.columns(2)
-    chart.plotly_chart(figures.match_distances(localised, layers), key="distances", config=PLAIN)
+    chart.plotly_chart(figures.match_distances(localised, colours), key="distances", config=PLAIN)
     highest = figures.highest_share(localised)
     with maps:
         for place, each in zip(st.columns(len(localised)), localised, strict=True):
@@ -333,7 +334,7 @@ def poster(
 ) -> bytes:
     """The page's figure as one PNG."""
     covered = common(found)
-    x, y = pickers.pixel_of(chosen.image, covered, start=chosen.start)
+    x, y = url_state.pixel_of(chosen.image, covered, start=chosen.start)
     original = figures.crop(chosen.image, covered)
     grids = [result.retrieval.cells for result in found.values()]
     boxes = [(cells.receptive_field.receptive_field_box(*cells.nearest(x, y)), figures.BLACK) for cells in grids]
@@ -359,17 +360,17 @@ for layer in {list(layers)}:
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "A photo, rebuilt from patches of other photos",
         "Each patch is replaced by what its nearest neighbours in feature space have there. **Look for** parts that "
         "stay in place (eyes, edges, rims) although the receptive fields are many patches wide; deeper layers get "
         "more semantic and less literal.",
     )
-    pickers.check_link("k", [str(k) for k in range(2, RETRIEVED + 1)])
+    url_state.check_link("k", [str(k) for k in range(2, RETRIEVED + 1)])
     side, main = st.columns([1, 3], gap="medium")
     with side:
         index = pickers.choose_index()
-        pickers.check_link("layers", index.layers)
+        url_state.check_link("layers", index.layers)
         layers = st.pills(
             "Layers", index.layers, selection_mode="multi", default=index.layers, key="layers", bind="query-params"
         )
@@ -391,18 +392,18 @@ def page() -> None:
         photo.markdown("**input**")
         photo.image(images.encode(chosen.image, format="JPEG"), width="stretch")
         with panel:
-            layout.job_panel(job, again=caches.forget_view)
+            job_panel.job_panel(job, again=sessions.forget_view)
         st.stop()
     columns = figure(chosen, index, found, ks)
     show_grid(chosen, found, columns, ks)
-    section = layout.section_picker("Look closer", SECTIONS, key="section")
+    section = header.section_picker("Look closer", SECTIONS, key="section")
     if section == SECTIONS[0]:
         show_neighbours(chosen, index, found, k)
     elif section == SECTIONS[1]:
         show_comparison(chosen, found, columns, ks)
     else:
         show_numbers(chosen, index, found, columns, ks)
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "network": f"{index.backbone}, weights {index.backbone_digest[:8]}",
@@ -413,7 +414,7 @@ def page() -> None:
             "seed of uniform rf and of the cells measured": SEED,
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={
             "reconstruction.png": lambda: poster(chosen, found, columns, ks),
             "reconstruction.npz": lambda: arrays(chosen, index, found, columns, ks),

@@ -22,8 +22,11 @@ from corrcore.tasks.classification import CropProtocol, KeypointClassifier
 from corrcore.tasks.responses import ResponseMap
 from dashboard import figures
 from dashboard.components import Outline, image_click
-from dashboard.parts import layout, pickers
-from dashboard.services import caches
+from dashboard.parts import exports, header, job_panel, legends, pickers, result_panel, upload, url_state
+from dashboard.services import caches, sessions
+from dashboard.state import session
+from dashboard.titles import feature_title, keypoint_title
+from dashboard.wording import counted, escape_markdown
 
 BACKBONE = pickers.BACKBONE
 MOST_FEATURES = 3
@@ -101,7 +104,7 @@ def training(
         names = classification.class_names(known, protocol)
         photos = [one.photo.name for one in train]
         for number, feature in enumerate(missing):
-            progress(0.8 + 0.2 * number / len(missing), f"training on {feature}")
+            progress(0.8 + 0.2 * number / len(missing), f"training on {feature_title(feature)}")
             cost, _ = classification.best_cost(
                 found, feature, photos, costs=classification.usual_costs(protocol), device=backbone.device
             )
@@ -127,7 +130,7 @@ def mapping(
         for number, classifier in enumerate(classifiers):
 
             def report(share: float, number: int = number, feature: str = classifier.feature) -> None:
-                progress((number + share) / len(classifiers), f"{feature} at every pixel")
+                progress((number + share) / len(classifiers), f"{feature_title(feature)} at every pixel")
 
             report(0)
             found[classifier.feature] = responses.response_map(image, classifier, backbone=backbone, progress=report)
@@ -141,27 +144,27 @@ def mapping(
 
 def forget_pixel() -> None:
     """At another scale the same numbers are another place."""
-    pickers.set_url_state("at", "")
+    url_state.choose("at", "")
 
 
 def choose(places: Sequence[Any], known: Sequence[str]) -> tuple[str, tuple[str, ...], str, float, bool]:
     """Keypoint, features, protocol's title, opacity, and whether each panel has a colour range of its own."""
     at_keypoint, at_features, at_more = places
     offered = pickers.mapped_features()
-    pickers.check_link("keypoint", known)
-    pickers.check_link("features", [pickers.feature_title(feature) for feature in offered])
-    keypoint = at_keypoint.selectbox("Keypoint", known, key="keypoint", bind="query-params")
+    url_state.check_link("keypoint", [keypoint_title(name) for name in known])
+    url_state.check_link("features", [feature_title(feature) for feature in offered])
+    keypoint = at_keypoint.selectbox("Keypoint", known, format_func=keypoint_title, key="keypoint", bind="query-params")
     features = at_features.multiselect(
         "Features",
         offered,
         ["conv3", "conv5", "sift20"],
-        format_func=pickers.feature_title,
+        format_func=feature_title,
         max_selections=MOST_FEATURES,
         key="features",
         bind="query-params",
     )
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        seen = st.radio("Objects seen as", list(pickers.SEEN), key="seen", bind="query-params", on_change=forget_pixel)
+        seen = st.radio("Crop and scale", list(pickers.SEEN), key="scale", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
     return keypoint, tuple(features), seen, opacity, alone
@@ -182,11 +185,11 @@ def show_panels(
     if np.isfinite(truth).all():
         pixel = responses.around(truth, 1)
         true = pixel[:2] if pixel.inside((width, height)) else None  # where boxes are wrong, keypoints may be outside
-    if true is not None and layout.section_picker("Part", (WHOLE, SQUARE), key="part") == SQUARE:
+    if true is not None and header.section_picker("Part", (WHOLE, SQUARE), key="part") == SQUARE:
         part = responses.around(truth).clip((width, height))
     whole = part == everything
     start = true or highest_within(next(iter(maps.values())), everything)[0]
-    x, y = pickers.pixel_of(seen.image, part, start=start)
+    x, y = url_state.pixel_of(seen.image, part, start=start)
     backbone = caches.network(BACKBONE)
     if len(maps) == 1:
         places = st.columns(2, gap="small")
@@ -194,7 +197,7 @@ def show_panels(
             st.markdown("**the picture**")
             st.image(images.encode(figures.crop(seen.image, part), format="PNG"), width="stretch")
     else:
-        places = layout.two_a_row("maps").columns(len(maps), gap="small")
+        places = header.two_a_row("maps").columns(len(maps), gap="small")
     for place, (feature, values) in zip(places, maps.items(), strict=False):
         picture = figures.score_overlay(seen.image, values, limit=limits[feature], opacity=opacity if whole else 1.0)
         highest, score = highest_within(values, part)
@@ -204,7 +207,7 @@ def show_panels(
         if not whole and extractors.sift_radius(feature) is None:
             boxes += _cells(backbone.receptive_field(feature), part)
         with place:
-            st.markdown(f"**{pickers.feature_title(feature)}**")
+            st.markdown(f"**{feature_title(feature)}**")
             image_click(
                 images.encode(figures.crop(picture, part), format="JPEG" if whole else "PNG"),
                 alt=f"{seen.title}, scores by {feature}",
@@ -212,14 +215,14 @@ def show_panels(
                 boxes=boxes,
                 values=values[part.top : part.bottom, part.left : part.right],
                 selected=None if (x, y) == start else (x - part.left, y - part.top),
-                on_click=lambda x, y: pickers.set_url_state("at", f"{x + part.left},{y + part.top}"),
+                on_click=lambda x, y: url_state.choose("at", f"{x + part.left},{y + part.top}"),
             )
             if alone:
-                layout.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
+                legends.colour_bar(figures.score_colours(), f"{-limits[feature]:.2f}", f"{limits[feature]:.2f}")
             distance = "" if true is None else f", {np.hypot(*(np.array(highest) - truth)):.0f} px from the keypoint"
             st.caption(f"highest {score:.3f} at {highest}{distance}" + ("" if whole else ", of this square"))
     if not alone:
-        layout.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
+        legends.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
     st.caption(
         ("" if true is None else "Yellow square: the true place. ")
         + "Green square: where the score is highest. Point at a pixel to read its score, click it to see what every classifier says "
@@ -256,12 +259,16 @@ def _cells(field: Any, part: PixelBox) -> list[Outline]:
     ]
 
 
+def colours_of(features: Iterable[str]) -> dict[str, str]:
+    return figures.feature_colours(features, caches.layers_of(BACKBONE))
+
+
 def show_pixel(
     maps: Mapping[str, ResponseMap], classifiers: Mapping[str, KeypointClassifier], keypoint: str, x: int, y: int
 ) -> None:
     """What all classifiers say of a pixel, and the chosen one's scores along its row."""
     names = list(dict.fromkeys(name for each in classifiers.values() for name in each.names))
-    all_scores, profiles = {}, {}
+    all_scores, profiles, colours = {}, {}, colours_of(maps)
     for feature, found in maps.items():
         region, own = found.region, classifiers[feature].names
         if not (region.left <= x < region.right and region.top <= y < region.bottom):
@@ -280,9 +287,9 @@ def show_pixel(
         return
     left, right = st.columns(2, gap="medium")
     left.markdown(f"**Every keypoint's score at ({x}, {y})**")
-    left.plotly_chart(figures.scores_of_all(all_scores, names, keypoint), key="scores", config=PLAIN)
-    right.markdown(f"**{keypoint} along the row y = {y}**")
-    right.plotly_chart(figures.score_profile(profiles, x), key="profile", config=PLAIN)
+    left.plotly_chart(figures.scores_of_all(all_scores, names, keypoint, colours=colours), key="scores", config=PLAIN)
+    right.markdown(f"**{keypoint_title(keypoint)} along the row y = {y}**")
+    right.plotly_chart(figures.score_profile(profiles, x, colours=colours), key="profile", config=PLAIN)
 
 
 def show_histogram(
@@ -291,14 +298,12 @@ def show_histogram(
     """Figure 5 of what was computed on this machine, and a button to compute it."""
     folder = experiments.default_folder(data, BACKBONE)
     st.markdown(
-        f"**Where the score of {keypoint} is highest** in a square around the true place, for all val objects that show it with room "
+        f"**Where the score of {keypoint_title(keypoint)} is highest** in a square around the true place, for all val objects that show it with room "
         "around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the numbers: there the score may "
         "still be rising."
     )
-    side = SIDES[layout.section_picker("Side of the square", tuple(SIDES), key="side")]
+    side = SIDES[header.section_picker("Side of the square", tuple(SIDES), key="side")]
     file = folder / f"responses {category} {keypoint} {protocol} {side} {' '.join(features)}.json"
-    key = ("responses", str(file))
-    job = caches.measurement(key)
     asked: dict[str, Any] = {
         "backbone": caches.network(BACKBONE),
         "features": features,
@@ -306,7 +311,21 @@ def show_histogram(
         "side_px": side,
     }
     settings = experiments.response_settings(data, category, [keypoint], **asked)
-    result = experiments.read(file, settings)
+
+    def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        experiments.forget_others(file, settings)
+        return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
+
+    result = result_panel.result_panel(
+        f"Nothing has been computed for {category} and {keypoint_title(keypoint)} yet",
+        "On two cores that takes about two seconds per object, for squares of 81 px about five; it can be stopped and gone on with.",
+        ("responses", str(file)),
+        work,
+        read=lambda: experiments.read(file, settings),
+        button=f"Compute for all {category} objects",
+        label=f"Figure 5, {category}, {keypoint_title(keypoint)}",
+    )
     if result is not None:
         found = {name: each[keypoint] for name, each in result["summary"].items() if each[keypoint]}
         st.markdown("  \n".join(in_words(feature, each) for feature, each in found.items()))
@@ -314,7 +333,7 @@ def show_histogram(
         rows = []
         for place, (feature, each) in zip(st.columns(max(len(found), 1)), found.items(), strict=False):
             with place:
-                st.markdown(f"**{pickers.feature_title(feature)}**")
+                st.markdown(f"**{feature_title(feature)}**")
                 st.plotly_chart(
                     figures.maxima_counts(np.array(each["counts"]), highest=highest),
                     key=f"counts {feature}",
@@ -324,7 +343,7 @@ def show_histogram(
                 continue
             rows.append(
                 {
-                    "feature": feature,
+                    "feature": feature_title(feature),
                     "objects": str(each["instances"]),
                     **{
                         f"within {r} px (chance)": f"{100 * own:.0f} % ({100 * by_chance:.0f})"
@@ -334,12 +353,14 @@ def show_histogram(
                     "on the boundary": f"{100 * each['boundary_share']:.0f} %",
                 }
             )
-        layout.colour_bar(figures.viridis_colours(), "no maximum", f"{highest} on one pixel")
+        legends.colour_bar(figures.viridis_colours(), "no maximum", f"{highest} on one pixel")
         if rows:
             st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
         st.markdown("**The mean score by distance from the keypoint**")
         st.plotly_chart(
-            figures.score_by_distance({feature: np.array(each["profile"]) for feature, each in found.items()}),
+            figures.score_by_distance(
+                {feature: np.array(each["profile"]) for feature, each in found.items()}, colours=colours_of(found)
+            ),
             key="by distance",
             config=PLAIN,
         )
@@ -354,31 +375,11 @@ def show_histogram(
         st.download_button(
             "CSV", text.getvalue().encode(), "histogram.csv", icon=":material/download:", on_click="ignore"
         )
-    elif caches.read_only():
-        st.info("Nothing has been computed for this yet.", icon=":material/bar_chart:")
-    if caches.read_only():
-        return
-    running = job is not None and not job.finished
-    if result is None and st.button(
-        f"Compute for all {category} objects",
-        key="compute",
-        disabled=running,
-        help="On two cores about two seconds an object, for squares of 81 px about five; it can be stopped and gone on with.",
-    ):
-
-        def work(*, progress: Callable[[float, str], None]) -> dict[str, Any]:
-            folder.mkdir(parents=True, exist_ok=True)
-            experiments.forget_others(file, settings)
-            return experiments.respond(data, category, [keypoint], **asked, out=file, progress=progress)
-
-        job = layout.begin_measurement(work, f"Figure 5, {category}, {keypoint}", key)
-    if job is not None:
-        layout.job_panel(job)
 
 
 def in_words(feature: str, found: dict[str, Any]) -> str:
     """What a feature's histogram says, in a sentence."""
-    title = pickers.feature_title(feature)
+    title = feature_title(feature)
     title = title[0].upper() + title[1:] if extractors.sift_radius(feature) else title
     if found["low"] is None:
         return f"**{title}**: too few maxima inside the square to say anything."
@@ -410,8 +411,8 @@ from corrcore.tasks.classification import CropProtocol
 data, backbone = datasets.open_dataset({where}), backbones.load({BACKBONE!r})
 names, protocol = data.keypoint_names[{category!r}], {protocol!r}
 costs = {dict(costs)!r}  # of best cross validation
-samples = classification.samples(data.shown({category!r}, "train"), list(costs), names, backbone=backbone, protocol=protocol)
-target = next(one for one in data.shown({category!r}, "val") if one.name == {instance.name!r})
+samples = classification.samples(data.visible_instances({category!r}, "train"), list(costs), names, backbone=backbone, protocol=protocol)
+target = next(one for one in data.visible_instances({category!r}, "val") if one.name == {instance.name!r})
 image, placement = classification.view(target, protocol)
 print("true place", placement.to_crop(target.keypoints)[list(names).index({keypoint!r})])
 for feature, cost in costs.items():
@@ -444,14 +445,14 @@ def tiff_file(maps: Iterable[np.ndarray]) -> bytes:
 
 
 def page() -> None:
-    layout.header(
+    header.header(
         "What a keypoint's classifier says of every pixel",
         "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where it "
         "is red, how wide that is, and how far the highest score is from the keypoint: a layer's cells lie 16 px apart, and each "
         "sees a hundred pixels and more.",
     )
-    mode = layout.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
-    at_data, at_category, *others = layout.two_a_row("controls").columns(
+    mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
+    at_data, at_category, *others = header.two_a_row("controls").columns(
         [3, 2, 2, 5, 2], gap="small", vertical_alignment="bottom"
     )
     source, data, category = pickers.choose_category(at_data, at_category)
@@ -466,17 +467,17 @@ def page() -> None:
                 instance = pickers.choose_object(data, category, beside)
                 image, placement = classification.view(instance, protocol)
             except (OSError, ValueError) as error:
-                st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+                st.error(escape_markdown(str(error)), icon=":material/broken_image:")
                 st.stop()
         with beside:
-            st.caption(layout.escape_markdown(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
-            pickers.show_left_out("annotations", data.left_out)
+            st.caption(escape_markdown(instance.name) + (" · **drawn, synthetic**" if data.synthetic else ""))
+            pickers.show_left_out("annotation", data.left_out)
         seen = Seen(image, placement.to_crop(instance.keypoints), instance.name)
     else:
-        uploaded = pickers.upload("A photo, cropped to the object")
+        uploaded = upload.upload("A photo, cropped to the object")
         if uploaded is None:
             st.info(
-                f"Upload a photo of a {layout.escape_markdown(category)}. It stays in this session's memory."
+                f"Upload a photo of a {escape_markdown(category)}. It stays in this session's memory."
                 + (
                     " These classifiers have only seen drawings: for photos choose a data set of photos."
                     * data.synthetic
@@ -487,7 +488,7 @@ def page() -> None:
         photo, title = uploaded
         if max(photo.shape[:2]) < SMALL_PX:
             st.warning(
-                f"{layout.escape_markdown(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
+                f"{escape_markdown(title)} has only {photo.shape[1]} x {photo.shape[0]} px and is enlarged; use one of {SMALL_PX} px or more.",
                 icon=":material/photo_size_select_small:",
             )
         whole = (-0.5, -0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5)
@@ -498,37 +499,37 @@ def page() -> None:
         st.info("Choose at least one feature.", icon=":material/layers:")
         st.stop()
     try:
-        train = data.shown(category, "train")
+        train = data.visible_instances(category, "train")
     except ValueError as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
     state = store.key(task="train objects", data=data.digest, category=category, photos=caches.state_of(train))
     found = {feature: known_classifier(feature, state, protocol) for feature in features}
     missing = [feature for feature, each in found.items() if each is None]
     if missing:
         key = ("training", data.digest, category, state, seen_as, tuple(missing))
-        job_key, _ = st.session_state.get("view", (None, None))
+        job_key = None if (before := session().view) is None else before.key
         if not data.synthetic and job_key != key:
             if caches.read_only():
                 st.info("Classifiers of this category have not been trained on this server.", icon=":material/school:")
                 st.stop()
-            pressed = layout.empty_state(
+            pressed = result_panel.empty_state(
                 f"Classifiers of {category} have to be trained first",
-                f"By {', '.join(missing)}, on {len(train)} train objects; that takes a few minutes, once.",
+                f"By {', '.join(map(feature_title, missing))}, on {counted(len(train), 'train object')}; that takes a few minutes, once.",
                 button="Train",
             )
             if not pressed:
                 st.stop()
-            layout.view_job(training(train, missing, known, state, protocol), f"Training on {category}", key)
+            job_panel.view_job(training(train, missing, known, state, protocol), f"Training on {category}", key)
             st.rerun()  # without the button
-        layout.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
-        caches.forget_view()
+        job_panel.view(training(train, missing, known, state, protocol), f"Training on {category}", key)
+        sessions.forget_view()
         st.rerun()
     classifiers = {feature: each for feature, each in found.items() if each is not None}
     lacking = [feature for feature, each in classifiers.items() if keypoint not in each.names]
     if lacking:
         st.info(
-            f"No train object of {category} shows {keypoint}; choose another keypoint.",
+            f"No train object of {category} shows {keypoint_title(keypoint)}; choose another keypoint.",
             icon=":material/visibility_off:",
         )
         st.stop()
@@ -539,9 +540,9 @@ def page() -> None:
                 feature, (seen.image.shape[1], seen.image.shape[0]), backbone=caches.network(BACKBONE)
             )
     except ValueError as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+        st.error(escape_markdown(str(error)), icon=":material/broken_image:")
         st.stop()
-    maps = layout.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
+    maps = job_panel.view(mapping(seen.image, list(classifiers.values()), key), "Scores of every pixel", key)
     own = {
         feature: everywhere(each, classifiers[feature].names.index(keypoint), seen.image)
         for feature, each in maps.items()
@@ -549,7 +550,7 @@ def page() -> None:
     limits = {feature: max(float(np.nanmax(values)), 0.1) if alone else LIMIT for feature, values in own.items()}
     x, y = show_panels(seen, own, limits, seen.truth[known.index(keypoint)], opacity, alone)
     section = (
-        layout.section_picker("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
+        header.section_picker("Look closer", SECTIONS, key="responses_section") if instance is not None else SECTIONS[0]
     )
     if section == SECTIONS[0]:
         show_pixel(maps, classifiers, keypoint, x, y)
@@ -559,28 +560,28 @@ def page() -> None:
     def sheet() -> bytes:
         columns = [figures.Column(seen.title, [seen.image])] + [
             figures.Column(
-                f"{feature}, {-limits[feature]:.2g} to {limits[feature]:.2g}",
+                f"{feature_title(feature)}, {-limits[feature]:.2g} to {limits[feature]:.2g}",
                 [figures.score_overlay(seen.image, values, limit=limits[feature], opacity=opacity)],
             )
             for feature, values in own.items()
         ]
-        return images.encode(figures.image_grid(columns, [keypoint]), format="PNG")
+        return images.encode(figures.image_grid(columns, [keypoint_title(keypoint)]), format="PNG")
 
     name = f"{keypoint} by {', '.join(features)}"
-    layout.how_computed(
+    header.how_computed(
         HOW,
         {
             "data": f"{data.title}, {data.digest[:8]}",
             "seen": seen_as + (f", box widened by {protocol.margin:g}" if protocol.longer_side_px else ""),
             "network": f"{BACKBONE}, weights {caches.network(BACKBONE).digest[:8]}",
             "train objects": len(train),
-            "features": ", ".join(features),
+            "features": ", ".join(map(feature_title, features)),
             "costs": ", ".join(f"{each.linear.cost:g}" for each in classifiers.values()),
             "covers": ", ".join(str(tuple(each.region)) for each in maps.values()),
             "versions": f"classifiers {classification.VERSION}, layers at every pixel {every_pixel.VERSION}",
         },
     )
-    layout.export_row(
+    exports.export_row(
         downloads={
             "responses.png": sheet,
             f"{name}.npy": lambda: array_file(np.stack([*own.values()])),

@@ -1,4 +1,4 @@
-"""The paper's tables, computed on this machine, beside the numbers in print; rows compared, and what makes objects hard."""
+"""The paper's tables, computed on this machine, beside the published numbers; rows compared, and what makes objects hard."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -18,9 +17,12 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import Table, published
 from corrcore.metrics import Average, Estimate, mean_of
 from corrcore.networks import WeightsNotFoundError
-from dashboard import figures
-from dashboard.parts import exports, layout, pickers, settings_text
-from dashboard.services import caches
+from dashboard import figures, links
+from dashboard.parts import exports, header, pickers, result_panel, settings_text, url_state
+from dashboard.services import caches, thumbnails
+from dashboard.state import session
+from dashboard.titles import feature_of, feature_title, row_title
+from dashboard.wording import counted, escape_markdown
 
 FIELDS = "1 Receptive fields"
 EXPERIMENTS: dict[str, published.Numbered] = {
@@ -32,7 +34,12 @@ NUMBERS = {experiment: title[0] for title, experiment in EXPERIMENTS.items()}
 AVERAGES: dict[str, Average] = {"per keypoint type": "types", "per image": "images"}
 ALPHAS = {f"α = {alpha}": alpha for alpha in experiments.ALPHAS}
 COMPARED, BY_CATEGORY = "Two rows compared", "By category"
-CURVE, DIFFICULT = "PCK against alpha", "What is difficult"
+CURVE, DIFFICULT = "PCK against alpha", "Accuracy by size and visibility"
+ON_PAGES = {  # the sections of the tables' pages
+    "transfer": "Accuracy (Table 2)",
+    "classification": "Right and wrong",
+    "prediction": "Accuracy (Table 4)",
+}
 MEAN = "mean"
 OURS, INTERVAL, PAPER, DIFFERENCE = "ours", "95 %", "paper", "diff."
 CURVE_ALPHAS = tuple(round(0.01 * n, 2) for n in range(21))
@@ -124,10 +131,11 @@ class View:
     @property
     def styles(self) -> dict[str, figures.RowStyle]:
         """How charts draw rows, by their titles."""
-        return {pickers.row_title(row): figures.row_style(row) for row in self.rows}
+        layers = caches.layers_of(self.network) or tuple(feature_of(row)[0] for row in self.rows)
+        return {row_title(row): figures.row_style(row, layers) for row in self.rows}
 
     def published(self, row: str, column: str) -> float | None:
-        """The number in print, where it is one of the same kind; its mean is over the categories that are here."""
+        """The published number, where it is one of the same kind; its mean is over the categories that are here."""
         if self.over == "images" or (self.experiment != "classification" and self.alpha != experiments.ALPHAS[0]):
             return None
         numbers = [
@@ -137,7 +145,7 @@ class View:
         return float(np.mean(known)) if known and len(known) == len(numbers) else None
 
     def digits(self, paper: float, column: str) -> float | int:
-        """A published number as it is in print; means of ours over its categories have one digit more than Table 3."""
+        """A published number with its digits; means of ours over its categories have one digit more than Table 3."""
         return round(paper) if self.experiment == "classification" and column != MEAN else round(paper, 1)
 
     @property
@@ -168,7 +176,7 @@ def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple
     of_photos = [table for table in found.tables if table.settings["data"] != datasets.TOY]
     if len(offered) == 1:
         offered += sorted({known_as(table) for table in of_photos})
-    pickers.check_link("data", [pickers.dataset_title(each) for each in offered])
+    url_state.check_link("data", [pickers.dataset_title(each) for each in offered])
     first = 1 if len(offered) > 1 and any(table.experiment == experiment for table in of_photos) else 0
     source = place.selectbox(
         "Data set", offered, first, format_func=pickers.dataset_title, key="data", bind="query-params"
@@ -178,7 +186,7 @@ def choose_data(found: experiments.Tables, experiment: str, place: Any) -> tuple
     try:
         return source, caches.dataset(source)
     except (OSError, ValueError) as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
 
 
@@ -194,7 +202,7 @@ def of_data(settings: Mapping[str, Any], source: str, data: KeypointDataset | No
 
 def choose(label: str, found: Mapping[str, list[Table]], key: str, place: Any) -> list[Table]:
     """The tables under one of several titles."""
-    pickers.check_link(key, list(found))
+    url_state.check_link(key, list(found))
     return found[place.selectbox(label, list(found), key=key, bind="query-params") or next(iter(found))]
 
 
@@ -293,18 +301,18 @@ def say_left_out(out: LeftOut) -> None:
     with st.expander(f"Files that are not shown: {said}", icon=":material/folder_off:"):
         if out.older:
             st.caption(
-                f"Of an older version of the code: {layout.escape_markdown(', '.join(out.older))}. Run the command again to renew them: "
+                f"Of an older version of the code: {escape_markdown(', '.join(out.older))}. Run the command again to renew them: "
                 f"`{out.command}`"
             )
         if out.of_other_annotations:
-            names = layout.escape_markdown(", ".join(out.of_other_annotations))
+            names = escape_markdown(", ".join(out.of_other_annotations))
             st.caption(f"Of other annotations than the data set has now: {names}.")
         for name, reason in list(out.unreadable.items())[:SAID_AT_MOST]:
-            st.caption(layout.escape_markdown(f"{name} is left out: {reason}"))
+            st.caption(escape_markdown(f"{name} is left out: {reason}"))
         if len(out.unreadable) > SAID_AT_MOST:
             st.caption(f"{len(out.unreadable) - SAID_AT_MOST} more cannot be read.")
         for name, what in out.no_tables.items():
-            st.caption(f"{layout.escape_markdown(name)}: {what}.")
+            st.caption(f"{escape_markdown(name)}: {what}.")
 
 
 def command(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> str:
@@ -318,14 +326,14 @@ def command(experiment: published.Numbered, source: str, data: KeypointDataset |
 
 def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDataset | None) -> None:
     """What is missing, the command that computes it, and the page that does."""
-    page, section = {
-        "transfer": ("Alignment", {"alignment_section": "Accuracy (Table 2)"}),
-        "classification": ("Classification", {}),
-        "prediction": ("Prediction", {"prediction_section": "Accuracy (Table 4)"}),
-    }[experiment]
+    to: dict[str, links.Route] = {
+        "transfer": links.Alignment(data=pickers.dataset_title(source), alignment_section=ON_PAGES["transfer"]),
+        "classification": links.Classification(data=pickers.dataset_title(source)),
+        "prediction": links.Prediction(data=pickers.dataset_title(source), prediction_section=ON_PAGES["prediction"]),
+    }
+    link, page = to[experiment].url, to[experiment].path.capitalize()
     drawn = source == datasets.TOY
     when = "at once" if experiment == "classification" and drawn else "at the press of a button"
-    link = urlencode({"data": pickers.dataset_title(source), **section})
     trained = (
         " Detectors of every keypoint are trained first, which takes minutes a category, once."
         if experiment == "prediction" and not drawn
@@ -334,9 +342,9 @@ def nothing_yet(experiment: published.Numbered, source: str, data: KeypointDatas
     by_page = (
         ""
         if data is None or caches.read_only()
-        else f"The [{page} page]({page.lower()}?{link}) computes it {when}, a category at a time.{trained} "
+        else f"The [{page} page]({link}) computes it {when}, a category at a time.{trained} "
     )
-    layout.empty_state(
+    result_panel.empty_state(
         f"Table {NUMBERS[experiment]} has not been computed for this data set yet",
         f"{by_page}For all categories there is a command, which goes on where it was stopped:",
     )
@@ -363,7 +371,7 @@ def show_table(view: View) -> tuple[str, str] | None:
         for name, values in cells.items():
             columns[column, name + apart] = values
             meant[name + apart] = column
-    table = pd.DataFrame(columns, index=pd.Index([pickers.row_title(row) for row in view.rows], name="row"))
+    table = pd.DataFrame(columns, index=pd.Index([row_title(row) for row in view.rows], name="row"))
     table.columns = pd.MultiIndex.from_tuples(list(columns))
     kinds = {
         kind: [name for name in columns if name[1].startswith(kind)] for kind in (OURS, INTERVAL, PAPER, DIFFERENCE)
@@ -412,10 +420,10 @@ def show_table(view: View) -> tuple[str, str] | None:
 def cell_to_show(view: View, clicked: tuple[str, str] | None) -> tuple[str, str] | None:
     """The cell that was clicked; until one is, that of the link by which this session came. It is kept in the link."""
     came = view.experiment, st.query_params.get("cell", "")
-    experiment, cell = st.session_state.setdefault("cell of the link", came)
+    experiment, cell = session().linked_cell = session().linked_cell or came
     row, _, column = cell.rpartition(",")
     if clicked is not None:
-        st.session_state["cell of the link"] = view.experiment, ""
+        session().linked_cell = view.experiment, ""
     elif experiment == view.experiment and row in view.rows and column in view.columns:
         clicked = row, column
     if clicked is not None:
@@ -438,7 +446,7 @@ def say_what_it_is_of(view: View) -> None:
         learnt = table.settings.get("objects", {}).get("train")
         there = len(view.data.shown(category, "train")) if view.data is not None and in_val(view.data, category) else 0
         trained = f" (trained on {learnt} of {there})" if learnt is not None and learnt < there else ""
-        counts.append(f"{layout.escape_markdown(category)} {len(table.objects)}{of}{trained}")
+        counts.append(f"{escape_markdown(category)} {len(table.objects)}{of}{trained}")
     what = RIGHT[view.experiment].format(view.alpha)
     if view.experiment != "classification":
         what += f" {NORMALISER}"
@@ -453,19 +461,19 @@ def say_what_it_is_of(view: View) -> None:
         f"Click a cell to see what it is made of, a heading to sort.{paper}"
     )
     if view.over == "types" and view.experiment == "transfer" and (means := published.transfer_means(view.alpha)):
-        numbers = ", ".join(f"{pickers.row_title(row)} {number:g}" for row, number in means.items())
-        st.caption(f"In print at this α are only means over all twenty categories: {numbers}.")
+        numbers = ", ".join(f"{row_title(row)} {number:g}" for row, number in means.items())
+        st.caption(f"Published at this α are only means over all twenty categories: {numbers}.")
     with st.expander("What the words mean", icon=":material/menu_book:"):
         st.markdown("\n".join(f"- **{word}**: {meaning}." for word, meaning in WORDS[view.experiment].items()))
 
 
 def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, Sequence[Table]]) -> None:
-    """What large differences from print come from, as far as that is known."""
+    """What large differences from the published numbers come from, as far as that is known."""
     first = next(iter(view.tables.values()))
     if view.experiment == "transfer" and (by := first.settings.get("neighbours_by")) and not by.startswith("fc"):
         st.caption(
-            f"Neighbours are found by {layout.escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
-            "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than in print, NN too."
+            f"Neighbours are found by {escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's fc7. That "
+            "keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher than the published ones, NN too."
         )
     if view.experiment == "classification" and first.settings.get("protocol", {}).get("sides"):
         st.caption(
@@ -499,27 +507,32 @@ def page_link(view: View, row: str, category: str, instance: str = "") -> str:
     """Where a number came from, or an object of it; empty where the data set cannot be opened."""
     if view.data is None:
         return ""
-    query = {"data": pickers.dataset_title(view.source), "category": category}
-    table = view.tables[category]
+    of = {"data": pickers.dataset_title(view.source), "category": category}
+    table, section = view.tables[category], "" if instance else ON_PAGES[view.experiment]
     if view.experiment == "classification":
-        seen, feature = settings_text.protocol_of(table), pickers.feature_title(row)
-        if instance:
-            shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), None)
-            query |= {"object": instance, "features": feature, "seen": shown_at or ""}
-            return f"responses?{urlencode(query)}" if shown_at and row in pickers.mapped_features() else ""
-        query |= {"seen": pickers.PROTOCOLS[seen]} if seen else {}
-        query |= {"feature": feature} if row in experiments.NAMING else {}
-        return f"classification?{urlencode({**query, 'classification_section': 'Right and wrong'})}"
-    query |= {"object": instance} if instance else {}
-    feature, suffix = pickers.feature_of(row)
+        seen, feature = settings_text.protocol_of(table), feature_title(row)
+        if not instance:
+            feature = feature if row in experiments.NAMING else ""
+            seen = pickers.PROTOCOLS.get(seen or "", "")
+            return links.Classification(**of, seen=seen, feature=feature, classification_section=section).url
+        shown_at = next((title for title, name in pickers.SEEN.items() if name == seen), "")
+        shown = bool(shown_at) and row in pickers.mapped_features()
+        return links.Responses(**of, object=instance, features=(feature,), scale=shown_at).url if shown else ""
+    feature, suffix = feature_of(row)
     if view.experiment == "prediction":
-        query |= {"prior": pickers.PRIORS[suffix]} if feature and suffix in pickers.PRIORS else {}
-        return f"prediction?{urlencode(query | ({} if instance else {'prediction_section': 'Accuracy (Table 4)'}))}"
-    if row != experiments.UNALIGNED:
-        query |= {"upper": pickers.feature_title(row)} if row in pickers.aligned_features() else {}
-        query |= {"smoothness": str(beta)} if (beta := smoothness_of(table, row)) in pickers.SMOOTHNESSES else {}
-        query |= {"iterations": str(table.settings["iterations"])} if "iterations" in table.settings else {}
-    return f"alignment?{urlencode(query | ({} if instance else {'alignment_section': 'Accuracy (Table 2)'}))}"
+        prior = pickers.PRIORS.get(suffix, "") if feature else ""
+        return links.Prediction(**of, object=instance, prior=prior, prediction_section=section).url
+    if row == experiments.UNALIGNED:
+        return links.Alignment(**of, object=instance, alignment_section=section).url
+    beta = smoothness_of(table, row)
+    return links.Alignment(
+        **of,
+        object=instance,
+        upper=feature_title(row) if row in pickers.aligned_features() else "",
+        smoothness=str(beta) if beta in pickers.SMOOTHNESSES else "",
+        iterations=str(table.settings.get("iterations", "")),
+        alignment_section=section,
+    ).url
 
 
 def learnt_from(view: View, category: str) -> int:
@@ -538,11 +551,11 @@ def smoothness_of(table: Table, row: str) -> float | None:
 def shown_otherwise(view: View, row: str, category: str) -> list[str]:
     """In what the page behind a number differs from how the number was measured."""
     settings, said = view.tables[category].settings, []
-    feature, suffix = pickers.feature_of(row)
+    feature, suffix = feature_of(row)
     if (network := settings["backbone"]) != pickers.BACKBONE:
         said.append(f"{pickers.BACKBONE}, not {network}")
     if feature and feature not in offered(view.experiment):
-        said.append(f"other features than {pickers.feature_title(feature)}")
+        said.append(f"other features than {feature_title(feature)}")
     if view.experiment == "classification":
         if settings_text.protocol_of(view.tables[category]) is None:
             said.append("objects seen in another way")
@@ -553,7 +566,7 @@ def shown_otherwise(view: View, row: str, category: str) -> list[str]:
             said.append("averages per keypoint type, not per image")
     if view.experiment == "prediction":
         if not feature:
-            said.append(f"detectors with this prior, not {pickers.row_title(row)} alone")
+            said.append(f"detectors with this prior, not {row_title(row)} alone")
         elif suffix not in pickers.PRIORS:
             said.append("the best cell, not the best pixel around it")
     if view.experiment == "transfer":
@@ -587,20 +600,18 @@ def show_cell(view: View, row: str, column: str) -> None:
     """What a number is made of: where it came from, and the objects it is lowest and highest of."""
     with st.container(border=True, key="cell"):
         found = view.estimates.get((row, column))
-        title = layout.escape_markdown(pickers.row_title(row))
+        title = escape_markdown(row_title(row))
         if found is None:
-            st.markdown(f"**{title}, {layout.escape_markdown(column)}**: not measured.")
+            st.markdown(f"**{title}, {escape_markdown(column)}**: not measured.")
             return
         st.markdown(
-            f"**{title}, {layout.escape_markdown(column)}: {found.value:.1f} %** {layout.escape_markdown(exports.interval_text(found))}"
+            f"**{title}, {escape_markdown(column)}: {found.value:.1f} %** {escape_markdown(exports.interval_text(found))}"
         )
         page = {"transfer": "Alignment", "classification": "Classification", "prediction": "Prediction"}[
             view.experiment
         ]
         if column == MEAN:
-            links = [
-                f"[{layout.escape_markdown(each)}]({page_link(view, row, each)})" for each in view.tables if view.data
-            ]
+            links = [f"[{escape_markdown(each)}]({page_link(view, row, each)})" for each in view.tables if view.data]
             st.markdown(
                 f"The mean of {len(view.tables)} categories."
                 + f" On the {page} page: {', '.join(links)}." * bool(links)
@@ -613,7 +624,7 @@ def show_cell(view: View, row: str, column: str) -> None:
         if not (link := page_link(view, row, column)):
             st.caption("The data set itself is not on this machine, so its objects cannot be shown.")
             return
-        st.markdown(f"[Open {layout.escape_markdown(column)} on the {page} page]({link})")
+        st.markdown(f"[Open {escape_markdown(column)} on the {page} page]({link})")
         say_what_differs(shown_otherwise(view, row, column))
         show_examples(view, row, column)
 
@@ -621,7 +632,7 @@ def show_cell(view: View, row: str, column: str) -> None:
 def say_what_differs(said: Iterable[str]) -> None:
     """Nothing where the page shows a number as it was measured."""
     if said := list(said):
-        st.caption(layout.escape_markdown(f"The page shows these with its own settings: {'; '.join(said)}."))
+        st.caption(escape_markdown(f"The page shows these with its own settings: {'; '.join(said)}."))
 
 
 def show_examples(view: View, row: str, category: str) -> None:
@@ -642,8 +653,8 @@ def show_examples(view: View, row: str, category: str) -> None:
         if not some:
             continue
         st.markdown(f"**{title}**")
-        pictures = caches.object_thumbnails(caches.state_of(some), some)
-        places = layout.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
+        pictures = thumbnails.of_objects(caches.state_of(some), some)
+        places = header.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
         for place, n, one, picture in zip(places, numbers, some, pictures, strict=False):
             place.image(images.encode(picture, format="JPEG"), width="stretch")
             link, text = page_link(view, row, category, one.name), f"{hits[n]} of {shown[n]} right"
@@ -651,7 +662,7 @@ def show_examples(view: View, row: str, category: str) -> None:
 
 
 def to_compare(view: View) -> tuple[str, str]:
-    """The best row of those in print, and the best of SIFT, or of layers, with the same prior or none."""
+    """The best row of those published, and the best of SIFT, or of layers, with the same prior or none."""
 
     def height(row: str) -> float:
         return float(
@@ -660,20 +671,20 @@ def to_compare(view: View) -> tuple[str, str]:
 
     ranked = sorted(view.rows, key=height, reverse=True)
     best = next((row for row in ranked if published.has_row(view.experiment, row)), ranked[0])
-    feature, suffix = pickers.feature_of(best)
-    rivals = [row for row in ranked if pickers.feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
+    feature, suffix = feature_of(best)
+    rivals = [row for row in ranked if feature_of(row)[0].startswith("sift") != feature.startswith("sift")]
     others = [row for row in ranked if row != best]
-    alike = [row for row in rivals if pickers.feature_of(row)[0] and pickers.feature_of(row)[1] == suffix]
+    alike = [row for row in rivals if feature_of(row)[0] and feature_of(row)[1] == suffix]
     return best, next(iter([*alike, *rivals, *others, best]))
 
 
 def show_compared(view: View) -> None:
     """Two rows of the same objects: how much one exceeds the other, how sure that is, and what that says."""
-    titles = {row: pickers.row_title(row) for row in view.rows}
+    titles = {row: row_title(row) for row in view.rows}
     one, other = to_compare(view)
     for key in ("first", "second"):
-        pickers.check_link(key, list(titles.values()))
-    places = layout.two_a_row("compared").columns(2, gap="small")
+        url_state.check_link(key, list(titles.values()))
+    places = header.two_a_row("compared").columns(2, gap="small")
     first, second = (
         place.selectbox(label, view.rows, view.rows.index(row), titles.__getitem__, key=key, bind="query-params") or row
         for place, label, key, row in zip(places, ("Row", "against"), ("first", "second"), (one, other), strict=True)
@@ -735,19 +746,19 @@ def ends(found: Estimate | None) -> figures.Ends:
 
 
 def choose_rows(view: View) -> tuple[str, ...]:
-    """Rows to draw, in their order; those in print to begin with."""
+    """Rows to draw, in their order; the published ones to begin with."""
     first = [row for row in view.rows if published.has_row(view.experiment, row)] or list(view.rows)
-    pickers.check_link("rows", [pickers.row_title(row) for row in view.rows])
+    url_state.check_link("rows", [row_title(row) for row in view.rows])
     before = st.session_state.get("rows")
-    another = st.session_state.setdefault("rows of", view.experiment) != view.experiment
+    another = (session().rows_of or view.experiment) != view.experiment
     if before is not None and (another or (before and not set(before) & set(view.rows))):
         st.session_state["rows"] = first
-    st.session_state["rows of"] = view.experiment
+    session().rows_of = view.experiment
     chosen = st.multiselect(
         "Rows",
         view.rows,
         first,
-        format_func=pickers.row_title,
+        format_func=row_title,
         key="rows",
         bind="query-params",
         placeholder="Choose rows",
@@ -762,7 +773,7 @@ def rows_of(table: Table, chosen: Sequence[str]) -> list[str]:
     rows = [row for row in chosen if row in table.rows]
     if chosen and not rows:
         st.info(
-            f"None of these rows was measured for {layout.escape_markdown(table.category)}; choose others.",
+            f"None of these rows was measured for {escape_markdown(table.category)}; choose others.",
             icon=":material/show_chart:",
         )
     return rows
@@ -771,10 +782,8 @@ def rows_of(table: Table, chosen: Sequence[str]) -> list[str]:
 def show_categories(view: View) -> None:
     if not (rows := choose_rows(view)):
         return
-    bars = {
-        pickers.row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows
-    }
-    paper = {pickers.row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
+    bars = {row_title(row): [ends(view.estimates.get((row, column))) for column in view.columns] for row in rows}
+    paper = {row_title(row): [view.published(row, column) for column in view.columns] for row in rows}
     st.plotly_chart(figures.category_bars(bars, paper, view.columns, styles=view.styles), key="bars", config=PLAIN)
     diamonds = " White diamonds are the paper's numbers." if any(any(each) for each in paper.values()) else ""
     st.caption(f"{view.metric}; whiskers are 95 % intervals.{of_lines(rows, 'dots', 'stripes')}{diamonds}")
@@ -786,14 +795,12 @@ def of_lines(rows: Sequence[str], one: str, several: str) -> str:
         "prior": f"{one}: with the prior",
         f"{experiments.PRIORS} priors": f"{several}: with {experiments.PRIORS} priors",
     }
-    there = [
-        text for added, text in said.items() if any(pickers.feature_of(row)[1].lstrip("+") == added for row in rows)
-    ]
+    there = [text for added, text in said.items() if any(feature_of(row)[1].lstrip("+") == added for row in rows)]
     return f" One colour a feature; {'; '.join(there)}." if there else ""
 
 
 def choose_category(view: View) -> Table:
-    pickers.check_link("category", list(view.tables))
+    url_state.check_link("category", list(view.tables))
     name = st.selectbox("Category", list(view.tables), key="category", bind="query-params", width=240)
     return view.tables[name or next(iter(view.tables))]
 
@@ -803,14 +810,14 @@ def show_curve(view: View) -> None:
     if not (rows := rows_of(table, chosen)):
         return
     curves = {
-        pickers.row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
+        row_title(row): [ends(table.accuracy(row, alpha=alpha, over=view.over)) for alpha in CURVE_ALPHAS]
         for row in rows
     }
     st.plotly_chart(
         figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha, styles=view.styles), key="curve", config=PLAIN
     )
     st.caption(
-        f"PCK of {layout.escape_markdown(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
+        f"PCK of {escape_markdown(table.category)} for every α, with 95 % intervals as bands. How early a line rises tells how near "
         "predictions are; where it goes, how many are anywhere near. The upright line is the α of the table."
         + of_lines(rows, "dotted", "dashed")
     )
@@ -827,12 +834,10 @@ def show_difficulty(view: View) -> None:
     charts.append(("Visible keypoints", "keypoints that the object shows", table.shown.sum(axis=1).astype(float)))
     drawn = []
     for title, axis, values in charts:
-        groups = quarters(values)
-        names = [f"{exports.span(values[some])}<br>{int(some.sum())} objects" for some in groups]
+        groups = groups_of(values)
+        names = [f"{exports.span(values[some])}<br>{counted(int(some.sum()), 'object')}" for some in groups]
         found = {
-            pickers.row_title(row): [
-                ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups
-            ]
+            row_title(row): [ends(table.accuracy(row, alpha=view.alpha, over=view.over, some=some)) for some in groups]
             for row in rows
         }
         drawn.append((title, axis, names, found))
@@ -846,12 +851,12 @@ def show_difficulty(view: View) -> None:
         )
     unknown = "" if table.boxes is not None else " Sizes of boxes are not in the results of this table."
     st.caption(
-        f"{view.metric}, {layout.escape_markdown(table.category)}: quarters of the objects, from those with least to those with most, with 95 % "
+        f"{view.metric}, {escape_markdown(table.category)}: groups of about as many objects, from those with least to those with most; objects with equal values stay together, with 95 % "
         f"intervals.{of_lines(rows, 'dotted', 'dashed')}{unknown}"
     )
 
 
-def quarters(values: np.ndarray) -> list[np.ndarray]:
+def groups_of(values: np.ndarray) -> list[np.ndarray]:
     """Which objects are in each of up to four groups of about as many; equal values stay together."""
     edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75], method="nearest"))
     group = np.searchsorted(edges, values, side="left")
@@ -906,7 +911,7 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
     rows: list[list[str]] = []
     shares: list[list[float | None]] = []
     for row in view.rows:
-        cells: list[str] = [pickers.row_title(row)]
+        cells: list[str] = [row_title(row)]
         levels: list[float | None] = [None]
         for column in view.columns:
             found, paper = view.estimates.get((row, column)), view.published(row, column)
@@ -998,13 +1003,13 @@ def page_of_fields() -> None:
         "Offset: where the centre of the first unit's field is, which padding decides. *Paper*: Long, Zhang and Darrell (2014), Table 1, "
         f"the Caffe reference model, whose windows are alexnet's but for the padding of the first.{absent}"
     )
-    layout.how_computed(HOW_FIELDS, {"networks": ", ".join(dict.fromkeys(line["network"] for line in lines))})
+    header.how_computed(HOW_FIELDS, {"networks": ", ".join(dict.fromkeys(line["network"] for line in lines))})
     headings = list(lines[0])
     texts = [
         ["" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for value in line.values()]
         for line in lines
     ]
-    layout.export_row(
+    exports.export_row(
         downloads={
             "table 1 receptive fields.csv": lambda: exports.as_csv(lines),
             "table 1 receptive fields.tex": lambda: exports.as_latex(headings, texts, "Table 1. Receptive fields, px"),
@@ -1025,7 +1030,7 @@ for layer in backbone.layers:
 
 def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -> None:
     """Table 2, 3 or 4."""
-    at_data, at_backbone, at_how = layout.two_a_row("controls").columns([3, 2, 5], gap="small")
+    at_data, at_backbone, at_how = header.two_a_row("controls").columns([3, 2, 5], gap="small")
     source, data = choose_data(found, experiment, at_data)
     every = [table for table in found.tables if table.experiment == experiment]
     some = [table for table in every if of_data(table.settings, source, data)]
@@ -1039,7 +1044,7 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     how = next(iter(groups))
     key = "seen" if experiment == "classification" else "how"
     if len(groups) > 1 or experiment == "classification":
-        some = choose("Objects seen" if key == "seen" else "Measured with", groups, key, at_how)
+        some = choose("Crop and scale" if key == "seen" else "Measured with", groups, key, at_how)
         how = next(name for name, group in groups.items() if group is some)
     else:
         some = groups[how]
@@ -1047,9 +1052,9 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     if experiment != "classification":
         at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
         with at_alpha:
-            alpha = ALPHAS[layout.section_picker("Alpha", tuple(ALPHAS), key="alpha")]
+            alpha = ALPHAS[header.section_picker("Alpha", tuple(ALPHAS), key="alpha")]
         with at_over:
-            over = AVERAGES[layout.section_picker("Average", tuple(AVERAGES), key="average")]
+            over = AVERAGES[header.section_picker("Average", tuple(AVERAGES), key="average")]
     view = view_of(experiment, of_most_objects(some), alpha, over, (source, data), how)
     drawn = " · **drawn, synthetic**" if data is not None and data.synthetic else ""
     st.markdown(f"**{view.metric}**{drawn}")
@@ -1058,14 +1063,14 @@ def page_of_numbers(experiment: published.Numbered, found: experiments.Tables) -
     say_what_the_paper_has_otherwise(view, groups)
     say_left_out(out)
     objects = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
-    pickers.show_left_out("objects", objects)
+    pickers.show_left_out("object", objects)
     if clicked is not None:
         show_cell(view, *clicked)
     sections: dict[str, Callable[[View], None]] = {COMPARED: show_compared, BY_CATEGORY: show_categories}
     if experiment != "classification":
         sections[CURVE] = show_curve
     sections[DIFFICULT] = show_difficulty
-    sections[layout.section_picker("Look closer", tuple(sections), key="results_section")](view)
+    sections[header.section_picker("Look closer", tuple(sections), key="results_section")](view)
     finish(view, state_of_view(view, how_key=key))
 
 
@@ -1081,9 +1086,9 @@ def state_of_view(view: View, *, how_key: str) -> dict[str, str | list[str]]:
     if view.over is not None:
         state |= {name: st.session_state[name] for name in ("alpha", "average")}
     if section == COMPARED:
-        state |= {name: pickers.row_title(st.session_state[name]) for name in ("first", "second")}
+        state |= {name: row_title(st.session_state[name]) for name in ("first", "second")}
     else:
-        state["rows"] = [pickers.row_title(row) for row in st.session_state["rows"]]
+        state["rows"] = [row_title(row) for row in st.session_state["rows"]]
         state |= {"category": st.session_state["category"]} if section in (CURVE, DIFFICULT) else {}
     return state
 
@@ -1111,7 +1116,7 @@ def view_of(
 
 def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
     first = next(iter(view.tables.values()))
-    layout.how_computed(
+    header.how_computed(
         HOW[view.experiment] + "\n" + HOW_COMPARED,
         {
             "data": f"{data_title(view)}, {first.settings['data_digest'][:8]}",
@@ -1122,7 +1127,7 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
         },
     )
     headings, rows, _ = cells_of(view)
-    layout.export_row(
+    exports.export_row(
         downloads={
             f"{view.file}.csv": lambda: exports.as_csv(lines_of(view)),
             f"{view.file}.tex": lambda: exports.as_latex(headings, rows, caption(view)),
@@ -1135,15 +1140,15 @@ def finish(view: View, state: Mapping[str, str | Sequence[str]]) -> None:
 
 
 def page() -> None:
-    layout.header(
-        "How near do these numbers come to those in print?",
+    header.header(
+        "How near do these numbers come to the published ones?",
         "The paper's tables, from the results on this machine. **Look for** rows of layers above rows of SIFT, and whether that is more "
         "than chance: choose two rows to compare, or click a cell to see the objects behind it.",
     )
     found = caches.tables()
     titles = (FIELDS, *EXPERIMENTS)
     there = {table.experiment for table in found.tables}
-    pickers.check_link("table", titles)
+    url_state.check_link("table", titles)
     title = st.segmented_control(
         "Table",
         titles,

@@ -1,6 +1,7 @@
-"""Pictures that answer: `image_click` reports the pixel under a click, `compare` lays one picture over another.
+"""Pictures that answer: `image_click` reports the pixel under a click, `compare` lays one picture over another; and the
+page's `address`.
 
-Both are Streamlit components of the second kind: they live in the page itself, take its theme, and need no network.
+All are Streamlit components of the second kind: they live in the page itself, take its theme, and need no network.
 Pictures travel inside the message, as data URLs: no address anybody could guess, nothing that could expire between
 two reruns, and Streamlit sends an unchanged message only once.
 """
@@ -17,16 +18,20 @@ import streamlit as st
 from PIL import Image, UnidentifiedImageError
 from streamlit.components.v2 import component
 
-__all__ = ["Outline", "compare", "image_click"]
+__all__ = ["Outline", "address", "compare", "image_click"]
 
 
 def _component(name: str) -> Any:
-    html, css, js = (Path(__file__).with_name(f"{name}.{part}").read_text("utf-8") for part in ("html", "css", "js"))
-    return component(f"corrcore.{name}", html=html, css=css, js=js)
+    def text(part: str) -> str | None:
+        file = Path(__file__).with_name(f"{name}.{part}")
+        return file.read_text("utf-8") if file.exists() else None
+
+    return component(f"corrcore.{name}", html=text("html"), css=text("css"), js=text("js"))
 
 
 _IMAGE_CLICK = _component("image_click")
 _COMPARE = _component("compare")
+_ADDRESS = _component("address")
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,13 @@ def compare(
             "maxHeight": max_height,
         },
     )
+
+
+def address(page: str, query: str) -> None:
+    """Put a query into the address of a page, in place: no entry in the browser's history, and no run of the page."""
+    st.html("<style>.st-key-address {position: absolute}</style>")  # it takes no room
+    with st.container(key="address"):
+        _ADDRESS(key="address.replace", data={"page": page, "query": query})
 
 
 def _steps(values: np.ndarray, size: tuple[int, int], digits: int) -> dict[str, Any]:

@@ -98,8 +98,10 @@ class Picture {
     this.drawMarks()
   }
 
+  // A finger that taps does not move: down and up tell where it points, as moving does.
   press(event) {
     this.dragged = false
+    if (event.isPrimary) this.point(this.pixel(event))
     if (!this.data.drags || !event.isPrimary) return
     this.frame.setPointerCapture(event.pointerId)
     this.pressed = this.pixel(event)
@@ -110,6 +112,7 @@ class Picture {
     this.pressed = null
     this.released = to
     this.dragged = Boolean(from) && from.every((edge, axis) => Math.abs(edge - to[axis]) > 2)
+    if (event.isPrimary) this.point(to)
     if (this.dragged) this.click(from, to)
   }
 

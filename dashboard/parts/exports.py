@@ -1,13 +1,56 @@
-"""Tables as text: numbers with what is unsure of them, CSV, and LaTeX."""
+"""What a page gives to take along: the link, files, Python, and tables as text, CSV and LaTeX."""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import mimetypes
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from corrcore.metrics import Estimate
+from dashboard import links
+from dashboard.state import session
+
+
+def export_row(
+    *,
+    downloads: Mapping[str, Callable[[], bytes]],
+    python: str,
+    state: links.Query | None = None,
+) -> None:
+    """The end of a page: the link to this view, files to take along, and the lines of Python that make the same.
+
+    `downloads` maps a file name to what makes its content; that is called when somebody asks for the file. `state` is that of
+    `share_link`.
+    """
+    with st.container(horizontal=True, gap="small", key="quiet-row"):
+        with st.popover("Link", icon=":material/link:"):
+            st.code(share_link(state), language=None, wrap_lines=True)
+        for name, make in downloads.items():
+            st.download_button(
+                PurePath(name).suffix[1:].upper(),
+                make,
+                file_name=name,
+                mime=mimetypes.guess_type(name)[0],
+                key=f"download {name}",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+        with st.popover("Python", icon=":material/code:"):
+            st.code(python, language="python")
+
+
+def share_link(state: links.Query | None = None) -> str:
+    """The address that shows this view to somebody else: the page's, with all that widgets bound to it and clicks chose.
+
+    Call it below those widgets. A widget that changes in a fragment reaches the link of that fragment only. Streamlit leaves out
+    those that are at their default; where that depends on data, which others may have more of, `state` says what it is here.
+    """
+    there = {name: st.query_params.get_all(name) for name in st.query_params}
+    return links.address(st.context.url or "", state or {}, there, session().shown)
 
 
 def interval_text(found: Estimate) -> str:

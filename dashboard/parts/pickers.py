@@ -1,31 +1,28 @@
 """What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from corrcore import datasets, experiments, extractors, images
+from corrcore import datasets, decoding, images, networks
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import one_of_each_scene
-from corrcore.geometry import PixelBox
-from corrcore.images import ImageError
+from corrcore.decoding import ImageError
+from corrcore.features import SIFT, Extractor, Feature
 from corrcore.patch_index import SAMPLES as SAMPLES_INDEX
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex
-from dashboard.components import image_click
-from dashboard.parts import layout
-from dashboard.services import caches
+from corrcore.tasks.detection import PRIORS
+from dashboard.parts import url_state
+from dashboard.parts.gallery import gallery
+from dashboard.services import caches, thumbnails
+from dashboard.state import Upload, session
+from dashboard.wording import counted, escape_markdown
 
-BACKBONE = "alexnet"  # of the pages on keypoints
 SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # that objects are aligned with
-PRIORS = {  # where detectors' priors are from, by what is added to a feature to name the row
-    "+prior": "the object most alike",
-    f"+{experiments.PRIORS} priors": f"the {experiments.PRIORS} most alike",
-    "": "none",
-}
+PRIOR_TITLES = {1: "the object most alike", PRIORS: f"the {PRIORS} most alike", 0: "none"}  # by how many it is from
 SEEN = {"box, 250 px": "small", "box, 500 px": "box", "photo as it is": "photo"}  # the scales responses are shown at
 PROTOCOLS = {  # how objects are seen to name their keypoints
     "box": "in a box of 500 px",
@@ -41,10 +38,8 @@ LONGER_SIDE_PX = 500
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 PER_SHEET = 16
-SHEET_COLUMNS = 8
-GAP_PX = 0
 
-SYNTHETIC = "Drawn animals (synthetic)"
+SYNTHETIC = "Drawn animals"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
 
 
@@ -68,79 +63,27 @@ class Chosen:
         return not self.reference.startswith("upload:")
 
 
-def url_state(name: str, default: str) -> str:
-    """A choice made by clicking: from the URL, else from this session, else the default. Kept in both."""
-    value = st.query_params.get(name) or st.session_state.get(f"chosen {name}") or default
-    if value:
-        set_url_state(name, value)
-    return value
-
-
-def set_url_state(name: str, value: str) -> None:
-    st.session_state[f"chosen {name}"] = value
-    if st.query_params.get(name) != value:
-        st.query_params[name] = value
-
-
-def pixel_of(
-    image: np.ndarray, within: PixelBox | None = None, *, start: tuple[int, int] | None = None
-) -> tuple[int, int]:
-    """The pixel (x, y) that was clicked last, on any page; where there is none in the picture, `start` or the middle."""
-    box = within or PixelBox(0, 0, image.shape[1], image.shape[0])
-    if re.fullmatch(r"[0-9]{1,5},[0-9]{1,5}", at := url_state("at", "")):
-        x, y = (int(part) for part in at.split(","))
-        if box.left <= x < box.right and box.top <= y < box.bottom:
-            return x, y
-    return start or ((box.left + box.right) // 2, (box.top + box.bottom) // 2)
-
-
-def check_link(name: str, allowed: Collection[str]) -> None:
-    """Says so where a link asks for what a widget bound to the URL does not offer, before the widget drops it.
-
-    It stays until another choice is made, for a page runs again when its work is done.
-    """
-    left_out: dict[str, tuple[str, Any]] = st.session_state.setdefault("left_out", {})
-    if asked := [value for value in st.query_params.get_all(name) if value not in allowed]:
-        left_out[name] = ", ".join(asked)[:64], None
-    if name not in left_out:
-        return
-    what, chosen_then = left_out[name]
-    chosen = st.session_state.get(name)
-    if chosen_then is None:
-        left_out[name] = what, chosen
-    elif chosen != chosen_then:
-        del left_out[name]
-        return
-    st.warning(
-        f"This link asks for {name} {layout.escape_markdown(what)}, which does not exist here; another is shown.",
-        icon=":material/link_off:",
-    )
-
-
 def python_index(index: PatchIndex) -> str:
     """How the chosen index is opened in Python."""
     if index.name.startswith(f"{SAMPLES_INDEX}-"):
-        return "indexes.samples(backbone)"
+        return "indexes.samples(network)"
     return f'indexes.PatchIndex(indexes.default_root() / "{index.name}")'
 
 
-def python_dataset(source: str) -> tuple[str, str]:
-    """The imports that opening a data set takes in Python, and what to open it by."""
-    if source == datasets.TOY:
-        return "", repr(source)
-    return "import os\nfrom pathlib import Path\n\n", f'Path(os.environ["CORRCORE_DATA"], {source!r})'
+def python_dataset(source: str) -> str:
+    """What a data set is opened by in Python and in experiments."""
+    folder = caches.available().spec(source).folder
+    return repr(source if folder is None else str(folder))
 
 
 def choose_index() -> PatchIndex:
     """The index to search. Stops the page with a sentence where it cannot be opened."""
     names = caches.index_names()
-    asked = st.query_params.get("index")
-    if asked and asked not in names:
-        st.warning(
-            f"This link needs the index {layout.escape_markdown(asked[:64])}, which is not on this machine; these are the samples. "
-            "Indexes are built on the Data page.",
-            icon=":material/link_off:",
-        )
+    url_state.check_link(
+        "index",
+        names,
+        sentence="This link needs the index {}, which is not on this machine; another is searched. Indexes are built on the Data page.",
+    )
     name = st.selectbox(
         "Patches from",
         names,
@@ -150,12 +93,12 @@ def choose_index() -> PatchIndex:
     )
     try:
         index = caches.open_index(name)
-        index.check_made_by(caches.network(index.backbone))
+        index.check_made_by(caches.network(index.extractor))
     except (IndexNotFoundError, IndexDamagedError, OSError, ValueError) as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
     patches = index.n_patches(index.layers[0])
-    st.caption(f"{len(index.photos):,} photos, {patches:,} patches a layer")
+    st.caption(f"{counted(len(index.photos), 'photo')}, {counted(patches, 'patch')} per layer")
     if name == SAMPLES_INDEX:
         st.caption(
             "Enough to see how it works, too few for conv4 and conv5 to find good neighbours: build an index on the Data page."
@@ -165,54 +108,50 @@ def choose_index() -> PatchIndex:
 
 def choose_photo(index: PatchIndex) -> Chosen:
     """A photo from the samples, the index, or the user's own. Stops the page while there is none."""
-    reference = url_state("photo", "sample:chelsea")
+    reference = url_state.asked("photo", "sample:chelsea")
     kinds = {"sample": SAMPLE, "indexed": INDEXED, "upload": UPLOAD}
-    kind = st.segmented_control(
-        "Photo",
-        list(kinds.values()),
-        default=kinds.get(reference.partition(":")[0], SAMPLE),
-        key="photo_from",
-        label_visibility="collapsed",
-        required=True,
+    kind = reference.partition(":")[0]
+    kind = kind if kind in kinds else "sample"
+    first = {"sample": "sample:chelsea", "indexed": f"indexed:{index.photos[0]}", "upload": "upload:"}
+
+    def change() -> None:
+        to = next(name for name, title in kinds.items() if title == st.session_state["photo_from"])
+        url_state.choose("photo", session().photos.get(to, first[to]))
+
+    st.session_state["photo_from"] = kinds[kind]  # which Back changes too
+    st.segmented_control(
+        "Photo", list(kinds.values()), key="photo_from", on_change=change, label_visibility="collapsed", required=True
     )
-    if kind == SAMPLE:
-        return _choose_sample(index, reference)
-    if kind == INDEXED:
-        return _choose_indexed(index, reference)
-    return _choose_upload(index, reference)
+    choose = {"sample": _choose_sample, "indexed": _choose_indexed, "upload": _choose_upload}[kind]
+    chosen = choose(index, reference)
+    url_state.show("photo", chosen.reference)
+    session().photos[kind] = chosen.reference
+    return chosen
 
 
 def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
     known = one_of_each_scene()
     name = reference.removeprefix("sample:")
-    if name not in known:
-        if reference.startswith("sample:"):
-            st.warning(
-                f"There is no sample {layout.escape_markdown(name[:64])}; here is another.", icon=":material/link_off:"
-            )
-        name = next(iter(known))
+    url_state.check_choice("photo", name, name in known, "There is no sample {}; here is another.")
     names = tuple(known)
+    name = name if name in known else names[0]
 
     def pick(number: int) -> None:
-        set_url_state("photo", f"sample:{names[number]}")
+        url_state.choose("photo", f"sample:{names[number]}")
 
-    gallery(caches.sample_thumbnails(names), names.index(name), [known[each].title for each in names], pick)
+    gallery(thumbnails.of_samples(names), names.index(name), [known[each].title for each in names], pick)
     image = caches.sample_photo(name)
     same = tuple(number for number, photo in enumerate(index.photos) if photo == name)
     same = tuple(sorted({*same, *index.photos_like(image)}))
     python = f'image = samples()["{name}"].load()'
-    set_url_state("photo", f"sample:{name}")
     return Chosen(_working(image), known[name].title, f"sample:{name}", same, python)
 
 
 def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
     name = reference.removeprefix("indexed:")
-    chosen = index.photos.index(name) if name in index.photos else 0
-    if reference.startswith("indexed:") and name not in index.photos:
-        st.warning(
-            f"There is no photo {layout.escape_markdown(name[:64])} in this index; here is another.",
-            icon=":material/link_off:",
-        )
+    there = name in index.photos
+    chosen = index.photos.index(name) if there else 0
+    url_state.check_choice("photo", name, there, "There is no photo {} in this index; here is another.")
     find = st.text_input("Find by name", key="photo_find", placeholder="part of a name", label_visibility="collapsed")
     numbers = [number for number, photo in enumerate(index.photos) if find.strip().lower() in photo.lower()]
     if not numbers:
@@ -228,12 +167,11 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
     shown = tuple(numbers[(sheet - 1) * PER_SHEET : sheet * PER_SHEET])
 
     def pick(number: int) -> None:
-        set_url_state("photo", f"indexed:{index.photos[shown[number]]}")
+        url_state.choose("photo", f"indexed:{index.photos[shown[number]]}")
 
-    thumbnails = caches.indexed_thumbnails(index.digest, shown, index)
+    pictures = thumbnails.of_indexed(index.digest, shown, index)
     selected = shown.index(chosen) if chosen in shown else None
-    gallery(thumbnails, selected, [index.photos[number] for number in shown], pick)
-    set_url_state("photo", f"indexed:{index.photos[chosen]}")
+    gallery(pictures, selected, [index.photos[number] for number in shown], pick)
     image = index.photo(chosen)
     same = tuple(sorted({chosen, *index.photos_like(image)}))
     python = f"image = index.photo(index.photos.index({index.photos[chosen]!r}))"
@@ -244,22 +182,24 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
     uploaded = st.file_uploader(
         "A photo of yours", key="photo_upload", label_visibility="collapsed", max_upload_size=20, help=None
     )
-    kept: dict[str, tuple[str, np.ndarray]] = st.session_state.setdefault("uploads", {})
-    if uploaded is not None:
+    kept = session().uploads
+    if uploaded is not None and uploaded.file_id != session().read_upload:
         try:
-            image = images.decode(uploaded.getvalue(), name=uploaded.name)
+            image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
         except ImageError as error:
-            st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
+            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
             st.stop()
+        session().read_upload = uploaded.file_id  # once: going back from it is not asking for it again
         digest = images.digest(image)
         if digest not in kept:
-            kept[digest] = (images.display_name(uploaded.name), image)
-            while len(kept) > 1 and sum(each.nbytes for _, each in kept.values()) > UPLOAD_BYTES:
+            kept[digest] = Upload(decoding.display_name(uploaded.name), image)
+            while len(kept) > 1 and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
                 del kept[next(iter(kept))]
         reference = f"upload:{digest}"
-    name_and_image = kept.get(reference.removeprefix("upload:"))
-    if name_and_image is None:
-        if reference.startswith("upload:"):
+        url_state.choose("photo", reference)
+    digest = reference.removeprefix("upload:")
+    if (photo := kept.get(digest)) is None:
+        if digest:
             st.info(
                 "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see "
                 "the same view.",
@@ -270,10 +210,8 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
                 "JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session's memory and is not stored."
             )
         st.stop()
-    set_url_state("photo", reference)
-    name, image = name_and_image
-    python = f"image = images.decode({name!r})"
-    return Chosen(_working(image), name, reference, tuple(index.photos_like(image)), python)
+    python = f"image = decoding.decode({photo.name!r})"
+    return Chosen(_working(photo.image), photo.name, reference, tuple(index.photos_like(photo.image)), python)
 
 
 def dataset_title(source: str) -> str:
@@ -283,8 +221,11 @@ def dataset_title(source: str) -> str:
 
 def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDataset, str]:
     """A data set, by the name it is offered under, and a category of it; the page stops where it cannot be read."""
-    offered = caches.dataset_names()
-    check_link("data", [dataset_title(each) for each in offered])
+    there = caches.available()
+    for fault in there.faults:
+        st.warning(escape_markdown(fault), icon=":material/folder_off:")
+    offered = list(there.names)
+    url_state.check_link("data", [dataset_title(each) for each in offered])
     name = at_data.selectbox(
         "Data set",
         offered,
@@ -296,9 +237,9 @@ def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDatase
     try:
         data = caches.dataset(name)
     except (OSError, ValueError) as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/error:")
+        st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
-    check_link("category", data.categories)
+    url_state.check_link("category", data.categories)
     return name, data, at_category.selectbox("Category", data.categories, key="category", bind="query-params")
 
 
@@ -307,7 +248,7 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
 
     Raises ValueError or OSError where there is none to show.
     """
-    offered = data.shown(category, "val") if (category, "val") in data.splits else []
+    offered = data.visible_instances(category, "val") if (category, "val") in data.splits else []
     if not offered:
         msg = f"No val object of {category} shows a keypoint; choose another category."
         raise ValueError(msg)
@@ -319,16 +260,19 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
     sheet = chosen // per_sheet + 1
     if n_sheets > 1:
         sheet = beside.number_input(
-            f"Page of {n_sheets}, {len(offered)} objects", 1, n_sheets, sheet, key=f"sheet {data.digest} {category}"
+            f"Page (of {n_sheets}; {counted(len(offered), 'object')})",
+            1,
+            n_sheets,
+            sheet,
+            key=f"sheet {data.digest} {category}",
         )
     shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
     objects = [offered[n] for n in shown]
-    thumbnails = caches.object_thumbnails(caches.state_of(objects), objects)
     gallery(
-        thumbnails,
+        thumbnails.of_objects(caches.state_of(objects), objects),
         chosen - shown.start if chosen in shown else None,
         [names[n] for n in shown],
-        lambda number: set_url_state("object", names[shown[number]]),
+        lambda number: url_state.choose("object", names[shown[number]]),
     )
     return offered[chosen]
 
@@ -336,21 +280,13 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
 def asked_object(data: KeypointDataset, offered: list[Instance]) -> str:
     """The name of the object that the URL or this session asks for, if it is on offer; else of one to begin with."""
     names = [one.name for one in offered]
-    first = names[first_choice(offered)]
-    asked = url_state("object", first)
-    if asked not in names:
-        elsewhere = (one.name for other in data.categories for one in data.splits.get((other, "val"), ()))
-        if asked not in elsewhere:  # else the category was changed
-            st.session_state["missing object"] = asked, first
-        asked = first
-    missing, instead = st.session_state.get("missing object", ("", ""))
-    if asked == instead:  # said until another is chosen, for a page runs again when its work is done
-        st.warning(
-            f"There is no object {layout.escape_markdown(missing[:64])} here; this is another.",
-            icon=":material/link_off:",
-        )
-    set_url_state("object", asked)
-    return asked
+    asked = url_state.asked("object", names[first_choice(offered)])
+    if asked not in names and any(asked == one.name for other in data.splits.values() for one in other):
+        url_state.accept("object", [asked])  # the category was changed
+    url_state.check_choice("object", asked, asked in names, "There is no object {} here; this is another.")
+    shown = asked if asked in names else names[first_choice(offered)]
+    url_state.show("object", shown)
+    return shown
 
 
 def first_choice(offered: list[Instance]) -> int:
@@ -359,72 +295,37 @@ def first_choice(offered: list[Instance]) -> int:
 
 
 def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
-    """Annotations or objects that could not be used, by name, folded."""
+    """Annotations or objects (`what` of them) that could not be used, by name, folded."""
     if reasons:
-        with st.expander(f"{len(reasons)} {what} left out"):
+        with st.expander(f"{counted(len(reasons), what)} left out"):
             for each, reason in list(reasons.items())[:50]:
-                st.caption(layout.escape_markdown(f"{each}: {reason}"))
+                st.caption(escape_markdown(f"{each}: {reason}"))
 
 
-def feature_title(feature: str) -> str:
-    radius = extractors.sift_radius(feature)
-    return feature if radius is None else f"SIFT, radius {radius:g} px"
-
-
-def aligned_features() -> list[str]:
-    """Those the Alignment page offers: the layers whose cells lie where those of the last do, and SIFT."""
-    backbone = caches.network(BACKBONE)
-    usual = backbone.receptive_field(backbone.architecture.default_layers[-1])
-    fields = {layer: backbone.receptive_field(layer) for layer in backbone.layers}
-    layers = [each for each, own in fields.items() if (own.stride, own.offset) == (usual.stride, usual.offset)]
-    return [*layers, *(f"{extractors.SIFT}{radius}" for radius in (10, 20, 40))]
-
-
-def mapped_features() -> list[str]:
-    """Those the Responses page offers: every layer, and SIFT."""
-    return [*caches.network(BACKBONE).layers, *(f"{extractors.SIFT}{radius}" for radius in (10, 20, 40, 80, 160))]
-
-
-def row_title(row: str) -> str:
-    """A row of a table, such as conv4, sift20, conv5+prior or NN."""
-    if row == experiments.UNALIGNED:
-        return "NN, not aligned"
-    feature, plus, rest = row.partition("+")
-    return f"{feature_title(feature)} + {rest}" if plus else feature_title(feature)
-
-
-def feature_of(row: str) -> tuple[str, str]:
-    """A row's feature, empty where it has none, and what is added to it.
-
-    >>> [feature_of(row) for row in ("conv5", "conv5+5 priors", "5 priors", "NN")]
-    [('conv5', ''), ('conv5', '+5 priors'), ('', '5 priors'), ('', 'NN')]
-    """
-    if row == experiments.UNALIGNED or (row.endswith(("prior", "priors")) and "+" not in row):
-        return "", row
-    feature, plus, rest = row.partition("+")
-    return feature, plus + rest
-
-
-def upload(what: str) -> tuple[np.ndarray, str] | None:
-    """A photo and its name; kept while the session looks at something else."""
-    key, kept = f"upload {what}", f"uploaded {what}"
-
-    def changed() -> None:
-        uploaded = st.session_state[key]
-        st.session_state[kept] = None if uploaded is None else (uploaded.getvalue(), uploaded.name)
-
-    st.file_uploader(what, key=key, max_upload_size=20, on_change=changed)
-    if (found := st.session_state.get(kept)) is None:
-        return None
-    content, name = found
+def choose_network(place: Any) -> Extractor:
+    """The network whose layers are asked; the page stops where its weights are not here."""
+    names = networks.names()
+    url_state.check_link("network", names)
+    name = place.selectbox("Network", names, key="network", bind="query-params") or names[0]
     try:
-        photo = images.decode(content, name=name)
-    except ImageError as error:
-        st.error(layout.escape_markdown(str(error)), icon=":material/broken_image:")
-        return None
-    if st.session_state[key] is None:
-        st.caption(f"Still here: {layout.escape_markdown(images.display_name(name))}")
-    return photo, images.display_name(name)
+        return caches.network(name)
+    except (OSError, ValueError) as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.stop()
+
+
+def aligned_features(network: Extractor) -> tuple[Feature, ...]:
+    """Those the Alignment page offers: the layers whose cells lie where those of the layer for transfer do, and SIFT."""
+    usual = network.receptive_field(network.roles.transfer)
+    fields = {layer: network.receptive_field(layer) for layer in network.layers}
+    layers = [each for each, own in fields.items() if (own.stride, own.offset) == (usual.stride, usual.offset)]
+    return (*(Feature(network.name, layer) for layer in layers), *(Feature(SIFT, r) for r in ("10", "20", "40")))
+
+
+def mapped_features(network: Extractor) -> tuple[Feature, ...]:
+    """Those the Responses page offers: every layer, and SIFT."""
+    radii = ("10", "20", "40", "80", "160")
+    return (*(Feature(network.name, layer) for layer in network.layers), *(Feature(SIFT, r) for r in radii))
 
 
 def _working(image: np.ndarray) -> np.ndarray:
@@ -432,36 +333,3 @@ def _working(image: np.ndarray) -> np.ndarray:
     shorter, longer = sorted(image.shape[:2])
     scale = max(LONGER_SIDE_PX / longer, min(SHORTER_SIDE_PX / shorter, 4 * LONGER_SIDE_PX / longer))
     return images.resize(image, longer_side=round(longer * scale)) if scale < 1 else image
-
-
-def gallery(
-    thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick: Callable[[int], None]
-) -> None:
-    """Thumbnails to click, in rows of eight."""
-    side = caches.THUMBNAIL_PX
-    columns = min(SHEET_COLUMNS, len(thumbnails))
-    rows = -(-len(thumbnails) // columns)
-    pitch = side + GAP_PX
-    canvas = np.full((rows * pitch, columns * pitch, 3), 255, np.uint8)
-    for number, picture in enumerate(thumbnails):
-        row, column = divmod(number, columns)
-        top, left = row * pitch + GAP_PX // 2, column * pitch + GAP_PX // 2
-        canvas[top : top + side, left : left + side] = picture
-
-    def click(x: int, y: int) -> None:
-        number = y // pitch * columns + x // pitch
-        if number < len(thumbnails):
-            on_pick(number)
-
-    centre = (pitch - 1) / 2
-    image_click(
-        images.encode(canvas, format="JPEG"),
-        alt="Photos to choose from: " + ", ".join(titles),
-        key="gallery",
-        grid=(centre, centre, pitch, columns, rows),
-        selected=None
-        if selected is None
-        else (selected % columns * pitch + pitch // 2, selected // columns * pitch + pitch // 2),
-        on_click=click,
-        width=columns * 88,
-    )

@@ -27,26 +27,26 @@ def main() -> None:
     parser.add_argument("--scales", default="1,0.7")
     options = parser.parse_args()
     scales = tuple(float(scale) for scale in options.scales.split(","))
-    photos = folder.photos(options.photos)[: options.limit]
-    network = networks.open()
-    layers = network.architecture.default_layers
+    photos = folder.photos(options.photos).photos[: options.limit]
+    backbone = networks.load()
+    layers = backbone.architecture.default_layers
     pictures = []
     for photo in photos:
         image = photo.load()
         height, width = image.shape[:2]
         sizes = [{"height": round(height * scale), "width": round(width * scale)} for scale in scales]
         pictures.append([images.resize_to(image, **size) for size in sizes])
-    network.extract(pictures[0][0], layers)
+    backbone.extract(pictures[0][0], layers)
     forward, built = [], []
     for start in range(0, len(photos), CHUNK):
         begun = time.perf_counter()
         for picture in itertools.chain(*pictures[start : start + CHUNK]):
-            network.extract(picture, layers)
+            backbone.extract(picture, layers)
         forward.append(time.perf_counter() - begun)
         chunk = photos[start : start + CHUNK]
         with tempfile.TemporaryDirectory() as root:
             begun = time.perf_counter()
-            index = indexes.build(chunk, Path(root) / "it", network=network, layers=layers, scales=scales)
+            index = indexes.build(chunk, Path(root) / "it", backbone=backbone, layers=layers, scales=scales)
             built.append(time.perf_counter() - begun)
             per_photo = index.n_bytes / len(chunk) / 1e6
     ratios = sorted(f / b for f, b in zip(forward, built, strict=True))

@@ -27,7 +27,9 @@ from skimage.data import astronaut, chelsea
 from corrcore import images
 from corrcore.descriptors import sift
 from corrcore.engines import mrf
-from corrcore.engines.mrf import on_torch
+from corrcore.engines.mrf import on_torch, on_triton
+from corrcore.engines.mrf.on_cpu import State
+from corrcore.engines.mrf.problem import Settings
 
 SIDE, STRIDE, RADIUS = 31, 16, 20
 SMOOTHNESS = (0.003, 0.01, 0.03)
@@ -108,7 +110,7 @@ def converge(unaries: dict[str, np.ndarray], n_runs: int) -> None:
     print(f"{'':14s}ms/iteration  iterations    energy     bound       gap   bp, 60 iterations")
     for kind, unary in unaries.items():
         for smoothness in SMOOTHNESS:
-            state = mrf._State(unary, smoothness, "trw-s")
+            state = State(unary, Settings(smoothness))
             each = medians({"": state.iterate}, n_runs)[""]
             found = mrf.minimise(unary, smoothness=smoothness, iterations=150, gap=1e-6)
             bp = mrf.minimise(unary, smoothness=smoothness, method="bp", iterations=60)
@@ -127,7 +129,7 @@ def messages(unary: np.ndarray, n_runs: int) -> None:
     distances = np.float32(smoothness) * ((label[:, None] - label) ** 2).astype(np.float32)
     some = unary.reshape(-1, SIDE, SIDE)[::10].astype(np.float32)
     assert np.allclose(by_numba(some[0], distances), by_numpy(some[0], distances), atol=1e-5)
-    state = mrf._State(unary, smoothness, "trw-s")
+    state = State(unary, Settings(smoothness))
     times = medians(
         {
             "corrcore's, an iteration's share": state.iterate,
@@ -150,7 +152,7 @@ def many(unaries: dict[str, np.ndarray], n_runs: int) -> None:
     calls = {f"threads, {n_threads}": lambda: mrf.minimise_batch(pairs, device="cpu", **options)}
     if torch.cuda.is_available():
         device = torch.device("cuda")
-        batch = on_torch.Batch(pairs, smoothness=0.01, reweighted=True, forbidden=1e8, device=device)
+        batch = on_torch.Batch(pairs, Settings(0.01), device=device)
 
         def iterate() -> None:
             for _ in range(10):
@@ -177,7 +179,7 @@ def main() -> None:
     names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
     print(f"{names[0] if names else platform.processor()}, load {os.getloadavg()[0]:.1f}")
     if torch.cuda.is_available():
-        kernel = "no Triton" if on_torch.triton is None else f"Triton {on_torch.triton.__version__}"
+        kernel = f"Triton {on_triton.triton.__version__}" if on_triton.AVAILABLE else "no Triton"
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {kernel}")
     unaries = unaries_of(options.pairs)
     first = seconds(lambda: mrf.minimise(unaries["warp"][:2, :2], smoothness=0.01))

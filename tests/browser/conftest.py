@@ -52,7 +52,7 @@ class App:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "streamlit", "map_in_order", str(script), f"--server.port={port}"]
+        command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
         options = ["--server.address=127.0.0.1", "--server.headless=true", "--server.fileWatcherType=none"]
         cache = {"CORRCORE_CACHE": str(folder / "cache")}
         with self._log_file.open("wb") as log:

@@ -514,3 +514,19 @@ def test_the_value_under_the_pointer_is_the_arrays(serve, tmp_path):
     expect(page.locator(".tip")).to_contain_text(": none")
     page.mouse.move(box["x"] + box["width"] + 60, box["y"])
     expect(page.locator(".tip")).to_be_hidden()
+
+
+@pytest.mark.parametrize("mobile", [True, False])
+def test_a_tap_tells_the_value_until_the_next_one(serve, tmp_path, mobile):
+    script = tmp_path / "values.py"
+    script.write_text(VALUES, "utf-8")
+    page = serve(script).open(width=500, has_touch=True, is_mobile=mobile)
+    picture = page.get_by_role("application")
+    expect(picture).to_be_visible()
+    box = picture.bounding_box()
+    assert box is not None
+    for x, y in ((5, 10), (58, 38)):
+        page.touchscreen.tap(box["x"] + (x + 0.5) * box["width"] / 60, box["y"] + (y + 0.5) * box["height"] / 40)
+        expect(page.locator(".tip")).to_contain_text(f"x {x}, y {y}: ")
+        page.wait_for_timeout(500)
+        expect(page.locator(".tip")).to_contain_text(f"x {x}, y {y}: ")

@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
-from dashboard.parts import layout
+from dashboard.parts import exports
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +71,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found.clear()
         found.update(downloads, python=python)
 
-    monkeypatch.setattr(layout, "export_row", export_row)
+    monkeypatch.setattr(exports, "export_row", export_row)
     return found
 
 

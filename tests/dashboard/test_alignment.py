@@ -15,9 +15,9 @@ from corrcore import experiments, networks
 from corrcore.datasets import toy
 from corrcore.images import ImageError
 from corrcore.tasks import alignment
-from dashboard.parts import layout
 from dashboard.services import caches
 from dashboard.services.jobs import Queue
+from dashboard.wording import escape_markdown
 
 from ..conftest import smooth_noise
 from ..test_datasets_voc import Tree
@@ -106,13 +106,13 @@ def expected(data):
 
 
 def test_first_view_shows_two_rows_of_a_target_and_its_five_least_deformed_neighbours(first, data, expected):
-    name = first.query_params["object"]
+    name = first.session_state["corrcore"].shown["object"]
     name = name if isinstance(name, str) else name[0]
     assert name == "toy-cat-val-000"
     transfers = expected[name]
-    assert [f"**{feature}**" for feature in transfers] == [
-        text for text in texts(first) if text in ("**conv4**", "**sift20**")
-    ]
+    assert list(transfers) == ["conv4", "sift20"]
+    rows = [text for text in texts(first) if text in ("**conv4**", "**SIFT, radius 20 px**")]
+    assert rows == ["**conv4**", "**SIFT, radius 20 px**"]
     instance = data.instances("toy cat", "val")[0]
     predictions = []
     for transfer in transfers.values():
@@ -137,12 +137,12 @@ def test_neighbours_are_the_warped_photos(first, data):
 
 def test_drawn_objects_are_labelled_synthetic(first):
     assert any("**drawn, synthetic**" in caption.value for caption in first.caption)
-    assert first.selectbox(key="data").options == ["Drawn animals (synthetic)"]
+    assert first.selectbox(key="data").options == ["Drawn animals"]
 
 
 def test_parameters_in_force_are_listed(first, data):
     table = parameters(first)
-    assert table["features"] == "conv4, sift20"
+    assert table["features"] == "conv4, SIFT, radius 20 px"
     assert table["smoothness"] == "0.1"
     assert table["object"] == "toy-cat-val-000"
     assert table["neighbours"] == f"{N_TRAIN} of {N_TRAIN} train objects"
@@ -157,7 +157,7 @@ def test_another_feature_changes_its_row_only(at):
     assert after[:5] == before[:5]
     assert after[5:] != before[5:]
     assert "**conv5**" in texts(at)
-    assert "**sift20**" not in texts(at)
+    assert "**SIFT, radius 20 px**" not in texts(at)
     assert parameters(at)["features"] == "conv4, conv5"
 
 
@@ -216,7 +216,7 @@ def test_a_clicked_neighbour_is_marked_and_its_pair_shown(at, click):
     settled(at)
     assert at.query_params["neighbour"] in ("2.3", ["2.3"])
     assert [text for text in texts(at) if text.endswith("chosen**")] == ["**3, chosen**"]
-    assert "**Target, and the source warped onto it by sift20**" in texts(at)
+    assert "**Target, and the source warped onto it by SIFT, radius 20 px**" in texts(at)
     (energy, data, smoothness), text = pair_numbers(at)
     assert energy == pytest.approx(data + smoothness, abs=0.02)
     assert (energy, data, smoothness) != tuple(before[0])
@@ -270,7 +270,7 @@ def test_a_link_that_asks_for_what_is_not_offered_says_so(open_page):
     }
     at = open_page("alignment", **wrong)
     assert [warning.value for warning in at.warning] == [
-        f"This link asks for {name} {layout.escape_markdown(value)}, which does not exist here; another is shown."
+        f"This link asks for {name} {escape_markdown(value)}, which does not exist here; another is shown."
         for name, value in wrong.items()
     ]
     assert len(deformations(at)) == 10
@@ -286,7 +286,7 @@ def test_a_link_to_an_object_that_is_not_there_says_so(open_page, name):
 def test_a_link_restores_all_choices_without_a_warning(open_page):
     at = open_page(
         "alignment",
-        data="Drawn animals (synthetic)",
+        data="Drawn animals",
         category="toy cow",
         object="toy-cow-val-002",
         neighbour="2.2",
@@ -298,9 +298,13 @@ def test_a_link_restores_all_choices_without_a_warning(open_page):
     )
     assert not at.warning
     table = parameters(at)
-    assert (table["object"], table["features"], table["smoothness"]) == ("toy-cow-val-002", "conv3, sift10", "0.3")
+    assert (table["object"], table["features"], table["smoothness"]) == (
+        "toy-cow-val-002",
+        "conv3, SIFT, radius 10 px",
+        "0.3",
+    )
     assert table["solver"] == "belief propagation, as in the paper, at most 2 iterations"
-    assert "**Target, and the source warped onto it by sift10**" in texts(at)
+    assert "**Target, and the source warped onto it by SIFT, radius 10 px**" in texts(at)
     assert [text for text in texts(at) if text.endswith("chosen**")] == ["**2, chosen**"]
 
 
@@ -423,7 +427,7 @@ def test_two_photos_are_aligned(two_photos, offered):
     assert len(deformations(at)) == 2
     assert [text for text in texts(at) if text.startswith("**warped by")] == [
         "**warped by conv4**",
-        "**warped by sift20**",
+        "**warped by SIFT, radius 20 px**",
     ]
     assert parameters(at)["photos"] == "source.png and target.png"
     arrays = np.load(io.BytesIO(offered["alignment.npz"]()))
@@ -432,7 +436,7 @@ def test_two_photos_are_aligned(two_photos, offered):
     compile(offered["python"], "lines", "exec")
     at.segmented_control(key="pair_by").set_value("sift20")
     settled(at.run())
-    assert "**Target, and the source warped onto it by sift20**" in texts(at)
+    assert "**Target, and the source warped onto it by SIFT, radius 20 px**" in texts(at)
     at.segmented_control(key="alignment_section").set_value(POINT)
     settled(at.run())
     assert len(captions(at, "Target. Lands at")) == 2
@@ -481,6 +485,11 @@ def result(n):
     return {"summary": {part: {"objects": 3, "rows": {"conv4": numbers, "NN": numbers}} for part in ("all", "large")}}
 
 
+def labelled(at, label):
+    """The buttons that say so."""
+    return [button for button in at.button if button.label == label]
+
+
 def keep(dataset, category, content):
     file = experiments.default_folder(dataset, "alexnet") / f"transfer {category}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -489,7 +498,7 @@ def keep(dataset, category, content):
 
 def test_without_results_table_2_says_how_to_get_them(open_page, cats):
     at = open_page("alignment", alignment_section=TABLE)
-    assert [info.value.startswith("Nothing has been computed here yet") for info in at.info] == [True]
+    assert "Table 2 has not been computed for cat yet" in [heading.value for heading in at.subheader]
     table = at.dataframe[0].value
     assert list(table["published, α = 0.1"]) == ["19.6", "16.0", "11.1"]
     assert set(table["objects"]) == {"not computed"}
@@ -497,15 +506,15 @@ def test_without_results_table_2_says_how_to_get_them(open_page, cats):
 
 def test_unfinished_results_are_not_shown(open_page, cats):
     keep(cats, "cat", {"records": {}})
-    assert open_page("alignment", alignment_section=TABLE).info
+    assert labelled(open_page("alignment", alignment_section=TABLE), "Compute for cat")
 
 
 def test_results_stand_beside_what_was_published(open_page, cats):
     keep(cats, "cat", result(40))
     at = open_page("alignment", alignment_section=TABLE)
-    assert not at.info
+    assert not labelled(at, "Compute for cat")
     table = at.dataframe[0].value
-    assert list(table["row"]) == ["conv4", "NN", "conv4", "NN"]
+    assert list(table["row"]) == ["conv4", "NN, not aligned"] * 2
     assert list(table["published, α = 0.1"]) == ["19.6", "11.1", "", ""]
     assert list(table["objects"]) == ["3 all", "3 all", "3 large", "3 large"]
     assert table["α = 0.1"][0] == "40.1 [39.0, 41.0]"
@@ -516,7 +525,7 @@ def test_results_can_be_forgotten(open_page, cats):
     at = open_page("alignment", alignment_section=TABLE)
     at.button(key="forget").click()
     settled(at.run())
-    assert at.info
+    assert labelled(at, "Compute for cat")
     assert not [button for button in at.button if button.key == "forget"]
     assert not list(experiments.default_folder(cats, "alexnet").iterdir())
 
@@ -532,7 +541,7 @@ def test_table_2_is_computed_when_asked_for(open_page, cats, monkeypatch):
 
     monkeypatch.setattr(experiments, "transfer", compute)
     at = open_page("alignment", alignment_section=TABLE)
-    at.button(key="compute").click()
+    labelled(at, "Compute for cat")[0].click()
     settled(at.run())
     settled(at.run())
     assert asked == [(cats, "cat")]
@@ -542,7 +551,7 @@ def test_table_2_is_computed_when_asked_for(open_page, cats, monkeypatch):
 def test_a_shared_server_offers_no_computing(open_page, cats, monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("alignment", alignment_section=TABLE)
-    assert not [button for button in at.button if button.key == "compute"]
+    assert not labelled(at, "Compute for cat")
 
 
 # A folder of photos
@@ -585,7 +594,7 @@ def test_a_folder_that_cannot_be_read_gets_one_sentence(tree):
 def test_annotations_left_out_are_listed(tree):
     tree.add("2009_1", 2, box={"xmin": 0, "ymin": 0, "width": -5, "height": 3})
     at = open_tree(tree)
-    assert "1 annotations left out" in [expander.label for expander in at.expander]
+    assert "1 annotation left out" in [expander.label for expander in at.expander]
     assert any("2009" in caption.value and "2.xml" in caption.value for caption in at.caption)
 
 

@@ -11,7 +11,7 @@ from dashboard.services import caches
 from .conftest import settled
 
 LOAD = toy.load
-CONFUSION, CALLS = "Who is taken for whom", "Right and wrong"
+CONFUSION, CALLS = "Confusion matrix", "Right and wrong"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_curves_are_those_of_the_cross_validation(at, data):
     settled(at.run())
     layers, sift = (json.loads(chart.proto.spec)["data"] for chart in at.get("plotly_chart"))
     assert [trace["name"] for trace in layers] == ["conv3"]
-    assert [trace["name"] for trace in sift] == ["sift20"]
+    assert [trace["name"] for trace in sift] == ["SIFT, radius 20 px"]
     costs = result(data)["settings"]["costs"]
     assert len(layers[0]["x"]) == len(costs)
 
@@ -86,7 +86,7 @@ def test_calls_link_to_the_objects_responses(at, data):
     assert any(text.startswith("**Wrong: ") for text in texts)
     assert all("object=toy-cat-val-" in link and "keypoint=" in link for link in links)
     title = {"conv3": "conv3", "sift20": "SIFT%2C+radius+20+px"}[at.selectbox(key="feature").value]
-    assert all(f"features={title}&seen=box%2C+250+px" in link for link in links)
+    assert all(f"features={title}&scale=box%2C+250+px" in link for link in links)
     assert all(", called " not in link or link.split("]")[0][1:] != link.rpartition("called ")[2] for link in links)
 
 

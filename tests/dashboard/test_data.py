@@ -89,6 +89,15 @@ def test_photos_left_out_are_listed_with_the_reason(at, photos):
     assert "broken.jpg" in table["why"][0]
 
 
+def test_what_was_left_out_of_the_folder_is_said(at, photos):
+    (photos / "new.heic").touch()
+    build(at, photos, "mine")
+    said = [caption.value for caption in at.run().caption]
+    assert any(
+        "Of this folder 1 left out: in a format that is not read here" in each.replace("\\", "") for each in said
+    )
+
+
 def test_an_index_can_be_deleted(at, photos):
     build(at, photos, "mine")
     at.run()

@@ -62,7 +62,7 @@ def expected(data, feature, number, weighing):
     """Where the package alone has an object's keypoints."""
     alexnet = networks.load("alexnet")
     trained, prior = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
-    instance = data.shown("toy cat", "val")[number]
+    instance = data.visible_instances("toy cat", "val")[number]
     image, placement = detection.crop_box(instance.photo.load(), instance.box)
     subject = detection.describe(image, [DetectorSpec(feature)], backbone=alexnet)
     places = prior.places(prior.nearest(subject.summary, k=5, photo=instance.photo.name))
@@ -87,13 +87,13 @@ def test_drawn_animals_are_learnt_at_once_and_predicted_as_the_package_does(at, 
         shown = np.array([[float(row["x"]), float(row["y"])] for row in own])
         np.testing.assert_allclose(shown, points, atol=0.006)
         right = sum(row["right"] == "1" for row in own)
-        of = int(data.shown("toy cat", "val")[1].visible.sum())
+        of = int(data.visible_instances("toy cat", "val")[1].visible.sum())
         assert any(f"**{right} of {of}** right" in text for text in texts(at))
 
 
 def test_hits_are_within_a_tenth_of_each_side_of_the_box(at, offered, data):
     for row in rows(offered):
-        instance = next(one for one in data.shown("toy cat", "val") if one.name == row["object"])
+        instance = next(one for one in data.visible_instances("toy cat", "val") if one.name == row["object"])
         if not row["true_x"]:
             assert row["right"] == ""
             continue
@@ -139,7 +139,7 @@ def test_without_a_prior_predictions_are_the_detectors_alone(open_page, offered,
     assert "map Prior" not in keys(at)
     alexnet = networks.load("alexnet")
     trained, _ = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
-    instance = data.shown("toy cat", "val")[1]
+    instance = data.visible_instances("toy cat", "val")[1]
     image, placement = detection.crop_box(instance.photo.load(), instance.box)
     grid = detection.describe(image, [DetectorSpec("sift32")], backbone=alexnet).grids["sift32"]
     scores = trained["sift32"].detectors.scores(grid.descriptors)
@@ -175,7 +175,7 @@ def test_maps_have_the_packages_scores(at, data):
     shown = values["low"] + steps / 65534 * (values["high"] - values["low"])
     alexnet = networks.load("alexnet")
     trained, _ = experiments.detectors(data, "toy cat", backbone=alexnet, features=FEATURES, out=default(data))
-    instance = data.shown("toy cat", "val")[1]
+    instance = data.visible_instances("toy cat", "val")[1]
     image, _ = detection.crop_box(instance.photo.load(), instance.box)
     grid = detection.describe(image, [DetectorSpec("sift32")], backbone=alexnet).grids["sift32"]
     nose = list(data.keypoint_names["toy cat"]).index("Nose")
@@ -226,7 +226,7 @@ def test_the_table_is_computed_here_and_read_again(at, data):
 def test_a_photo_of_yours_is_predicted_in_the_box_drawn_on_it(open_page, offered, click, data):
     at = open_page("prediction", mode="A photo of yours")
     assert any("Upload a photo of a toy cat" in text for text in texts(at))
-    instance = data.shown("toy cat", "val")[2]
+    instance = data.visible_instances("toy cat", "val")[2]
     content = images.encode(instance.photo.load(), format="PNG")
     at.file_uploader(key="upload A photo with one such object in it").upload("mine.png", content, "image/png")
     settled(at.run())
@@ -284,7 +284,7 @@ def test_a_shared_server_trains_nothing_on_photos(open_page, monkeypatch, data):
     caches.dataset.clear()
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("prediction")
-    assert any("have not been trained on this server" in info.value for info in at.info)
+    assert any("have to be trained first. This server is shared" in info.value for info in at.info)
     monkeypatch.delenv("CORRCORE_READ_ONLY")
     at = open_page("prediction")
     assert any(button.label == "Train" for button in at.button)

@@ -60,20 +60,21 @@ def test_a_link_restores_the_seed(open_page, at):
     assert seed_boxes(again) == seed_boxes(at)
 
 
-def test_effective_radii_stand_beside_field_and_stride(at):
+def test_agreement_radii_stand_beside_field_and_stride(at):
     table = at.dataframe[0].value
     assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
     assert list(table["stride"]) == ["16 px"] * 3
     assert all(
-        value in ("does not fall", "no agreement") or value.endswith(" px") for value in table["effective radius"]
+        value in ("does not fall", "no agreement") or value.endswith(" px") for value in table["agreement radius"]
     )
 
 
 def test_measuring_over_seeds_gives_intervals(at, monkeypatch):
     measure = experiments.agreement_radius
     monkeypatch.setattr(experiments, "agreement_radius", lambda n, **options: measure(n // 6, **options))
-    at.button(key="over_seeds").click()
+    [button] = [button for button in at.button if button.label == "Measure over 30 random seeds"]
+    button.click()
     settled(at.run(), timeout_s=240)
-    table = at.dataframe[1].value
+    table = at.dataframe[0].value
     assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
     assert all(" to " in value for value in table["95 % interval"])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from corrcore import images, networks
+from corrcore import decoding, networks
 from corrcore import patch_index as indexes
 from corrcore.datasets.samples import samples
 from corrcore.tasks import reconstruction
@@ -26,7 +26,7 @@ def component(at, key):
 
 
 def picture(at, key):
-    return images.decode(base64.b64decode(component(at, key)["image"].split(",")[1]))
+    return decoding.decode(base64.b64decode(component(at, key)["image"].split(",")[1]))
 
 
 def keys(at):

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from corrcore import experiments, images, networks
+from corrcore import decoding, experiments, images, networks
 from corrcore.datasets import toy
 from corrcore.tasks import classification, responses
 from dashboard.services import caches
@@ -54,7 +54,7 @@ def values(at, key):
 def expected(data):
     """Scores of the first object's pixels, made with the package alone."""
     backbone = networks.load("alexnet")
-    names, train = data.keypoint_names["toy cat"], data.shown("toy cat", "train")
+    names, train = data.keypoint_names["toy cat"], data.visible_instances("toy cat", "train")
     image, placement = classification.view(data.instances("toy cat", "val")[0], SMALL)
     found = classification.samples(train, ["conv3", "sift20"], names, backbone=backbone, protocol=SMALL)
     photos = [one.photo.name for one in train]
@@ -126,9 +126,9 @@ def test_a_click_shows_what_all_classifiers_say_of_that_pixel(at, click, expecte
     assert at.query_params["at"] in ("60,50", ["60,50"])
     assert "**Every keypoint's score at (60, 50)**" in [markdown.value for markdown in at.markdown]
     bars = {trace["name"]: trace for trace in json.loads(at.get("plotly_chart")[0].proto.spec)["data"]}
-    assert set(bars) == {"conv3", "sift20"}
+    assert set(bars) == {"conv3", "SIFT, radius 20 px"}
     _, named = expected[2]["sift20"]
-    assert len(bars["sift20"]["y"]) == len(named.names)
+    assert len(bars["SIFT, radius 20 px"]["y"]) == len(named.names)
     assert component(at, "map conv3")["selected"] == [60, 50]
 
 
@@ -160,24 +160,25 @@ def test_downloads_are_the_scores_and_the_figure(at, offered, expected):
         for page, expected_page in enumerate(arrays):
             picture.seek(page)
             np.testing.assert_array_equal(np.array(picture), expected_page)
-    assert images.decode(offered["responses.png"]()).shape[1] > 3 * 200
+    assert decoding.decode(offered["responses.png"]()).shape[1] > 3 * 200
     compile(offered["python"], "lines", "exec")
 
 
 def test_the_histogram_is_computed_when_asked_for(open_page):
     at = open_page("responses", features=FEATURES[1:], keypoint="Nose", responses_section=HISTOGRAM)
-    at.button(key="compute").click()
+    [button] = [button for button in at.button if button.label.startswith("Compute for all")]
+    button.click()
     settled(at.run())
     settled(at.run())
     table = at.dataframe[0].value
-    assert list(table["feature"]) == ["sift20"]
+    assert list(table["feature"]) == ["SIFT, radius 20 px"]
     assert list(table["objects"]) == ["2"] or list(table["objects"]) == ["1"]
     said = [markdown.value for markdown in at.markdown]
     assert any(text.startswith("**SIFT, radius 20 px**: ") and text.count("\n") == 0 for text in said)
     at.segmented_control(key="side").set_value("81 x 81 px")
     settled(at.run())
     assert not at.dataframe  # another square is another result
-    assert at.button(key="compute")
+    assert [button for button in at.button if button.label.startswith("Compute for all")]
 
 
 def test_an_uploaded_photo_has_scores_but_no_true_place(open_page):
@@ -209,7 +210,7 @@ def test_links_that_ask_for_what_is_not_offered_say_so(open_page):
 def test_at_another_scale_the_pixel_is_the_keypoints_again(at, click):
     click(at, "map conv3", 60, 50)
     settled(at)
-    at.radio(key="seen").set_value("photo as it is")
+    at.radio(key="scale").set_value("photo as it is")
     settled(at.run())
     assert component(at, "map conv3")["selected"] is None
     assert not any("at (60, 50)" in markdown.value for markdown in at.markdown)

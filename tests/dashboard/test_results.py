@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from corrcore import experiments, images
+from corrcore import decoding, experiments
 from corrcore.datasets import toy
 from corrcore.experiments import published
 from dashboard import figures
@@ -20,7 +20,7 @@ from dashboard.services import caches
 
 LOAD = toy.load
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
-COMPARED, CURVE, DIFFICULT = "Two rows compared", "PCK against alpha", "What is difficult"
+COMPARED, CURVE, DIFFICULT = "Two rows compared", "PCK against alpha", "Accuracy by size and visibility"
 FIRST = 0.07  # of the box's longer side, off the truth: right at 0.1, wrong at 0.05
 
 
@@ -256,7 +256,7 @@ def test_a_cell_opens_the_page_and_the_objects_it_is_made_of(data, open_page):
     found = texts(at.markdown)
     assert any(text.startswith("**conv4, cow: ") for text in found)
     [link] = [text for text in found if "on the Alignment page](alignment?" in text]
-    assert "data=Drawn+animals+%28synthetic%29&category=cow&upper=conv4" in link
+    assert "data=Drawn+animals&category=cow&upper=conv4" in link
     objects = [text for text in found if " right](alignment?" in text and "object=" in text]
     assert len(objects) == 12
     best = [one.name for one in data.shown("cow", "val")[:3]]
@@ -313,7 +313,7 @@ def test_the_link_says_what_is_shown_even_where_it_is_the_default(cat, data, ope
     at = open_page("results")
     assert linked(at) == {
         "table": TRANSFER,
-        "data": "Drawn animals (synthetic)",
+        "data": "Drawn animals",
         "backbone": "alexnet",
         "how": "as in the paper",
         "alpha": "α = 0.1",
@@ -685,7 +685,7 @@ def test_exports_hold_the_table(cat, data, open_page, offered):
     assert latex[1] == r"\begin{tabular}{lrrr}"
     assert [row.count("&") for row in rows] == [3] * 4
     assert rows[2].startswith("conv4 & 100.0 [100.0, 100.0] (19.6) & 50.0")
-    assert images.decode(files[f"{name}.png"]).shape[1] > 400
+    assert decoding.decode(files[f"{name}.png"]).shape[1] > 400
 
 
 def test_latex_escapes_what_it_would_act_on(data, open_page, offered):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from corrcore import extractors, images
+from corrcore import decoding, extractors
 from corrcore.datasets import toy
 from corrcore.engines import svm
 from corrcore.features import Feature
@@ -115,7 +115,7 @@ class Broken:
 
     def load(self):
         msg = "broken.jpg is no picture."
-        raise images.ImageError(msg)
+        raise decoding.ImageError(msg)
 
 
 def test_a_photo_that_cannot_be_read_is_left_out(alexnet, data):

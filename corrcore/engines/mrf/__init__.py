@@ -1,27 +1,6 @@
 """Labels of least energy on a grid."""
 
-from corrcore.engines.mrf.solve import (
-    BATCH_BYTES,
-    LARGEST,
-    VERSION,
-    Method,
-    Progress,
-    Solution,
-    energy,
-    minimise,
-    minimise_batch,
-    roughness,
-)
+from corrcore.engines.mrf.problem import Method, Solution, energy, roughness
+from corrcore.engines.mrf.solve import VERSION, minimise, minimise_batch
 
-__all__ = [
-    "BATCH_BYTES",
-    "LARGEST",
-    "VERSION",
-    "Method",
-    "Progress",
-    "Solution",
-    "energy",
-    "minimise",
-    "minimise_batch",
-    "roughness",
-]
+__all__ = ["VERSION", "Method", "Solution", "energy", "minimise", "minimise_batch", "roughness"]

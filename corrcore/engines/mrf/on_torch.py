@@ -1,27 +1,23 @@
-"""Messages of many displacement fields at once, on a CUDA device: what `corrcore.mrf` sends for one, sent for all.
+"""Messages of many displacement fields at once, on a CUDA device: what `minimise` sends for one, sent for all.
 
 A cell's messages depend on those of the cells before it alone, so the cells of an anti-diagonal of the source grid are
 computed at once, for all pairs, and one diagonal after the other. Every cell finds the messages it would in reading
 order, so labels and bounds are the same, but for rounding.
 
-There is one step a diagonal. On a CUDA device it is a kernel of Triton's where that is installed, and the two sweeps of
-an iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.
+There is one step per diagonal. On a CUDA device it is a kernel of Triton's where that is installed, and the two sweeps
+of an iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, no_type_check
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int
 
-try:
-    import triton
-    import triton.language as tl
-except ImportError:  # there is none for some systems
-    triton = None
+from corrcore.engines.mrf import on_triton
+from corrcore.engines.mrf.problem import FORBIDDEN, Settings
 
-CHUNK = 1 << 26  # numbers that a minimum of torch's is taken over at a time
 _BEFORE, _AFTER = ((0, -1), (-1, 0)), ((0, 1), (1, 0))  # neighbours, in rows and columns
 
 
@@ -41,32 +37,35 @@ class Batch:
     """The messages of many pairs of one size, after any number of iterations.
 
     Messages are kept as [pair, edge, row, column], those sent forth apart from those sent back, so that cells side by
-    side read and write different ones. BoxXYXY beyond the border have messages too, which stay zero. Infinite costs become
-    `forbidden`.
+    side read and write different ones. Edges beyond the border have messages too, which stay zero.
+
+    Steps are Triton's kernels if `by_triton`: by default on a CUDA device where Triton is installed. Else they are
+    torch's operations, which take minima over `chunk` numbers at a time.
     """
 
     def __init__(
         self,
         unaries: Sequence[Float[np.ndarray, "rows columns target_rows target_columns"]],
+        settings: Settings,
         *,
-        smoothness: float,
-        reweighted: bool,
-        forbidden: float,
         device: torch.device,
+        by_triton: bool | None = None,
+        chunk: int = 1 << 26,
     ) -> None:
         self._rows, self._columns, self._height, self._width = shape = unaries[0].shape
-        self._smoothness, self._reweighted, self._device = float(smoothness), reweighted, device
+        self._smoothness, self._reweighted = float(settings.smoothness), settings.reweighted
+        self._device, self._chunk = device, chunk
         self.costs = torch.empty((len(unaries), *shape), device=device)
         for costs, unary in zip(self.costs, unaries, strict=True):
             costs.copy_(torch.from_numpy(np.array(unary, np.float32, order="C")))
-        self.costs.masked_fill_(self.costs == torch.inf, forbidden)
+        self.costs.masked_fill_(self.costs == torch.inf, float(FORBIDDEN))
         n_edges = self._rows * (self._columns + 1) + (self._rows + 1) * self._columns
-        self._forth = torch.zeros((len(unaries), n_edges, *shape[2:]), device=device)
-        self._back = torch.zeros_like(self._forth)
+        self.forth = torch.zeros((len(unaries), n_edges, *shape[2:]), device=device)
+        self.back = torch.zeros_like(self.forth)
         self._labels = torch.zeros((len(unaries), *shape[:2], 2), dtype=torch.int64, device=device)
         self._lessened = torch.zeros((len(unaries), *shape[:2], 2), device=device)  # on the way back, see `iterate`
         self._diagonals = [self._diagonal(i) for i in range(self._rows + self._columns - 1)]
-        self._by_triton = device.type == "cuda" and triton is not None
+        self._by_triton = (device.type == "cuda" and on_triton.AVAILABLE) if by_triton is None else by_triton
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def iterate(self) -> tuple[Int[torch.Tensor, "pairs rows columns 2"], Float64[torch.Tensor, " pairs"]]:
@@ -81,6 +80,7 @@ class Batch:
         return self._labels.clone(), bounds if self._reweighted else torch.full_like(bounds, -torch.inf)
 
     def energies(self, labels: Int[torch.Tensor, "pairs rows columns 2"]) -> Float64[torch.Tensor, " pairs"]:
+        """What labels cost, data and smoothness together."""
         place = labels[..., 0] * self._width + labels[..., 1]
         data = self.costs.flatten(3).gather(3, place[..., None]).sum(dim=(1, 2, 3), dtype=torch.float64)
         own = torch.cartesian_prod(*(torch.arange(n, device=self._device) for n in labels.shape[1:3]))
@@ -123,7 +123,7 @@ class Batch:
             step(number, forth=False)
 
     def _recorded(self) -> torch.cuda.CUDAGraph:
-        """Both sweeps as one launch, for most of a step's time goes into its launch. Kernels must be compiled by now."""
+        """Both sweeps as one launch, into which most of a step's time goes. Kernels must be compiled by now."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # and not torch.cuda.graph, which collects garbage first
@@ -134,9 +134,9 @@ class Batch:
 
     def _step_by_triton(self, number: int, *, forth: bool) -> None:
         first, last = max(0, number - self._columns + 1), min(self._rows, number + 1)
-        launch: Any = _step[(2, last - first, len(self.costs))]
+        launch: Any = on_triton.step[(2, last - first, len(self.costs))]
         launch(
-            *(self.costs, self._forth, self._back, self._labels, self._lessened, self._smoothness, number, first),
+            *(self.costs, self.forth, self.back, self._labels, self._lessened, self._smoothness, number, first),
             *(self._rows, self._columns, self._height, self._width),
             *(max(16, 1 << (n - 1).bit_length()) for n in (self._height, self._width)),
             *(forth, self._reweighted),
@@ -146,20 +146,20 @@ class Batch:
     def _step_by_torch(self, number: int, *, forth: bool) -> None:
         cells = self._diagonals[number]
         row, column, share = cells.row, cells.column, cells.share[:, None, None]
-        left, up = self._forth[:, cells.left], self._forth[:, cells.up]
-        right, down = self._back[:, cells.right], self._back[:, cells.down]
+        left, up = self.forth[:, cells.left], self.forth[:, cells.up]
+        right, down = self.back[:, cells.right], self.back[:, cells.down]
         sums = self.costs[:, row, column] + (right + down)
         if forth:
             self._labels[:, row, column] = self._least(self._given(sums, self._labels, row, column, _BEFORE))
         sums += left + up
         if forth:
-            self._send(self._forth, cells.right, share * sums - right, column + 1 < self._columns, (0, 1))
-            self._send(self._forth, cells.down, share * sums - down, row + 1 < self._rows, (1, 0))
+            self._send(self.forth, cells.right, share * sums - right, column + 1 < self._columns, (0, 1))
+            self._send(self.forth, cells.down, share * sums - down, row + 1 < self._rows, (1, 0))
             return
         least = sums.amin(dim=(2, 3), keepdim=True)
         sums -= least
-        by_left = self._send(self._back, cells.left, share * sums - left, column > 0, (0, -1))
-        by_up = self._send(self._back, cells.up, share * sums - up, row > 0, (-1, 0))
+        by_left = self._send(self.back, cells.left, share * sums - left, column > 0, (0, -1))
+        by_up = self._send(self.back, cells.up, share * sums - up, row > 0, (-1, 0))
         self._lessened[:, row, column] = torch.stack([least[..., 0, 0] + by_left, by_up], dim=-1)
 
     def _send(
@@ -181,7 +181,7 @@ class Batch:
     def _spread(self, costs: Float32[torch.Tensor, "n labels others"], apart: int) -> torch.Tensor:
         label = torch.arange(costs.shape[1], device=self._device)
         distances = self._smoothness * (label[:, None] - label - apart).square().float()
-        parts = costs.split(max(1, CHUNK // (costs[0].numel() * len(label))))
+        parts = costs.split(max(1, self._chunk // (costs[0].numel() * len(label))))
         return torch.cat([(part[:, None] + distances[:, :, None]).amin(dim=2) for part in parts])
 
     def _given(
@@ -208,97 +208,3 @@ class Batch:
         """The first label of least cost, by column and then by row."""
         place = costs.mT.flatten(2).argmin(dim=2)
         return torch.stack([place % self._height, place // self._height], dim=-1)
-
-
-if triton is not None:
-
-    @triton.jit(do_not_specialize=["number", "first"])
-    @no_type_check
-    def _step(
-        costs,
-        forth,
-        back,
-        labels,
-        lessened,
-        smoothness,
-        number,
-        first,
-        rows,
-        columns,
-        height: tl.constexpr,
-        width: tl.constexpr,
-        TALL: tl.constexpr,  # noqa: N803
-        WIDE: tl.constexpr,  # noqa: N803
-        FORTH: tl.constexpr,  # noqa: N803
-        REWEIGHTED: tl.constexpr,  # noqa: N803
-    ):
-        """One message of one cell: to the right or left by program 0, down or up by program 1."""
-        axis, row, pair = tl.program_id(0), first + tl.program_id(1), tl.program_id(2).to(tl.int64)
-        column = number - row
-        y, x = tl.arange(0, TALL)[:, None], tl.arange(0, WIDE)[None, :]
-        here, inside = y * width + x, (y < height) & (x < width)
-        size, across = height * width, rows * (columns + 1)
-        own = (pair * rows + row) * columns + column
-        left = pair * (across + (rows + 1) * columns) + row * (columns + 1) + column
-        up = pair * (across + (rows + 1) * columns) + across + row * columns + column
-        before, above = tl.load(forth + left * size + here, inside), tl.load(forth + up * size + here, inside)
-        after = tl.load(back + (left + 1) * size + here, inside)
-        below = tl.load(back + (up + columns) * size + here, inside)
-        sums = tl.load(costs + own * size + here, inside) + (after + below)
-        if FORTH:
-            # a neighbour beyond the border has no say
-            aside, over = smoothness * (column > 0).to(tl.float32), smoothness * (row > 0).to(tl.float32)
-            aside_y = y - tl.load(labels + (own - 1) * 2, column > 0, 0)
-            aside_x = x - tl.load(labels + (own - 1) * 2 + 1, column > 0, 0) - 1
-            over_y = y - tl.load(labels + (own - columns) * 2, row > 0, 0) - 1
-            over_x = x - tl.load(labels + (own - columns) * 2 + 1, row > 0, 0)
-            given = sums + aside * (aside_y * aside_y).to(tl.float32) + aside * (aside_x * aside_x).to(tl.float32)
-            given += over * (over_y * over_y).to(tl.float32) + over * (over_x * over_x).to(tl.float32)
-            given = tl.where(inside, given, float("inf"))
-            best = tl.min(tl.where(given == tl.min(given), x * TALL + y, TALL * WIDE))
-            if axis == 0:
-                tl.store(labels + own * 2, (best % TALL).to(tl.int64))
-                tl.store(labels + own * 2 + 1, (best // TALL).to(tl.int64))
-        sums += before + above
-        by = 0.0
-        if not FORTH:
-            by = tl.min(tl.where(inside, sums, float("inf")))
-            sums -= by
-        part = 1.0
-        if REWEIGHTED:
-            n_after = (column + 1 < columns).to(tl.int32) + (row + 1 < rows).to(tl.int32)
-            n_before = (column > 0).to(tl.int32) + (row > 0).to(tl.int32)
-            part = 1.0 / tl.maximum(tl.maximum(n_after, n_before), 1).to(tl.float32)
-        if FORTH:
-            cost = part * sums - tl.where(axis == 0, after, below)
-            there = tl.where(axis == 0, column + 1 < columns, row + 1 < rows)
-            message = forth + tl.where(axis == 0, left + 1, up + columns) * size
-            rows_apart, columns_apart = axis, 1 - axis
-        else:
-            cost = part * sums - tl.where(axis == 0, before, above)
-            there = tl.where(axis == 0, column > 0, row > 0)
-            message = back + tl.where(axis == 0, left, up) * size
-            rows_apart, columns_apart = -axis, axis - 1
-        least = tl.min(tl.where(inside, cost, float("inf")))
-        if not FORTH:
-            tl.store(lessened + own * 2 + axis, tl.where(axis == 0, by, 0.0) + tl.where(there, least, 0.0))
-        if there:
-            # Lines that all threads are to see go by way of where the message will be: rows first, and then columns.
-            tl.store(message + here, cost - least, inside)
-            tl.debug_barrier()
-            spread = tl.full([TALL, WIDE], float("inf"), tl.float32)
-            for other in tl.range(0, height, loop_unroll_factor=16):
-                apart = (y - other - rows_apart).to(tl.float32)
-                line = tl.load(message + other * width + x, x < width)
-                spread = tl.minimum(spread, line + smoothness * apart * apart)
-            tl.debug_barrier()
-            tl.store(message + y + x * height, spread, inside)
-            tl.debug_barrier()
-            label, place = tl.arange(0, WIDE)[:, None], tl.arange(0, TALL)[None, :]
-            turned = tl.full([WIDE, TALL], float("inf"), tl.float32)
-            for other in tl.range(0, width, loop_unroll_factor=16):
-                apart = (label - other - columns_apart).to(tl.float32)
-                line = tl.load(message + other * height + place, place < height)
-                turned = tl.minimum(turned, line + smoothness * apart * apart)
-            tl.debug_barrier()
-            tl.store(message + here, tl.trans(turned), inside)

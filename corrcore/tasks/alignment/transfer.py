@@ -11,10 +11,10 @@ from corrcore import concurrency
 from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
+from corrcore.decoding import ImageError
 from corrcore.engines import mrf
 from corrcore.engines.mrf import Method
 from corrcore.features import Feature
-from corrcore.images import ImageError
 from corrcore.tasks.alignment.align import Alignment, data_term, refined_displacement
 from corrcore.tasks.alignment.describe import DescribedCrop
 

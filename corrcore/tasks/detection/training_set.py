@@ -11,9 +11,9 @@ from corrcore import concurrency
 from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
+from corrcore.decoding import ImageError
 from corrcore.features import Extractor, Feature
 from corrcore.geometry import CellGrid
-from corrcore.images import ImageError
 from corrcore.tasks.detection.prior import Prior
 from corrcore.tasks.detection.spec import ObjectFeatures, crop_box, describe
 

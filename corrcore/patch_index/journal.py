@@ -1,0 +1,175 @@
+"""The writer of an index's data files: photos are appended, and a journal says which are safely on disk."""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from corrcore.patch_index.files import (
+    FORMAT,
+    JOURNAL,
+    MANIFEST,
+    BuildSettings,
+    Manifest,
+    PhotoEntry,
+    SkippedPhoto,
+    data_files,
+    entry_from_json,
+    writing_to,
+)
+
+Entry = PhotoEntry | SkippedPhoto
+_CHECKPOINT_EVERY = 32  # photos between two points to which a killed build returns
+
+
+def read_checkpoint(partial: Path, settings: BuildSettings) -> list[Entry]:
+    """The photos that an earlier build with the same settings has safely on disk; none where there is no such build.
+
+    A line torn by a kill ends them, and so does a photo whose bytes are not all there.
+    """
+    path = partial / JOURNAL
+    with writing_to(partial):
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    entries: list[Entry] = []
+    left = {name: _size(partial / name) for name in data_files(settings.layers)}
+    try:
+        if not lines or _about(json.loads(lines[0])) != _about(_header(settings, 0)):
+            return []
+        for line in lines[1:]:
+            entry = entry_from_json(json.loads(line))
+            for name, size in entry.n_bytes().items() if isinstance(entry, PhotoEntry) else ():
+                left[name] -= size
+            if not line.endswith(b"\n") or min(left.values()) < 0:
+                break
+            entries.append(entry)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass
+    return entries
+
+
+class JournalWriter:
+    """Appends photos to the data files and, at every checkpoint, to the journal: data first, both synced.
+
+    What an earlier build wrote beyond the photos `kept` is cut off. Raises OSError with a sentence where the disk is
+    full or cannot be written; what is on disk then is still as good as the last checkpoint.
+    """
+
+    def __init__(self, partial: Path, settings: BuildSettings, *, kept: Sequence[Entry], n_photos: int) -> None:
+        self._partial = partial
+        self._pending: list[Entry] = []
+        self.entries = list(kept)
+        self._data: dict[str, BinaryIO] = {}
+        try:
+            with writing_to(partial):
+                self._cut_off(settings)
+                self._begin_journal(_header(settings, n_photos))
+                for name in data_files(settings.layers):
+                    self._data[name] = (partial / name).open("ab")
+                self._journal = (partial / JOURNAL).open("ab")
+        except BaseException:
+            self._close()
+            raise
+
+    def __enter__(self) -> "JournalWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):  # on a full disk; else a cancelled build loses nothing
+                self.checkpoint()
+        self._close()
+
+    def add(self, entry: Entry, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
+        """Appends a photo's arrays, each to its data file."""
+        with writing_to(self._partial):
+            for name, parts in arrays.items():
+                for part in parts:
+                    self._data[name].write(np.ascontiguousarray(part).data)
+        self.entries.append(entry)
+        self._pending.append(entry)
+        if len(self._pending) >= _CHECKPOINT_EVERY:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Makes all photos that were added safe."""
+        with writing_to(self._partial):
+            for file in self._data.values():
+                _sync(file)
+            self._journal.write(b"".join(_line(entry.to_json()) for entry in self._pending))
+            _sync(self._journal)
+        self._pending.clear()
+
+    def finish(self, manifest: Manifest) -> None:
+        """Makes everything safe, and writes what the index says of itself."""
+        self.checkpoint()
+        with writing_to(self._partial), (self._partial / MANIFEST).open("wb") as file:
+            file.write(json.dumps(manifest.to_json(), indent=1).encode())
+            _sync(file)
+
+    def _cut_off(self, settings: BuildSettings) -> None:
+        lengths = dict.fromkeys(data_files(settings.layers), 0)
+        for entry in self.entries:
+            for name, size in entry.n_bytes().items() if isinstance(entry, PhotoEntry) else ():
+                lengths[name] += size
+        for name, length in lengths.items():
+            if _size(self._partial / name) > length:
+                os.truncate(self._partial / name, length)
+
+    def _begin_journal(self, header: dict[str, Any]) -> None:
+        """Writes the journal anew, whole, so that a kill meanwhile leaves the old one or this."""
+        path = self._partial / f"{JOURNAL}.new"
+        with path.open("wb") as file:
+            file.write(_line(header) + b"".join(_line(entry.to_json()) for entry in self.entries))
+            _sync(file)
+        path.replace(self._partial / JOURNAL)
+        sync_folder(self._partial)
+
+    def _close(self) -> None:
+        for file in (*self._data.values(), *([self._journal] if hasattr(self, "_journal") else [])):
+            with suppress(OSError):  # of a full disk, again
+                file.close()
+
+
+def checksum(arrays: Mapping[str, Sequence[np.ndarray]]) -> int:
+    """Guards a photo's bytes, file by file, against accidents; what was indexed is known by the photo's digests."""
+    check = 0
+    for parts in arrays.values():
+        for part in parts:
+            check = zlib.crc32(np.ascontiguousarray(part).data, check)
+    return check
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder safe."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _header(settings: BuildSettings, n_photos: int) -> dict[str, Any]:
+    return {"format": FORMAT, "settings": settings.to_json(), "photos": n_photos}
+
+
+def _about(header: Mapping[str, Any]) -> str:
+    """What must be the same for a build to go on: all but the number of photos."""
+    return json.dumps([header["format"], header["settings"]])
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record).encode() + b"\n"
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,1 @@
+"""One file per page: controls, one task or experiment, figures."""

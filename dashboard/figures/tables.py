@@ -1,0 +1,48 @@
+"""Tables drawn, and the colours of their cells."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dashboard.figures.style import GREY
+
+TEAL, BLUE, ORANGE = (15, 107, 125), (33, 102, 172), (200, 100, 0)
+
+
+def heat(share: float, colour: tuple[int, int, int] = TEAL) -> tuple[str, bool]:
+    """A cell's colour as CSS, from nothing at 0 to the whole colour at 1, and whether only white ink can be read on it."""
+    share = min(max(share, 0.0), 1.0)
+    return f"rgba({', '.join(map(str, colour))}, {share:.2f})", share > 0.78
+
+
+def table_picture(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], shares: Sequence[Sequence[float | None]]
+) -> np.ndarray:
+    """A table drawn on white: titles of rows first, cells in the colours of `heat` at `shares`, None for no colour."""
+    font, small, scale = ImageFont.load_default(size=26), ImageFont.load_default(size=22), 14
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    widths = [
+        int(max(measure.textlength(text, font) for text in column)) + 2 * scale
+        for column in zip(headings, *rows, strict=True)
+    ]
+    height, top = 48, 64
+    least = int(measure.textlength(title, small)) + 2 * scale
+    canvas = Image.new("RGB", (max(sum(widths), least) + 1, top + height * (len(rows) + 1) + 1), "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.text((scale, top // 2), title, "black", small, anchor="lm")
+    for number, (cells, levels) in enumerate(zip((headings, *rows), ((), *shares), strict=True)):
+        left, y = 0, top + number * height
+        for column, (text, width) in enumerate(zip(cells, widths, strict=True)):
+            share = levels[column] if column < len(levels) else None
+            ink = "black"
+            if share is not None:
+                share = min(max(share, 0.0), 1.0)
+                mixed = np.rint(255 + share * (np.array(TEAL) - 255)).astype(int)
+                draw.rectangle((left, y, left + width - 1, y + height - 1), fill=tuple(mixed.tolist()))
+                ink = "white" if heat(share)[1] else "black"
+            at, anchor = (left + scale, "lm") if column == 0 else (left + width - scale, "rm")
+            draw.text((at, y + height // 2), text, ink, font, anchor=anchor)
+            left += width
+        draw.line((0, y + height, left, y + height), fill=GREY if number == 0 else "#dddddd")
+    return np.asarray(canvas)

@@ -1,0 +1,171 @@
+"""The app's pages, each declared once: the menu, Home's cards, README's table and the browser tests go by `PAGES`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PICTURES = Path(__file__).with_name("pictures")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A real result on Home: a file of `PICTURES`, what it is, and how wide it is shown; the column's width if 0."""
+
+    file: str
+    caption: str
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class Card:
+    """What Home says of a page."""
+
+    heading: str
+    text: str
+    link: str
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class PageSpec:
+    """A page: `path` names its file in `app_pages` and its address; `help` is one sentence or two for the menu."""
+
+    path: str
+    title: str
+    icon: str
+    help: str
+    card: Card | None = None
+
+
+PAGES = (
+    PageSpec(
+        "home",
+        "Home",
+        ":material/home:",
+        "What this app shows, with a real result of every page.",
+    ),
+    PageSpec(
+        "reconstruction",
+        "Reconstruction",
+        ":material/grid_view:",
+        "A photo rebuilt from other photos' patches, layer by layer. Click a patch to see its neighbours.",
+        Card(
+            "Rebuild a photo from other photos' patches",
+            "Every patch is replaced by those its nearest neighbours in feature space have, here in a handful of other photos. "
+            "With a thousand photos to choose from, eyes are rebuilt from other eyes, in place.",
+            "Start here: rebuild a photo",
+            (
+                Picture("photo.jpg", "input"),
+                Picture("rebuilt_conv3.jpg", "conv3"),
+                Picture("rebuilt_conv4.jpg", "conv4"),
+                Picture("rebuilt_conv5.jpg", "conv5"),
+            ),
+        ),
+    ),
+    PageSpec(
+        "receptive_fields",
+        "Receptive fields",
+        ":material/center_focus_strong:",
+        "What one descriptor responds to: the average of its nearest neighbours' receptive fields.",
+        Card(
+            "See what one descriptor responds to",
+            "The average receptive field of its nearest neighbours: the more photos are searched, the sharper its middle, and "
+            "the more its surroundings blur.",
+            "Average receptive fields",
+            (
+                Picture("seed.jpg", "the seed's field, 163 px", 212),
+                Picture("average_conv3.png", "conv3, average of 50, 99 px", 129),
+                Picture("average_conv4.png", "conv4, average of 50, 131 px", 170),
+                Picture("average_conv5.png", "conv5, average of 50, 163 px", 212),
+            ),
+        ),
+    ),
+    PageSpec(
+        "alignment",
+        "Alignment",
+        ":material/compare_arrows:",
+        "Two objects of a kind brought into line, and keypoints that travel with them.",
+        Card(
+            "Bend one animal into another's shape",
+            "Matched by conv4's descriptors, held together by a smooth displacement, keypoints travel along. These animals are "
+            "drawn, so that everybody may have them; data sets of photos are offered where there are any.",
+            "Align animals, or two photos of yours",
+            (
+                Picture("target.jpg", "the target"),
+                Picture("source.jpg", "its neighbour"),
+                Picture("warped.jpg", "the neighbour, warped by conv4"),
+            ),
+        ),
+    ),
+    PageSpec(
+        "classification",
+        "Classification",
+        ":material/label:",
+        "Which layer tells keypoints apart, by the descriptor there alone.",
+        Card(
+            "Find the layer that tells keypoints apart",
+            "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is: layers learnt from nothing "
+            "but the names of images, against SIFT at every size.",
+            "Which layer tells keypoints apart?",
+        ),
+    ),
+    PageSpec(
+        "responses",
+        "Responses",
+        ":material/my_location:",
+        "What a keypoint's classifier says of every pixel, and where it is highest.",
+        Card(
+            "Ask a classifier about every pixel",
+            "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked about every "
+            "pixel of another animal, it says yes where the map is red.",
+            "Read its score at any pixel",
+            (
+                Picture("object.jpg", "where is the left eye?"),
+                Picture("eye_conv3.jpg", "by conv3"),
+                Picture("eye_conv5.jpg", "by conv5"),
+                Picture("eye_sift20.jpg", "by SIFT, radius 20 px"),
+            ),
+        ),
+    ),
+    PageSpec(
+        "prediction",
+        "Prediction",
+        ":material/person_pin_circle:",
+        "Where in its box an object has its keypoints: detectors, a prior, and their product.",
+        Card(
+            "Find keypoints in a box",
+            "A detector of every keypoint scores every place in an object's box, and the most similar object seen before says "
+            "where to expect it. Filled dots are right, rings are wrong, with a line to the truth.",
+            "Predict keypoints",
+            (
+                Picture("annotated.jpg", "the truth"),
+                Picture("predicted_sift16.jpg", "by SIFT and a prior"),
+                Picture("predicted_conv5.jpg", "by conv5 and a prior"),
+                Picture("paw_product.jpg", "left front paw: conv5's detector times the prior"),
+            ),
+        ),
+    ),
+    PageSpec(
+        "results",
+        "Results",
+        ":material/leaderboard:",
+        "The paper's tables, computed on this machine, beside the published numbers.",
+        Card(
+            "Hold the numbers against the published ones",
+            "The paper's tables, from what was computed on this machine: intervals, differences, and whether one row is better "
+            "than another by more than chance.",
+            "Compare the tables",
+        ),
+    ),
+    PageSpec(
+        "data",
+        "Data",
+        ":material/database:",
+        "The photos that are searched: build an index of your own.",
+        Card(
+            "Search your own photos",
+            "The first pictures here are made of a handful of photographs only. Point the app at a folder of some thousand photos "
+            "and it makes an index of a million patches.",
+            "Build an index",
+        ),
+    ),
+)

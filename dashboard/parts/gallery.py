@@ -1,0 +1,42 @@
+"""Thumbnails to click."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from corrcore import images
+from dashboard.components import image_click
+from dashboard.services.thumbnails import SIDE_PX
+
+COLUMNS = 8
+
+
+def gallery(
+    thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick: Callable[[int], None]
+) -> None:
+    """Thumbnails to click, in rows of eight."""
+    columns = min(COLUMNS, len(thumbnails))
+    rows = -(-len(thumbnails) // columns)
+    canvas = np.full((rows * SIDE_PX, columns * SIDE_PX, 3), 255, np.uint8)
+    for number, picture in enumerate(thumbnails):
+        row, column = divmod(number, columns)
+        top, left = row * SIDE_PX, column * SIDE_PX
+        canvas[top : top + SIDE_PX, left : left + SIDE_PX] = picture
+
+    def click(x: int, y: int) -> None:
+        number = y // SIDE_PX * columns + x // SIDE_PX
+        if number < len(thumbnails):
+            on_pick(number)
+
+    centre = (SIDE_PX - 1) / 2
+    image_click(
+        images.encode(canvas, format="JPEG"),
+        alt="Photos to choose from: " + ", ".join(titles),
+        key="gallery",
+        grid=(centre, centre, SIDE_PX, columns, rows),
+        selected=None
+        if selected is None
+        else (selected % columns * SIDE_PX + SIDE_PX // 2, selected // columns * SIDE_PX + SIDE_PX // 2),
+        on_click=click,
+        width=columns * 88,
+    )

@@ -1,0 +1,46 @@
+"""The page's frame: its first sentence, rows of controls, sections, and how its result is computed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from dashboard.wording import escape_markdown
+
+
+def header(sentence: str, look_for: str = "") -> None:
+    """The page's one sentence: what is shown. `look_for` adds, smaller, what to look for."""
+    st.title(sentence, anchor=False)
+    if look_for:
+        st.markdown(look_for)
+
+
+def two_a_row(what: str) -> Any:
+    """A container whose columns stand two a row on a phone, where Streamlit would stack them; one for each `what`."""
+    st.html(
+        "<style>@media (max-width: 640px) {[class*=st-key-two-a-row] [data-testid=stColumn]"
+        "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)} [class*=st-key-two-a-row] [data-testid=stColumn] *"
+        "{max-width: 100%}}</style>"
+    )
+    return st.container(key=f"two-a-row {what}")
+
+
+def section_picker(label: str, options: Sequence[str], *, key: str) -> str:
+    """One of a few options, side by side, the first to begin with; the choice is in the URL. `label` is not shown."""
+    return st.segmented_control(
+        label,
+        options,
+        default=options[0],
+        key=key,
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+
+
+def how_computed(text: str, parameters: Mapping[str, object]) -> None:
+    """Folded: how the result comes about, in three sentences and a formula, and the parameters in force."""
+    with st.expander("How this is computed", icon=":material/function:"):
+        st.markdown(text)
+        names, values = list(parameters), [escape_markdown(str(value)) for value in parameters.values()]
+        st.table({"parameter": names, "value": values}, border="horizontal", hide_header=True, hide_index=True)

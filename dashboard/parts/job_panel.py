@@ -1,0 +1,84 @@
+"""Long work on a page: begun, watched, cancelled, tried again."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from dashboard.services import sessions
+from dashboard.services.jobs import Job, QueueFull
+from dashboard.wording import duration, escape_markdown
+
+T = TypeVar("T")
+
+
+def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
+    """The job for what this session looks at (`sessions.submit_view`), a second given to it; the page stops where there is
+    no room for it.
+    """
+    try:
+        job = sessions.submit_view(work, label, key)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        st.stop()
+    job.wait(1.0)
+    return job
+
+
+def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
+    """What `view_job` makes; the page stops here while there is nothing."""
+    job = view_job(work, label, key)
+    if job.result is None:
+        job_panel(job, again=sessions.forget_view)
+        st.stop()
+    return job.result
+
+
+def begin_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
+    """Work of minutes, which `sessions.measurement` finds again; None, with a warning, where there is no room for it."""
+    try:
+        return sessions.submit_measurement(work, label, key)
+    except QueueFull as error:
+        st.warning(str(error), icon=":material/hourglass:")
+        return None
+
+
+def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None:
+    """What a job is doing, how far it is and how long it takes, with a button that cancels it.
+
+    The whole page runs again once, when the job ends; the page then shows `Job.result`, and this panel, for a job
+    that has none, why, with a button to try `again` where that is given.
+    """
+    if not job.finished:
+        _watch(job)
+    elif job.state == "failed":
+        st.error(escape_markdown(job.error), icon=":material/error:")
+    elif job.state == "cancelled":
+        st.caption(f"{job.label} was cancelled.")
+    if again is not None and job.state in ("failed", "cancelled"):
+        st.button("Try again", key=f"again-{job.id}", on_click=again, icon=":material/refresh:")
+
+
+@st.fragment(run_every=0.5)
+def _watch(job: Job[Any]) -> None:
+    if job.finished:
+        st.rerun()
+    with st.container(border=True, key=f"job-{job.id}"):
+        st.progress(job.progress, text=f"{job.label}: {job.text}" if job.text else job.label)
+        st.caption(_standing(job))
+        st.button(
+            "Cancelling" if job.cancelling else "Cancel",
+            key=f"cancel-{job.id}",
+            on_click=job.cancel,
+            disabled=job.cancelling,
+            icon=":material/close:",
+        )
+
+
+def _standing(job: Job[Any]) -> str:
+    """How long a job takes, or how long its queue is."""
+    place, remaining = job.place, job.remaining
+    if place is not None:
+        return {0: "Next in line", 1: "Waiting, 1 job before it"}.get(place, f"Waiting, {place} jobs before it")
+    left = f" · about {duration(remaining)} left" if remaining is not None else ""
+    return f"{job.progress:.0%} · {duration(job.elapsed)} so far{left}"

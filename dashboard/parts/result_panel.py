@@ -1,0 +1,53 @@
+"""Where a result belongs: the result, or the button that begins it, or how far it is."""
+
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+import streamlit as st
+
+from dashboard.parts.job_panel import begin_measurement, job_panel
+from dashboard.services import caches, sessions
+
+T = TypeVar("T")
+
+
+def result_panel(
+    title: str,
+    text: str,
+    key: Hashable,
+    work: Callable[..., object],
+    *,
+    read: Callable[[], T | None],
+    automatic: bool = False,
+    button: str = "Compute",
+    label: str = "",
+) -> T | None:
+    """What `read` finds; while that is None, what makes it: a button under `title` and `text`, or progress.
+
+    `work` takes ``progress`` (see `Queue.submit`) and leaves its result where `read` finds it; a session that begins it
+    finds it again under `key`. It begins by itself if `automatic`, once, so that what failed or was cancelled waits for the
+    button. `label` names the work while it runs. On a read-only server nothing begins.
+    """
+    if (found := read()) is not None:
+        return found
+    job = sessions.measurement(key)
+    if caches.read_only():
+        st.info(f"{title}. This server is shared and computes nothing for its visitors.", icon=":material/lock:")
+        return None
+    if automatic and job is None:
+        job = begin_measurement(work, label or title, key)
+    elif job is None or job.finished:
+        pressed = empty_state(title, text, button=button)
+        if pressed and begin_measurement(work, label or title, key) is not None:
+            st.rerun()  # without the button
+    if job is not None:
+        job_panel(job)
+    return None
+
+
+def empty_state(title: str, text: str, *, button: str = "", on_click: Callable[[], None] | None = None) -> bool:
+    """Where there is nothing to show yet: what is missing, why, and the button that mends it; whether it is pressed."""
+    with st.container(border=True):
+        st.subheader(title, anchor=False)
+        st.markdown(text)
+        return bool(button) and st.button(button, key=f"mend {title}", on_click=on_click, type="primary")

@@ -1,0 +1,47 @@
+"""Charts of tables."""
+
+import numpy as np
+import pytest
+
+from dashboard import figures
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def test_bars_stand_side_by_side_with_whiskers_and_the_published_numbers_over_them():
+    rows = {"conv4": [(30.0, 25.0, 37.0), (40.0, 38.0, 41.0)], "SIFT": [(20.0, 19.0, 22.0), (np.nan,) * 3]}
+    styles = {"conv4": figures.row_style("conv4", LAYERS), "SIFT": figures.row_style("sift16+5 priors", LAYERS)}
+    figure = figures.category_bars(rows, {"conv4": [19.6, None], "SIFT": [None, None]}, ["cat", "cow"], styles=styles)
+    conv4, paper, sift = figure.data
+    np.testing.assert_allclose(conv4.error_y.array, [7, 1])
+    np.testing.assert_allclose(conv4.error_y.arrayminus, [5, 2])
+    assert (paper.x[0], paper.y[0], len(paper.x)) == (conv4.x[0], 19.6, 1)
+    assert (paper.marker.symbol, paper.marker.color) == ("diamond", "white")
+    assert paper.marker.line.color == "#202020"  # seen on hatching, on white and on dark
+    gap = sift.x[0] - conv4.x[0]
+    assert conv4.width <= gap < 0.5
+    assert sift.marker.pattern.shape == "/"
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_legends_lie_over_the_plot_with_room_for_every_row(n):
+    rows = {f"row {k}": [(1.0, 0.0, 2.0)] for k in range(n)}
+    styles = {row: figures.row_style("conv5", LAYERS) for row in rows}
+    for figure in (
+        figures.by_difficulty(rows, ["15"], title="", highest=10, styles=styles),
+        figures.category_bars(rows, {}, ["cat"], styles=styles),
+    ):
+        legend = figure.layout.legend
+        assert legend.yanchor == "bottom"
+        assert legend.y > 1
+        assert figure.layout.margin.t >= 20 * n / 2  # two names a line
+
+
+def test_labels_of_curves_do_not_lie_on_one_another():
+    ends = {row: [(0.0, 0.0, 0.0), (50 + n / 10, 40.0, 60.0)] for n, row in enumerate("abc")}
+    figure = figures.pck_curves(
+        ends, [0, 0.2], at=0.1, styles={row: figures.row_style("conv4", LAYERS) for row in ends}
+    )
+    places = [note.y for note in figure.layout.annotations]
+    assert [note.text for note in figure.layout.annotations] == ["a", "b", "c"]
+    assert np.diff(places).min() >= 4

@@ -1,0 +1,110 @@
+"""Choices in the URL: what is said of links stays until another choice, and is said of links only; Back takes a choice back."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+
+def script(offered: dict) -> None:  # an AppTest script stands alone
+    import streamlit as st
+
+    from dashboard.parts import url_state
+
+    url_state.check_link("fruit", offered["fruit"])
+    st.selectbox("Fruit", offered["fruit"], key="fruit", bind="query-params")
+    url_state.check_link("layers", offered["layers"])
+    st.multiselect("Layers", offered["layers"], offered["layers"], key="layers", bind="query-params")
+    names = offered["photo"]
+    asked = url_state.asked("photo", names[0])
+    url_state.check_choice("photo", asked, asked in names, "There is no photo {} here; this is another.")
+    shown = asked if asked in names else names[0]
+    url_state.show("photo", shown)
+    st.text(shown)
+    for name in names:
+        st.button(name, on_click=url_state.choose, args=("photo", name))
+
+
+@pytest.fixture
+def offered():
+    return {"fruit": ["apple", "pear", "plum"], "layers": ["conv3", "conv4"], "photo": ["cat", "cow", "dog"]}
+
+
+def visit(offered, **query: str) -> AppTest:
+    at = AppTest.from_function(script, args=(offered,), default_timeout=20)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def warnings(at: AppTest) -> list[str]:
+    return [warning.value for warning in at.warning]
+
+
+def query(at: AppTest, name: str) -> str | None:
+    value = at.query_params.get(name)
+    return value[0] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"fruit": "kiwi"}, "This link asks for fruit kiwi, which does not exist here; another is shown."),
+        ({"layers": "fc7"}, "This link asks for layers fc7, which does not exist here; another is shown."),
+        ({"photo": "owl*"}, r"There is no photo owl\* here; this is another."),
+    ],
+)
+def test_what_a_link_asks_for_and_there_is_not_is_said_in_every_run(offered, asked, sentence):
+    at = visit(offered, **asked)
+    for _ in range(3):
+        assert warnings(at) == [sentence]
+        at.run()
+
+
+def test_it_is_said_until_another_choice_and_not_again(offered):
+    at = visit(offered, fruit="kiwi", photo="owl").run()
+    at.selectbox(key="fruit").set_value("plum").run()
+    assert warnings(at) == ["There is no photo owl here; this is another."]
+    at.button[2].click().run()
+    assert at.text[0].value == "dog"
+    assert warnings(at) == []
+    at.selectbox(key="fruit").set_value("apple").run()
+    assert warnings(at) == []
+
+
+def test_choosing_nothing_is_no_link(offered):
+    at = visit(offered)
+    at.multiselect(key="layers").set_value([]).run()
+    assert warnings(at) == []
+    at = visit(offered, layers="")
+    assert warnings(at) == []
+
+
+def test_what_goes_away_with_another_choice_is_no_link(offered):
+    at = visit(offered, fruit="pear", photo="cow")
+    assert at.text[0].value == "cow"
+    offered |= {"fruit": ["fig", "date"], "photo": ["owl"]}  # as another data set does
+    at.run()
+    assert warnings(at) == []
+    assert at.text[0].value == "owl"
+
+
+def test_a_choice_goes_into_the_url_and_back_takes_it_out(offered):
+    at = visit(offered)
+    assert query(at, "photo") is None
+    at.button[1].click().run()
+    assert (query(at, "photo"), at.text[0].value) == ("cow", "cow")
+    del at.query_params["photo"]
+    at.run()
+    assert at.text[0].value == "cat"
+    assert query(at, "photo") is None
+
+
+def test_a_choice_goes_along_to_another_page_whose_url_does_not_have_it(offered):
+    at = visit(offered)
+    at.button[1].click().run()
+    session = at.session_state["corrcore"]
+    session.path, session.in_url = "another page", {}  # as `arrive` leaves it
+    del at.query_params["photo"]
+    at.run()
+    assert at.text[0].value == "cow"

@@ -1,0 +1,50 @@
+"""Pages are declared once: files, routes, README and Home go by that."""
+
+import re
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import links
+from dashboard.navigation import PAGES, PICTURES
+
+ROOT = Path(__file__).parents[2]
+APP_PAGES = ROOT / "dashboard" / "app_pages"
+
+
+def test_every_page_has_one_file_and_every_file_is_a_page():
+    assert sorted(spec.path for spec in PAGES) == sorted(
+        path.stem for path in APP_PAGES.iterdir() if path.stem[0] != "_"
+    )
+
+
+def test_every_page_has_a_route_and_every_route_is_a_page():
+    assert [each.path for each in links.ROUTES] == ["", *(spec.path for spec in PAGES[1:])]
+
+
+def test_readmes_table_lists_the_pages_in_their_order():
+    table = (ROOT / "README.md").read_text("utf-8").partition("| page | what one sees |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| \*\*(.+)\*\* \|", table, re.MULTILINE) == [spec.title for spec in PAGES[1:]]
+
+
+@pytest.mark.parametrize("field", ["path", "title", "icon", "help"])
+def test_no_two_pages_share_a_field(field):
+    values = [getattr(spec, field) for spec in PAGES]
+    assert len(set(values)) == len(values)
+    assert all(values)
+
+
+def test_pictures_are_there_and_each_belongs_to_a_card():
+    shown = [picture.file for spec in PAGES if spec.card for picture in spec.card.pictures]
+    assert sorted(shown) == sorted(path.name for path in PICTURES.iterdir())
+
+
+def test_home_has_a_card_per_page_with_its_pictures():
+    at = AppTest.from_file(str(ROOT / "dashboard" / "Home.py"), default_timeout=20).run()
+    assert not at.exception
+    cards = [spec.card for spec in PAGES[1:]]
+    assert [heading.value for heading in at.subheader] == [card.heading for card in cards]
+    assert [link.proto.label for link in at.get("page_link")] == [card.link for card in cards]
+    captions = [image.caption for element in at.get("image") for image in element.proto.imgs]
+    assert captions == [picture.caption for card in cards for picture in card.pictures]

@@ -1,0 +1,31 @@
+"""The themes' colours are legible, by WCAG 2.2."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ImageColor
+
+THEMES = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text("utf-8"))["theme"]
+
+
+def luminance(colour: str) -> float:
+    levels = np.array(ImageColor.getrgb(colour)) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_text_and_chips_are_legible(name):
+    theme = THEMES[name]
+    assert contrast("#ffffff", theme["primaryColor"]) >= 4.5  # chips and buttons
+    for ground in ("backgroundColor", "secondaryBackgroundColor"):
+        assert contrast(theme["textColor"], theme[ground]) >= 4.5
+        assert contrast(theme["linkColor"], theme[ground]) >= 4.5
+        assert contrast(theme["primaryColor"], theme[ground]) >= 3  # lines and marks

@@ -1,0 +1,98 @@
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from corrcore.settings import Settings, prepared_path
+from tests.store.results import in_child, wait_for
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def test_paths_are_expanded_and_made_absolute(home):
+    assert prepared_path("~/photos") == home / "photos"
+    assert prepared_path("photos") == home.parent / "photos"
+    assert prepared_path(Path("/photos")) == Path("/photos")
+
+
+def test_empty_path_and_unknown_home_are_refused(home):
+    with pytest.raises(ValueError, match="a path is empty"):
+        prepared_path("")
+    with pytest.raises(ValueError, match="home folder in ~nobody-by-this-name/x is not known; write the path in full"):
+        prepared_path("~nobody-by-this-name/x")
+
+
+def test_variables_are_read_anew_and_prepared(home):
+    settings = Settings.from_environment({"CORRCORE_CACHE": "~/results", "CORRCORE_DATA": "~/data"})
+    assert settings == Settings(cache=home / "results", data=home / "data", read_only=False)
+    assert Settings.from_environment({"CORRCORE_DATA": "data", "CORRCORE_READ_ONLY": "1"}) == Settings(
+        cache=Settings.from_environment({}).cache, data=home.parent / "data", read_only=True
+    )
+
+
+def test_unset_and_empty_variables_are_the_users_folder_and_no_data(home, monkeypatch):
+    for environment in ({}, {"CORRCORE_CACHE": "", "CORRCORE_DATA": "", "CORRCORE_READ_ONLY": ""}):
+        settings = Settings.from_environment(environment)
+        assert home in settings.cache.parents
+        assert settings.cache.name == "corrcore"
+        assert (settings.data, settings.read_only, settings.problems()) == (None, False, [])
+
+
+def test_what_is_wrong_with_the_data_folder_is_said(home):
+    (home / "sets" / "voc" / "JPEGImages").mkdir(parents=True)
+    (home / "file").touch()
+    told = {name: Settings(cache=home, data=home / name).problems() for name in ("sets", "sets/voc", "missing", "file")}
+    assert told["sets"] == []
+    assert told["sets/voc"] == [
+        f"CORRCORE_DATA must be a folder of data sets; {home}/sets/voc is a data set itself. Set it to {home}/sets."
+    ]
+    assert told["missing"] == [f"CORRCORE_DATA must be a folder of data sets; {home}/missing does not exist."]
+    assert told["file"] == [f"CORRCORE_DATA must be a folder of data sets; {home}/file is a file."]
+    assert Settings(cache=home / "file").problems() == [
+        f"CORRCORE_CACHE must be a folder; {home}/file is a file. Results are not kept."
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
+@pytest.mark.parametrize("usable", [True, False])
+def test_user_without_home_and_name_has_a_temporary_folder_or_a_sentence(monkeypatch, usable):
+    """As in a container that is run by a number: no HOME, and no entry in the list of users."""
+    with tempfile.TemporaryDirectory() as folder:  # whose parents are everybody's
+        os.chmod(folder, 0o777)
+        kept = Path(folder, "corrcore-54321")
+        if not usable:  # another user was there first
+            kept.mkdir()
+        for name in ("HOME", "XDG_CACHE_HOME", "CORRCORE_CACHE", "CORRCORE_DATA"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        Settings.from_environment()  # imports, which that user may not read
+
+        def work():
+            os.setgroups([])
+            os.setgid(54321)
+            os.setuid(54321)
+            if usable:
+                settings = Settings.from_environment()
+                assert settings.cache == kept
+                assert kept.stat().st_mode & 0o777 == 0o700
+                assert settings.problems() == [
+                    (
+                        f"no home folder is known, so results are kept in {kept}, which may be emptied at any time; "
+                        "set CORRCORE_CACHE to a folder that stays."
+                    )
+                ]
+                with pytest.raises(ValueError, match="write the path in full"):
+                    prepared_path("~/photos")
+            else:
+                sentence = f"no home folder is known, and {kept} cannot be used; set CORRCORE_CACHE to a folder"
+                with pytest.raises(ValueError, match=sentence):
+                    Settings.from_environment()
+
+        assert wait_for(in_child(work)) == 0
