@@ -113,10 +113,6 @@ def test_names_of_its_layers_are_read_again(extractor):
 
 
 def test_roles_are_layers_it_has(extractor):
-    if extractor.anywhere:
-        with pytest.raises(ValueError, match="name a radius"):
-            _ = extractor.roles
-        return
     roles = extractor.roles
     named = {
         *roles.reconstruction,
@@ -126,9 +122,11 @@ def test_roles_are_layers_it_has(extractor):
         roles.retrieval,
         roles.prior,
     }
-    assert named <= {*extractor.layers}
     assert roles.reconstruction
     assert roles.classification
+    for layer in named:
+        assert layer in extractor.layers or extractor.anywhere  # which has layers between those on offer
+        assert extractor.receptive_field(layer).size >= 1
 
 
 def test_the_smallest_image_has_a_cell_and_a_smaller_one_is_refused(extractor):

@@ -31,7 +31,7 @@ def test_every_patch_is_the_mean_of_its_nearest_neighbours_patches(alexnet, smal
     best = brute_force(image, layer, alexnet, small_index, []).topk(k).indices.numpy()
     for cell in range(len(best)):
         row, column = divmod(cell, retrieval.cells.columns)
-        box = small_index.field(layer).patch_box(row, column)
+        box = small_index.receptive_field(layer).patch_box(row, column)
         patches = small_index.cut_patches(layer, best[cell])
         expected = np.rint(patches.astype(float).mean(axis=0))
         got = picture[box.top : box.bottom, box.left : box.right]
