@@ -32,7 +32,7 @@ def localisation(photos, **options):
 def test_localisation_sums_up_what_each_photo_gives(alexnet, small_index, photos, context):
     result = run(localisation(photos), context=context)
     scores, psnr = [], []
-    for photo in folder.photos(photos):
+    for photo in folder.photos(photos).photos:
         image = photo.load()
         retrieval = reconstruction.retrieve(image, "conv3", extractor=alexnet, index=small_index, k=1)
         rng = np.random.default_rng([0, *photo.name.encode()])
@@ -65,7 +65,7 @@ def test_photos_of_another_folder_have_a_file_of_their_own(photos, context, stor
 
 
 def test_only_photos_that_the_index_holds_out_are_measured_unless_all_are_asked_for(alexnet, photos, tmp_path):
-    kept, held_out = folder.hold_out(folder.photos(photos), 1)
+    kept, held_out = folder.hold_out(folder.photos(photos).photos, 1)
     index = indexes.build(
         kept, tmp_path / "it", extractor=alexnet, layers=("conv3",), held_out=[each.name for each in held_out]
     )
@@ -93,7 +93,7 @@ def test_a_large_photo_is_not_rebuilt_from_its_indexed_self(alexnet, tmp_path):
     large.mkdir()
     for n in range(2):
         Image.fromarray(smooth_noise(700, 560, seed=n)).save(large / f"{n}.png")
-    index = indexes.build(folder.photos(large), tmp_path / "it", extractor=alexnet, layers=("conv3",))
+    index = indexes.build(folder.photos(large).photos, tmp_path / "it", extractor=alexnet, layers=("conv3",))
     context = Context(opened_networks={"alexnet": alexnet}, opened_indexes={"it": index})
     result = run(Localisation("it", photos=str(large), every=True, limit=1), context=context)
     assert result.records["0.png"]["conv3"]["psnr_db"] < 30
