@@ -187,7 +187,8 @@ class Extractor(Protocol):
 
         With `cells` an odd number above 1, the square of so many by so many cells around the point, row by row, end to
         end; beyond the grid its border is repeated. Extractors that describe points `anywhere` have no cells, and give
-        one descriptor for any number. With `exact`, descriptors are those of the pixels that hold the points. Raises ValueError for an unknown layer, an image too small for one, and several cells of exact ones.
+        one descriptor for any number. With `exact`, descriptors are those of the pixels that hold the points. Raises
+        ValueError for an unknown layer, an image too small for one, and several cells of exact ones.
         """
         ...
 

@@ -104,8 +104,8 @@ class ConvolutionalSpec:
 class ConvolutionalNetwork:
     """A convolutional network with its weights, on a device: an `Extractor`.
 
-    `digest` names what makes the layers' descriptors: weights, up to the last grid, preprocessing and precision. Results
-    are filed under it. Safe to use from several threads. Pickles where its spec's `build` does.
+    `digest` names what makes the layers' descriptors: weights, up to the last grid, preprocessing and precision.
+    Results are filed under it. Safe to use from several threads. Pickles where its spec's `build` does.
     """
 
     anywhere = False
@@ -146,8 +146,8 @@ class ConvolutionalNetwork:
         self.layers = tuple(self._chains)
         if not self.layers:
             msg = (
-                f"weights must be those of {self.name} under torchvision's names, such as {next(iter(model.state_dict()))}; "
-                f"got {', '.join(list(weights)[:3]) or 'none'}."
+                f"weights must be those of {self.name} under torchvision's names, "
+                f"such as {next(iter(model.state_dict()))}; got {', '.join(list(weights)[:3]) or 'none'}."
             )
             raise ValueError(msg)
         scale = 1 / (255 * torch.tensor(spec.std))

@@ -1,16 +1,16 @@
 """Layers at single-pixel stride: a descriptor for every pixel instead of one every 16.
 
-A network with strides gives descriptors where its grid happens to lie. Shifted by a pixel, the image gives those one pixel
-further. All shifts together share their work when no kernel skips anything, and the kernels that follow spread their taps
-as far apart as was skipped before ("a trous"; Giusti et al. 2013; Long, Shelhamer and Darrell 2015, Section 3.1). Long,
-Zhang and Darrell (2014), Section 5, ask for it: a classifier's response at every pixel.
+A network with strides gives descriptors where its grid happens to lie. Shifted by a pixel, the image gives those one
+pixel further. All shifts together share their work when no kernel skips anything, and the kernels that follow spread
+their taps as far apart as was skipped before ("a trous"; Giusti et al. 2013; Long, Shelhamer and Darrell 2015, Section
+3.1). Long, Zhang and Darrell (2014), Section 5, ask for it: a classifier's response at every pixel.
 
-The descriptor of the pixel (x, y) is that of the cell whose receptive field is centred there (half a pixel to the right and
-below, where such fields have no middle pixel). Where a field leaves the image there is padding, as in the network itself:
-zeros around each layer's values, from where the image's last cell lies. So phase zero, every stride-th pixel from the
-network's first cell on, is the network's own grid, border and all; other phases see as much padding as the pixels'
-distances from the border make it. Only pixels for which the network, suitably shifted, would have a cell are described: in
-AlexNet's conv5 all but the outermost 15 on every side (`valid_region`).
+The descriptor of the pixel (x, y) is that of the cell whose receptive field is centred there (half a pixel to the right
+and below, where such fields have no middle pixel). Where a field leaves the image there is padding, as in the network
+itself: zeros around each layer's values, from where the image's last cell lies. So phase zero, every stride-th pixel
+from the network's first cell on, is the network's own grid, border and all; other phases see as much padding as the
+pixels' distances from the border make it. Only pixels for which the network, suitably shifted, would have a cell are
+described: in AlexNet's conv5 all but the outermost 15 on every side (`valid_region`).
 """
 
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ class Step:
 
 
 class _Span(NamedTuple):
-    """Positions `start` to `stop`, half-open, along one axis of a node, and how many more are missing before and after."""
+    """Positions `start` to `stop`, half-open, along one axis of a node, and how many are missing before and after."""
 
     start: int
     stop: int
@@ -52,7 +52,7 @@ class _Span(NamedTuple):
 
 
 def valid_region(steps: list[Step], first: int, image_size: tuple[int, int]) -> PixelBox:
-    """The pixels of an image of ``(width, height)`` that have a descriptor; `first` is that of the network's first cell."""
+    """The pixels of an image of ``(width, height)`` that have a descriptor; the network's first cell is at `first`."""
     width, height = (_lengths(steps, side)[-1] for side in image_size)
     return PixelBox(first, first, first + width, first + height)
 
@@ -136,7 +136,7 @@ def _lengths(steps: list[Step], side: int) -> list[int]:
 
 
 def _spans(steps: list[Step], side: int, start: int, stop: int, *, strided: bool = False) -> list[_Span]:
-    """What is needed, along an axis, of the input and of every step's output, for positions `start` to `stop` of the last.
+    """What positions `start` to `stop` of the last step need, along an axis, of the input and of every step's output.
 
     `strided` is for a single position: of every node only those as far apart as the network has them, counted as such.
     """
@@ -177,8 +177,8 @@ def _evaluate(
 
 
 def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, strided: bool) -> torch.Tensor:
-    """A step, padded by `margins` as F.pad has them: as the network has it, or with nothing skipped and so its taps apart by
-    what was skipped before.
+    """A step, padded by `margins` as F.pad has them: as the network has it, or with nothing skipped and so its taps
+    apart by what was skipped before.
     """
     module, kernel = step.module, step.kernel
     apart, skip = (kernel.dilation, kernel.stride) if strided else (kernel.dilation * step.jump, 1)

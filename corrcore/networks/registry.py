@@ -67,8 +67,8 @@ def open(  # noqa: A001 - registries open by name
 ) -> Extractor:
     """A network by name, ready to describe images.
 
-    `weights` may be a state dict or a ``.safetensors`` file under the module's own names. By default they are looked for
-    on this machine (`corrcore.networks.weights.find`); nothing is ever fetched from elsewhere.
+    `weights` may be a state dict or a ``.safetensors`` file under the module's own names. By default they are looked
+    for on this machine (`corrcore.networks.weights.find`); nothing is ever fetched from elsewhere.
 
     Raises ValueError for an unknown name and WeightsNotFoundError where there are no weights on this machine.
 

@@ -27,11 +27,11 @@ class WeightsDamagedError(OSError):
 
 
 def find(name: str, *, checkpoint: str = "", embedded: Path | None = None) -> Weights:
-    """A network's weights: ``NAME.safetensors`` in the folder ``CORRCORE_WEIGHTS``, else torchvision's checkpoint where it
-    was downloaded, else those embedded with this package.
+    """A network's weights: ``NAME.safetensors`` in the folder ``CORRCORE_WEIGHTS``, else torchvision's checkpoint where
+    it was downloaded, else those embedded with this package.
 
-    A damaged checkpoint is said in a RuntimeWarning where embedded weights can take its place. Raises WeightsDamagedError
-    where they cannot, and WeightsNotFoundError where there is nothing.
+    A damaged checkpoint is said in a RuntimeWarning where embedded weights can take its place. Raises
+    WeightsDamagedError where they cannot, and WeightsNotFoundError where there is nothing.
     """
     folder = Settings.from_environment().weights
     if folder is not None and (own := folder / f"{name}.safetensors").is_file():

@@ -1,8 +1,8 @@
 """Which keypoint is it? Descriptors taken at keypoints, and linear classifiers that name them.
 
-Long, Zhang and Darrell (2014), Section 5: given a photo and the place of a keypoint, say which keypoint of its category that
-is, from the descriptor there alone (Table 3). What the paper leaves open, the scale objects are seen at and how descriptors
-are scaled, is a `CropProtocol` here, and belongs to every number.
+Long, Zhang and Darrell (2014), Section 5: given a photo and the place of a keypoint, say which keypoint of its category
+that is, from the descriptor there alone (Table 3). What the paper leaves open, the scale objects are seen at and how
+descriptors are scaled, is a `CropProtocol` here, and belongs to every number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +28,11 @@ RAW_COSTS = tuple(float(f"1e{power}") for power in range(-8, -1))  # of descript
 class CropProtocol:
     """How objects are seen and described, and what is told apart.
 
-    The box, widened by `margin` of its sides on every side, is scaled so that its longer side has `longer_side_px` pixels;
-    None is the whole photo at its own scale. `cells` are those of `extractors.sample_at`. With `unit_length` descriptors are
-    divided by their length; without, they are as they are. Without `sides` the left and the right one of a pair are the
-    same keypoint. `exact` takes layers at the keypoint's own pixel (`Extractor.sample_at`), not at the nearest cell.
+    The box, widened by `margin` of its sides on every side, is scaled so that its longer side has `longer_side_px`
+    pixels; None is the whole photo at its own scale. `cells` are those of `extractors.sample_at`. With `unit_length`
+    descriptors are divided by their length; without, they are as they are. Without `sides` the left and the right one
+    of a pair are the same keypoint. `exact` takes layers at the keypoint's own pixel (`Extractor.sample_at`), not at
+    the nearest cell.
     """
 
     longer_side_px: int | None = 500
@@ -107,9 +108,9 @@ def samples(
     protocol: CropProtocol = PROTOCOL,
     progress: Callable[[float, str], None] | None = None,
 ) -> Samples:
-    """Every visible keypoint of the objects, described. Objects whose photo cannot be read, or is too small, are left out.
+    """Every visible keypoint of the objects, described.
 
-    Raises ValueError where nothing is left.
+    Objects whose photo cannot be read, or is too small, are left out. Raises ValueError where nothing is left.
     """
     names = class_names(keypoint_names, protocol)
     classes = np.array([names.index(class_of(name, protocol)) for name in keypoint_names])

@@ -83,10 +83,11 @@ def localise(
 ) -> Localisation:
     """Measures whether retrieved patches are *placed* right within the receptive field, not only alike.
 
-    For each cell of `grid`, the square of `side` pixels around the patch of its `nearest` neighbour in `layer` is looked for in the cell's own
-    receptive field, at every whole-pixel place, by normalised cross-correlation of grey levels (brightness and contrast
-    do not count); the offset of the best place from the cell's own patch is recorded. By default the square is three
-    strides wide, the patch with its surroundings, since a patch alone matches in many places.
+    For each cell of `grid`, the square of `side` pixels around the patch of its `nearest` neighbour in `layer` is
+    looked for in the cell's own receptive field, at every whole-pixel place, by normalised cross-correlation of grey
+    levels (brightness and contrast do not count); the offset of the best place from the cell's own patch is recorded.
+    By default the square is three strides wide, the patch with its surroundings, since a patch alone matches in many
+    places.
 
     To a descriptor that knows what is in its receptive field but not where, all shifts of the content that keep the
     square inside are alike. The best place is then uniform over the receptive field, and every number is compared with
@@ -96,9 +97,9 @@ def localise(
     scores lower than it localises.
 
     Smooth pictures match best at the rim of whatever is searched; so 8 px more are searched on every side, and matches
-    outside the receptive field dropped. Only cells and neighbours whose receptive field lies inside their pictures count, for padding betrays position;
-    squares of nearly one grey level, which match anywhere, are left out. At most `max_cells` cells, drawn by `rng`, are
-    measured.
+    outside the receptive field dropped. Only cells and neighbours whose receptive field lies inside their pictures
+    count, for padding betrays position; squares of nearly one grey level, which match anywhere, are left out. At most
+    `max_cells` cells, drawn by `rng`, are measured.
     """
     field = grid.receptive_field
     side = side or min(3 * field.stride, field.size // 2)

@@ -52,8 +52,8 @@ def retrieve(
 ) -> Retrieval:
     """The `k` nearest patches in the index for every cell of an image.
 
-    The image itself and its copies (`PatchIndex.photos_like`) are never used, nor are photos in `exclude` (numbers
-    of the index's photos), at any scale, mirrored or not. Raises ValueError where the index was made by another network,
+    The image itself and its copies (`PatchIndex.photos_like`) are never used, nor are photos in `exclude` (numbers of
+    the index's photos), at any scale, mirrored or not. Raises ValueError where the index was made by another network,
     lacks the layer, or holds fewer than `k` other patches.
     """
     index.check_made_by(extractor)

@@ -1,10 +1,11 @@
 """What a classifier says of every pixel: response maps, and where around a keypoint they are highest.
 
-Long, Zhang and Darrell (2014), Section 5: the score of a keypoint's classifier at single-pixel stride (`Extractor.iter_tiles`), and
-where it is highest within 21 x 21 px around the true place, over all test instances (Figure 5). Maxima on the rectangle's
-boundary are left out, for there the score still rises beyond. That leaves only places near the keypoint, so every number has
-to be compared with chance: a pixel of the rectangle's inside drawn at random. A rectangle of 21 px has little room to be far
-from the keypoint; a larger one (`WIDE_PX`) tells layers apart that the small one does not.
+Long, Zhang and Darrell (2014), Section 5: the score of a keypoint's classifier at single-pixel stride
+(`Extractor.iter_tiles`), and where it is highest within 21 x 21 px around the true place, over all test instances
+(Figure 5). Maxima on the rectangle's boundary are left out, for there the score still rises beyond. That leaves only
+places near the keypoint, so every number has to be compared with chance: a pixel of the rectangle's inside drawn at
+random. A rectangle of 21 px has little room to be far from the keypoint; a larger one (`WIDE_PX`) tells layers apart
+that the small one does not.
 """
 
 import math
@@ -48,12 +49,13 @@ def response_map(
 ) -> ResponseMap:
     """Every class's score at every pixel of `region`, by default at all that have a descriptor.
 
-    `image` is what the classifier's protocol shows (`classification.frame`). Descriptors of large images come and go a tile
-    at a time (`Extractor.iter_tiles`), scores stay: four bytes per pixel and class. Raises ValueError as that does, and for a
-    classifier of several cells together.
+    `image` is what the classifier's protocol shows (`classification.frame`). Descriptors of large images come and go a
+    tile at a time (`Extractor.iter_tiles`), scores stay: four bytes per pixel and class. Raises ValueError as that
+    does, and for a classifier of several cells together.
     """
     if classifier.protocol.cells != 1:
-        msg = f"a response map needs a classifier of single cells; got one of {classifier.protocol.cells} x {classifier.protocol.cells}."
+        cells = classifier.protocol.cells
+        msg = f"a response map needs a classifier of single cells; got one of {cells} x {cells}."
         raise ValueError(msg)
     size = image.shape[1], image.shape[0]
     region = extractors.valid_region(classifier.feature, size, network=network) if region is None else region
@@ -96,7 +98,8 @@ def profile(
 def stride_median_px(stride: int) -> float:
     """The median distance from a square's middle of places uniform in it, its side a layer's stride.
 
-    So far off a keypoint is at best, if all that is known of it is which cell it lies in: "finer than its stride" is nearer.
+    So far off a keypoint is at best, if all that is known of it is which cell it lies in: "finer than its stride" is
+    nearer.
     """
     return stride / math.sqrt(2 * math.pi)
 
@@ -105,8 +108,8 @@ def stride_median_px(stride: int) -> float:
 class ArgmaxHistogram:
     """How often a keypoint's score is highest at each pixel of a square around its true place.
 
-    ``counts[row, column]`` are of maxima; those on the square's boundary are left out of everything else. `distances_px` are
-    from the true place, and `chance_px` those of all inner pixels from the true places.
+    ``counts[row, column]`` are of maxima; those on the square's boundary are left out of everything else.
+    `distances_px` are from the true place, and `chance_px` those of all inner pixels from the true places.
     """
 
     counts: Float[np.ndarray, "side side"]
@@ -116,6 +119,7 @@ class ArgmaxHistogram:
 
     @property
     def boundary_share(self) -> float:
+        """The share of maxima on the square's boundary."""
         return float(self.on_boundary.mean())
 
     def share_within(self, radius_px: float) -> tuple[float, float]:
@@ -134,6 +138,7 @@ class ArgmaxHistogram:
 
     @property
     def chance_median_px(self) -> float:
+        """The median distance of places drawn at random."""
         return float(np.median(self.chance_px))
 
 
@@ -146,7 +151,8 @@ def histogram(
     Raises ValueError for no maxima, and for squares without a middle or an inside.
     """
     if len(maxima) == 0 or side % 2 == 0 or side < 3:
-        msg = f"a histogram needs at least one maximum, in squares of an odd side from 3; got {len(maxima)} in squares of {side}."
+        got = f"{len(maxima)} in squares of {side}"
+        msg = f"a histogram needs at least one maximum, in squares of an odd side from 3; got {got}."
         raise ValueError(msg)
     half = side // 2
     counts = np.zeros((side, side))

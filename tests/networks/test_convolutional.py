@@ -173,6 +173,9 @@ def test_smallest_side_is_the_least_that_works(alexnet):
     for layer in ("conv1", "conv3", "pool5"):
         side = alexnet.smallest_side(layer)
         assert alexnet.extract(photo(side, side), (layer,))[layer].descriptors.shape[:2] == (1, 1)
+        until = int(networks.spec("alexnet").layers[layer].removeprefix("features.")) + 1
+        with pytest.raises(RuntimeError, match=r"[Ss]ize|[Kk]ernel"):  # torch's own
+            torchvision.models.alexnet().features[:until](torch.zeros(1, 3, side, side - 1))
         with pytest.raises(
             ValueError, match=f"at least {side} x {side} px for {layer} of alexnet; got {side} x {side - 1}"
         ):

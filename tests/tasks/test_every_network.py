@@ -1,4 +1,4 @@
-"""Every registered network goes through every task by its roles alone, on a small picture."""
+"""Every registered network, and SIFT alone, goes through every task by its roles alone, on a small picture."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from corrcore import extractors, networks
 from corrcore.datasets import toy
 from corrcore.datasets.samples import samples
 from corrcore.features import Extractor, Feature
+from corrcore.geometry import PixelBox
 from corrcore.networks import WeightsNotFoundError
 from corrcore.tasks import alignment, classification, detection
 from corrcore.tasks.alignment import CropSpec
@@ -17,15 +18,15 @@ from corrcore.tasks.classification import CropProtocol
 from tests.conftest import smooth_noise
 
 
-@pytest.fixture(scope="module", params=networks.names())
+@pytest.fixture(scope="module", params=[*networks.names(), "sift"])
 def network(request) -> Extractor:
     try:
-        return networks.open(request.param, device="cpu")
+        return extractors.open(request.param, device="cpu")
     except WeightsNotFoundError as error:
         if request.param != "vgg16":
             pytest.skip(str(error))
     request.getfixturevalue("vgg16_weights")
-    return networks.open(request.param, device="cpu")
+    return extractors.open(request.param, device="cpu")
 
 
 def test_layers_are_extracted_at_points_and_at_every_pixel(network):
@@ -37,10 +38,16 @@ def test_layers_are_extracted_at_points_and_at_every_pixel(network):
     assert list(grids) == list(at) == features
     for feature in features:
         rows, columns = np.transpose([grids[feature].cells.nearest(*point) for point in points])
-        torch.testing.assert_close(at[feature], grids[feature].descriptors[rows, columns])
+        expected = grids[feature].descriptors[rows, columns]
+        centres = grids[feature].cells.centres()[rows, columns]
+        at_centres = extractors.sample_at(image, centres, [feature], network=network)[feature]
+        torch.testing.assert_close(at_centres, expected)
+        if not network.anywhere:
+            torch.testing.assert_close(at[feature], expected)
     last = features[-1]
-    valid = extractors.valid_region(last, (70, 64), network=network)
-    region = valid._replace(right=valid.left + 3, bottom=valid.top + 2)
+    first = int(grids[last].receptive_field.offset)
+    region = PixelBox(first, first, first + 3, first + 2)
+    assert extractors.valid_region(last, (70, 64), network=network).contains(region)
     [(part, found)] = extractors.iter_tiles(image, last, network=network, region=region)
     assert part == region
     torch.testing.assert_close(found[0, 0], grids[last].descriptors[0, 0], rtol=1e-3, atol=1e-3)

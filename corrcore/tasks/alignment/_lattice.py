@@ -10,7 +10,7 @@ from corrcore.compiled import kernel
 @kernel()
 @no_type_check
 def fill_sources(moved, x, y, points, found):
-    """Fills in where points in the order of their y come from, by the triangles between corners of a lattice at `x`, `y`.
+    """Fills in where points, in the order of their y, come from, by the triangles of a lattice at `x`, `y`.
 
     A lattice square is cut along the diagonal from its top right corner; `moved` has the places of all corners.
     """

@@ -1,13 +1,13 @@
 """The displacement of least energy between two grids of descriptors, and what follows of it.
 
-Long, Zhang and Darrell (2014), Section 4: descriptors of a source and a target on grids of cells, a displacement of every
-source cell of least energy (`corrcore.engines.mrf`), interpolated by a bivariate spline to every pixel.
+Long, Zhang and Darrell (2014), Section 4: descriptors of a source and a target on grids of cells, a displacement of
+every source cell of least energy (`corrcore.engines.mrf`), interpolated by a bivariate spline to every pixel.
 
     E(w) = sum over p of ||f_s(p) - f_t(p + w(p))||²  +  smoothness * sum over neighbours p, q of ||w(p) - w(q)||²
 
 with descriptors of unit length and w in cells. A displacement leads *from the source to the target*: the point x of the
-source is found at x + w(x) of the target, which is how keypoints travel. To draw the source as the target would show it,
-`Alignment.to_source` is asked where every target pixel comes from.
+source is found at x + w(x) of the target, which is how keypoints travel. To draw the source as the target would show
+it, `Alignment.to_source` is asked where every target pixel comes from.
 """
 
 from collections.abc import Callable
@@ -102,8 +102,8 @@ def align(
     """The displacement of every cell of the source of least energy; any cell of the target may be its place.
 
     `refine` then moves cells by fractions: the data term around every label is taken for a parabola in x and one in y,
-    and the sum of these and the smoothness term, a quadratic function, is minimised. `position` is that of
-    `data_term`, other options are those of `mrf.minimise`. Raises ValueError where the descriptors have different lengths.
+    and the sum of these and the smoothness term, a quadratic function, is minimised. `position` is that of `data_term`,
+    other options are those of `mrf.minimise`. Raises ValueError where the descriptors have different lengths.
     """
     unary = data_term(source, target, position=position)
     solution = mrf.minimise(

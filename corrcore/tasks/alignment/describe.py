@@ -23,8 +23,8 @@ class CropSpec:
     """How objects are cut out to be aligned.
 
     The box is widened by `margin` of its sides on every side. The longer side has `n_cells` cells; the other as many if
-    `square`, which squeezes the object, else as many as keep its proportions. Cells see at least `context_px` of the photo
-    around the crop, and a network's padding only beyond.
+    `square`, which squeezes the object, else as many as keep its proportions. Cells see at least `context_px` of the
+    photo around the crop, and a network's padding only beyond.
     """
 
     n_cells: int = 18
@@ -40,8 +40,8 @@ CROP_SPEC = CropSpec()
 class DescribedCrop:
     """An object cut out of its photo and described.
 
-    `image` is the crop, `grids` its descriptors by feature, at the same points and of unit length (zero where SIFT finds no
-    contrast). `summary` is what similar objects are found by, of unit length.
+    `image` is the crop, `grids` its descriptors by feature, at the same points and of unit length (zero where SIFT
+    finds no contrast). `summary` is what similar objects are found by, of unit length.
     """
 
     image: Image
@@ -60,12 +60,12 @@ def describe(
 ) -> DescribedCrop:
     """Cuts the object in `box` out of a photo and describes it by `features`.
 
-    All features are taken at the same points, the receptive-field centres of the layers asked for, else of the network's
-    layer for transfer.
+    All features are taken at the same points, the receptive-field centres of the layers asked for, else of the
+    network's layer for transfer.
 
-    The summary is that of the network's last fully connected layer of the crop, where there are weights for it. Else it is
-    the retrieval layer's greatest values in 6 x 6 parts of the crop, about what a fully connected layer is given: means
-    over the whole object forget its pose, and find neighbours whose keypoints are half as often in place.
+    The summary is that of the network's last fully connected layer of the crop, where there are weights for it. Else it
+    is the retrieval layer's greatest values in 6 x 6 parts of the crop, about what a fully connected layer is given:
+    means over the whole object forget its pose, and find neighbours whose keypoints are half as often in place.
 
     Raises ValueError for a box without area or outside the photo, an unknown feature, and layers whose cells differ.
     """

@@ -28,8 +28,8 @@ Order = Literal["deformation", "likeness"]
 class NeighbourPool:
     """Objects among which similar ones are found.
 
-    `describe` cuts out and describes one of them; whoever asks often gives one that remembers. `summaries` has a row per
-    object, zeros where its photo cannot be read.
+    `describe` cuts out and describes one of them; whoever asks often gives one that remembers. `summaries` has a row
+    per object, zeros where its photo cannot be read.
     """
 
     instances: Sequence[Instance]
@@ -172,7 +172,8 @@ def transfer(
 ) -> Transfer:
     """Keypoints of the neighbours carried to the target by aligning them; the first in order vote by their median.
 
-    Neighbours come as `NeighbourPool.nearest` finds them, the most similar first. Raises ValueError where there are none.
+    Neighbours come as `NeighbourPool.nearest` finds them, the most similar first. Raises ValueError where there are
+    none.
     """
     if not neighbours:
         msg = "a transfer needs at least one neighbour; got none."
@@ -226,8 +227,8 @@ def transfer_to_object(
 ) -> ObjectTransfer:
     """Finds an object's neighbours in a pool, aligns them by each feature, and lets their keypoints vote.
 
-    `target` is the object, described. `smoothness` has a value per feature. Unaligned, the boxes are laid on one another
-    and the most similar neighbours vote. Raises ValueError as `NeighbourPool.nearest` does.
+    `target` is the object, described. `smoothness` has a value per feature. Unaligned, the boxes are laid on one
+    another and the most similar neighbours vote. Raises ValueError as `NeighbourPool.nearest` does.
     """
     neighbours = pool.nearest(instance, target)
     laid = np.stack([_laid_on(other, source, target) for other, source in neighbours])

@@ -19,8 +19,8 @@ LEAST_OBJECTS = 5  # that show a keypoint: with fewer it has no detector
 
 @dataclass(frozen=True)
 class MiningRound:
-    """One round of mining: the cells trained on, their positives, the sum of all objectives, and how many negatives that
-    were not among the cells came out hard.
+    """One round of mining: the cells trained on, their positives, the sum of all objectives, and how many negatives
+    that were not among the cells came out hard.
     """
 
     cells: int
@@ -33,9 +33,9 @@ class MiningRound:
 class Detectors:
     """A linear classifier for each keypoint that enough training objects show (`LEAST_OBJECTS`).
 
-    `names` are of all keypoints, `trained` the numbers of those with a detector, in the classifier's order. `rounds` are
-    those of every group of keypoints that were mined for together; mining is `finished` if the last round of each found
-    no hard negative that was new, so that the detectors are what training on all cells would give.
+    `names` are of all keypoints, `trained` the numbers of those with a detector, in the classifier's order. `rounds`
+    are those of every group of keypoints that were mined for together; mining is `finished` if the last round of each
+    found no hard negative that was new, so that the detectors are what training on all cells would give.
     """
 
     spec: DetectorSpec
@@ -63,9 +63,9 @@ class Detectors:
     ) -> Float[np.ndarray, "keypoints 2"]:
         """Where within half a stride of `points`, cells' centres, each keypoint's score is highest, pixel by pixel.
 
-        The feature is taken at every pixel, its 3 x 3 cells a stride apart as ever. The paper names the stride as what limits
-        its predictions. NaN stays; features without a grid, such as SIFT, and keypoints without a detector are as they
-        were.
+        The feature is taken at every pixel, its 3 x 3 cells a stride apart as ever. The paper names the stride as what
+        limits its predictions. NaN stays; features without a grid, such as SIFT, and keypoints without a detector are
+        as they were.
         """
         result = points.copy()
         feature = self.spec.feature

@@ -30,7 +30,7 @@ def spec_from(plain: Mapping[str, Any]) -> DetectorSpec:
 
 
 def save_detectors(path: str | os.PathLike, detectors: Detectors, about: Mapping[str, Any]) -> None:
-    """Writes detectors to one safetensors file, with a manifest in its header, where what there is to say `about` them goes too."""
+    """Writes detectors to one safetensors file; a manifest in its header has what there is to say `about` them."""
     manifest = {
         "version": VERSION,
         "spec": asdict(detectors.spec),
@@ -46,7 +46,8 @@ def save_detectors(path: str | os.PathLike, detectors: Detectors, about: Mapping
 def load_detectors(path: str | os.PathLike) -> tuple[Detectors, dict[str, Any]]:
     """Detectors that `save_detectors` wrote, and what it was told about them.
 
-    Raises FileNotFoundError where there is no such file, and ValueError for one that holds no detectors of this version.
+    Raises FileNotFoundError where there is no such file, and ValueError for one that holds no detectors of this
+    version.
     """
     try:
         arrays, manifest = load_arrays(Path(path))

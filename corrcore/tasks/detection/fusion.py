@@ -27,8 +27,8 @@ def held_out_scores(
 ) -> list[Float32[np.ndarray, "objects rows columns keypoints"]]:
     """For each of `costs` every training object's scores by detectors that were trained without its fold.
 
-    Folds share no photo. A keypoint that has no detector without a fold has no score in it, NaN, and so has none where too
-    few objects are left to train anything.
+    Folds share no photo. A keypoint that has no detector without a fold has no score in it, NaN, and so has none where
+    too few objects are left to train anything.
     """
     rng = np.random.default_rng(0)
     fold_of = {name: n % n_folds for n, name in enumerate(rng.permutation(sorted(set(training.photos))))}
@@ -68,7 +68,7 @@ def pck_percent(
     *,
     alpha: float = 0.1,
 ) -> float:
-    """PCK in percent, points being in pixels of the stretched objects: the mean over keypoints that any object shows."""
+    """PCK in percent, the mean over keypoints that any object shows; points are in pixels of the stretched objects."""
     boxes = np.tile([-0.5, -0.5, SIDE_PX - 0.5, SIDE_PX - 0.5], (len(truth), 1))
     return pck(keypoint_errors(predicted, truth, boxes), alpha=alpha, rng=np.random.default_rng(0), n_resamples=1).mean
 

@@ -71,9 +71,9 @@ class HardNegativeMiner:
     """The training cells of some objects, from which detectors are trained without having them all in memory.
 
     Keypoints are trained in groups, one after another, so many together as `most_bytes` is expected to have room for. A
-    group's pool of cells begins with its positives and `first` cells of every object, at random; a round trains on it, scores all
-    cells, and adds the negatives that came out hard, the hardest first. Where the pool is full, negatives that are not hard
-    any more are dropped from it.
+    group's pool of cells begins with its positives and `first` cells of every object, at random; a round trains on it,
+    scores all cells, and adds the negatives that came out hard, the hardest first. Where the pool is full, negatives
+    that are not hard any more are dropped from it.
 
     `hard_share` is how many of all cells are expected to be hard for a keypoint. Raises ValueError where nothing can be
     trained.
@@ -99,7 +99,8 @@ class HardNegativeMiner:
         if not self.trained:
             msg = (
                 f"a detector needs {LEAST_OBJECTS} train objects that show its keypoint, and cells that do not see it; "
-                f"of {len(training.objects)} objects no keypoint has both. Give more objects, or a feature of smaller receptive fields."
+                f"of {len(training.objects)} objects no keypoint has both. "
+                "Give more objects, or a feature of smaller receptive fields."
             )
             raise ValueError(msg)
         self._targets = every[..., list(self.trained)].reshape(-1, len(self.trained))
@@ -131,12 +132,14 @@ class HardNegativeMiner:
         key: str = "",
         progress: Progress | None = None,
     ) -> Detectors:
-        """Trains detectors. `start` are some of another cost to begin with, and pools are those of the last call; `tolerance` is
-        that of `svm.fit_targets`.
+        """Trains detectors.
 
-        With `kept`, a file, every round is written down there, and training of the same `key` that was stopped goes on from
-        the last; the file goes when all is done. Ends after `most_rounds` rounds, and where there is no room for negatives
-        that are hard: such detectors are not `finished`.
+        `start` are some of another cost to begin with, and pools are those of the last call. `tolerance` is that of
+        `svm.fit_targets`.
+
+        With `kept`, a file, every round is written down there, and training of the same `key` that was stopped goes on
+        from the last; the file goes when all is done. Ends after `most_rounds` rounds, and where there is no room for
+        negatives that are hard: such detectors are not `finished`.
         """
         if most_rounds < 1:
             msg = f"most_rounds must be at least 1; got {most_rounds}."
@@ -196,7 +199,7 @@ class HardNegativeMiner:
         return np.flatnonzero(chosen)
 
     def _grow(self, pool: _Pool, here: np.ndarray, scores: np.ndarray, hard: np.ndarray, new: np.ndarray) -> bool:
-        """Adds the hardest of the new ones, as many as there are in the pool at most; whether there was room for any."""
+        """Adds the hardest of the new ones, at most as many as the pool has; whether there was room for any."""
         wanted = int(new.sum())
         if wanted > pool.room:
             wanted = min(wanted, _GROWTH * len(pool.cells))

@@ -34,7 +34,8 @@ class ObjectPrediction:
     """A boxed object as detectors and prior see it: stretched to a square, `transform` tells from where.
 
     `scores` are every cell's by feature, NaN for keypoints without a detector. `neighbours` are the training objects
-    most alike that show a keypoint, by their numbers in the prior, and `places` where they have it, in stretched pixels.
+    most alike that show a keypoint, by their numbers in the prior, and `places` where they have it, in stretched
+    pixels.
     """
 
     image: Image

@@ -1,12 +1,12 @@
 """Where similar training objects have a keypoint, and how that is weighed against its detector.
 
-Long, Zhang and Darrell (2014), Section 6: the prior is a Gaussian around the keypoint's place in the training object most
-alike, and the prediction is the candidate cell of highest
+Long, Zhang and Darrell (2014), Section 6: the prior is a Gaussian around the keypoint's place in the training object
+most alike, and the prediction is the candidate cell of highest
 
     log f = (1 - eta) log s + eta log p        s = 1 / (1 + exp(-score)),   p = exp(-||x - place||² / (2 sigma²))
 
-An SVM's score may be negative, where the paper's product of powers means nothing: the logistic function makes it positive
-here. With several places p is the mean of their Gaussians.
+An SVM's score may be negative, where the paper's product of powers means nothing: the logistic function makes it
+positive here. With several places p is the mean of their Gaussians.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ SIGMA_PX = 22.0
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Where keypoints are in training objects, to be asked by likeness: descriptions of unit length, and places in pixels of
-    the stretched objects, NaN where not visible. `objects` and `photos` are names.
+    """Where keypoints are in training objects, to be asked by likeness: descriptions of unit length, and places in
+    pixels of the stretched objects, NaN where not visible. `objects` and `photos` are names.
     """
 
     summaries: Float[np.ndarray, "objects channels"]
@@ -69,7 +69,7 @@ def log_prior(
     *,
     sigma_px: float = SIGMA_PX,
 ) -> Float[np.ndarray, "rows columns keypoints"]:
-    """log p: of the mean of Gaussians around the places, each 1 at its middle. Zero everywhere for keypoints without a place."""
+    """log p: of the mean of Gaussians around the places, each 1 at its middle. Keypoints without a place have zero."""
     if not sigma_px > 0:
         msg = f"sigma_px must be positive; got {sigma_px}."
         raise ValueError(msg)

@@ -70,8 +70,9 @@ def crop_box(photo: Image, box: BoxXYXY) -> tuple[Image, CropTransform]:
 
 @dataclass(frozen=True, eq=False)
 class ObjectFeatures:
-    """An object as detectors and prior see it: descriptors by feature, and its summary, of unit length; all in half precision,
-    so that what is kept on disk is the same.
+    """An object as detectors and prior see it: descriptors by feature, and its summary, of unit length.
+
+    All are in half precision, so that what is kept on disk is the same.
     """
 
     grids: Mapping[Feature, FeatureGrid]
@@ -113,7 +114,7 @@ def targets(
 def cell_windows(
     descriptors: Float[torch.Tensor, "rows columns channels"], cells: Int[np.ndarray, " chosen"], spec: DetectorSpec
 ) -> Float[torch.Tensor, "chosen features"]:
-    """What detectors see at some cells, by their numbers, row by row: of unit length; beyond the grid its border is repeated."""
+    """What detectors see at some cells, by number: of unit length. Beyond the grid its border is repeated."""
     rows, columns, _ = descriptors.shape
     row, column = np.divmod(cells, columns)
     around = np.arange(-spec.reach, spec.reach + 1)

@@ -20,10 +20,11 @@ from corrcore.tasks.detection.spec import ObjectFeatures, crop_box, describe
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Training objects, described: one array per feature, 0.5 MB per object for conv5, 0.8 for SIFT, and 0.2 for the summary.
+    """Training objects, described: one array per feature.
 
-    `keypoints` are in pixels of the stretched objects, NaN where not visible. `left_out` are objects whose photo cannot
-    be read, by name, with the reason; `unread` if for one that may be read another time.
+    An object takes 0.5 MB for conv5, 0.8 for SIFT, and 0.2 for the summary. `keypoints` are in pixels of the stretched
+    objects, NaN where not visible. `left_out` are objects whose photo cannot be read, by name, with the reason;
+    `unread` if for one that may be read another time.
     """
 
     grids: Mapping[Feature, torch.Tensor]  # objects, rows, columns, channels
@@ -38,6 +39,7 @@ class TrainingSet:
 
     @property
     def prior(self) -> Prior:
+        """The same objects, to be asked by likeness."""
         return Prior(self.summaries, self.keypoints, self.objects, self.photos)
 
     def some(self, chosen: Int[np.ndarray, " chosen"]) -> "TrainingSet":
