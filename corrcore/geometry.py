@@ -157,7 +157,9 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class CellGrid:
-    """The cells of a layer over an image of ``(width, height)`` pixels. They are numbered ``row * columns + column``."""
+    """The cells of a layer over an image of ``(width, height)`` pixels. They are numbered ``row * columns +
+    column``.
+    """
 
     receptive_field: ReceptiveField
     rows: int

@@ -28,12 +28,12 @@ def as_image(value: ImageLike | Any, *, name: str = "image") -> UInt8[np.ndarray
     (height, width, 1), grey; (height, width, 4), RGBA, which is composited over white; and PIL images of 8 bits or
     fewer, in any mode.
 
-    Everything else is refused with the conversion to write. Floats are always refused, for white may be 1 or 255, and so
-    are bools, other integers, channels first, torch tensors, and PIL images that EXIF says are stored turned (upright
-    and stored pixels differ).
+    Everything else is refused with the conversion to write. Floats are always refused, for white may be 1 or
+    255, and so are bools, other integers, channels first, torch tensors, and PIL images that EXIF says are
+    stored turned (upright and stored pixels differ).
 
-    `name` is what messages call the value. Raises TypeError for what is neither an array nor a PIL image, and ValueError
-    for an array or image that is refused.
+    `name` is what messages call the value. Raises TypeError for what is neither an array nor a PIL image, and
+    ValueError for an array or image that is refused.
 
     >>> import numpy as np
     >>> as_image(np.zeros((4, 5), np.uint8)).shape
@@ -211,9 +211,9 @@ def crop_resized(
 def _span(start: float, stop: float, n: int, side: int) -> tuple[np.ndarray, int, tuple[float, float], tuple[int, int]]:
     """Along one axis, what of a photo is to be resampled, and to what, where `n` pixels span `start` to `stop`.
 
-    Returns the photo's pixels, the number of output pixels they make, where these begin and end among them, and how many
-    output pixels lie before and after, so far outside that all they see is the photo's last pixel: a rectangle much
-    larger than its photo takes no more memory than the photo.
+    Returns the photo's pixels, the number of output pixels they make, where these begin and end among them, and
+    how many output pixels lie before and after, so far outside that all they see is the photo's last pixel: a
+    rectangle much larger than its photo takes no more memory than the photo.
     """
     step = (stop - start) / n
     reach = 2 + 3 * max(step, 1)

@@ -76,9 +76,9 @@ def pck(
 ) -> KeypointAccuracy:
     """The share of shown keypoints within `alpha` of the box's longer side: by keypoint type, then the mean over types.
 
-    `errors` are those of `keypoint_errors`; what an object does not show counts for nothing (Yang and Ramanan 2013; Long,
-    Zhang and Darrell 2014, Section 4). Numbers are percentages. The interval resamples objects, not keypoints, which are
-    right or wrong together. Raises ValueError where no object shows any keypoint.
+    `errors` are those of `keypoint_errors`; what an object does not show counts for nothing (Yang and Ramanan
+    2013; Long, Zhang and Darrell 2014, Section 4). Numbers are percentages. The interval resamples objects, not
+    keypoints, which are right or wrong together. Raises ValueError where no object shows any keypoint.
     """
     shown = ~np.isnan(errors)
     if not shown.any():
@@ -111,7 +111,8 @@ def _percentages(
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A percentage, or how much one exceeds another in points, with its bootstrap interval; `resampled` are the bootstrap's.
+    """A percentage, or how much one exceeds another in points, with its bootstrap interval; `resampled` are the
+    bootstrap's.
 
     `samples` are the independent ones that were resampled, where it is said how many.
     """
@@ -126,8 +127,8 @@ class Estimate:
     def p_value(self) -> float:
         """Of a difference: the two-sided probability of resamples that lie on the other side of zero or on it.
 
-        The estimate is counted as one of the resamples, so that the smallest p is 2 / (resamples + 1). Of few samples no resample
-        may lie there; p is then that of all of them having the same sign by chance.
+        The estimate is counted as one of the resamples, so that the smallest p is 2 / (resamples + 1). Of few
+        samples no resample may lie there; p is then that of all of them having the same sign by chance.
         """
         beyond = min(int((self.resampled <= 0).sum()), int((self.resampled >= 0).sum()))
         least = 0.0 if self.samples is None else 2.0 ** (1 - self.samples)
@@ -144,10 +145,11 @@ def accuracy(
 ) -> Estimate:
     """The percentage of shown keypoints that are right, averaged one of three ways, with its bootstrap interval.
 
-    `over` "macro" is the share by keypoint type, then the mean over types, as in `pck`; "per_image" the share of each object's
-    shown keypoints, then the mean over objects, to which one that shows little counts as much as any; "micro" the share of
-    all. `times` says how often each object is in each resample (`bootstrap_counts`); objects of one photo may be given the same.
-    Raises ValueError where an object shows nothing, of which a resample could consist.
+    `over` "macro" is the share by keypoint type, then the mean over types, as in `pck`; "per_image" the share
+    of each object's shown keypoints, then the mean over objects, to which one that shows little counts as much
+    as any; "micro" the share of all. `times` says how often each object is in each resample
+    (`bootstrap_counts`); objects of one photo may be given the same. Raises ValueError where an object shows
+    nothing, of which a resample could consist.
     """
     _check_shown(shown)
     value = _averages(np.ones((1, len(hit))), hit & shown, shown, over)[0]
@@ -165,8 +167,8 @@ def difference(
 ) -> Estimate:
     """How many points `first` is right more often than `second`, of the same keypoints of the same objects.
 
-    A paired bootstrap: every resample has the same objects for both, so what makes an object hard for both cancels. Other
-    arguments and errors are those of `accuracy`.
+    A paired bootstrap: every resample has the same objects for both, so what makes an object hard for both
+    cancels. Other arguments and errors are those of `accuracy`.
     """
     one, other = (accuracy(hit, shown, times, over=over, level=level) for hit in (first, second))
     return _estimate(one.value - other.value, one.resampled - other.resampled, level)

@@ -71,7 +71,9 @@ def _reader(name: str, hint: Any) -> Any:
 
 
 def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> None:
-    """Runs what a command asks for, a category after another, and prints summaries; `context` has what is open already."""
+    """Runs what a command asks for, a category after another, and prints summaries; `context` has what is open
+    already.
+    """
     kind: type[Experiment[Any, Any, Any, Any]] = options.kind
     given = {each.name: getattr(options, each.name) for each in fields(kind)}
     context = context or Context(indexes=options.root)

@@ -86,9 +86,8 @@ def _list(options: argparse.Namespace) -> None:
         else:
             _print_index(listing.index)
     if not listings:
-        print(
-            f"there are no indexes in {options.root or indexes.default_root()}; `corrcore index build PHOTOS --name NAME` builds one."
-        )
+        root = options.root or indexes.default_root()
+        print(f"there are no indexes in {root}; `corrcore index build PHOTOS --name NAME` builds one.")
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -43,6 +43,7 @@ class ProgressBar:
         self._shown = float("-inf")
 
     def __call__(self, done: float, text: str) -> None:
+        """Shows how far the work is, unless it was shown a moment ago."""
         now, live = time.monotonic(), sys.stderr.isatty()
         if done < 1 and now - self._shown < (0.1 if live else 10):
             return

@@ -157,7 +157,7 @@ def hold_out(photos: Sequence[FolderPhoto], count: int) -> tuple[list[FolderPhot
 
 
 def printable_name(path: str | os.PathLike) -> str:
-    """A path or name fit to be shown and kept as UTF-8: what cannot be is written as its code, such as ``\\xff``.
+    r"""A path or name fit to be shown and kept as UTF-8: what cannot be is written as its code, such as ``\xff``.
 
     File names may be any bytes. Names of printable characters, spaces of all kinds and joined emoji stay as they are.
     """

@@ -17,7 +17,9 @@ _USUAL_DEPTHS = (10, 12)
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """A picture whose size is known and whose pixels are still to be decoded: [row, column, RGB], as they are stored."""
+    """A picture whose size is known and whose pixels are still to be decoded: [row, column, RGB], as they are
+    stored.
+    """
 
     width: int
     height: int
@@ -94,10 +96,10 @@ def to_8_bits(
 ) -> UInt8[np.ndarray, "*shape"]:
     """The upper 8 of the bits that samples of 16 bits make use of.
 
-    All 16 are used, unless samples were stored without being scaled to 16 bits. That is so where the file declares fewer
-    `significant_bits`, no sample is larger than these can be, and some are finer than they would be after scaling. Where
-    it declares nothing, it is so if the greatest sample is exactly the white of 10 or 12 bits: a picture that is merely
-    dark hardly ever ends just there.
+    All 16 are used, unless samples were stored without being scaled to 16 bits. That is so where the file
+    declares fewer `significant_bits`, no sample is larger than these can be, and some are finer than they would
+    be after scaling. Where it declares nothing, it is so if the greatest sample is exactly the white of 10 or
+    12 bits: a picture that is merely dark hardly ever ends just there.
     """
     largest = int(samples.max(initial=0))
     if significant_bits is None:

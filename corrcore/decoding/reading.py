@@ -50,9 +50,10 @@ def decode(
     - Float and 32-bit or signed TIFFs are scaled linearly: black is the smaller of 0 and the least finite value, white
       the larger of 1 and the greatest; NaN is black, an infinity takes the end of its sign.
 
-    The limits are for strangers' files, and are checked first: `max_bytes` before anything is read where the size can be
-    known, else while reading; `max_pixels` (width x height, at most 89,478,485) from the header. For files of your own
-    None lifts either. `name` is what the messages call the file; by default the path's or open file's own.
+    The limits are for strangers' files, and are checked first: `max_bytes` before anything is read where the
+    size can be known, else while reading; `max_pixels` (width x height, at most 89,478,485) from the header.
+    For files of your own None lifts either. `name` is what the messages call the file; by default the path's or
+    open file's own.
 
     Raises `ImageError` for any file that gives no picture, and `ValueError` for a `max_pixels` out of its range.
     """

@@ -106,7 +106,9 @@ def _pixels(clean: bytes) -> np.ndarray:
 
 
 def _deep_colour(image: TiffImageFile, clean: bytes) -> np.ndarray:
-    """RGB of 16 bits, of which Pillow gives either byte: the high one if it is told the file's order, else the low one."""
+    """RGB of 16 bits, of which Pillow gives either byte: the high one if it is told the file's order, else the
+    low one.
+    """
     high = to_rgb(image)
     if not needs_low_bytes(high):
         return high

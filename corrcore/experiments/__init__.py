@@ -2,8 +2,8 @@
 
     run(Transfer("VOC2011", "cat", network="vgg16"), store=ResultStore())
 
-Each follows from its dataclass: settings, the name of its file, its command, its panel and its table. `registry` has all
-of them.
+Each follows from its dataclass: settings, the name of its file, its command, its panel and its table.
+`registry` has all of them.
 """
 
 from corrcore.experiments.base import Experiment, ObjectExperiment, Result, dataset_folder, to_jsonable

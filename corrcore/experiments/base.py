@@ -1,7 +1,7 @@
 """An experiment: a task over many samples, as a frozen dataclass of plain values.
 
-All else follows from the dataclass: what is written beside its results, the name of their file, its command, its panel on
-a page and its table. A worker needs the dataclass and nothing else.
+All else follows from the dataclass: what is written beside its results, the name of their file, its command,
+its panel on a page and its table. A worker needs the dataclass and nothing else.
 """
 
 import json
@@ -30,11 +30,11 @@ FORMAT = 3  # of results on disk
 class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     """What is measured, on what, and how; `run` measures it.
 
-    `kind` names it on the command line and in files, `title` on pages. `versions` are of the code that computes it:
-    results of others are measured anew. Fields named in `growing` do not tell one result from another: what they ask for
-    is measured besides what is there already. Those `told_by_folder` are not repeated in the file's name, and what they
-    stand for is told by the provenance; those `named` always stand in the name. One that is not `listed` is a part of
-    others.
+    `kind` names it on the command line and in files, `title` on pages. `versions` are of the code that computes
+    it: results of others are measured anew. Fields named in `growing` do not tell one result from another: what
+    they ask for is measured besides what is there already. Those `told_by_folder` are not repeated in the
+    file's name, and what they stand for is told by the provenance; those `named` always stand in the name. One
+    that is not `listed` is a part of others.
     """
 
     kind: ClassVar[str]
@@ -46,7 +46,9 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     listed: ClassVar[bool] = True
 
     def resolved(self, context: Context) -> Self:
-        """The same with its defaults filled in by role and its features read; raises ValueError for what does not fit."""
+        """The same with its defaults filled in by role and its features read; raises ValueError for what does
+        not fit.
+        """
         del context
         return self
 
@@ -226,7 +228,9 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
         raise NotImplementedError
 
     def resolved(self, context: Context) -> Self:
-        """With its features parsed, the network's by role where none are given; raises ValueError for what is not there."""
+        """With its features parsed, the network's by role where none are given; raises ValueError for what is
+        not there.
+        """
         network = context.network(self.network)
         data = context.dataset(self.dataset)
         if self.limit is not None and self.limit < 1:

@@ -89,17 +89,17 @@ class ClassificationSummary:
 class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, ClassificationSummary]):
     """How often each feature's classifier names the keypoints of a category's val objects rightly: Table 3, Figure 4.
 
-    For every feature classifiers are trained on the train objects' visible keypoints at the best of `costs`: that of
-    highest accuracy in `folds`-fold cross validation on train, whose folds share no photo. Accuracy is over keypoints, with
-    its 95 % interval over photos. With `limit`, so many objects of each split. Features that were measured before are not
-    measured again, and all that there are stand in the table.
+    For every feature classifiers are trained on the train objects' visible keypoints at the best of `costs`:
+    that of highest accuracy in `folds`-fold cross validation on train, whose folds share no photo. Accuracy is
+    over keypoints, with its 95 % interval over photos. With `limit`, so many objects of each split. Features
+    that were measured before are not measured again, and all that there are stand in the table.
     """
 
     protocol: str = option(
         "box",
-        "how objects are seen: in a box of 500 px or small one of 250, or in the photo as it is; raw descriptors, three by "
-        "three cells together, or sideless: left and right not told apart; exact: layers at the keypoint's own pixel, not "
-        "the nearest cell",
+        "how objects are seen: in a box of 500 px or small one of 250, or in the photo as it is; raw descriptors, three "
+        "by three cells together, or sideless: left and right not told apart; exact: layers at the keypoint's own pixel, "
+        "not the nearest cell",
         choices=tuple(PROTOCOLS),
     )
     costs: tuple[float, ...] = option((), "costs tried (default: seven powers of ten)")

@@ -55,7 +55,9 @@ class DetectorTraining:
     limit: int | None = None
 
     def resolved(self, context: Context) -> Self:
-        """With its features by role and the usual costs, unless others are given. Raises ValueError for unknown ones."""
+        """With its features by role and the usual costs, unless others are given. Raises ValueError for unknown
+        ones.
+        """
         network, data = context.network(self.network), context.dataset(self.dataset)
         features = extractors.parse(self.features or usual_features(network), network)
         costs = self.costs or (DRAWN_COSTS if data.synthetic else COSTS)
@@ -141,12 +143,13 @@ class DetectorTraining:
     def train(self, context: Context, *, progress: Progress | None = None) -> Trained:
         """Detectors by feature and the prior, those that are kept and the others trained.
 
-        The cost, eta and, for several neighbours, sigma are those of highest PCK in cross validation on at most 200 train
-        objects, in two halves that share no photo; the paper's sigma is kept for one neighbour. Where there are too few
-        objects to train on half of them, and of drawn objects, of which a few are taken, nothing is chosen.
+        The cost, eta and, for several neighbours, sigma are those of highest PCK in cross validation on at most
+        200 train objects, in two halves that share no photo; the paper's sigma is kept for one neighbour. Where
+        there are too few objects to train on half of them, and of drawn objects, of which a few are taken,
+        nothing is chosen.
 
-        Training that was stopped goes on from its last round. Detectors are not kept where a photo could not be read for a
-        reason that may pass. Raises ValueError where nothing can be trained.
+        Training that was stopped goes on from its last round. Detectors are not kept where a photo could not be
+        read for a reason that may pass. Raises ValueError where nothing can be trained.
         """
         self = self.resolved(context)
         known = {feature: self._known_detectors(feature, context) for feature in self._features}

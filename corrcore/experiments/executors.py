@@ -1,6 +1,7 @@
 """Where samples are measured: one after another here, or side by side in threads.
 
-An executor gets the experiment as the dataclass it is, and prepares it where it measures: a cluster's workers can do so too.
+An executor gets the experiment as the dataclass it is, and prepares it where it measures: a cluster's workers
+can do so too.
 """
 
 from collections.abc import Callable, Mapping

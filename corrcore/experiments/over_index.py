@@ -136,7 +136,10 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
         if not self.every:
             photos = tuple(photo for photo in photos if photo.name in set(index.held_out))
             if not photos:
-                msg = f"{self.photos} has none of the photos that {index.name} holds out; add --every to measure them all."
+                msg = (
+                    f"{self.photos} has none of the photos that {index.name} holds out; "
+                    "add --every to measure them all."
+                )
                 raise ValueError(msg)
         return {photo.name: photo for photo in photos[: self.limit]}
 

@@ -43,11 +43,11 @@ class _State:
 class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTable]):
     """Where each feature's detectors see the keypoints of a category's val objects, whose boxes are given: Table 4.
 
-    Rows are by feature: detectors alone, with the prior of the object most alike, and of the five most alike; with
-    `refined` also these two at the best pixel around the best cell, some seconds per object. "prior" has the place in the
-    object most alike as it is, "5 priors" the median of five. PCK is taken in the boxes stretched to squares, as the
-    paper has it. With `limit`, so many val objects are measured, and detectors learn from so many, at least 24, train
-    objects.
+    Rows are by feature: detectors alone, with the prior of the object most alike, and of the five most alike;
+    with `refined` also these two at the best pixel around the best cell, some seconds per object. "prior" has
+    the place in the object most alike as it is, "5 priors" the median of five. PCK is taken in the boxes
+    stretched to squares, as the paper has it. With `limit`, so many val objects are measured, and detectors
+    learn from so many, at least 24, train objects.
     """
 
     costs: tuple[float, ...] = option((), "of the detectors, tried in cross validation")

@@ -1,8 +1,9 @@
-"""Numbers printed in Long, Zhang and Darrell (2014), to stand beside ours: receptive fields (Table 1), PCK of transferred
-keypoints (Table 2), accuracy of keypoint classification (Table 3) and PCK of predicted keypoints (Table 4), in percent.
+"""Numbers printed in Long, Zhang and Darrell (2014), to stand beside ours: receptive fields (Table 1), PCK of
+transferred keypoints (Table 2), accuracy of keypoint classification (Table 3) and PCK of predicted keypoints
+(Table 4), in percent.
 
-Rows have a number per category, in the order of their names; their means are those in print, to rounding. `applies` has the
-rule for what may stand beside them.
+Rows have a number per category, in the order of their names; their means are those in print, to rounding.
+`applies` has the rule for what may stand beside them.
 """
 
 from typing import Literal
@@ -35,9 +36,11 @@ _CLASSIFICATION = {
 
 _PREDICTION = {
     "sift16": "17.9 16.5 15.3 15.6 25.7 21.7 22.0 12.6 11.3 7.6 6.5 12.5 18.3 15.1 15.9 21.3 14.7 15.1 9.2 19.9",
-    "sift16+prior": "33.5 36.9 22.7 23.1 44.0 42.6 39.3 22.1 18.5 23.5 11.2 20.6 32.2 33.9 26.7 30.6 25.7 26.5 21.9 32.4",
+    "sift16+prior": "33.5 36.9 22.7 23.1 44.0 42.6 39.3 22.1 18.5 23.5 "
+    "11.2 20.6 32.2 33.9 26.7 30.6 25.7 26.5 21.9 32.4",
     "conv5": "38.5 37.6 29.6 25.3 54.5 52.1 28.6 31.5 8.9 30.5 24.1 23.7 35.8 29.9 39.3 38.2 30.5 24.5 41.5 42.0",
-    "conv5+prior": "50.9 48.8 35.1 32.5 66.1 62.0 45.7 34.2 21.4 41.1 27.2 29.3 46.8 45.6 47.1 42.5 38.8 37.6 50.7 45.6",
+    "conv5+prior": "50.9 48.8 35.1 32.5 66.1 62.0 45.7 34.2 21.4 41.1 "
+    "27.2 29.3 46.8 45.6 47.1 42.5 38.8 37.6 50.7 45.6",
 }
 
 _TRANSFER_MEANS = {

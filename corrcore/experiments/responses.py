@@ -30,8 +30,8 @@ class _State:
 
 @dataclass(frozen=True, eq=False)
 class MaximumRecord:
-    """Where one keypoint's score is highest in the square around it, and the true place, from the square's middle pixel;
-    `profile` is the mean score by distance.
+    """Where one keypoint's score is highest in the square around it, and the true place, from the square's
+    middle pixel; `profile` is the mean score by distance.
     """
 
     maximum: Int[np.ndarray, "2"]
@@ -47,8 +47,8 @@ Maxima = Mapping[str, Mapping[str, MaximumRecord]]
 class KeypointResponse:
     """Where one feature's score of one keypoint is highest, over all objects that have room for the square.
 
-    Shares within radii are pairs of ours and chance's. `finer` than its stride is "yes" or "no" where the interval leaves
-    no doubt, else "open"; None for features without a stride.
+    Shares within radii are pairs of ours and chance's. `finer` than its stride is "yes" or "no" where the
+    interval leaves no doubt, else "open"; None for features without a stride.
     """
 
     instances: int
@@ -73,9 +73,9 @@ ResponseSummary = Mapping[Feature, Mapping[str, KeypointResponse | None]]
 class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
     """Where around keypoints of a category's val objects their classifiers' scores are highest: Figure 5.
 
-    Classifiers are trained on all keypoints of the train objects, at `cost` or that of best cross validation. Pixels are
-    those of what the protocol shows, and looked at are squares of `side` px. Keypoints so near the border that not all of
-    theirs have a descriptor are left out.
+    Classifiers are trained on all keypoints of the train objects, at `cost` or that of best cross validation.
+    Pixels are those of what the protocol shows, and looked at are squares of `side` px. Keypoints so near the
+    border that not all of theirs have a descriptor are left out.
     """
 
     keypoints: tuple[str, ...] = option((), "such as L_Eye,Nose")
@@ -121,7 +121,8 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
         for split in ("train", "val"):
             some = self.instances(context, split) if split == "train" else self._showing(context)
             if unseen := [name for name in self.keypoints if not any(one.visible[known.index(name)] for one in some)]:
-                msg = f"keypoints must be visible in some {split} object of {self.category}; none shows {', '.join(unseen)}."
+                absent = ", ".join(unseen)
+                msg = f"keypoints must be visible in some {split} object of {self.category}; none shows {absent}."
                 raise ValueError(msg)
         return found
 

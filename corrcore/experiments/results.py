@@ -33,7 +33,9 @@ class OlderResultError(ValueError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one sample: a record, or the reason there is none; `passing` if it may be measured another time."""
+    """What became of one sample: a record, or the reason there is none; `passing` if it may be measured another
+    time.
+    """
 
     record: Any = None
     skipped: str = ""
@@ -265,7 +267,9 @@ class ResultStore:
         self.path(experiment, context).unlink(missing_ok=True)
 
     def scan(self, *, read: Callable[[Path], Result] | None = None) -> Stored:
-        """All results there are; `read` reads a file, `self.read` unless given: whoever asks often keeps what was read."""
+        """All results there are; `read` reads a file, `self.read` unless given: whoever asks often keeps what
+        was read.
+        """
         found, older, unreadable = {}, {}, {}
         for path in sorted(self.folder.glob("*/*.jsonl")):
             try:

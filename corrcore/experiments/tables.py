@@ -80,7 +80,9 @@ UNALIGNED = Row()
 
 @dataclass(frozen=True, eq=False)
 class KeypointRecord:
-    """Where one object has its keypoints, and where every row predicts them; (x, y) in pixels of its photo, by row's key."""
+    """Where one object has its keypoints, and where every row predicts them; (x, y) in pixels of its photo, by
+    row's key.
+    """
 
     box: tuple[float, float, float, float]
     truth: Float[np.ndarray, "keypoints 2"]
@@ -103,10 +105,11 @@ class KeypointRecord:
 class KeypointTable:
     """A category's column of Table 2, 3 or 4: which keypoints of which objects every row has right.
 
-    `errors` are those of `metrics.keypoint_errors`, in Table 4 in the box stretched to a square; where keypoints are only
-    named, in Table 3, they are 0 where right and infinite where wrong. NaN is what an object does not show. `photos`
-    numbers those whose objects are resampled together: in Table 3 photos, else every object for itself. `boxes` are not
-    known in Table 3. `left_out` are objects that could not be measured, with the reason.
+    `errors` are those of `metrics.keypoint_errors`, in Table 4 in the box stretched to a square; where
+    keypoints are only named, in Table 3, they are 0 where right and infinite where wrong. NaN is what an object
+    does not show. `photos` numbers those whose objects are resampled together: in Table 3 photos, else every
+    object for itself. `boxes` are not known in Table 3. `left_out` are objects that could not be measured, with
+    the reason.
     """
 
     experiment: Experiment[Any, Any, Any, Any]

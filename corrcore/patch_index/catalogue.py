@@ -53,7 +53,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Listing:
-    """One index of a folder: opened where it is finished and whole, else with a line on what is wrong and what to do."""
+    """One index of a folder: opened where it is finished and whole, else with a line on what is wrong and what
+    to do.
+    """
 
     name: str
     state: State

@@ -62,7 +62,9 @@ def encode(arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> byt
 
 
 def decode(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays, read-only, and the manifest in a file's content. Raises ValueError unless they are as they were written."""
+    """The arrays, read-only, and the manifest in a file's content. Raises ValueError unless they are as they
+    were written.
+    """
     try:
         arrays = safetensors.numpy.load(data)
         # safetensors gives the metadata of a file on disk only.

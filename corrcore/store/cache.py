@@ -247,7 +247,9 @@ class Cache:
 
     @contextmanager
     def _index(self) -> Iterator[Any]:
-        """diskcache's cache for one call: a connection costs little, and one left open would go stale or break in a fork."""
+        """diskcache's cache for one call: a connection costs little, and one left open would go stale or break
+        in a fork.
+        """
         self._check_folder()
         pid, index = self._opened or (None, None)
         if index is None or pid != os.getpid():  # a fork's copy may believe that it is in another thread's transaction
@@ -321,7 +323,9 @@ class Cache:
         return True
 
     def _room_for(self, data: bytes) -> int:
-        """The bytes that would be free beyond the floor, were they written; negative for those that have to go first."""
+        """The bytes that would be free beyond the floor, were they written; negative for those that have to go
+        first.
+        """
         return self._free_bytes() - len(data) - self.min_free_bytes
 
     def _free_bytes(self) -> int:
