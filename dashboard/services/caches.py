@@ -14,7 +14,7 @@ import streamlit as st
 from corrcore import datasets, networks
 from corrcore import patch_index as indexes
 from corrcore import store as stores
-from corrcore.datasets import Available
+from corrcore.datasets import Available, drawn
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
 from corrcore.experiments import Context, Experiment, OlderResultError, Result, ResultStore, Stored
@@ -208,9 +208,22 @@ def _settle() -> None:
     atexit.register(gc.unfreeze)
 
 
-@st.cache_resource(max_entries=1, show_spinner="First start: describing the sample photographs")
-def sample_index() -> PatchIndex:
-    return indexes.samples(network("alexnet"))
+@st.cache_resource(max_entries=1, show_spinner=False)
+def sample_indexes() -> dict[str, PatchIndex]:
+    """The indexes of the drawn animals that are open, by what describes them: where none can be kept, only these are."""
+    return {}
+
+
+def sample_index(network_name: str) -> PatchIndex | None:
+    """The index of the drawn animals by a network; None where it has yet to be made."""
+    extractor, opened = network(network_name), sample_indexes()
+    index = opened.get(extractor.digest)
+    if index is not None and not index.folder.exists():  # deleted meanwhile
+        del opened[extractor.digest]
+        index = None
+    if index is None and (folder := indexes.samples_path(extractor)).exists():
+        index = opened[extractor.digest] = PatchIndex(folder, device=extractor.device)
+    return index
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -219,9 +232,7 @@ def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew 
 
 
 def open_index(name: str) -> PatchIndex:
-    """An index by the name it is offered under."""
-    if name == SAMPLES:
-        return sample_index()
+    """An index that was built on this machine, by its name."""
     manifest = indexes.path_of(name) / "manifest.json"
     return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
 
@@ -229,10 +240,11 @@ def open_index(name: str) -> PatchIndex:
 def delete_index(name: str) -> None:
     indexes.delete(indexes.path_of(name))
     _opened.clear()  # open files would keep its gigabytes on disk
+    sample_indexes().clear()
 
 
 def index_names() -> list[str]:
-    """The indexes on offer: the samples', then those built on this machine."""
+    """The indexes on offer: that of the drawn animals, then those built on this machine."""
     return [
         SAMPLES,
         *(name for name in indexes.list_indexes(indexes.default_root()) if not name.startswith(f"{SAMPLES}-")),
@@ -241,7 +253,8 @@ def index_names() -> list[str]:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def sample_photo(name: str) -> np.ndarray:
-    return samples()[name].load()
+    """A drawn animal or a photograph to look at, by its name."""
+    return {**drawn.unseen(), **samples()}[name].load()
 
 
 def rebuilt(key: tuple | None, k: int, result: Reconstruction, index: PatchIndex) -> np.ndarray:
