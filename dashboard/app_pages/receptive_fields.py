@@ -47,7 +47,8 @@ ABOUT = (
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     """Figure 2: a column a layer, a row a k, at true relative sizes."""
     colours = seeds.colours_of(index, list(found))
-    for place, (layer, study) in zip(st.columns(len(found), gap="small"), found.items(), strict=True):
+    places = header.two_a_row("averages").columns(len(found), gap="small")
+    for place, (layer, study) in zip(places, found.items(), strict=True):
         field = index.receptive_field(layer)
         with place:
             st.html(f"<span style='color: {colours[layer]}'>&#9632;</span> <b>{layer}</b> · {field.size} px")

@@ -19,32 +19,32 @@ SEEDS = (10, 30, 100)
 def show_profiles(found: Mapping[str, Study], index: PatchIndex) -> None:
     """The profiles of one seed, what they mean, and the radii beside the receptive fields."""
     profiles = {layer: study.agreement for layer, study in found.items()}
-    chart, numbers = st.columns([3, 2], gap="medium")
+    chart, words = st.columns([3, 2], gap="medium")
     with chart:
-        st.markdown(
-            "**How far from the centre do neighbours agree?** 1: they all show the same; 0: no more alike than random "
-            "receptive fields. The dot is the agreement radius."
-        )
+        st.markdown("**How far from the centre do neighbours agree?** The dot is the agreement radius.")
         figure = figures.agreement_profile(profiles, colours_of(index, list(found)))
         st.plotly_chart(figure, key="profile", config={"displayModeBar": False})
-    with numbers:
+    with words:
         st.markdown("**This seed**")
-        st.dataframe(
-            {
-                "layer": list(found),
-                "agreement radius": [radius_text(profile.agreement_radius_px) for profile in profiles.values()],
-                "half the receptive field": [f"{index.receptive_field(layer).size / 2:.0f} px" for layer in found],
-                "from cell to cell": [f"{index.receptive_field(layer).stride} px" for layer in found],
-                "at the centre": [f"{profile.agreement[0]:.2f}" for profile in profiles.values()],
-                "at the rim": [f"{profile.agreement[-1]:.2f}" for profile in profiles.values()],
-                "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
-            },
-            hide_index=True,
-            width="stretch",
-        )
         for sentence in in_words(profiles):
             st.markdown(f"- {sentence}")
-        st.caption("Pixels are those of the picture that the network sees.")
+        st.caption(
+            "1: neighbours all show the same; 0: they are no more alike than random receptive fields; below 0: less alike. "
+            "Pixels are those of the picture that the network sees."
+        )
+    st.dataframe(
+        {
+            "layer": list(found),
+            "agreement radius": [radius_text(profile.agreement_radius_px) for profile in profiles.values()],
+            "half the receptive field": [f"{index.receptive_field(layer).size / 2:.0f} px" for layer in found],
+            "from cell to cell": [f"{index.receptive_field(layer).stride} px" for layer in found],
+            "at the centre": [f"{profile.agreement[0]:.2f}" for profile in profiles.values()],
+            "at the rim": [f"{profile.agreement[-1]:.2f}" for profile in profiles.values()],
+            "similarity of the 5th": [f"{study.averages.similarities[:5][-1]:.2f}" for study in found.values()],
+        },
+        hide_index=True,
+        width="stretch",
+    )
 
 
 def in_words(profiles: Mapping[str, Agreement]) -> list[str]:

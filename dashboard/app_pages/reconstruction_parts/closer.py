@@ -38,7 +38,8 @@ def show_neighbours(shown: Shown, k: int) -> None:
                 at, picture = (int(cells.rows[number]), int(cells.columns[number])), int(cells.pictures[number])
                 boxes = field.receptive_field_box(*at), field.patch_box(*at)
                 view = figures.neighbour_view(index.picture(picture), *boxes)
-                caption = f"{similarities[number]:.2f} · {escape_markdown(index.picture_title(picture))}"
+                size = "" if index.scales[picture] == 1 else f", at {index.scales[picture]:.0%}"
+                caption = f"{similarities[number]:.2f} · {escape_markdown(index.picture_title(picture))}{size}"
                 with st.container(width=150):
                     st.image(images.encode(view, format="JPEG"), caption=caption, width=150)
     if k > n_shown:
