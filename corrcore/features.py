@@ -38,13 +38,16 @@ class Feature:
     def parse(cls, text: "str | Feature", *, network: str) -> "Feature":
         """A feature as people write it: "conv4" of `network`, "vgg16:conv4_3" of another, "sift20" of radius 20 px.
 
-        Whether the extractor has such a layer is for it to say.
+        Whether the extractor has such a layer is for it to say. Raises ValueError for a name without a part.
         """
         if isinstance(text, Feature):
             return text
-        if re.fullmatch(rf"{SIFT}[0-9.]+", text):
-            return cls(SIFT, f"{float(text.removeprefix(SIFT)):g}")
+        if radius := re.fullmatch(rf"{SIFT}:?([0-9]+\.?[0-9]*)", text):
+            return cls(SIFT, f"{float(radius[1]):g}")
         extractor, colon, layer = text.rpartition(":")
+        if not layer or (colon and not extractor):
+            msg = f"a feature must be a layer or a radius of SIFT, such as conv4, vgg16:conv4_3 or sift20; got {text!r}."
+            raise ValueError(msg)
         return cls(extractor, layer) if colon else cls(network, text)
 
     @property
@@ -181,8 +184,8 @@ class Extractor(Protocol):
         """The descriptors of points, (x, y) in pixels.
 
         With `cells` an odd number above 1, the square of so many by so many cells around the point, row by row, end to
-        end; beyond the grid its border is repeated. With `exact`, descriptors are those of the pixels that hold the
-        points. Raises ValueError for an unknown layer, an image too small for one, and several cells of exact ones.
+        end; beyond the grid its border is repeated. Extractors that describe points `anywhere` have no cells, and give
+        one descriptor for any number. With `exact`, descriptors are those of the pixels that hold the points. Raises ValueError for an unknown layer, an image too small for one, and several cells of exact ones.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The app's pages, each declared once: the menu, Home's cards, README's table and the browser tests go by `PAGES`."""
+"""The app's pages, each declared once: the menu, Home's cards, README's table and the browser tests go by them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +27,21 @@ class Card:
 
 @dataclass(frozen=True)
 class PageSpec:
-    """A page: `path` names its file in `app_pages` and its address; `help` is one sentence or two for the menu."""
+    """A page: `path` is its address and names its file in `app_pages`, unless it has a `script` elsewhere; `help` is one
+    sentence or two for the menu.
+    """
 
     path: str
     title: str
     icon: str
     help: str
     card: Card | None = None
+    script: Path | None = None
+
+    @property
+    def file(self) -> str:
+        """The script that Streamlit runs."""
+        return str(self.script or Path(__file__).with_name("app_pages") / f"{self.path}.py")
 
 
 PAGES = (
@@ -169,3 +177,22 @@ PAGES = (
         ),
     ),
 )
+_pages: dict[str, PageSpec] = {spec.path: spec for spec in PAGES}
+
+
+def register(spec: PageSpec) -> None:
+    """Adds a page to the menu and to Home. Raises ValueError for a path that is taken."""
+    if spec.path in _pages:
+        msg = f"a page's path must be new; {spec.path!r} is registered already."
+        raise ValueError(msg)
+    _pages[spec.path] = spec
+
+
+def unregister(path: str) -> None:
+    """Removes a page that was registered."""
+    del _pages[path]
+
+
+def pages() -> tuple[PageSpec, ...]:
+    """All pages, Home first."""
+    return tuple(_pages.values())

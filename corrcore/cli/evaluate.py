@@ -4,13 +4,14 @@ import argparse
 import sys
 import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from corrcore import experiments
 from corrcore.cli.shared import ProgressBar, count, number, numbers, print_table, words
 from corrcore.experiments import Context, Experiment, ResultStore
+from corrcore.settings import prepared_path
 
 _COMMON = {  # fields that many experiments have
     "dataset": "a registered data set such as toy, a folder with keypoints, or a name under CORRCORE_DATA",
@@ -30,7 +31,9 @@ def add_parsers(rooms: Any) -> None:
         command = commands.add_parser(kind.kind, help=kind.title, description=about)
         for each in fields(kind):
             _add_option(command, each, get_type_hints(kind)[each.name])
-        command.add_argument("--out", default=None, help="folder of results (default: the one the app's pages read)")
+        command.add_argument(
+            "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
+        )
         command.set_defaults(run=_evaluate, kind=kind)
 
 
@@ -76,38 +79,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     categories: Sequence[str | None] = [None]
     if "category" in given:
         categories = given["category"] or context.dataset(given["dataset"]).categories
-    summaries: dict[str, Sequence[Mapping[str, str]]] = {}
+    summaries = []
     for category in categories:
         begun = time.monotonic()
         experiment = kind(**(given if category is None else {**given, "category": category}))
         result = experiments.run(experiment, context=context, store=store, progress=ProgressBar())
-        rows = experiment.summary_rows(result.summary)
+        summaries.append(result.summary)
         of = "" if len(result.records) == result.asked else f", {len(result.records)} of {result.asked} measured"
         print(f"{category or kind.title}{of}")
-        print_table(rows)
+        print_table(experiment.summary_rows(result.summary))
         for note in experiment.note_lines(result.notes):
             print(f"  {note}")
         print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
-        if category is not None:
-            summaries[category] = rows
-    if len(summaries) > 1:
+    if len(summaries) > 1 and (means := kind.mean_rows(summaries)):
         print("mean over categories")
-        print_table(mean_rows(summaries))
-
-
-def mean_rows(summaries: Mapping[str, Sequence[Mapping[str, str]]]) -> list[dict[str, str]]:
-    """Numbers before their intervals, averaged over the categories that have the row."""
-    found: dict[tuple[str, str], list[Mapping[str, str]]] = {}
-    for rows in summaries.values():
-        for row in rows:
-            if row.get("objects", "all").endswith("all"):
-                found.setdefault((row.get("row", ""), row.get("feature", "")), []).append(row)
-    means = []
-    for (row_name, feature), rows in found.items():
-        cells = {"row": row_name or feature}
-        for heading in rows[0]:
-            values = [row[heading].split(" ")[0] for row in rows]
-            if "[" in rows[0][heading]:
-                cells[heading] = f"{sum(map(float, values)) / len(values):.1f}"
-        means.append(cells | {"categories": str(len(rows))})
-    return means
+        print_table(means)

@@ -10,8 +10,6 @@ from importlib import metadata
 from corrcore.settings import Settings, prepared_path
 from corrcore.store.files import explain
 
-_ROOMS = ("index", "evaluate", "cache")
-
 
 def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
     """Runs one command; errors a user can mend are one sentence and exit code 2, an interruption is 130.
@@ -50,7 +48,10 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
     )
     rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,cache}")
-    asked = next((word for word in arguments if word in _ROOMS), None)
+    options_first = argparse.ArgumentParser(prog="corrcore", add_help=False)
+    options_first.add_argument("--root")
+    options_first.add_argument("room", nargs="?")
+    asked = options_first.parse_known_args(arguments)[0].room
     if asked == "index":
         from corrcore.cli import index as room
     elif asked == "evaluate":

@@ -40,7 +40,7 @@ class ProgressBar:
     """Progress on one line of a terminal, on a line every ten seconds elsewhere."""
 
     def __init__(self) -> None:
-        self._shown = 0.0
+        self._shown = float("-inf")
 
     def __call__(self, done: float, text: str) -> None:
         now, live = time.monotonic(), sys.stderr.isatty()

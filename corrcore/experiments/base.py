@@ -16,7 +16,7 @@ import numpy as np
 from corrcore import extractors, store
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments.context import Context
-from corrcore.features import Extractor, Feature
+from corrcore.features import SIFT, Extractor, Feature
 
 Sample = TypeVar("Sample")
 State = TypeVar("State")
@@ -32,17 +32,17 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
 
     `kind` names it on the command line and in files, `title` on pages. `versions` are of the code that computes it:
     results of others are measured anew. Fields named in `growing` do not tell one result from another: what they ask for
-    is measured besides what is there already; those `told_by_folder` are not repeated in the file's name,
-    those `named` always stand in it. One that is not
-    `listed` is a part of others.
+    is measured besides what is there already. Those `told_by_folder` are not repeated in the file's name, and what they
+    stand for is told by the provenance; those `named` always stand in the name. One that is not `listed` is a part of
+    others.
     """
 
     kind: ClassVar[str]
     title: ClassVar[str]
     versions: ClassVar[tuple[int, ...]] = ()
     growing: ClassVar[frozenset[str]] = frozenset()
-    told_by_folder: ClassVar[frozenset[str]] = frozenset({"dataset", "network", "index", "photos"})
-    named: ClassVar[frozenset[str]] = frozenset({"category", "keypoints"})
+    told_by_folder: ClassVar[frozenset[str]] = frozenset({"dataset", "network", "index"})
+    named: ClassVar[frozenset[str]] = frozenset({"category", "keypoints", "photos"})
     listed: ClassVar[bool] = True
 
     def resolved(self, context: Context) -> Self:
@@ -81,6 +81,12 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     @abstractmethod
     def summary_rows(self, summary: Summary) -> Sequence[Mapping[str, str]]:
         """The summary as a table of text, a mapping per row from headings to cells: for terminals and pages."""
+
+    @classmethod
+    def mean_rows(cls, summaries: Sequence[Summary]) -> Sequence[Mapping[str, str]]:
+        """The mean over several categories' summaries, as `summary_rows` has it; none where it would say nothing."""
+        del summaries
+        return ()
 
     def notes(self, state: State) -> Mapping[str, Any]:
         """What `prepare` chose that readers of the results want to know."""
@@ -230,20 +236,32 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
             msg = f"category of {data.name} must be one of {', '.join(data.categories)}; got {self.category!r}."
             raise ValueError(msg)
         asked = self.features or self.usual_features(network)
-        return replace(self, features=extractors.parse(asked, network) if asked else ())
+        features = extractors.parse(asked, network) if asked else ()
+        if others := [str(each) for each in features if each.extractor not in (network.name, SIFT)]:
+            msg = (
+                f"features must be layers of {self.network}, or SIFT; measure {', '.join(others)} with another network."
+            )
+            raise ValueError(msg)
+        if twice := [each.key for n, each in enumerate(features) if each in features[:n]]:
+            msg = f"every feature may stand once; {', '.join(twice)} stands twice."
+            raise ValueError(msg)
+        return replace(self, features=features)
 
     @property
     def feature_list(self) -> tuple[Feature, ...]:
-        """The features of a resolved experiment."""
-        return tuple(each for each in self.features if isinstance(each, Feature))
+        """The features, parsed."""
+        return tuple(Feature.parse(each, network=self.network) for each in self.features)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """See `Experiment.from_settings`; features are parsed."""
+        found = super().from_settings(settings)
+        return replace(found, features=found.feature_list)
 
     def instances(self, context: Context, split: str, limit: int | None = None) -> list[Instance]:
         """The split's objects that show a keypoint; with a limit so many of them."""
         limit = self.limit if limit is None else limit
         return subsample(context.dataset(self.dataset).visible_instances(self.category, split), limit)
-
-    def _limited(self, instances: Sequence[Instance]) -> list[Instance]:
-        return subsample(instances, self.limit)
 
     def provenance(self, context: Context) -> Mapping[str, Any]:
         """Annotations, photos of both splits, and whatever describes them."""

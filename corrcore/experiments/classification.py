@@ -15,7 +15,7 @@ from corrcore.experiments.base import ObjectExperiment, Result
 from corrcore.experiments.context import Context
 from corrcore.experiments.options import option
 from corrcore.experiments.registry import register
-from corrcore.experiments.tables import KeypointTable, Row
+from corrcore.experiments.tables import KeypointTable, Row, mean_rows
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.metrics import Estimate
 from corrcore.networks import every_pixel
@@ -184,7 +184,8 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
     def read_record(self, plain: Mapping[str, Any]) -> ClassificationRecord:
         """See `Experiment.read_record`."""
         keypoints, labels, called = (np.array(plain[name], dtype=int) for name in ("keypoints", "labels", "called"))
-        curve, objects, photos = (tuple(plain[name]) for name in ("curve", "objects", "photos"))
+        objects, photos = (tuple(plain[name]) for name in ("objects", "photos"))
+        curve = tuple(float("nan") if value is None else value for value in plain["curve"])  # nothing to validate on
         return ClassificationRecord(plain["cost"], curve, plain["left_out"], objects, photos, keypoints, labels, called)
 
     def summarise(self, result: Result[ClassificationRecord, ClassificationSummary]) -> ClassificationSummary:
@@ -202,7 +203,7 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
         """Accuracy by feature."""
         return [
             {
-                "feature": feature.key,
+                "row": feature.key,
                 "accuracy, %": f"{found.accuracy.value:.1f} [{found.accuracy.low:.1f}, {found.accuracy.high:.1f}]",
                 "mean of classes": f"{found.mean_of_classes:.1f}",
                 "cost": f"{found.cost:g}",
@@ -210,6 +211,11 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
             }
             for feature, found in summary.features.items()
         ]
+
+    @classmethod
+    def mean_rows(cls, summaries: Sequence[ClassificationSummary]) -> Sequence[Mapping[str, str]]:
+        """Mean accuracy by feature."""
+        return mean_rows([summary.table for summary in summaries], {"accuracy, %": 0.1})
 
 
 def _feature_accuracy(record: ClassificationRecord, accuracy: Estimate, n_classes: int) -> FeatureAccuracy:
@@ -230,9 +236,10 @@ def _table(result: Result[ClassificationRecord, Any]) -> KeypointTable:
     errors = np.full((len(records), len(objects), len(keypoints)), np.nan)
     for row, record in zip(errors, records, strict=True):
         right = record.labels == record.called
-        row[[number[name] for name in record.objects], record.keypoints] = np.where(right, 0, np.inf)
+        if set(record.objects) == set(objects):
+            row[[number[name] for name in record.objects], record.keypoints] = np.where(right, 0, np.inf)
     if (np.isnan(errors) != np.isnan(errors[0])).any():
-        msg = "its rows are not of the same keypoints."
+        msg = "features were not measured on the same keypoints, as a photo could not be read once; measure all anew."
         raise ValueError(msg)
     return KeypointTable(
         result.experiment,

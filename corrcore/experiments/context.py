@@ -1,7 +1,7 @@
 """What experiments name, opened once: data sets, networks, indexes, and the folder that results are kept in."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,13 +32,14 @@ class Context:
     opened_datasets: dict[str, KeypointDataset] = field(default_factory=dict)
     opened_networks: dict[str, Extractor] = field(default_factory=dict)
     opened_indexes: dict[str, PatchIndex] = field(default_factory=dict)
-    _made: dict[Hashable, Any] = field(default_factory=dict)
+    _made: dict[str, tuple[Hashable, Any]] = field(default_factory=dict)
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made under this key before in this context, else what `make` makes."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+    def latest(self, what: str, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made last of this kind, if under this key, else what `make` makes; what was before is dropped."""
+        if what not in self._made or self._made[what][0] != key:
+            self._made.pop(what, None)
+            self._made[what] = key, make()
+        return self._made[what][1]
 
     def dataset(self, source: str) -> KeypointDataset:
         """A data set by its registered name, a folder's path, or a folder's name under ``CORRCORE_DATA``."""
@@ -60,14 +61,6 @@ class Context:
             folder = patch_index.path_of(name, self.indexes)
             self.opened_indexes[name] = PatchIndex(folder, device=self.device)
         return self.opened_indexes[name]
-
-    def reporting(self, progress: Progress | None) -> "Context":
-        """The same, with another progress."""
-        return replace(self, progress=progress)
-
-    def with_store(self, folder: Path | None) -> "Context":
-        """The same, with results kept elsewhere."""
-        return replace(self, store=folder)
 
 
 def default_store() -> Path:

@@ -1,7 +1,7 @@
 """Experiments on a patch index: do retrieved patches sit in the right place, and how far do neighbours agree?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from corrcore.experiments.registry import register
 from corrcore.features import Extractor
 from corrcore.metrics import Estimate, bootstrap_interval
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex
+from corrcore.settings import prepared_path
 from corrcore.tasks import averaging, reconstruction
 
 WITHIN_PX = (4, 8, 16)
@@ -43,13 +44,11 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
 
     def resolved(self, context: Context) -> Self:
         """With all the index's layers, unless some are given. Raises ValueError for others."""
-        for layer in self.layers:
-            context.index(self.index).receptive_field(layer)
-        return self
-
-    def asked_layers(self, index: PatchIndex) -> tuple[str, ...]:
-        """The layers measured."""
-        return self.layers or index.layers
+        index = context.index(self.index)
+        if unknown := [layer for layer in self.layers if layer not in index.layers]:
+            msg = f"layers of {self.index} must be among {', '.join(index.layers)}; got {', '.join(unknown)}."
+            raise ValueError(msg)
+        return replace(self, layers=self.layers or index.layers)
 
     def folder(self, context: Context) -> str:
         """Named by the index and its content."""
@@ -110,7 +109,7 @@ class _Localising:
 
 
 @register
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Localisation(_OverIndex[FolderPhoto, _Localising]):
     """How well each layer localises within its receptive fields (`tasks.localisation.localise`), over photos.
 
@@ -118,13 +117,17 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     k = 1, each as the mean over photos. Measured are the photos of the folder that the index holds out, or `every` one.
     """
 
-    photos: str = option("", "the folder of photos")
+    photos: str = required("the folder of photos")
     every: bool = option(False, "measure every photo of the folder, not only those the index holds out")
     max_cells: int = option(256, "cells per photo and layer, at most")
 
     kind: ClassVar[str] = "localisation"
     title: ClassVar[str] = "Localisation of retrieved patches (Figure 1)"
     versions: ClassVar[tuple[int, ...]] = (reconstruction.VERSION,)
+
+    def resolved(self, context: Context) -> Self:
+        """With the folder's whole path, too."""
+        return replace(super().resolved(context), photos=str(prepared_path(self.photos)))
 
     def samples(self, context: Context) -> Mapping[str, FolderPhoto]:
         """Photos of the folder."""
@@ -140,7 +143,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     def prepare(self, context: Context) -> _Localising:
         """Opens the index and its network."""
         index = context.index(self.index)
-        return _Localising(index, context.network(index.extractor), self.asked_layers(index))
+        return _Localising(index, context.network(index.extractor), self.layers)
 
     def measure(self, sample: FolderPhoto, state: _Localising) -> LayerNumbers:
         """Rebuilds one photo by each layer."""
@@ -197,7 +200,7 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
     def prepare(self, context: Context) -> _Averaging:
         """Opens the index."""
         index = context.index(self.index)
-        return _Averaging(index, self.asked_layers(index))
+        return _Averaging(index, self.layers)
 
     def measure(self, sample: int, state: _Averaging) -> LayerNumbers:
         """One seed's radius in each layer."""

@@ -15,11 +15,21 @@ from corrcore.experiments.context import Context
 from corrcore.experiments.detectors import DetectorTraining, Trained, usual_features
 from corrcore.experiments.options import option
 from corrcore.experiments.registry import register
-from corrcore.experiments.tables import KeypointRecord, KeypointTable, Row, pck_rows, table_of_places
+from corrcore.experiments.tables import (
+    ALPHAS,
+    KeypointRecord,
+    KeypointTable,
+    Row,
+    mean_rows,
+    pck_rows,
+    table_of_places,
+)
 from corrcore.features import Extractor, Feature, Image
 from corrcore.networks import every_pixel
 from corrcore.tasks import detection
 from corrcore.tasks.detection import PRIORS, Detectors, ObjectPrediction
+
+LEAST_TRAINED = 24  # train objects that detectors of a limited experiment learn from, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +46,8 @@ class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTabl
     Rows are by feature: detectors alone, with the prior of the object most alike, and of the five most alike; with
     `refined` also these two at the best pixel around the best cell, some seconds per object. "prior" has the place in the
     object most alike as it is, "5 priors" the median of five. PCK is taken in the boxes stretched to squares, as the
-    paper has it. `limit` is of objects of each split.
+    paper has it. With `limit`, so many val objects are measured, and detectors learn from so many, at least 24, train
+    objects.
     """
 
     costs: tuple[float, ...] = option((), "of the detectors, tried in cross validation")
@@ -59,7 +70,8 @@ class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTabl
     @property
     def training(self) -> DetectorTraining:
         """The training of its detectors."""
-        return DetectorTraining(self.dataset, self.category, self.network, self.features, self.costs, self.limit)
+        limit = None if self.limit is None else max(self.limit, LEAST_TRAINED)
+        return DetectorTraining(self.dataset, self.category, self.network, self.features, self.costs, limit)
 
     def _of_split(self, context: Context, split: str) -> list[Instance]:
         if split == "train":
@@ -121,7 +133,12 @@ class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTabl
 
     def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
         """PCK of every row."""
-        return pck_rows(summary, {})
+        return pck_rows(summary)
+
+    @classmethod
+    def mean_rows(cls, summaries: Sequence[KeypointTable]) -> Sequence[Mapping[str, str]]:
+        """Mean PCK of every row."""
+        return mean_rows(summaries, {f"PCK at {alpha:g}, %": alpha for alpha in ALPHAS})
 
 
 def _refined(

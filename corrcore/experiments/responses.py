@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from corrcore import extractors
 from corrcore.datasets.records import Instance
 from corrcore.engines import svm
-from corrcore.experiments.base import ObjectExperiment, Result
+from corrcore.experiments.base import ObjectExperiment, Result, subsample
 from corrcore.experiments.classification import PROTOCOLS, protocols_of_single_cells
 from corrcore.experiments.context import Context
 from corrcore.experiments.options import option
@@ -119,25 +119,32 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
             raise ValueError(msg)
         _ = self.crop_protocol
         for split in ("train", "val"):
-            some = context.dataset(self.dataset).visible_instances(self.category, split)
+            some = self.instances(context, split) if split == "train" else self._showing(context)
             if unseen := [name for name in self.keypoints if not any(one.visible[known.index(name)] for one in some)]:
                 msg = f"keypoints must be visible in some {split} object of {self.category}; none shows {', '.join(unseen)}."
                 raise ValueError(msg)
         return found
 
-    def _numbers(self, context: Context) -> list[int]:
-        known = list(context.dataset(self.dataset).keypoint_names[self.category])
-        return [known.index(name) for name in self.keypoints]
+    def _showing(self, context: Context) -> list[Instance]:
+        """The val objects that show one of the keypoints."""
+        data = context.dataset(self.dataset)
+        known = list(data.keypoint_names[self.category])
+        numbers = [known.index(name) for name in self.keypoints]
+        return [one for one in data.visible_instances(self.category, "val") if one.visible[numbers].any()]
+
+    def _of_split(self, context: Context, split: str) -> list[Instance]:
+        if split == "val":
+            return subsample(self._showing(context), self.limit)
+        return self.instances(context, split)
 
     def samples(self, context: Context) -> Mapping[str, Instance]:
         """The val objects that show one of the keypoints."""
-        val, numbers = context.dataset(self.dataset).visible_instances(self.category, "val"), self._numbers(context)
-        return {one.name: one for one in self._limited([one for one in val if one.visible[numbers].any()])}
+        return {one.name: one for one in self._of_split(context, "val")}
 
     def prepare(self, context: Context) -> _State:
         """Trains a classifier per feature on all train objects."""
         network, data = context.network(self.network), context.dataset(self.dataset)
-        known, train = data.keypoint_names[self.category], self._limited(data.visible_instances(self.category, "train"))
+        known, train = data.keypoint_names[self.category], self.instances(context, "train")
         protocol = self.crop_protocol
         found = classification.samples(
             train, self.feature_list, known, network=network, protocol=protocol, progress=context.progress

@@ -6,16 +6,18 @@ under a lock, so that two processes that measure the same lose nothing.
 
 import json
 import os
+import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from corrcore.experiments import registry
-from corrcore.experiments.base import Experiment, Result, to_jsonable
+from corrcore.experiments.base import FORMAT, Experiment, Result, to_jsonable
 from corrcore.experiments.context import Context, default_store
+from corrcore.settings import prepared_path
 from corrcore.store.locks import exclusive
 
 LOCK_TIMEOUT_S = 30.0
@@ -38,21 +40,32 @@ class Outcome:
     passing: bool = False
 
 
+class ResultLostError(OSError):
+    """The file that results were being appended to is gone, or was begun anew by another run."""
+
+
 @dataclass(eq=False)
 class ResultFile:
-    """One result's file, opened by `ResultStore.open`: what it has, and appending to it."""
+    """One result's file: what it has, and appending to it. Without a path all is kept in memory.
 
+    The file is made when there is something to keep. Whoever begins it writes a mark of its own into the header
+    (`begun`), so that a run never appends to a file that another has begun anew.
+    """
+
+    experiment: Experiment
     path: Path | None
     header: Mapping[str, Any]
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    _begun: str | None = None
     _read_to: int = 0
 
     def ask(self, names: Sequence[str]) -> None:
-        """Says which samples are asked for; they come on top of those asked for before."""
-        if any(name not in self.asked for name in names):
-            self._append({"asked": list(names)})
+        """Says which samples are asked for; those of a growing experiment come on top of those asked for before."""
+        grows = bool(self.experiment.growing)
+        if any(name not in self.asked for name in names) or (not grows and len(names) < len(self.asked)):
+            self._append({"asked": list(names), "besides": grows})
 
     def note(self, notes: Mapping[str, Any]) -> None:
         """Keeps what was chosen on the way."""
@@ -68,27 +81,44 @@ class ResultFile:
         self._append(entry)
 
     def is_measured(self, name: str, stamp: str) -> bool:
-        """Whether there is a record of a sample as it is now; other writers' are read."""
-        self.refresh()
+        """Whether there is a record of a sample as it is now."""
         return self.entries.get(name, {}).get("stamp") == stamp
 
     def refresh(self) -> None:
-        """Reads what was appended since."""
-        if self.path is None or not self.path.exists() or self.path.stat().st_size <= self._read_to:
+        """Reads what was appended since, by whomever."""
+        if self.path is None:
             return
-        with self.path.open("rb") as file:
-            file.seek(self._read_to)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # torn by a kill, or being written
-                self._read_to += len(line)
-                self._take(json.loads(line))
+        try:
+            with self.path.open("rb") as file:
+                self._read(file)
+        except FileNotFoundError:
+            if self._begun is not None:
+                raise self._lost() from None
 
-    def _take(self, line: dict[str, Any]) -> None:
+    def _read(self, file: Any) -> None:
+        """Takes whole lines; the last may be torn by a kill, or being written. Damaged ones are measured again."""
+        header = _parsed(file.readline())
+        if self._begun is None and _is_of(header, self.header, self.experiment):
+            self._begun, self._read_to = header["begun"], file.tell()
+        if self._begun is None:
+            return
+        if header is None or header.get("begun") != self._begun:
+            raise self._lost()
+        file.seek(self._read_to)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            self._read_to += len(line)
+            self._take(_parsed(line) or {})
+
+    def _lost(self) -> ResultLostError:
+        return ResultLostError(f"{self.path} was deleted or begun anew by another run; run this one again.")
+
+    def _take(self, line: Mapping[str, Any]) -> None:
         if "name" in line:
-            self.entries[line["name"]] = line
+            self.entries[line["name"]] = dict(line)
         elif "asked" in line:
-            self.asked |= dict.fromkeys(line["asked"])
+            self.asked = (self.asked if line.get("besides") else {}) | dict.fromkeys(line["asked"])
         elif "notes" in line:
             self.notes = line["notes"]
 
@@ -96,27 +126,54 @@ class ResultFile:
         if self.path is None:
             self._take(line)
             return
-        with _locked(self.path), self.path.open("r+b") as file:
-            end = _end_of_whole_lines(file)
-            file.seek(end)
-            file.truncate()
-            file.write(_line(line))
-            file.flush()
-            os.fsync(file.fileno())
-        self.refresh()
+        with _locked(self.path):
+            self.refresh()
+            if self._begun is None:  # nobody has results of this experiment as it is
+                temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+                temporary.write_bytes(_line({**self.header, "begun": uuid.uuid4().hex}))
+                temporary.replace(self.path)
+                self.refresh()
+            with self.path.open("r+b") as file:
+                file.seek(self._read_to)
+                file.truncate()
+                file.write(_line(line))
+                file.flush()
+                os.fsync(file.fileno())
+            self.refresh()
 
-
-def _end_of_whole_lines(file: Any) -> int:
-    """Where the last whole line ends: what follows was torn by a kill."""
-    size = file.seek(0, os.SEEK_END)
-    step = min(size, 1 << 20)
-    file.seek(size - step)
-    tail = file.read(step)
-    return size - step + tail.rfind(b"\n") + 1
+    def result(self) -> Result:
+        """What it has. Raises ValueError for records that are not as results are written."""
+        names = list(self.asked) or list(self.entries)
+        there = [name for name in names if name in self.entries]
+        try:
+            return Result(
+                self.experiment,
+                self.header["provenance"],
+                {
+                    name: self.experiment.read_record(self.entries[name]["measured"])
+                    for name in there
+                    if "measured" in self.entries[name]
+                },
+                {name: self.entries[name]["skipped"] for name in there if "skipped" in self.entries[name]},
+                len(names),
+                self.notes,
+            )
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            msg = f"{self.path} is not as results are written: {type(error).__name__}, {error}; delete it."
+            raise ValueError(msg) from error
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """None for a line that is no JSON object."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @contextmanager
@@ -137,10 +194,13 @@ class Stored:
 
 
 class ResultStore:
-    """A folder of results, by default the one that the app's pages read."""
+    """A folder of results, by default the one that the app's pages read. Raises NotADirectoryError for a file."""
 
     def __init__(self, folder: str | os.PathLike | None = None) -> None:
-        self.folder = Path(folder).expanduser().absolute() if folder is not None else default_store()
+        self.folder = prepared_path(folder) if folder is not None else default_store()
+        if self.folder.is_file():
+            msg = f"results are kept in a folder; {self.folder} is a file, so give another place."
+            raise NotADirectoryError(msg)
 
     def path(self, experiment: Experiment, context: Context) -> Path:
         """The file of a resolved experiment."""
@@ -149,32 +209,30 @@ class ResultStore:
     def open(self, experiment: Experiment, context: Context) -> ResultFile:
         """An experiment's file to go on with; what other code or other data have left there is begun anew.
 
-        Where nothing can be written, results are kept in memory, with one RuntimeWarning.
+        Where nothing can be written, what is there is read and the rest is kept in memory, with one RuntimeWarning.
         """
-        path, header = self.path(experiment, context), header_of(experiment, context)
+        path = self.path(experiment, context)
+        file = ResultFile(experiment, path, header_of(experiment, context))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(path):
-                if _header_in(path) != header:
-                    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-                    temporary.write_bytes(_line(header))
-                    temporary.replace(path)
+                file.refresh()
         except OSError as error:
             msg = f"{path.parent} cannot be written: results are not kept ({error.strerror or error})."
             warnings.warn(msg, RuntimeWarning, stacklevel=3)
-            return ResultFile(None, header)
-        file = ResultFile(path, header)
-        file.refresh()
+            with suppress(OSError):
+                file.refresh()
+            file.path = None
         return file
 
     def load(self, experiment: Experiment, context: Context) -> Result | None:
         """What is kept of a resolved experiment on data, weights and code as they are; None where nothing is."""
-        path = self.path(experiment, context)
-        if _header_in(path) != header_of(experiment, context):
+        path, header = self.path(experiment, context), header_of(experiment, context)
+        if not _is_of(_header_in(path), header, experiment):
             return None
-        file = ResultFile(path, header_of(experiment, context))
+        file = ResultFile(experiment, path, header)
         file.refresh()
-        return result_of(experiment, file)
+        return file.result()
 
     def read(self, path: Path) -> Result:
         """The result in a file, whatever data it is of.
@@ -190,25 +248,23 @@ class ResultStore:
         if kind is None:
             msg = f"{path} is of {settings.get('experiment')!r}, an experiment that is not known here."
             raise ValueError(msg)
+        if settings.get("versions") != [FORMAT, *kind.versions]:
+            msg = f"{path} is of versions {settings.get('versions')}; the code's are {[FORMAT, *kind.versions]}."
+            raise OlderResultError(msg, header)
         try:
             experiment = kind.from_settings(settings)
-            if experiment.settings()["versions"] != settings["versions"]:
-                msg = (
-                    f"{path} is of versions {settings['versions']}; the code's are {experiment.settings()['versions']}."
-                )
-                raise OlderResultError(msg, header)
-            file = ResultFile(path, header)
-            file.refresh()
-            return result_of(experiment, file)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            msg = f"{path} is not as results are written: {type(error).__name__}, {error}."
+        except (AttributeError, TypeError) as error:
+            msg = f"{path} has settings of no {kind.kind}: {error}; delete it."
             raise ValueError(msg) from error
+        file = ResultFile(experiment, path, header)
+        file.refresh()
+        return file.result()
 
     def forget(self, experiment: Experiment, context: Context) -> None:
         """Deletes what is kept of a resolved experiment."""
         self.path(experiment, context).unlink(missing_ok=True)
 
-    def scan(self, *, read: Any = None) -> Stored:
+    def scan(self, *, read: Callable[[Path], Result] | None = None) -> Stored:
         """All results there are; `read` reads a file, `self.read` unless given: whoever asks often keeps what was read."""
         found, older, unreadable = {}, {}, {}
         for path in sorted(self.folder.glob("*/*.jsonl")):
@@ -236,24 +292,23 @@ def _header_in(path: Path) -> dict[str, Any] | None:
     """None where there is no file of results."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.readline())
-    except (OSError, ValueError):
+            header = _parsed(file.readline())
+    except OSError:
         return None
-    return header if isinstance(header, dict) and isinstance(header.get("settings"), dict) else None
+    whole = header is not None and isinstance(header.get("settings"), dict) and {"provenance", "begun"} <= set(header)
+    return header if whole else None
 
 
-def result_of(experiment: Experiment, file: ResultFile) -> Result:
-    """What a file has, as a result."""
-    names = list(file.asked) or list(file.entries)
-    return Result(
-        experiment,
-        file.header["provenance"],
-        {
-            name: experiment.read_record(file.entries[name]["measured"])
-            for name in names
-            if "measured" in file.entries.get(name, {})
-        },
-        {name: file.entries[name]["skipped"] for name in names if "skipped" in file.entries.get(name, {})},
-        len(names),
-        file.notes,
-    )
+def _is_of(
+    found: Mapping[str, Any] | None, wanted: Mapping[str, Any], experiment: Experiment
+) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a header is of the same settings on the same data; one data set may be named in several ways."""
+
+    def identity(header: Mapping[str, Any]) -> list[Any]:
+        settings = {name: each for name, each in header["settings"].items() if name not in experiment.told_by_folder}
+        return [settings, header["provenance"]]
+
+    try:
+        return found is not None and bool(found["begun"]) and identity(found) == identity(wanted)
+    except (AttributeError, KeyError):
+        return False

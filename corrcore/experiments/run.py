@@ -8,7 +8,7 @@ from corrcore.concurrency import Progress
 from corrcore.experiments.base import Experiment, Result
 from corrcore.experiments.context import Context
 from corrcore.experiments.executors import Executor, Threads
-from corrcore.experiments.results import Outcome, ResultFile, ResultStore, header_of, result_of
+from corrcore.experiments.results import Outcome, ResultFile, ResultStore, header_of
 
 
 def run(
@@ -26,14 +26,20 @@ def run(
 
     Raises ValueError for an experiment that does not fit its data, and where there is nothing to measure.
     """
-    context = replace(context or Context(), progress=progress, store=None if store is None else store.folder)
+    if progress is not None:
+        progress(0.0, "opening data, network and results")
+    context = replace(context or Context(), progress=progress)
     experiment = experiment.resolved(context)
     samples = experiment.samples(context)
     if not samples:
         msg = f"there is nothing to measure for {experiment.kind}; give at least one photo, object or seed."
         raise ValueError(msg)
-    file = ResultFile(None, header_of(experiment, context)) if store is None else store.open(experiment, context)
-    file.ask(list(samples))
+    if store is None:
+        file = ResultFile(experiment, None, header_of(experiment, context))
+    else:
+        file = store.open(experiment, context)
+    keeps = store is not None and file.path is not None  # else nothing that `prepare` makes can be kept either
+    context = replace(context, store=store.folder if store is not None and keeps else None)
     stamps = {name: experiment.stamp(sample) for name, sample in samples.items()}
     missing = {name: sample for name, sample in samples.items() if not file.is_measured(name, stamps[name])}
     done = len(samples) - len(missing)
@@ -46,13 +52,16 @@ def run(
             progress(done / len(samples), f"{done} of {len(samples)}: {name}")
 
     def noted(notes: Mapping[str, Any]) -> None:
+        file.ask(list(samples))
         file.note(notes)
 
     if missing:
         executor.measure(experiment, context, missing, noted=noted, then=then)
-    elif progress is not None:
-        progress(1.0, f"{done} of {len(samples)}: nothing new")
-    result = result_of(experiment, file)
+    else:
+        file.ask(list(samples))
+        if progress is not None:
+            progress(1.0, f"{done} of {len(samples)}: nothing new")
+    result = file.result()
     if not result.records:
         _ = result.summary  # raises, with the reason
     return result

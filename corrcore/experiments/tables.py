@@ -65,7 +65,7 @@ class Row:
     @classmethod
     def parse(cls, key: str, *, network: str) -> "Row":
         """The row of a key. Raises ValueError for what is none."""
-        found = re.fullmatch(r"(?:(NN)|(?:(.*?)\+)?(?:(prior)|(\d+) priors)|(.+?))(, refined)?", key)
+        found = re.fullmatch(r"(?:(NN)|(?:([^+]+)\+)?(?:(prior)|([2-9]|[1-9]\d+) priors)|([^+]+?))(, refined)?", key)
         if found is None:
             msg = f"a row must be a feature, a prior, both as conv5+prior, or NN; got {key!r}."
             raise ValueError(msg)
@@ -218,7 +218,7 @@ def table_of_places(result: Result[KeypointRecord, Any], *, stretched: bool) -> 
     )
 
 
-def pck_rows(table: KeypointTable, notes: Mapping[Row, str]) -> Sequence[Mapping[str, str]]:
+def pck_rows(table: KeypointTable) -> Sequence[Mapping[str, str]]:
     """PCK of every row over all objects, and over the large ones where there are some, as text."""
     rows: list[dict[str, str]] = []
     for which in ("all", "large"):
@@ -230,5 +230,19 @@ def pck_rows(table: KeypointTable, notes: Mapping[Row, str]) -> Sequence[Mapping
             for alpha in ALPHAS:
                 found = table.accuracy(row, alpha=alpha, some=some)
                 cells[f"PCK at {alpha:g}, %"] = f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]"
-            rows.append(cells | {"": notes.get(row, "")})
+            rows.append(cells)
     return rows
+
+
+def mean_rows(tables: Sequence[KeypointTable], alphas: Mapping[str, float]) -> Sequence[Mapping[str, str]]:
+    """Rows' mean accuracy over categories, as text, by a heading per alpha; of rows that all categories have."""
+    rows = [row for row in tables[0].rows if all(row in table.rows for table in tables)]
+    return [
+        {"row": row.key}
+        | {
+            heading: f"{np.mean([table.accuracy(row, alpha=alpha).value for table in tables]):.1f}"
+            for heading, alpha in alphas.items()
+        }
+        | {"categories": str(len(tables))}
+        for row in rows
+    ]

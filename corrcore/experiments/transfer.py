@@ -15,7 +15,16 @@ from corrcore.experiments.options import option
 from corrcore.experiments.registry import register
 from corrcore.experiments.results import ResultStore
 from corrcore.experiments.run import run
-from corrcore.experiments.tables import UNALIGNED, KeypointRecord, KeypointTable, Row, pck_rows, table_of_places
+from corrcore.experiments.tables import (
+    ALPHAS,
+    UNALIGNED,
+    KeypointRecord,
+    KeypointTable,
+    Row,
+    mean_rows,
+    pck_rows,
+    table_of_places,
+)
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import NEIGHBOURS, DescribedCrop, NeighbourPool, Order, TransferOptions
@@ -66,8 +75,11 @@ class _Aligning(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTable
                 halved[instance.name] = describe(instance).halved()
             return halved[instance.name]
 
-        key = "pool", self.dataset, self.category, self.network, features, len(train)
-        return context.once(key, lambda: NeighbourPool.of(train, describe_once, progress=context.progress)), describe
+        key = self.dataset, self.category, self.network, features, len(train)
+        pool = context.latest(
+            "pool of neighbours", key, lambda: NeighbourPool.of(train, describe_once, progress=context.progress)
+        )
+        return pool, describe
 
     def read_record(self, plain: Mapping[str, Any]) -> KeypointRecord:
         """See `Experiment.read_record`."""
@@ -148,7 +160,12 @@ class Transfer(_Aligning):
 
     def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
         """PCK of every row."""
-        return pck_rows(summary, {})
+        return pck_rows(summary)
+
+    @classmethod
+    def mean_rows(cls, summaries: Sequence[KeypointTable]) -> Sequence[Mapping[str, str]]:
+        """Mean PCK of every row."""
+        return mean_rows(summaries, {f"PCK at {alpha:g}, %": alpha for alpha in ALPHAS})
 
 
 @register
@@ -194,7 +211,7 @@ class SmoothnessSearch(_Aligning):
 
     def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
         """PCK of every row."""
-        return pck_rows(summary, {})
+        return pck_rows(summary)
 
 
 def best_smoothness(result: Result[KeypointRecord, KeypointTable]) -> Mapping[Feature, float]:
@@ -206,6 +223,6 @@ def best_smoothness(result: Result[KeypointRecord, KeypointTable]) -> Mapping[Fe
     table = result.summary
     scores = {row.key: table.accuracy(row, alpha=0.1).value for row in table.rows}
     return {
-        feature: max(experiment.smoothnesses, key=lambda value: scores[f"{feature.key} {value}"])
+        feature: max(experiment.smoothnesses, key=lambda value: (scores[f"{feature.key} {value}"], -value))
         for feature in experiment.feature_list
     }

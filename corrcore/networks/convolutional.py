@@ -135,6 +135,7 @@ class ConvolutionalNetwork:
             f"{spec.name} {spec.mean} {spec.std}" + ("" if dtype == torch.float32 else f" {dtype}"),
             {name: weights[name] for name in feeding},
         )
+        _check_shapes(spec.name, model, weights)
         model.load_state_dict(
             {name: self._placed(weight) for name, weight in weights.items()}, strict=False, assign=True
         )
@@ -354,6 +355,15 @@ def _unpickled(
     network = ConvolutionalNetwork(spec, weights, device=device, dtype=dtype)
     network.digest = digest  # which is that of the weights as they were given, not as they were placed
     return network
+
+
+def _check_shapes(network: str, model: nn.Module, weights: Weights) -> None:
+    """Raises ValueError for weights that are those of another network, though some of their names are known."""
+    for name, expected in model.state_dict().items():
+        if name in weights and weights[name].shape != expected.shape:
+            needed, got = (" x ".join(map(str, each.shape)) or "one number" for each in (expected, weights[name]))
+            msg = f"{name} of {network} must be {needed}; got {got}. Give weights of this network."
+            raise ValueError(msg)
 
 
 def check_cells(cells: int, *, exact: bool) -> None:

@@ -66,12 +66,12 @@ def sample_at(
     """
     valid = valid_region(steps, first, (image.shape[1], image.shape[0]))
     found = []
-    for x, y in np.floor(points + 0.5).astype(int).tolist():
+    for x, y in np.floor((points if len(points) else np.zeros((1, 2))) + 0.5).astype(int).tolist():
         column = min(max(x, valid.left), valid.right - 1) - first
         row = min(max(y, valid.top), valid.bottom - 1) - first
         pixel = PixelBox(column, row, column + 1, row + 1)
         found.append(_evaluate(image, steps, normalised, pixel, strided=True)[0, 0])
-    return torch.stack(found)
+    return torch.stack(found)[: len(points)]  # of no points it is known how long descriptors are
 
 
 def iter_tiles(

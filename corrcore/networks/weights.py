@@ -59,7 +59,10 @@ def read(path: Path) -> Weights:
         raise WeightsNotFoundError(msg)
     try:
         found = load_file(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except PermissionError as error:
+        msg = f"the weights in {path} may not be read by this user; make the file readable."
+        raise WeightsDamagedError(msg) from error
+    except (SafetensorError, OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         msg = f"the weights in {path} cannot be read, they are damaged or cut short; delete the file and get it again."
         raise WeightsDamagedError(msg) from error
     if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):

@@ -148,7 +148,8 @@ def samples(
     done = 0
     concurrency.map_in_order(describe, range(len(instances)), keep)
     if not keypoints:
-        msg = f"none of {len(instances)} objects could be described by {', '.join(feature.key for feature in features)}; the first: {left_out[0]}"
+        by, reason = ", ".join(feature.key for feature in features), next(iter(left_out.values()), "there are none")
+        msg = f"none of {len(instances)} objects could be described by {by}; the first: {reason}"
         raise ValueError(msg)
     all_keypoints = np.concatenate(keypoints)
     return Samples(

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.navigation import PAGES, PICTURES, Card, PageSpec
+from dashboard.navigation import PICTURES, Card, PageSpec, pages
 from dashboard.parts import header
 
 A_ROW = 4
@@ -16,7 +16,7 @@ def show_card(spec: PageSpec, card: Card) -> None:
             for place, picture in zip(places, card.pictures, strict=False):
                 place.image(str(PICTURES / picture.file), caption=picture.caption, width=picture.width or "stretch")
         st.markdown(card.text)
-        st.page_link(f"app_pages/{spec.path}.py", label=card.link, icon=spec.icon)
+        st.page_link(spec.file, label=card.link, icon=spec.icon)
 
 
 header.header(
@@ -25,6 +25,6 @@ header.header(
     "size of their receptive fields suggests (Long, Zhang and Darrell, *Do Convnets Learn Correspondence?*, NIPS 2014). "
     "Here you can see it, on any photo.",
 )
-for spec in PAGES:
+for spec in pages():
     if spec.card is not None:
         show_card(spec, spec.card)

@@ -54,7 +54,7 @@ def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
             st.html(f"<span style='color: {colours[layer]}'>&#9632;</span> <b>{layer}</b> · {field.size} px")
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
-                border = f" · {fewest} to {most} of them per pixel" if fewest < each.k else ""
+                border = f" · {fewest} to {most} at each pixel" if fewest < each.k else ""
                 picture = expand_contrast(each.mean, each.count)
                 st.image(images.encode(picture, format="PNG"), width=round(field.size * ZOOM))
                 st.caption(f"k = {each.k}{border}")

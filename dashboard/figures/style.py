@@ -23,7 +23,7 @@ KEYPOINT_COLOURS = (
 )
 # From blue by magenta to orange: apart for eyes that see no red or no green too. Every colour has three
 # times the contrast to white and to the dark theme's background.
-DEPTH_RAMP = ("#0d84c9", "#6857e0", "#9e4acc", "#c740a3", "#e13e6d", "#eb501e", "#cf7c00")
+DEPTH_RAMP = ("#0d84c9", "#5a62e0", "#9e4acc", "#d03d8c", "#df4f2f", "#cf7c00")
 # SIFT is no layer and has a hue of its own, darker for larger radii.
 RADIUS_RAMP = ("#0e9f99", "#059880", "#05875f", "#057836")
 RADII_PX = (5.0, 160.0)

@@ -19,7 +19,8 @@ def two_a_row(what: str) -> Any:
     """A container whose columns stand two a row on a phone, where Streamlit would stack them; one for each `what`."""
     st.html(
         "<style>@media (max-width: 640px) {[class*=st-key-two-a-row] [data-testid=stColumn]"
-        "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)}}</style>"
+        "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)} [class*=st-key-two-a-row] [data-testid=stColumn] *"
+        "{max-width: 100%}}</style>"
     )
     return st.container(key=f"two-a-row {what}")
 

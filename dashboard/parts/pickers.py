@@ -31,7 +31,7 @@ PROTOCOLS = {  # how objects are seen to name their keypoints
 LONGER_SIDE_PX = 500  # of photos that are looked at
 PER_SHEET = 16
 
-SYNTHETIC = "Drawn animals (synthetic)"
+SYNTHETIC = "Drawn animals"
 
 
 def python_dataset(source: str) -> str:

@@ -48,7 +48,6 @@ def asked(name: str, default: str = "") -> str:
 
 def choose(name: str, value: str) -> None:
     """Keep a choice; none if it is empty. To be called where somebody chooses, not in every run of a page."""
-    session().notices.pop(name, None)
     if value:
         session().choices[name] = value
         if st.query_params.get(name) != value:

@@ -12,10 +12,10 @@ from playwright.sync_api import Page, expect
 
 from corrcore import images
 from corrcore.datasets.samples import samples
+from dashboard.navigation import PAGES
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "reconstruction", "receptive_fields", "data", "results")
 PATIENCE_MS = 90_000
 
 
@@ -120,9 +120,9 @@ def test_choices_survive_a_change_of_page(app):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
-@pytest.mark.parametrize("path", PAGES)
-def test_pages_fit_their_width(app, path, width, scheme):
-    page = app.open(path, width=width, color_scheme=scheme)
+@pytest.mark.parametrize("spec", PAGES, ids=lambda spec: spec.path)
+def test_pages_fit_their_width(app, spec, width, scheme):
+    page = app.open("" if spec is PAGES[0] else spec.path, width=width, color_scheme=scheme)
     expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE_MS)
     app.settle(page)
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
@@ -184,7 +184,7 @@ def test_a_tables_cell_leads_to_its_calls_and_a_wrong_one_to_responses_whose_sco
     with page.expect_popup() as popup:
         opened.click()
     page = popup.value
-    call = page.get_by_role("link", name=re.compile("^(L_|R_|Nose|Throat|TailBase|Withers)")).first
+    call = page.get_by_role("link", name=re.compile("^(L |R |Nose|Throat|TailBase|Withers)")).first
     expect(call).to_be_visible(timeout=PATIENCE_MS)
     keypoint = call.inner_text()
     with page.expect_popup() as opened:

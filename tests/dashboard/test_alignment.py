@@ -137,7 +137,7 @@ def test_neighbours_are_the_warped_photos(first, data):
 
 def test_drawn_objects_are_labelled_synthetic(first):
     assert any("**drawn, synthetic**" in caption.value for caption in first.caption)
-    assert first.selectbox(key="data").options == ["Drawn animals (synthetic)"]
+    assert first.selectbox(key="data").options == ["Drawn animals"]
 
 
 def test_parameters_in_force_are_listed(first, data):
@@ -286,7 +286,7 @@ def test_a_link_to_an_object_that_is_not_there_says_so(open_page, name):
 def test_a_link_restores_all_choices_without_a_warning(open_page):
     at = open_page(
         "alignment",
-        data="Drawn animals (synthetic)",
+        data="Drawn animals",
         category="toy cow",
         object="toy-cow-val-002",
         neighbour="2.2",

@@ -75,6 +75,6 @@ def test_measuring_over_seeds_gives_intervals(at, monkeypatch):
     [button] = [button for button in at.button if button.label == "Measure over 30 random seeds"]
     button.click()
     settled(at.run(), timeout_s=240)
-    table = at.dataframe[1].value
+    table = at.dataframe[0].value
     assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
     assert all(" to " in value for value in table["95 % interval"])

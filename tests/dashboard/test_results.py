@@ -256,7 +256,7 @@ def test_a_cell_opens_the_page_and_the_objects_it_is_made_of(data, open_page):
     found = texts(at.markdown)
     assert any(text.startswith("**conv4, cow: ") for text in found)
     [link] = [text for text in found if "on the Alignment page](alignment?" in text]
-    assert "data=Drawn+animals+%28synthetic%29&category=cow&upper=conv4" in link
+    assert "data=Drawn+animals&category=cow&upper=conv4" in link
     objects = [text for text in found if " right](alignment?" in text and "object=" in text]
     assert len(objects) == 12
     best = [one.name for one in data.shown("cow", "val")[:3]]
@@ -313,7 +313,7 @@ def test_the_link_says_what_is_shown_even_where_it_is_the_default(cat, data, ope
     at = open_page("results")
     assert linked(at) == {
         "table": TRANSFER,
-        "data": "Drawn animals (synthetic)",
+        "data": "Drawn animals",
         "backbone": "alexnet",
         "how": "as in the paper",
         "alpha": "α = 0.1",

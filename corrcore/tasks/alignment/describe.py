@@ -24,7 +24,8 @@ class CropSpec:
 
     The box is widened by `margin` of its sides on every side. The longer side has `n_cells` cells; the other as many if
     `square`, which squeezes the object, else as many as keep its proportions. Cells see at least `context_px` of the photo
-    around the crop, and a network's padding only beyond."""
+    around the crop, and a network's padding only beyond.
+    """
 
     n_cells: int = 18
     margin: float = 0.1

@@ -70,7 +70,7 @@ class NeighbourPool:
     ) -> list[tuple[Instance, DescribedCrop]]:
         """The `n` objects most similar to a described target, most similar first; none of the target's own photo.
 
-        Raises ValueError where there is no other photo.
+        Raises ValueError where there is no other photo, or none that can be read.
         """
         usable = np.flatnonzero(
             self.summaries.any(axis=1) & np.array([each.photo.name != target.photo.name for each in self.instances])
@@ -82,7 +82,11 @@ class NeighbourPool:
         described: list[DescribedCrop | None] = []
         chosen = [self.instances[number] for number in nearest]
         concurrency.map_in_order(lambda each: _described_or_none(self.describe, each), chosen, described.append)
-        return [(each, found) for each, found in zip(chosen, described, strict=True) if found is not None]
+        neighbours = [(each, found) for each, found in zip(chosen, described, strict=True) if found is not None]
+        if not neighbours:
+            msg = f"none of {len(chosen)} neighbours of {target.name} can be described; check their photos."
+            raise ValueError(msg)
+        return neighbours
 
 
 def _described_or_none(describe: Callable[[Instance], DescribedCrop], instance: Instance) -> DescribedCrop | None:

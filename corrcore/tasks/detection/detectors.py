@@ -77,7 +77,7 @@ class Detectors:
         for detector, keypoint in enumerate(self.trained):
             if not np.isfinite(points[keypoint]).all():
                 continue
-            x, y = np.floor(points[keypoint] - fraction + 0.5).astype(int)
+            x, y = np.floor(points[keypoint] - fraction + 0.5).astype(int).tolist()
             around = _Around.of(x, y, field.stride, self.spec.reach, valid)
             found = extractors.extract_region(image, feature, network=network, region=around.wide)
             row, column = self._best_pixel(found, detector, around)

@@ -1,3 +1,5 @@
+"""Averages of receptive fields, and how far neighbours agree."""
+
 import numpy as np
 import pytest
 import torch
@@ -86,7 +88,7 @@ def discs(alexnet, tmp_path_factory):
     return index, ids + cell
 
 
-def test_effective_radius_is_the_radius_of_what_neighbours_share(discs):
+def test_agreement_radius_is_the_radius_of_what_neighbours_share(discs):
     index, ids = discs
     profile = averaging.agreement(ids, "conv3", index=index, rng=np.random.default_rng(0))
     assert profile.agreement[0] > 0.95

@@ -1,4 +1,7 @@
+"""Objects described and aligned, against surroundings cut by hand and known warps; and keypoints carried along."""
+
 import inspect
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,11 +16,15 @@ from corrcore.datasets import toy
 from corrcore.datasets.samples import samples
 from corrcore.descriptors import sift
 from corrcore.engines import mrf
-from corrcore.features import Extractor, FeatureGrid
+from corrcore.features import Feature, FeatureGrid
 from corrcore.geometry import CellGrid, ReceptiveField
 from corrcore.tasks import alignment
-from corrcore.tasks.alignment import Alignment, CropSpec, align, describe
+from corrcore.tasks.alignment import Alignment, CropSpec, DescribedCrop, NeighbourPool, TransferOptions, align
+from corrcore.tasks.alignment.warp import NOTHING
+from tests.networks import tiny
 
+CONV3, CONV4, CONV5 = (Feature("alexnet", f"conv{number}") for number in (3, 4, 5))
+SIFT8, SIFT20 = (Feature("sift", radius) for radius in ("8.5", "20"))
 STRIDE = 16
 LEFT, TOP, SIDE = 100, 60, 192  # a square of a photo that makes 6 x 6 cells at half its scale
 BOX = (LEFT - 0.5, TOP - 0.5, LEFT + SIDE - 0.5, TOP + SIDE - 0.5)
@@ -31,6 +38,10 @@ def photo():
 @pytest.fixture(scope="module")
 def cats():
     return toy.load(n_train=13, n_val=1).instances("toy cat", "train")
+
+
+def describe(photo, box, features, *, network, **crop) -> DescribedCrop:
+    return alignment.describe(photo, box, features, network=network, crop=CropSpec(**crop))
 
 
 def cut_by_hand(photo, box, width, height):
@@ -69,12 +80,12 @@ def pixels(width, height):
 
 
 def test_cells_of_all_features_are_at_the_same_points(alexnet, photo):
-    found = describe(photo, BOX, ("conv3", "conv5", "sift20", "sift8.5"), network=alexnet, n_cells=6, margin=0)
-    assert list(found.grids) == ["conv3", "conv5", "sift20", "sift8.5"]
+    found = describe(photo, BOX, (CONV3, CONV5, SIFT20, SIFT8), network=alexnet, n_cells=6, margin=0)
+    assert list(found.grids) == [CONV3, CONV5, SIFT20, SIFT8]
     middles = (np.arange(6) + 0.5) * STRIDE - 0.5  # of six parts of the cut-out
     for feature, described in found.grids.items():
-        assert described.layer == feature
-        assert described.image_size == found.placement.size == (96, 96)
+        assert described.layer == feature.key
+        assert described.image_size == found.transform.size == (96, 96)
         np.testing.assert_array_equal(described.cells.centres()[..., 0], np.tile(middles, (6, 1)))
         np.testing.assert_array_equal(described.cells.centres()[..., 1], np.tile(middles[:, None], 6))
         torch.testing.assert_close(described.descriptors.norm(dim=-1), torch.ones(6, 6))
@@ -82,15 +93,15 @@ def test_cells_of_all_features_are_at_the_same_points(alexnet, photo):
 
 
 def test_a_cell_has_the_descriptor_of_its_surroundings_cut_by_hand(alexnet, photo):
-    found = describe(photo, BOX, ("conv4", "sift20"), network=alexnet, n_cells=6, margin=0)
+    found = describe(photo, BOX, (CONV4, SIFT20), network=alexnet, n_cells=6, margin=0)
     # The first cell sees what is around pixel 15 of a picture, and is to be at 7.5 of the cut-out: 7.5 px more, twice
     # that in the photo.
     around = cut_by_hand(photo, (LEFT - 15, TOP - 15, LEFT + SIDE + 15, TOP + SIDE + 15), 111, 111)
     expected = alexnet.extract(around, ["conv4", "conv5"])
-    torch.testing.assert_close(found.grids["conv4"].descriptors, unit(expected["conv4"].descriptors))
+    torch.testing.assert_close(found.grids[CONV4].descriptors, unit(expected["conv4"].descriptors))
     points = np.stack(np.meshgrid(15 + STRIDE * np.arange(6.0), 15 + STRIDE * np.arange(6.0)), axis=-1).reshape(-1, 2)
     by_sift = sift.describe(around, points, radius_px=20.0).reshape(6, 6, 128)
-    torch.testing.assert_close(found.grids["sift20"].descriptors, unit(by_sift))
+    torch.testing.assert_close(found.grids[SIFT20].descriptors, unit(by_sift))
     # Six by six cells are the six by six parts of which the summary has the greatest values.
     whole = expected["conv5"].descriptors.permute(2, 0, 1).flatten()
     np.testing.assert_allclose(found.summary, unit(whole).numpy(), atol=1e-6)
@@ -107,46 +118,46 @@ def test_the_summary_keeps_the_greatest_values_of_six_by_six_parts(alexnet, phot
 
 def test_with_context_a_cell_sees_the_photo_and_no_padding(alexnet, photo):
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 95.5, TOP + 95.5)
-    found = describe(photo, box, ("conv4",), network=alexnet, n_cells=6, margin=0, context_px=32)
+    found = describe(photo, box, (CONV4,), network=alexnet, n_cells=6, margin=0, context_px=32)
     # Two more cells on every side are the fewest that show 32 px.
     more = 7.5 + 2 * STRIDE
     around = cut_by_hand(photo, (LEFT - more, TOP - more, LEFT + 96 + more, TOP + 96 + more), 175, 175)
     expected = alexnet.extract(around, ["conv4", "conv5"])
     inner = np.s_[2:8, 2:8]
-    torch.testing.assert_close(found.grids["conv4"].descriptors, unit(expected["conv4"].descriptors[inner]))
+    torch.testing.assert_close(found.grids[CONV4].descriptors, unit(expected["conv4"].descriptors[inner]))
     whole = expected["conv5"].descriptors[inner].permute(2, 0, 1).flatten()
     np.testing.assert_allclose(found.summary, unit(whole).numpy(), atol=1e-6)
 
 
 def test_a_square_cut_out_squeezes_the_box(alexnet, photo):
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 191.5, TOP + 95.5)
-    found = describe(photo, box, ("conv4",), network=alexnet, n_cells=6, margin=0)
-    assert found.placement == CropTransform(box, (96, 96))
+    found = describe(photo, box, (CONV4,), network=alexnet, n_cells=6, margin=0)
+    assert found.transform == CropTransform(box, (96, 96))
     around = cut_by_hand(photo, (LEFT - 15, TOP - 7.5, LEFT + 192 + 15, TOP + 96 + 7.5), 111, 111)
     torch.testing.assert_close(
-        found.grids["conv4"].descriptors, unit(alexnet.extract(around, ["conv4"])["conv4"].descriptors)
+        found.grids[CONV4].descriptors, unit(alexnet.extract(around, ["conv4"])["conv4"].descriptors)
     )
 
 
 def test_a_cut_out_that_keeps_proportions_is_widened_to_whole_cells(alexnet, photo):
     # 192 px are 6 cells of 32 px; 80 px are two and a half, so 8 px more on both sides make three.
     box = (LEFT - 0.5, TOP - 0.5, LEFT + 191.5, TOP + 79.5)
-    found = describe(photo, box, ("conv4",), network=alexnet, n_cells=6, margin=0, square=False)
-    assert found.placement == CropTransform((box[0], box[1] - 8, box[2], box[3] + 8), (96, 48))
-    assert found.grids["conv4"].descriptors.shape == (3, 6, 256)
+    found = describe(photo, box, (CONV4,), network=alexnet, n_cells=6, margin=0, square=False)
+    assert found.transform == CropTransform((box[0], box[1] - 8, box[2], box[3] + 8), (96, 48))
+    assert found.grids[CONV4].descriptors.shape == (3, 6, 256)
     around = cut_by_hand(photo, (LEFT - 15, TOP - 8 - 15, LEFT + 192 + 15, TOP + 88 + 15), 111, 63)
     torch.testing.assert_close(
-        found.grids["conv4"].descriptors, unit(alexnet.extract(around, ["conv4"])["conv4"].descriptors)
+        found.grids[CONV4].descriptors, unit(alexnet.extract(around, ["conv4"])["conv4"].descriptors)
     )
 
 
 def test_the_box_is_widened_by_a_share_of_each_side(alexnet, photo):
     found = describe(photo, (100.0, 50.0, 200.0, 90.0), (), network=alexnet, n_cells=6, margin=0.1)
-    assert found.placement.edges == pytest.approx((90, 46, 210, 94))
+    assert found.transform.edges == pytest.approx((90, 46, 210, 94))
 
 
 def test_beyond_the_photo_its_border_goes_on(alexnet, photo):
-    features = ("conv4", "sift20")
+    features = (CONV4, SIFT20)
     box = (-40.5, 199.5, 119.5, 359.5)
     padded = np.pad(photo, ((200, 200), (200, 200), (0, 0)), mode="edge")
     moved = tuple(edge + 200 for edge in box)
@@ -160,60 +171,56 @@ def test_beyond_the_photo_its_border_goes_on(alexnet, photo):
 
 
 def test_networks_of_other_strides_have_cells_at_the_same_points_too(photo):
-    architecture = networks.names()["vgg16"]
+    spec = networks.spec("vgg16")
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value in architecture.build().state_dict().items()}
+        shapes = {name: value.shape for name, value in spec.build().state_dict().items()}
     torch.manual_seed(0)
     weights = {name: 0.05 * torch.randn(shape) for name, shape in shapes.items() if name.startswith("features.")}
-    vgg = Extractor(architecture, weights, device="cpu")
+    vgg = spec.open(weights=weights, device="cpu")
     for layer, stride in (("conv4_3", 8), ("conv5_3", 16)):
-        found = describe(photo, BOX, (layer, "sift10"), network=vgg, n_cells=6, margin=0)
+        feature = Feature("vgg16", layer)
+        found = describe(photo, BOX, (feature, Feature("sift", "10")), network=vgg, n_cells=6, margin=0)
         assert found.image.shape == (6 * stride, 6 * stride, 3)
         for described in found.grids.values():
             assert described.descriptors.shape[:2] == (6, 6)
             assert described.receptive_field.offset == (stride - 1) / 2
         # This network's cells are centred as ours, so nothing around the cut-out is needed.
         expected = unit(vgg.extract(found.image, [layer])[layer].descriptors)
-        torch.testing.assert_close(found.grids[layer].descriptors, expected)
+        torch.testing.assert_close(found.grids[feature].descriptors, expected)
 
 
 def test_without_contrast_sift_is_zero_and_not_nan(alexnet):
     flat = np.full((120, 120, 3), 90, np.uint8)
-    found = describe(flat, (9.5, 9.5, 109.5, 109.5), ("sift20",), network=alexnet, n_cells=4)
-    assert (found.grids["sift20"].descriptors == 0).all()
+    found = describe(flat, (9.5, 9.5, 109.5, 109.5), (SIFT20,), network=alexnet, n_cells=4)
+    assert (found.grids[SIFT20].descriptors == 0).all()
 
 
 def test_halved_keeps_everything_but_half_the_bits(alexnet, photo):
-    whole = describe(photo, BOX, ("conv4",), network=alexnet, n_cells=4)
+    whole = describe(photo, BOX, (CONV4,), network=alexnet, n_cells=4)
     half = whole.halved()
-    assert half.grids["conv4"].descriptors.dtype == torch.float16
+    assert half.grids[CONV4].descriptors.dtype == torch.float16
     torch.testing.assert_close(
-        half.grids["conv4"].descriptors.float(), whole.grids["conv4"].descriptors, atol=1e-3, rtol=1e-3
+        half.grids[CONV4].descriptors.float(), whole.grids[CONV4].descriptors, atol=1e-3, rtol=1e-3
     )
-    assert half.placement is whole.placement
+    assert half.transform is whole.transform
 
 
 @pytest.mark.parametrize(
     ("box", "features", "options", "message"),
     [
-        (
-            (-30.0, 10.0, -1.0, 40.0),
-            ("conv4",),
-            {},
-            r"at least a pixel of the photo of 451 x 300 px; got \[-30.0, 10.0",
-        ),
-        ((450.5, 10.0, 470.0, 40.0), ("conv4",), {}, "at least a pixel of the photo"),
-        ((20.0, 40.0, 10.0, 80.0), ("conv4",), {}, "at least a pixel of the photo"),
-        (BOX, ("conv9",), {}, "layer of alexnet must be one of .*; got 'conv9'"),
-        (BOX, ("sift1",), {}, "sift with a radius of 2 to 1000 px such as sift20; got 'sift1'"),
-        (BOX, ("siftwide",), {}, "sift with a radius of 2 to 1000 px such as sift20; got 'siftwide'"),
-        (BOX, ("conv2", "sift20", "conv4"), {}, "one stride, and centres at the same pixels; got conv2, conv4"),
-        (BOX, ("conv4",), {"n_cells": 1}, "n_cells must be at least 2; got 1"),
+        ((-30.0, 10.0, -1.0, 40.0), ["conv4"], {}, r"a pixel of the photo of 451 x 300 px; got \[-30.0, 10.0"),
+        ((450.5, 10.0, 470.0, 40.0), ["conv4"], {}, "at least a pixel of the photo"),
+        ((20.0, 40.0, 10.0, 80.0), ["conv4"], {}, "at least a pixel of the photo"),
+        (BOX, ["conv9"], {}, "layer of alexnet must be one of .*; got 'conv9'"),
+        (BOX, ["sift1"], {}, "a radius of 2 to 1000 px, such as 20; got '1'"),
+        (BOX, ["conv2", "sift20", "conv4"], {}, "one stride, and centres at the same pixels; got conv2, conv4"),
+        (BOX, ["conv4"], {"n_cells": 1}, "n_cells must be at least 2; got 1"),
     ],
 )
 def test_what_cannot_be_described_is_said(alexnet, photo, box, features, options, message):
+    written = [Feature.parse(feature, network="alexnet") for feature in features]
     with pytest.raises(ValueError, match=message):
-        describe(photo, box, features, network=alexnet, **options)
+        describe(photo, box, written, network=alexnet, **options)
 
 
 def test_summaries_tell_the_way_an_object_faces(alexnet, cats):
@@ -234,22 +241,32 @@ def test_summaries_tell_the_way_an_object_faces(alexnet, cats):
     assert same.mean() > opposite.mean() + 0.1
 
 
-def test_the_summary_is_the_last_fully_connected_layers_where_there_is_one(alexnet, photo, monkeypatch):
+def test_the_summary_is_the_last_fully_connected_layers_where_there_is_one(alexnet, photo):
     assert alignment.summary_source(alexnet) == "conv5, pooled to 6 x 6 (no weights for fully connected layers here)"
-    asked = []
+    whole = tiny.spec().open(weights=tiny.weights(), device="cpu")
+    assert alignment.summary_source(whole) == "whole"
+    found = describe(photo, BOX, (), network=whole, n_cells=6)
+    expected = unit(whole.global_descriptor(found.image, "whole"))
+    np.testing.assert_allclose(found.summary, expected.numpy(), atol=1e-6)
 
-    def vector(image, layer):
-        asked.append((image, layer))
-        return torch.tensor([3.0, 0.0, 4.0])
 
-    monkeypatch.setattr(alexnet, "vectors", ("fc6", "fc7"))
-    monkeypatch.setattr(alexnet, "vector", vector)
-    found = describe(photo, BOX, ("conv4",), network=alexnet, n_cells=6)
-    assert alignment.summary_source(alexnet) == "fc7"
-    np.testing.assert_allclose(found.summary, [0.6, 0, 0.8], atol=1e-6)
-    ((image, layer),) = asked
-    assert layer == "fc7"
-    np.testing.assert_array_equal(image, found.image)
+def test_without_a_layer_cells_are_those_of_the_networks_layer_for_transfer(alexnet, photo):
+    """SIFT alone is described at the same points as beside that layer."""
+    alone, beside = (describe(photo, BOX, each, network=alexnet, n_cells=6) for each in ([SIFT20], [CONV4, SIFT20]))
+    assert alone.transform == beside.transform
+    torch.testing.assert_close(alone.grids[SIFT20].descriptors, beside.grids[SIFT20].descriptors)
+
+
+def test_layers_of_two_networks_are_described_side_by_side(alexnet, photo):
+    """Whatever their strides are, where the centres are the same; here all of one network's are the other's too."""
+    twin = replace(networks.spec("alexnet"), name="twin")
+    networks.register(twin)
+    try:
+        found = describe(photo, BOX, (CONV4, Feature("twin", "conv5")), network=alexnet, n_cells=6)
+    finally:
+        networks.unregister("twin")
+    own = describe(photo, BOX, (CONV5,), network=alexnet, n_cells=6)
+    torch.testing.assert_close(found.grids[Feature("twin", "conv5")].descriptors, own.grids[CONV5].descriptors)
 
 
 # --- Aligning --------------------------------------------------------------------------------------------------------
@@ -281,14 +298,14 @@ def known_warp(alexnet, photo):
     side, left, top = 18 * STRIDE, 81, 6
     box = (left - 0.5, top - 0.5, left + side - 0.5, top + side - 0.5)
     source, target = (
-        describe(picture, box, ("conv3", "conv4", "conv5", "sift20"), network=alexnet, n_cells=18, margin=0)
+        describe(picture, box, (CONV3, CONV4, CONV5, SIFT20), network=alexnet, n_cells=18, margin=0)
         for picture in (photo, warped(photo))
     )
-    centres = source.grids["conv4"].cells.centres()
+    centres = source.grids[CONV4].cells.centres()
     return source, target, centres, centres + smooth_field(centres + np.array([left, top]))
 
 
-@pytest.mark.parametrize(("feature", "strides"), [("conv3", 0.25), ("conv4", 0.25), ("conv5", 0.4), ("sift20", 0.25)])
+@pytest.mark.parametrize(("feature", "strides"), [(CONV3, 0.25), (CONV4, 0.25), (CONV5, 0.4), (SIFT20, 0.25)], ids=str)
 def test_a_known_smooth_warp_is_found(known_warp, feature, strides):
     source, target, centres, truth = known_warp
     found = align(source.grids[feature], target.grids[feature])
@@ -298,11 +315,11 @@ def test_a_known_smooth_warp_is_found(known_warp, feature, strides):
     assert np.linalg.norm(truth - centres, axis=-1)[inner].mean() > 2.5 * errors.mean()
 
 
-@pytest.mark.parametrize("feature", ["conv4", "sift20"])
+@pytest.mark.parametrize("feature", [CONV4, SIFT20], ids=str)
 def test_the_way_back_inverts_the_way_there(known_warp, feature):
     source, target, *_ = known_warp
     found = align(source.grids[feature], target.grids[feature], smoothness=0.3)
-    there = pixels(*target.placement.size)
+    there = pixels(*target.transform.size)
     back = found.to_source(there)
     errors = np.linalg.norm(found.to_target(back) - there, axis=-1)
     shown = np.isfinite(errors)
@@ -311,7 +328,7 @@ def test_the_way_back_inverts_the_way_there(known_warp, feature):
     assert np.quantile(errors[shown], 0.99) < 0.25
 
 
-@pytest.mark.parametrize("feature", ["conv4", "sift20"])
+@pytest.mark.parametrize("feature", [CONV4, SIFT20], ids=str)
 def test_a_source_moved_by_whole_cells_moves_back(alexnet, photo, feature):
     side = 12 * STRIDE
     boxes = [(left - 0.5, 30 - 0.5, left + side - 0.5, 30 + side - 0.5) for left in (140, 108)]
@@ -332,7 +349,7 @@ def test_a_source_moved_by_whole_cells_moves_back(alexnet, photo, feature):
     assert right < 0.1 * wrong
 
 
-@pytest.mark.parametrize("feature", ["conv4", "sift20"])
+@pytest.mark.parametrize("feature", [CONV4, SIFT20], ids=str)
 def test_refined_displacements_come_closer_than_whole_cells(alexnet, photo, feature):
     side = 12 * STRIDE
     boxes = [(left - 0.5, 30 - 0.5, left + side - 0.5, 30 + side - 0.5) for left in (140, 132)]
@@ -385,20 +402,21 @@ def test_refined_displacements_have_the_least_energy():
             assert energy(other) > least
 
 
-@pytest.mark.parametrize(("pair", "feature"), [((6, 0), "conv4"), ((12, 3), "sift20")])
+@pytest.mark.parametrize(("pair", "feature"), [((6, 0), CONV4), ((12, 3), SIFT20)], ids=str)
 def test_drawn_animals_of_one_pose_come_closer_than_their_boxes(alexnet, cats, pair, feature):
     source, target = (cats[n] for n in pair)
     own, other = (
-        alignment.subject(cat, (feature,), network=alexnet, crop=CropSpec(n_cells=12)) for cat in (source, target)
+        alignment.describe_object(cat, (feature,), network=alexnet, crop=CropSpec(n_cells=12))
+        for cat in (source, target)
     )
     truth = toy.correspondence(source, target)
     rows, columns = np.nonzero(np.isfinite(truth).all(axis=-1))
     points, truth = np.stack([columns, rows], axis=-1).astype(float)[::7], truth[rows, columns][::7]
     assert len(points) > 1000
-    here = own.placement.to_crop(points)  # as large as the other's, so boxes lie on one another
+    here = own.transform.to_crop(points)  # as large as the other's, so boxes lie on one another
     aligned = align(own.grids[feature], other.grids[feature]).to_target(here)
     laid, moved = (
-        np.median(np.linalg.norm(other.placement.to_image(places) - truth, axis=-1)) for places in (here, aligned)
+        np.median(np.linalg.norm(other.transform.to_image(places) - truth, axis=-1)) for places in (here, aligned)
     )
     assert moved < 0.6 * laid
 
@@ -495,7 +513,7 @@ def test_a_plane_of_displacements_is_one_between_cells_too():
 def test_warp_draws_the_source_where_it_goes_and_grey_elsewhere(alexnet, photo):
     subject = describe(photo, BOX, (), network=alexnet, n_cells=5)
     picture, shown = alignment.warp(subject, subject, moved_by(np.broadcast_to([1.0, -2.0], (5, 5, 2))))
-    expected = np.full_like(subject.image, alignment.NOTHING)
+    expected = np.full_like(subject.image, NOTHING)
     expected[:-32, 16:] = subject.image[32:, :-16]
     np.testing.assert_array_equal(picture, expected)
     assert shown[:-32, 16:].all()
@@ -551,8 +569,8 @@ def test_of_folded_parts_one_that_is_not_turned_over_is_shown():
 
 def test_nearest_are_the_most_alike_first():
     others = np.array([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]])
-    np.testing.assert_array_equal(alignment.nearest(np.array([1.0, 0.0]), others, 3), [1, 2, 0])
-    np.testing.assert_array_equal(alignment.nearest(np.array([0.0, -1.0]), others, 9), [1, 3, 2, 0])
+    np.testing.assert_array_equal(alignment.nearest_summaries(np.array([1.0, 0.0]), others, 3), [1, 2, 0])
+    np.testing.assert_array_equal(alignment.nearest_summaries(np.array([0.0, -1.0]), others, 9), [1, 3, 2, 0])
 
 
 def test_a_vote_is_the_median_of_the_first_five_that_show_the_keypoint():
@@ -575,18 +593,24 @@ def test_a_vote_is_the_median_of_the_first_five_that_show_the_keypoint():
     np.testing.assert_array_equal(alignment.vote(candidates, np.arange(7), top=2)[:2], [[1.5, 45], [2, 2]])
 
 
-def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote(alexnet, cats):
-    crop = CropSpec(n_cells=6)
-    target, *others = (alignment.subject(cat, ("conv4",), network=alexnet, crop=crop) for cat in cats[:4])
+@pytest.fixture(scope="module")
+def described(alexnet, cats):
+    """Four drawn cats, small."""
+    return [alignment.describe_object(cat, [CONV4], network=alexnet, crop=CropSpec(n_cells=6)) for cat in cats[:4]]
+
+
+def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote(cats, described):
+    target, *others = described
     pairs = list(zip(cats[1:4], others, strict=True))
     told = []
+    options = TransferOptions(iterations=3, top=1)
     found = alignment.transfer(
-        target, pairs, "conv4", smoothness=0.05, iterations=3, top=1, progress=lambda *now: told.append(now)
+        target, pairs, CONV4, smoothness=0.05, options=options, progress=lambda *now: told.append(now)
     )
     by_hand = {}
     for cat, other in pairs:
-        aligned = align(other.grids["conv4"], target.grids["conv4"], smoothness=0.05, iterations=3, gap=1e-3)
-        places = target.placement.to_image(aligned.to_target(other.placement.to_crop(cat.keypoints)))
+        aligned = align(other.grids[CONV4], target.grids[CONV4], smoothness=0.05, iterations=3, gap=1e-3)
+        places = target.transform.to_image(aligned.to_target(other.transform.to_crop(cat.keypoints)))
         by_hand[cat.name] = aligned.deformation, places
     order = sorted(by_hand, key=lambda name: by_hand[name][0])
     assert [neighbour.instance.name for neighbour in found.neighbours] == order
@@ -598,14 +622,125 @@ def test_transfer_orders_neighbours_by_their_deformation_and_lets_the_first_vote
     assert [share for share, _ in told] == pytest.approx([1 / 3, 2 / 3, 1])
 
 
-def test_transfer_in_the_order_of_likeness_keeps_the_order_given(alexnet, cats):
-    crop = CropSpec(n_cells=6)
-    target, *others = (alignment.subject(cat, ("conv4",), network=alexnet, crop=crop) for cat in cats[:4])
+def test_transfer_in_the_order_of_likeness_keeps_the_order_given(cats, described):
+    target, *others = described
     pairs = list(zip(cats[1:4], others, strict=True))
+    options = TransferOptions(order="likeness", iterations=3)
     for given in (pairs, pairs[::-1]):
-        found = alignment.transfer(target, given, "conv4", order="likeness", iterations=3)
+        found = alignment.transfer(target, given, CONV4, options=options)
         assert [neighbour.instance for neighbour in found.neighbours] == [one for one, _ in given]
+
+
+def test_what_cannot_be_transferred_is_said(described):
     with pytest.raises(ValueError, match="order must be one of deformation, likeness; got 'size'"):
-        inspect.unwrap(alignment.transfer)(
-            target, pairs, "conv4", order="size"
-        )  # without the tests' own check of types
+        inspect.unwrap(TransferOptions.__init__)(object.__new__(TransferOptions), order="size")  # unchecked by tests
+    with pytest.raises(ValueError, match="a transfer needs at least one neighbour; got none"):
+        alignment.transfer(described[0], [], CONV4)
+
+
+# --- Neighbours and a whole object -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GonePhoto:
+    """A photo whose file has gone."""
+
+    name: str = "gone.jpg"
+    stamp: str = "gone"
+
+    def load(self):
+        msg = "gone.jpg is gone"
+        raise OSError(msg)
+
+
+class Describer:
+    """Describes objects by what was made before, and remembers whom it was asked for."""
+
+    def __init__(self, cats, described) -> None:
+        self.known = {cat.name: each for cat, each in zip(cats, described, strict=True)}
+        self.asked = []
+
+    def __call__(self, instance) -> DescribedCrop:
+        self.asked.append(instance.name)
+        instance.photo.load()
+        return self.known[instance.name]
+
+
+def test_a_pool_describes_all_once_and_has_nothing_of_photos_that_cannot_be_read(cats, described):
+    describe_one, told = Describer(cats[:4], described), []
+    instances = [cats[0], replace(cats[1], photo=GonePhoto()), *cats[2:4]]
+    pool = NeighbourPool.of(instances, describe_one, progress=lambda *now: told.append(now))
+    assert sorted(describe_one.asked) == sorted(cat.name for cat in cats[:4])
+    for number, row in enumerate(pool.summaries):
+        np.testing.assert_array_equal(row, np.zeros_like(row) if number == 1 else described[number].summary)
+    assert told[-1] == (1.0, "describing train objects: 4 of 4")
+    assert [share for share, _ in told] == [0.25, 0.5, 0.75, 1.0]
+    with pytest.raises(ValueError, match="none of 1 objects can be described, so none can be a neighbour; check"):
+        NeighbourPool.of([instances[1]], describe_one)
+
+
+def test_nearest_objects_are_the_most_alike_in_other_photos(cats, described):
+    pool = NeighbourPool.of(cats[:4], Describer(cats[:4], described))
+    for number, (cat, crop) in enumerate(zip(cats[:4], described, strict=True)):
+        found = pool.nearest(cat, crop, 2)
+        alike = {other: float(described[other].summary @ crop.summary) for other in range(4) if other != number}
+        expected = sorted(alike, key=alike.__getitem__, reverse=True)[:2]
+        assert [instance.name for instance, _ in found] == [cats[other].name for other in expected]
+        assert [crop for _, crop in found] == [described[other] for other in expected]
+    same_photo = replace(cats[1], photo=cats[0].photo)
+    assert len(pool.nearest(same_photo, described[1])) == 3  # its own, in another photo now, and not that of cats[0]
+    with pytest.raises(ValueError, match=r"needs neighbours in other photos of its category's train split; there are"):
+        NeighbourPool.of(cats[:1], Describer(cats[:4], described)).nearest(cats[0], described[0])
+
+
+def test_a_neighbour_whose_photo_has_gone_since_is_left_out(cats, described):
+    describe_one = Describer(cats[:4], described)
+    whole = NeighbourPool.of(cats[:4], describe_one)
+    gone = replace(cats[1], photo=GonePhoto())
+    pool = NeighbourPool([cats[0], gone, *cats[2:4]], describe_one, whole.summaries)
+    assert {instance.name for instance, _ in pool.nearest(cats[0], described[0])} == {cats[2].name, cats[3].name}
+    nobody = NeighbourPool([gone], describe_one, whole.summaries[1:2])
+    with pytest.raises(
+        ValueError, match=f"none of 1 neighbours of {cats[0].name} can be described; check their photos"
+    ):
+        nobody.nearest(cats[0], described[0])
+
+
+def test_a_transfer_to_an_object_is_its_parts_together(cats, described):
+    pool, told = NeighbourPool.of(cats[:4], Describer(cats[:4], described)), []
+    options = TransferOptions(iterations=3, top=2)
+    found = alignment.transfer_to_object(
+        cats[0], described[0], pool, {CONV4: 0.05}, options=options, progress=lambda *now: told.append(now)
+    )
+    neighbours = pool.nearest(cats[0], described[0])
+    assert [instance for instance, _ in found.neighbours] == [instance for instance, _ in neighbours]
+    by_hand = alignment.transfer(described[0], neighbours, CONV4, smoothness=0.05, options=options)
+    np.testing.assert_array_equal(found.transfers[CONV4].keypoints, by_hand.keypoints)
+    assert found.target is described[0]
+    assert told[-1] == (1.0, "conv4: aligning 3 of 3")
+    left, top, right, bottom = described[0].transform.edges
+    laid = []
+    for instance, crop in neighbours:  # a share of the box's sides is the same share of the other's
+        its = np.array(crop.transform.edges)
+        share = (instance.keypoints - its[:2]) / (its[2:] - its[:2])
+        laid.append(np.array([left, top]) + share * [right - left, bottom - top])
+    for number, point in enumerate(found.unaligned):
+        shown = [one[number] for one in laid if np.isfinite(one[number]).all()][:2]
+        np.testing.assert_allclose(point, np.median(shown, axis=0) if shown else [np.nan, np.nan])
+
+
+def test_features_of_a_transfer_share_its_progress(alexnet, cats):
+    crops = [
+        alignment.describe_object(cat, [CONV4, SIFT20], network=alexnet, crop=CropSpec(n_cells=4)) for cat in cats[:3]
+    ]
+    pool, told = NeighbourPool.of(cats[:3], Describer(cats[:3], crops)), []
+    options = TransferOptions(iterations=2)
+    found = alignment.transfer_to_object(
+        cats[0], crops[0], pool, {CONV4: 0.05, SIFT20: 0.1}, options=options, progress=lambda *now: told.append(now)
+    )
+    assert list(found.transfers) == [CONV4, SIFT20]
+    assert [each.smoothness for each in found.transfers.values()] == [0.05, 0.1]
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert told[-1][1] == "sift20: aligning 2 of 2"

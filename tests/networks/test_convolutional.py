@@ -1,19 +1,22 @@
+"""Layers of convolutional networks: receptive fields against gradients, descriptors against torchvision's modules."""
+
 import itertools
-import json
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 
 import numpy as np
 import pytest
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from corrcore import networks
+from corrcore.features import Roles
 from corrcore.geometry import ReceptiveField
-from corrcore.networks import ARCHITECTURES, Architecture, , WeightsNotFoundError
-from corrcore.features import Extractor
+from corrcore.networks import ConvolutionalNetwork, ConvolutionalSpec
+from corrcore.networks.weights import EMBEDDED
+
+pytestmark = pytest.mark.usefixtures("no_weights_here")
 
 ALEXNET_TABLE_1 = {
     "conv1": (11, 4),
@@ -25,30 +28,25 @@ ALEXNET_TABLE_1 = {
 }
 
 
-@pytest.fixture(scope="module")
-def alexnet():
-    return networks.open("alexnet", device="cpu")
-
-
-@pytest.fixture(autouse=True)
-def no_checkpoints(tmp_path, monkeypatch):
-    """What torchvision happens to have downloaded on this machine must not change what is tested."""
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-
-
 def photo(width: int, height: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def random_backbone(architecture: Architecture) -> Extractor:
-    """All weights positive, so that no gradient is stopped by a ReLU or cancelled."""
-    generator = torch.Generator().manual_seed(0)
-    weights = {
-        name: torch.rand(value.shape, generator=generator, dtype=torch.float32) * 0.02
-        for name, value in architecture.build().state_dict().items()
-        if not name.startswith("classifier")
-    }
-    return Extractor(architecture, weights, device="cpu")
+def embedded() -> dict[str, torch.Tensor]:
+    return load_file(EMBEDDED / "alexnet_conv.safetensors")
+
+
+def without_weights(spec: ConvolutionalSpec) -> ConvolutionalNetwork:
+    """Of all grids, whatever they hold."""
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in spec.build().state_dict().items()}
+    weights = {name: torch.zeros(shape) for name, shape in shapes.items() if not name.startswith("classifier")}
+    return ConvolutionalNetwork(spec, weights, device="cpu")
+
+
+def roles_of(layer: str) -> Roles:
+    """One layer for everything."""
+    return Roles((layer,), layer, (layer,), layer, layer, layer)
 
 
 def thin(model: nn.Module) -> nn.Module:
@@ -99,14 +97,14 @@ def test_alexnet_receptive_fields_are_the_papers_table_1(alexnet, layer):
 @pytest.mark.parametrize("size", [(260, 227), (239, 300)], ids=str)
 @pytest.mark.parametrize("name", ["alexnet", "vgg16"])
 def test_receptive_field_of_every_layer_is_the_support_of_the_input_gradient(name, size):
-    architecture = ARCHITECTURES[name]
-    network = random_backbone(architecture)
+    spec = networks.spec(name)
+    network = without_weights(spec)
     width, height = size
     pixels = torch.ones(1, 1, height, width, dtype=torch.float64, requires_grad=True)
     outputs, value = {}, pixels
-    for number, module in enumerate(thin(architecture.build().features)):
+    for number, module in enumerate(thin(spec.build().features)):
         value = outputs[f"features.{number}"] = module(value)
-    for layer, node in architecture.layers.items():
+    for layer, node in spec.layers.items():
         rows, columns = outputs[node].shape[2:]
         for cell in {(0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1), (0, columns // 3)}:
             assert_support(outputs[node], cell, pixels, network.receptive_field(layer))
@@ -114,10 +112,8 @@ def test_receptive_field_of_every_layer_is_the_support_of_the_input_gradient(nam
 
 def test_receptive_field_through_residual_branches_is_the_support_of_the_input_gradient():
     model = torchvision.models.resnet18()
-    architecture = Architecture(
-        "resnet", torchvision.models.resnet18, {"block": "layer2.0.relu_1"}, ("block",), checkpoint="none"
-    )
-    field = Extractor(architecture, model.state_dict(), device="cpu").receptive_field("block")
+    spec = ConvolutionalSpec("resnet", torchvision.models.resnet18, {"block": "layer2.0.relu_1"}, roles_of("block"))
+    field = ConvolutionalNetwork(spec, model.state_dict(), device="cpu").receptive_field("block")
     model = thin(model)
     pixels = torch.ones(1, 1, 180, 181, dtype=torch.float64, requires_grad=True)
     cells = model.layer2[0](model.layer1(model.maxpool(model.conv1(pixels))))
@@ -128,7 +124,7 @@ def test_receptive_field_through_residual_branches_is_the_support_of_the_input_g
 def test_descriptors_equal_torchvisions_module_on_the_same_weights(alexnet, size):
     image = photo(*size)
     reference = torchvision.models.alexnet().features.eval()
-    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = embedded()
     reference.load_state_dict({name.removeprefix("features."): value for name, value in weights.items()})
     value = torchvision.transforms.functional.normalize(
         torch.from_numpy(image).permute(2, 0, 1) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -137,9 +133,8 @@ def test_descriptors_equal_torchvisions_module_on_the_same_weights(alexnet, size
     with torch.inference_mode():
         for number, module in enumerate(reference):
             value = module(value)
-            for layer in (
-                name for name, node in ARCHITECTURES["alexnet"].layers.items() if node == f"features.{number}"
-            ):
+            nodes = networks.spec("alexnet").layers
+            for layer in (name for name, node in nodes.items() if node == f"features.{number}"):
                 expected = value[0].permute(1, 2, 0)
                 torch.testing.assert_close(grids[layer].descriptors, expected, rtol=1e-4, atol=1e-4)
                 assert grids[layer].image_size == size
@@ -194,23 +189,9 @@ def test_an_unknown_layer_is_named_with_the_known_ones(alexnet):
         alexnet.receptive_field("conv9")
 
 
-def test_an_unknown_network_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match="network must be one of alexnet, vgg16; got 'lenet'"):
-        networks.open("lenet")
-
-
-def test_missing_weights_say_how_to_get_them(alexnet):
-    with pytest.raises(WeightsNotFoundError, match=r"weights of vgg16 need .*vgg16-397923af.pth.*get_model\('vgg16'"):
-        networks.open("vgg16")
-    with pytest.raises(WeightsNotFoundError, match=r"fc7 of alexnet need .*alexnet-owt-7be5be79.pth"):
-        alexnet.vector(photo(64, 64), "fc7")
-
-
-def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(tmp_path):
+def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(no_weights_here):
     model = torchvision.models.alexnet().eval()
-    checkpoint = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
-    checkpoint.parent.mkdir(parents=True)
-    torch.save(model.state_dict(), checkpoint)
+    torch.save(model.state_dict(), no_weights_here / "alexnet-owt-7be5be79.pth")
     image = photo(224, 224)
     network = networks.open("alexnet", device="cpu")
     value = torchvision.transforms.functional.normalize(
@@ -218,26 +199,13 @@ def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(tmp_path):
     )[None]
     with torch.inference_mode():
         expected = model.classifier[:6](model.avgpool(model.features(value)).flatten(1))[0]
-    torch.testing.assert_close(network.vector(image, "fc7"), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_weights_from_a_file_are_used_and_change_the_digest(alexnet, tmp_path):
-    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
-    weights["features.10.bias"] = weights["features.10.bias"] + 1
-    save_file(weights, tmp_path / "other.safetensors")
-    other = networks.open("alexnet", weights=tmp_path / "other.safetensors", device="cpu")
-    assert other.digest != alexnet.digest
-    image = photo(64, 64)
-    assert not torch.equal(
-        other.extract(image, ("conv5",))["conv5"].descriptors,
-        alexnet.extract(image, ("conv5",))["conv5"].descriptors,
-    )
+    torch.testing.assert_close(network.global_descriptor(image, "fc7"), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_partial_weights_offer_only_the_layers_they_feed():
-    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
+    weights = embedded()
     first = {name: value for name, value in weights.items() if name.startswith(("features.0.", "features.3."))}
-    assert Extractor(ARCHITECTURES["alexnet"], first, device="cpu").layers == (
+    assert ConvolutionalNetwork(networks.spec("alexnet"), first, device="cpu").layers == (
         "conv1",
         "pool1",
         "conv2",
@@ -247,10 +215,8 @@ def test_partial_weights_offer_only_the_layers_they_feed():
 
 def test_a_downloaded_checkpoint_keeps_the_digest(alexnet):
     """Fully connected layers say nothing about the grids: indexes stay usable when they arrive."""
-    weights = torchvision.models.alexnet().state_dict() | load_file(
-        networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors"
-    )
-    assert Extractor(ARCHITECTURES["alexnet"], weights, device="cpu").digest == alexnet.digest
+    weights = torchvision.models.alexnet().state_dict() | embedded()
+    assert ConvolutionalNetwork(networks.spec("alexnet"), weights, device="cpu").digest == alexnet.digest
 
 
 def test_threads_may_ask_for_different_layers_at_once():
@@ -268,23 +234,8 @@ def test_a_network_is_traced_while_others_run():
     network, image = networks.open("alexnet", device="cpu"), photo(64, 64)
     expected = network.extract(image, ["conv5"])["conv5"].descriptors
     with ThreadPoolExecutor(4) as pool:
-        made = [pool.submit(networks.load, "alexnet", device="cpu") for _ in range(12)]
+        made = [pool.submit(networks.open, "alexnet", device="cpu") for _ in range(12)]
         ran = [pool.submit(network.extract, image, ["conv5"]) for _ in range(60)]
         assert {task.result().digest for task in made} == {network.digest}
         for task in ran:
             torch.testing.assert_close(task.result()["conv5"].descriptors, expected)
-
-
-def test_weights_under_other_names_are_refused():
-    weights = load_file(networks.EMBEDDED_WEIGHTS / "alexnet_conv.safetensors")
-    with pytest.raises(ValueError, match=r"such as features.0.weight; got module.features"):
-        networks.open("alexnet", weights={f"module.{name}": value for name, value in weights.items()})
-    with pytest.raises(ValueError, match="got none"):
-        networks.open("alexnet", weights={})
-
-
-def test_embedded_weights_match_their_recorded_digest():
-    record = json.loads((networks.EMBEDDED_WEIGHTS / "alexnet_conv.json").read_text())
-    data = (networks.EMBEDDED_WEIGHTS / record["file"]).read_bytes()
-    assert sha256(data).hexdigest() == record["sha256"]
-    assert "BSD-3" in record["licence"]

@@ -7,11 +7,14 @@ import pytest
 
 from corrcore.descriptors import sift
 from corrcore.engines.svm import LinearClassifier
+from corrcore.features import Feature
 from corrcore.geometry import PixelBox
 from corrcore.tasks import classification, responses
 from corrcore.tasks.classification import CropProtocol, KeypointClassifier
+from tests.conftest import smooth_noise
 
-from .conftest import smooth_noise
+CONV3, CONV5 = Feature("alexnet", "conv3"), Feature("alexnet", "conv5")
+SIFT10, SIFT20 = Feature("sift", "10"), Feature("sift", "20")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def classifier(feature, channels, **protocol):
 
 
 def test_a_map_has_the_scores_that_descriptors_at_its_pixels_get(alexnet, image):
-    found = responses.response_map(image, named := classifier("conv3", 384), network=alexnet)
+    found = responses.response_map(image, named := classifier(CONV3, 384), network=alexnet)
     assert found.region == PixelBox(15, 15, 135, 115)
     grid = alexnet.extract(image, ["conv3"])["conv3"]
     own = named.linear.scores(classification.scaled(grid.descriptors.numpy(), named.protocol))
@@ -40,7 +43,7 @@ def test_a_map_has_the_scores_that_descriptors_at_its_pixels_get(alexnet, image)
 
 
 def test_a_map_of_sift_has_the_scores_of_points(alexnet, image):
-    named = classifier("sift10", 128, unit_length=False)
+    named = classifier(SIFT10, 128, unit_length=False)
     region = PixelBox(10, 20, 90, 100)
     found = responses.response_map(image, named, network=alexnet, region=region)
     points = np.array([[10.0, 20.0], [89.0, 99.0], [40.0, 33.0]])
@@ -59,7 +62,7 @@ def test_the_highest_place_is_in_the_images_pixels():
 
 def test_classifiers_of_several_cells_are_refused(alexnet, image):
     with pytest.raises(ValueError, match="needs a classifier of single cells; got one of 3 x 3"):
-        responses.response_map(image, classifier("conv3", 384 * 9, cells=3), network=alexnet)
+        responses.response_map(image, classifier(CONV3, 384 * 9, cells=3), network=alexnet)
 
 
 def test_the_square_around_a_point_has_its_pixel_in_the_middle():
@@ -68,10 +71,10 @@ def test_the_square_around_a_point_has_its_pixel_in_the_middle():
 
 
 def test_a_square_that_leaves_the_described_pixels_is_not_inside(alexnet):
-    assert responses.inside(PixelBox(15, 15, 36, 36), "conv5", (150, 130), network=alexnet)
-    assert not responses.inside(PixelBox(14, 15, 35, 36), "conv5", (150, 130), network=alexnet)
-    assert not responses.inside(PixelBox(15, 95, 36, 116), "conv5", (150, 130), network=alexnet)
-    assert responses.inside(PixelBox(0, 0, 21, 21), "sift20", (150, 130), network=alexnet)
+    assert responses.inside(PixelBox(15, 15, 36, 36), CONV5, (150, 130), network=alexnet)
+    assert not responses.inside(PixelBox(14, 15, 35, 36), CONV5, (150, 130), network=alexnet)
+    assert not responses.inside(PixelBox(15, 95, 36, 116), CONV5, (150, 130), network=alexnet)
+    assert responses.inside(PixelBox(0, 0, 21, 21), SIFT20, (150, 130), network=alexnet)
 
 
 def test_a_profile_is_the_mean_score_by_distance():

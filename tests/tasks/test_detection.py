@@ -7,12 +7,16 @@ from inspect import unwrap
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from corrcore import extractors
 from corrcore.datasets import toy
 from corrcore.engines import svm
 from corrcore.engines.svm import LinearClassifier
+from corrcore.features import Feature
 from corrcore.geometry import CellGrid, ReceptiveField
+from corrcore.store.arrays import load_arrays, save_arrays
+from corrcore.tasks import detection
 from corrcore.tasks.detection import (
     Detectors,
     DetectorSpec,
@@ -20,13 +24,16 @@ from corrcore.tasks.detection import (
     MiningRound,
     Prior,
     PriorFusion,
+    TrainedDetectors,
     TrainingSet,
 )
-from corrcore.tasks.detection import detect as detection
+from corrcore.tasks.detection.spec import cell_windows
 from tests.conftest import smooth_noise
+from tests.networks import tiny
 
 NAMES = ("eye", "nose", "tail")
-CONV5, SIFT = DetectorSpec("conv5"), DetectorSpec("sift16")
+CONV5, SIFT16 = Feature("alexnet", "conv5"), Feature("sift", "16")
+BY_CONV5, BY_SIFT = DetectorSpec(CONV5), DetectorSpec(SIFT16, cells=1, within_px=16, beyond_px=32)
 SIDE, CHANNELS = 10, 6
 CELLS = CellGrid(ReceptiveField(size=48, stride=16, offset=8.0), SIDE, SIDE, (SIDE * 16, SIDE * 16))
 
@@ -42,8 +49,8 @@ def gathered(n_objects=12, *, seed=0, shown=1.0, signal=1.0) -> TrainingSet:
         for number in range(len(NAMES)):
             grids[one, ..., number] += signal * np.nan_to_num(np.exp(-((away[..., number] / 20) ** 2)))
     return TrainingSet(
-        {"conv5": torch.from_numpy(grids).half()},
-        {"conv5": CELLS},
+        {CONV5: torch.from_numpy(grids).half()},
+        {CONV5: CELLS},
         rng.normal(size=(n_objects, 4)).astype(np.float32),
         keypoints,
         tuple(f"object {n}" for n in range(n_objects)),
@@ -53,23 +60,30 @@ def gathered(n_objects=12, *, seed=0, shown=1.0, signal=1.0) -> TrainingSet:
     )
 
 
-@pytest.mark.parametrize("scheme", [CONV5, SIFT, DetectorSpec("conv5", cells=1, nearest=3)], ids=str)
-def test_targets_are_those_of_the_rules(scheme):
+@pytest.mark.parametrize(
+    "spec", [BY_CONV5, BY_SIFT, DetectorSpec(CONV5, cells=1, nearest=3)], ids=["3 x 3", "sift", "1 x 1"]
+)
+def test_targets_are_those_of_the_rules(spec):
     points = np.array([[41.3, 50.8], [157.1, 3.0], [np.nan, np.nan]])
-    found = detection.targets(CELLS, points, scheme)
-    half = 48 / 2 + 16 * scheme.reach
+    found = detection.targets(CELLS, points, spec)
+    half = 48 / 2 + 16 * spec.reach
     for keypoint, (x, y) in enumerate(points):
         distances = [np.hypot(cx - x, cy - y) for cx, cy in CELLS.centres().reshape(-1, 2)]
         for cell, (cx, cy) in enumerate(CELLS.centres().reshape(-1, 2)):
             if np.isnan(x):
                 expected = 0
-            elif scheme is SIFT:
+            elif spec is BY_SIFT:
                 expected = 1 if distances[cell] <= 16 else -1 if distances[cell] >= 32 else 0
-            elif sorted(distances).index(distances[cell]) < scheme.nearest:
+            elif sorted(distances).index(distances[cell]) < spec.nearest:
                 expected = 1
             else:
                 expected = -1 if max(abs(cx - x), abs(cy - y)) > half else 0
             assert found[cell, keypoint] == expected
+
+
+def test_the_usual_specs_are_the_papers(alexnet):
+    assert DetectorSpec.of(CONV5, network=alexnet) == DetectorSpec(CONV5, cells=3, nearest=10)
+    assert DetectorSpec.of(SIFT16, network=alexnet) == BY_SIFT  # within two of its bins of 8 px
 
 
 def test_windows_are_the_cells_around_at_unit_length(alexnet):
@@ -77,19 +91,19 @@ def test_windows_are_the_cells_around_at_unit_length(alexnet):
     grid = alexnet.extract(image, ["conv5"])["conv5"]
     cells = np.array([0, 5, grid.cells.columns * 3 + 4, len(grid.cells) - 1])
     points = grid.cells.centres().reshape(-1, 2)[cells]
-    expected = extractors.sample_at(image, points, ["conv5"], network=alexnet, cells=3)["conv5"]
-    found = detection.windows(grid.descriptors, cells, CONV5)
+    expected = extractors.sample_at(image, points, [CONV5], network=alexnet, cells=3)[CONV5]
+    found = cell_windows(grid.descriptors, cells, BY_CONV5)
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize("cells", [1, 3])
 def test_scores_are_the_weights_times_every_window(cells):
-    scheme, rng = DetectorSpec("conv5", cells=cells), np.random.default_rng(0)
+    spec, rng = DetectorSpec(CONV5, cells=cells), np.random.default_rng(0)
     linear = classifier(rng.normal(size=(2, CHANNELS * cells**2)).astype(np.float32), np.array([0.5, -1], np.float32))
-    detectors = Detectors(scheme, NAMES, (0, 2), linear, ())
-    grid = gathered().grids["conv5"][0]
+    detectors = Detectors(spec, NAMES, (0, 2), linear, ())
+    grid = gathered().grids[CONV5][0]
     found = detectors.scores(grid).reshape(SIDE * SIDE, 3)
-    expected = linear.scores(detection.windows(grid, np.arange(SIDE * SIDE), scheme).numpy())
+    expected = linear.scores(cell_windows(grid, np.arange(SIDE * SIDE), spec).numpy())
     np.testing.assert_allclose(found[:, [0, 2]], expected, atol=1e-5)
     assert np.isnan(found[:, 1]).all()
 
@@ -100,21 +114,19 @@ def classifier(weights, bias) -> LinearClassifier:
 
 @pytest.mark.parametrize("cost", [0.1, 10.0])
 @pytest.mark.parametrize("most_bytes", [2**30, 4 * 54 * 1900], ids=["one group", "small pools"])
-def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_bytes, monkeypatch):
-    monkeypatch.setattr(detection, "_HARD_SHARE", 0.5)
+def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_bytes):
     some = gathered(24)
-    mining = HardNegativeMiner(some, CONV5, first=3, most_bytes=most_bytes)
+    mining = HardNegativeMiner(some, BY_CONV5, first=3, most_bytes=most_bytes, hard_share=0.5)
     found = mining.fit(cost=cost, tolerance=1e-5)
     cells = np.arange(SIDE * SIDE)
-    rows = torch.cat([detection.windows(grid, cells, CONV5) for grid in some.grids["conv5"]])
-    y = np.concatenate([detection.targets(CELLS, points, CONV5) for points in some.keypoints]).astype(np.float32)
+    rows = torch.cat([cell_windows(grid, cells, BY_CONV5) for grid in some.grids[CONV5]])
+    y = np.concatenate([detection.targets(CELLS, points, BY_CONV5) for points in some.keypoints]).astype(np.float32)
     best = svm.fit_targets(rows, y, cost=cost, tolerance=1e-6)
     assert found.finished
     assert found.trained == (0, 1, 2)
     np.testing.assert_allclose(found.linear.objective, best.objective, rtol=1e-3)
     np.testing.assert_allclose(found.linear.weights, best.weights, atol=0.02 * np.abs(best.weights).max())
-    assert [len(group) for group in mining._groups] == ([3] if most_bytes == 2**30 else [1, 1, 1])
-    assert len(found.rounds) == len(mining._groups)
+    assert len(found.rounds) == (1 if most_bytes == 2**30 else 3)  # groups of keypoints
     assert sum(group[-1].objective for group in found.rounds) == pytest.approx(float(found.linear.objective.sum()))
     for group in found.rounds:
         assert len(group) > 1  # some were hard
@@ -123,15 +135,15 @@ def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_b
 
 def test_no_pool_is_larger_than_allowed_and_what_is_left_is_said():
     some = gathered(24, signal=0.05)  # nothing to tell keypoints by: nearly all cells are hard
-    found = HardNegativeMiner(some, CONV5, first=3, most_bytes=1).fit(cost=0.1)
-    positives = 24 * CONV5.nearest
+    found = HardNegativeMiner(some, BY_CONV5, first=3, most_bytes=1).fit(cost=0.1)
+    positives = 24 * BY_CONV5.nearest
     assert all(one.cells <= 2 * positives for group in found.rounds for one in group)
     assert not found.finished
     assert (found.linear.gap <= 1e-3 * found.linear.objective).all()  # of what it was trained on
 
 
 def test_rounds_end_where_they_are_limited():
-    found = HardNegativeMiner(gathered(24), CONV5, first=3).fit(cost=1.0, most_rounds=1)
+    found = HardNegativeMiner(gathered(24), BY_CONV5, first=3).fit(cost=1.0, most_rounds=1)
     assert [len(group) for group in found.rounds] == [1]
     assert not found.finished
 
@@ -154,13 +166,15 @@ def stopping_after(calls: int):
 @pytest.mark.parametrize("rounds_before", [1, 4])
 def test_mining_that_was_stopped_goes_on_from_its_last_round(tmp_path, rounds_before):
     options = {"first": 3, "most_bytes": 4 * 54 * 600}
-    whole = HardNegativeMiner(gathered(24), CONV5, **options).fit(cost=1.0)
+    whole = HardNegativeMiner(gathered(24), BY_CONV5, **options).fit(cost=1.0)
     kept = tmp_path / "kept.mining"
     progress, _ = stopping_after(rounds_before)
     with pytest.raises(StopError):
-        HardNegativeMiner(gathered(24), CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
+        HardNegativeMiner(gathered(24), BY_CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
     progress, seen = stopping_after(1000)
-    resumed = HardNegativeMiner(gathered(24), CONV5, **options).fit(cost=1.0, kept=kept, key="this", progress=progress)
+    resumed = HardNegativeMiner(gathered(24), BY_CONV5, **options).fit(
+        cost=1.0, kept=kept, key="this", progress=progress
+    )
     assert len(seen) == sum(len(group) for group in whole.rounds) - rounds_before
     assert [[one.hard for one in group] for group in resumed.rounds] == [
         [one.hard for one in group] for group in whole.rounds
@@ -174,63 +188,88 @@ def test_mining_does_not_go_on_from_another_or_a_broken_file(tmp_path, spoil):
     kept = tmp_path / "kept.mining"
     progress, _ = stopping_after(1)
     with pytest.raises(StopError):
-        HardNegativeMiner(gathered(), CONV5, first=3).fit(cost=1.0, kept=kept, key="this", progress=progress)
+        HardNegativeMiner(gathered(), BY_CONV5, first=3).fit(cost=1.0, kept=kept, key="this", progress=progress)
     if spoil != "other key":
         kept.write_bytes(kept.read_bytes()[: 500 if spoil == "cut off" else 0])
     progress, seen = stopping_after(1000)
     key = "another" if spoil == "other key" else "this"
-    found = HardNegativeMiner(gathered(), CONV5, first=3).fit(cost=1.0, kept=kept, key=key, progress=progress)
+    found = HardNegativeMiner(gathered(), BY_CONV5, first=3).fit(cost=1.0, kept=kept, key=key, progress=progress)
     assert len(seen) == len(found.rounds[0])
 
 
 def test_a_keypoint_that_few_objects_show_has_no_detector():
     some = gathered(12)
     some.keypoints[detection.LEAST_OBJECTS - 1 :, 1] = np.nan
-    found = HardNegativeMiner(some, CONV5).fit(cost=1.0)
+    found = HardNegativeMiner(some, BY_CONV5).fit(cost=1.0)
     assert found.trained == (0, 2)
-    assert np.isnan(found.scores(some.grids["conv5"][0])[..., 1]).all()
+    assert np.isnan(found.scores(some.grids[CONV5][0])[..., 1]).all()
 
 
 def test_too_few_objects_are_said():
     with pytest.raises(ValueError, match="a detector needs 5 train objects that show its keypoint, .* of 4 objects"):
-        HardNegativeMiner(gathered(4), CONV5)
+        HardNegativeMiner(gathered(4), BY_CONV5)
 
 
 @pytest.mark.parametrize(("cells", "nearest"), [(2, 10), (0, 10), (3, 0)])
-def test_a_scheme_that_cannot_be_is_refused(cells, nearest):
+def test_a_spec_that_cannot_be_is_refused(cells, nearest):
     with pytest.raises(ValueError, match=f"got {cells} and {nearest}"):
-        DetectorSpec("conv5", cells, nearest)
+        DetectorSpec(CONV5, cells, nearest)
 
 
 def test_detectors_are_what_was_saved(tmp_path):
-    found = HardNegativeMiner(gathered(), CONV5).fit(cost=1.0)
-    detection.save(tmp_path / "it.safetensors", found, {"data": "drawn"})
-    read, about = detection.load(tmp_path / "it.safetensors")
+    found = HardNegativeMiner(gathered(), BY_CONV5).fit(cost=1.0)
+    detection.save_detectors(tmp_path / "it.safetensors", found, {"data": "drawn"})
+    read, about = detection.load_detectors(tmp_path / "it.safetensors")
     assert about == {"data": "drawn"}
-    assert (read.scheme, read.names, read.trained, read.rounds) == (CONV5, NAMES, found.trained, found.rounds)
-    grid = gathered().grids["conv5"][0]
+    assert (read.spec, read.names, read.trained, read.rounds) == (BY_CONV5, NAMES, found.trained, found.rounds)
+    grid = gathered().grids[CONV5][0]
     np.testing.assert_array_equal(read.scores(grid), found.scores(grid))
     assert [path.name for path in tmp_path.iterdir()] == ["it.safetensors"]
 
 
+def test_a_spec_of_distances_is_what_was_saved(tmp_path):
+    found = HardNegativeMiner(gathered(), BY_CONV5).fit(cost=1.0)
+    moved = dataclasses.replace(found, spec=BY_SIFT)
+    detection.save_detectors(tmp_path / "it.safetensors", moved, {})
+    assert detection.load_detectors(tmp_path / "it.safetensors")[0].spec == BY_SIFT
+
+
+def test_a_prior_is_what_was_saved_in_half_precision(tmp_path):
+    prior = dataclasses.replace(gathered(shown=0.8).prior, summaries=np.eye(12, 4, dtype=np.float32) * 0.3)
+    detection.save_prior(tmp_path / "it.safetensors", prior, {"data": "drawn"})
+    read, about = detection.load_prior(tmp_path / "it.safetensors")
+    assert about == {"data": "drawn"}
+    assert (read.objects, read.photos) == (prior.objects, prior.photos)
+    np.testing.assert_array_equal(read.keypoints, prior.keypoints)
+    np.testing.assert_array_equal(read.summaries, prior.summaries.astype(np.float16))
+    assert read.summaries.dtype == np.float32
+
+
 @pytest.mark.parametrize("spoil", ["cut off", "another's", "older", "a bit"])
-def test_a_file_without_detectors_is_named(tmp_path, monkeypatch, spoil):
+@pytest.mark.parametrize("kind", ["detectors", "prior"])
+def test_a_file_without_detectors_or_prior_is_named(tmp_path, kind, spoil):
     path = tmp_path / "it.safetensors"
-    detection.save(path, HardNegativeMiner(gathered(), CONV5).fit(cost=1.0), {})
+    load = detection.load_detectors if kind == "detectors" else detection.load_prior
+    if kind == "detectors":
+        detection.save_detectors(path, HardNegativeMiner(gathered(), BY_CONV5).fit(cost=1.0), {})
+    else:
+        detection.save_prior(path, gathered().prior, {})
     if spoil == "cut off":
         path.write_bytes(path.read_bytes()[:100])
     elif spoil == "another's":
-        from safetensors.numpy import save_file
-
         save_file({"weights": np.zeros(3)}, path)
     elif spoil == "a bit":
         content = bytearray(path.read_bytes())
         content[-9] ^= 4
         path.write_bytes(content)
     else:
-        monkeypatch.setattr(detection, "VERSION", detection.VERSION + 1)
+        arrays, about = load_arrays(path)
+        save_arrays(path, arrays, about | {"version": detection.VERSION - 1})
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        detection.load(path)
+        load(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        load(path)
 
 
 def test_the_prior_asks_the_objects_most_alike_that_show_the_keypoint():
@@ -289,7 +328,7 @@ def test_a_keypoint_without_a_detector_is_where_the_prior_has_it():
     np.testing.assert_array_equal(found, [[40.0, 72.0]])
 
 
-def test_weighing_finds_out_how_much_the_prior_is_worth():
+def test_cross_validation_finds_out_how_much_the_prior_is_worth():
     some, centres = gathered(40), CELLS.centres()
     right = np.stack([-np.linalg.norm(centres[:, :, None] - points, axis=-1) / 50 for points in some.keypoints])
     noise = np.random.default_rng(0).normal(size=right.shape)
@@ -299,7 +338,7 @@ def test_weighing_finds_out_how_much_the_prior_is_worth():
         choice = detection.select_fusion(
             scores.astype(np.float32), centres, places, some.keypoints, etas=(0.0, 0.1, 0.4)
         )
-        assert choice.weighing == PriorFusion(1, 22.0, eta)
+        assert choice.fusion == PriorFusion(1, 22.0, eta)
         assert choice.pck == max(choice.by_eta[22.0].values())
         assert choice.by_eta[22.0][eta] == choice.pck
 
@@ -308,7 +347,7 @@ def test_held_out_scores_are_by_detectors_that_did_not_see_the_photo():
     """Changing an object's keypoints changes no score of its own photo's objects, and some of others."""
     one, other = gathered(12), gathered(12)
     other.keypoints[0] = other.keypoints[0][::-1]
-    first, second = (detection.held_out_scores(each, CONV5, costs=[1.0], n_folds=3)[0] for each in (one, other))
+    first, second = (detection.held_out_scores(each, BY_CONV5, costs=[1.0], n_folds=3)[0] for each in (one, other))
     same = [np.array_equal(a, b) for a, b in zip(first, second, strict=True)]
     assert same[0]
     assert same[1]  # of the same photo
@@ -317,7 +356,7 @@ def test_held_out_scores_are_by_detectors_that_did_not_see_the_photo():
 
 
 def test_folds_that_leave_too_few_objects_have_no_scores():
-    found = detection.held_out_scores(gathered(8), CONV5, costs=[1.0], n_folds=2)[0]
+    found = detection.held_out_scores(gathered(8), BY_CONV5, costs=[1.0], n_folds=2)[0]
     assert np.isnan(found).all()
 
 
@@ -328,9 +367,9 @@ def test_the_median_of_places_leaves_out_those_that_are_not_known():
 
 def test_finer_places_are_those_of_the_shifted_image(alexnet):
     """conv2, whose stride is 8: shifting the image brings every pixel of 9 x 9 around a cell to a cell's place."""
-    scheme, rng = DetectorSpec("conv2"), np.random.default_rng(0)
+    spec, rng = DetectorSpec(Feature("alexnet", "conv2")), np.random.default_rng(0)
     linear = classifier(rng.normal(size=(1, 192 * 9)).astype(np.float32), np.zeros(1, np.float32))
-    detectors = Detectors(scheme, ("eye",), (0,), linear, ())
+    detectors = Detectors(spec, ("eye",), (0,), linear, ())
     image = smooth_noise(220, 220, 8)
     grid = alexnet.extract(image, ["conv2"])["conv2"]
     cell = (12, 11)
@@ -347,29 +386,45 @@ def test_finer_places_are_those_of_the_shifted_image(alexnet):
     np.testing.assert_array_equal(found, [np.floor(point + 0.5) + best])
 
 
-def test_strides_beyond_the_border_end_at_the_last_cell_as_the_grid_repeats_it():
-    pixels = np.array([15, 31, 47, 63, 79])
-    for row, pixel in enumerate(pixels):
-        for steps in (-2, -1, 0, 1, 2):
-            [found] = detection._steps(np.array([pixel]), steps, 16, 15, 84)
-            assert found == pixels[np.clip(row + steps, 0, 4)]
+def at_all_pixels(detectors: Detectors, image, network) -> np.ndarray:
+    """Scores of every pixel that has a descriptor: pixels a stride apart are a grid like any other."""
+    whole = extractors.extract_region(image, detectors.spec.feature, network=network)
+    stride = network.receptive_field(detectors.spec.feature.layer).stride
+    found = np.empty((*whole.shape[:2], len(detectors.names)), np.float32)
+    for row in range(stride):
+        for column in range(stride):
+            found[row::stride, column::stride] = detectors.scores(whole[row::stride, column::stride].contiguous())
+    return found
 
 
-def test_finer_places_of_cells_between_pixels_are_centres(alexnet, monkeypatch):
-    """conv5 as if its cells lay half a pixel further: so do the places found, and nothing else changes."""
-    linear = classifier(np.random.default_rng(0).normal(size=(1, 256 * 9)).astype(np.float32), np.zeros(1, np.float32))
-    detectors = Detectors(CONV5, ("eye",), (0,), linear, ())
-    image, point = smooth_noise(260, 250, 2), np.array([[79.0, 95.0]])
-    whole = detectors.refine_to_pixels(image, point, network=alexnet)
-    field = alexnet.receptive_field("conv5")
-    moved = dataclasses.replace(field, offset=field.offset + 0.5)
-    monkeypatch.setattr(type(alexnet), "receptive_field", lambda self, layer: moved)
-    np.testing.assert_array_equal(detectors.refine_to_pixels(image, point + 0.5, network=alexnet), whole + 0.5)
+@pytest.mark.parametrize("name", ["alexnet", "tiny"])
+def test_finer_places_are_the_best_pixels_near_cells_borders_included(alexnet, name):
+    """The tiny network's cells lie between pixels: then so do the places found."""
+    network, layer, n_channels = alexnet, "conv2", 192
+    if name == "tiny":
+        network, layer, n_channels = tiny.spec().open(weights=tiny.weights(), device="cpu"), "second", 6
+    rng, image = np.random.default_rng(0), smooth_noise(62, 57, 8)
+    linear = classifier(rng.normal(size=(2, n_channels * 9)).astype(np.float32), np.zeros(2, np.float32))
+    detectors = Detectors(DetectorSpec(Feature(name, layer)), ("eye", "nose"), (0, 1), linear, ())
+    scores, valid = at_all_pixels(detectors, image, network), network.valid_region(layer, (62, 57))
+    cells = network.extract(image, [layer])[layer].cells
+    half, between = cells.receptive_field.stride // 2, cells.receptive_field.offset % 1
+    assert between == (0.5 if name == "tiny" else 0)
+    last = cells.rows - 1, cells.columns - 1
+    for cell in {(0, 0), (0, last[1]), last, (1, 0), (last[0] // 2, last[1] // 2)}:
+        point = cells.centres()[cell]
+        found = detectors.refine_to_pixels(image, np.stack([point, point]), network=network)
+        x, y = (point - between).astype(int) - valid[:2]
+        for number in range(2):
+            near = scores[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1, number]
+            row, column = np.unravel_index(near.argmax(), near.shape)
+            expected = np.array([max(x - half, 0) + column + valid.left, max(y - half, 0) + row + valid.top]) + between
+            np.testing.assert_array_equal(found[number], expected)
 
 
 def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexnet):
     linear = classifier(np.ones((2, 256 * 9), np.float32), np.zeros(2, np.float32))
-    detectors = Detectors(CONV5, NAMES, (0, 1), linear, ())
+    detectors = Detectors(BY_CONV5, NAMES, (0, 1), linear, ())
     points = np.array([[15.0, 15.0], [np.nan, np.nan], [40.0, 50.0]])
     found = detectors.refine_to_pixels(smooth_noise(240, 230, 1), points, network=alexnet)
     assert (np.abs(found[0] - 15) <= 8).all()
@@ -380,18 +435,18 @@ def test_finer_places_at_the_border_stay_inside_and_nothing_stays_nothing(alexne
 
 def test_objects_are_stretched_to_squares_and_their_keypoints_with_them(alexnet):
     instance = toy.load(n_train=1, n_val=1).instances("toy cat", "train")[0]
-    found = detection.describe_training_set([instance], ("a",) * 16, [CONV5, SIFT], network=alexnet)
+    found = detection.describe_training_set([instance], ("a",) * 16, [CONV5, SIFT16], network=alexnet)
     left, top, right, bottom = instance.box
     shown = instance.visible
     expected = (instance.keypoints - [left, top]) / [right - left, bottom - top] * 500 - 0.5
     np.testing.assert_allclose(found.keypoints[0][shown], expected[shown])
-    assert found.grids["conv5"].shape == (1, 30, 30, 256)
-    step = found.cells["sift16"].receptive_field
+    assert found.grids[CONV5].shape == (1, 30, 30, 256)
+    step = found.cells[SIFT16].receptive_field
     assert (step.stride, step.size) == (8, 32)
     assert np.linalg.norm(found.summaries[0]) == pytest.approx(1, abs=1e-3)  # in half precision
     image, _ = detection.crop_box(instance.photo.load(), instance.box)
     grid = alexnet.extract(image, ["conv5"])["conv5"]
-    torch.testing.assert_close(found.grids["conv5"][0], grid.descriptors.half())
+    torch.testing.assert_close(found.grids[CONV5][0], grid.descriptors.half())
 
 
 def test_objects_that_cannot_be_read_are_left_out_and_named(alexnet):
@@ -412,6 +467,71 @@ def test_objects_that_cannot_be_read_are_left_out_and_named(alexnet):
         detection.describe_training_set([second], ("a",) * 16, [], network=alexnet)
 
 
+# --- A whole object --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cats():
+    return toy.load(n_train=6, n_val=1)
+
+
+@pytest.fixture(scope="module")
+def trained(alexnet, cats):
+    """Detectors of two features with any weights, which tell places apart as well as others; and a prior."""
+    training = detection.describe_training_set(
+        cats.instances("toy cat", "train"), cats.keypoint_names["toy cat"], [], network=alexnet
+    )
+    found, rng, known = {}, np.random.default_rng(3), (0, 1, 4)
+    for feature, n_features in ((CONV5, 256 * 9), (SIFT16, 128)):
+        weights = rng.normal(size=(len(known), n_features)).astype(np.float32)
+        spec = DetectorSpec.of(feature, network=alexnet)
+        detectors = Detectors(spec, training.names, known, classifier(weights, np.zeros(len(known), np.float32)), ())
+        found[feature] = TrainedDetectors(detectors, {1: PriorFusion(1, 22.0, 0.3), 5: PriorFusion(5, 22.0, 0.3)}, {})
+    return found, training.prior
+
+
+def test_a_predicted_object_is_its_parts_together(alexnet, cats, trained):
+    each, prior = trained
+    [cat] = cats.instances("toy cat", "val")
+    photo = cat.photo.load()
+    found = detection.predict_object(photo, cat.box, each, prior, network=alexnet)
+    image, transform = detection.crop_box(photo, cat.box)
+    np.testing.assert_array_equal(found.image, image)
+    assert found.transform == transform
+    own = detection.describe(image, [CONV5, SIFT16], network=alexnet)
+    neighbours = prior.nearest(own.summary, k=5)
+    places = prior.places(neighbours)
+    np.testing.assert_array_equal(found.neighbours, neighbours)
+    np.testing.assert_array_equal(found.places, places)
+    for feature, one in each.items():
+        grid = own.grids[feature]
+        scores, centres = one.detectors.scores(grid.descriptors), grid.cells.centres()
+        np.testing.assert_array_equal(found.scores[feature], scores)
+        assert found.cells[feature] == grid.cells
+        alone = transform.to_image(detection.argmax_points(scores, centres))  # as log s rises with the score
+        np.testing.assert_array_equal(found.keypoints(feature), alone)
+        assert np.isfinite(alone[[0, 1, 4]]).all()
+        assert np.isnan(alone[2]).all()  # has no detector
+        for fusion in one.fusions.values():
+            together = detection.predict(scores, centres, places, fusion)
+            np.testing.assert_array_equal(found.stretched_keypoints(feature, fusion), together)
+            np.testing.assert_array_equal(found.keypoints(feature, fusion), transform.to_image(together))
+            assert not np.array_equal(together, detection.argmax_points(scores, centres), equal_nan=True)
+    np.testing.assert_array_equal(found.prior_keypoints(), transform.to_image(places[0]))
+    np.testing.assert_array_equal(found.prior_keypoints(3), transform.to_image(detection.median_places(places[:3])))
+
+
+def test_an_objects_own_photo_gives_no_neighbours(alexnet, cats, trained):
+    each, prior = trained
+    cat = cats.instances("toy cat", "train")[2]
+    own = prior.photos.index(cat.photo.name)
+    ask = {"network": alexnet, "trained": {SIFT16: each[SIFT16]}, "prior": prior}
+    with_it = detection.predict_object(cat.photo.load(), cat.box, **ask)
+    without = detection.predict_object(cat.photo.load(), cat.box, **ask, own_photo=cat.photo.name)
+    assert (with_it.neighbours[0][cat.visible] == own).all()
+    assert (without.neighbours != own).all()
+
+
 @pytest.mark.parametrize("box", [(10, 10, 10, 40), (40, 10, 10, 40)])
 def test_a_box_without_area_is_refused(box):
     with pytest.raises(ValueError, match=re.escape(f"got {[round(edge, 1) for edge in box]}")):
@@ -422,9 +542,9 @@ def test_a_box_without_area_is_refused(box):
 def test_mining_on_a_gpu_gives_the_same():
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    here = HardNegativeMiner(gathered(24), CONV5, first=3).fit(cost=1.0)
+    here = HardNegativeMiner(gathered(24), BY_CONV5, first=3).fit(cost=1.0)
     there = gathered(24)
     moved = dataclasses.replace(there, grids={name: grid.cuda() for name, grid in there.grids.items()})
-    found = HardNegativeMiner(moved, CONV5, first=3).fit(cost=1.0)
+    found = HardNegativeMiner(moved, BY_CONV5, first=3).fit(cost=1.0)
     np.testing.assert_allclose(found.linear.objective, here.linear.objective, rtol=1e-3)
     assert isinstance(found.rounds[0][0], MiningRound)

@@ -8,8 +8,11 @@ import pytest
 from corrcore import decoding, extractors
 from corrcore.datasets import toy
 from corrcore.engines import svm
+from corrcore.features import Feature
 from corrcore.tasks import classification
 from corrcore.tasks.classification import CropProtocol
+
+CONV3, SIFT10, SIFT20 = Feature("alexnet", "conv3"), Feature("sift", "10"), Feature("sift", "20")
 
 NAMES = ("L_Eye", "R_Eye", "Nose", "L_F_Paw", "R_F_Paw")
 
@@ -23,7 +26,7 @@ def data():
 def found(alexnet, data):
     return classification.samples(
         data.instances("toy cat", "train"),
-        ("conv3", "sift20"),
+        (CONV3, SIFT20),
         data.keypoint_names["toy cat"],
         network=alexnet,
         protocol=CropProtocol(longer_side_px=250),
@@ -61,8 +64,8 @@ def test_every_visible_keypoint_is_a_sample(found, alexnet, data):
     last = found.objects == 7
     image, placement = classification.view(cats[7], CropProtocol(longer_side_px=250))
     points = placement.to_crop(cats[7].keypoints[cats[7].visible])
-    at = extractors.sample_at(image, points, ["conv3"], network=alexnet)["conv3"].numpy()
-    np.testing.assert_allclose(found.features["conv3"][last], at / np.linalg.norm(at, axis=1, keepdims=True), atol=1e-5)
+    at = extractors.sample_at(image, points, [CONV3], network=alexnet)[CONV3].numpy()
+    np.testing.assert_allclose(found.features[CONV3][last], at / np.linalg.norm(at, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_raw_descriptors_are_as_they_are():
@@ -84,9 +87,9 @@ def test_folds_share_no_photo(found):
 def test_a_classifier_names_what_it_has_learnt(found, data):
     names = classification.class_names(data.keypoint_names["toy cat"], CropProtocol())
     classifier = classification.train(
-        found, "sift20", names, cost=100.0
+        found, SIFT20, names, cost=100.0
     )  # taken exactly at keypoints, which may share a cell
-    called = [classifier.names[n] for n in classifier.linear.predict(found.features["sift20"])]
+    called = [classifier.names[n] for n in classifier.linear.predict(found.features[SIFT20])]
     assert np.mean([name == names[label] for name, label in zip(called, found.labels, strict=True)]) > 0.95
 
 
@@ -100,7 +103,7 @@ def test_classes_nobody_shows_are_never_named(found, data):
         keypoints=found.keypoints[some],
         objects=found.objects[some],
     )
-    classifier = classification.train(fewer, "conv3", names, cost=1.0)
+    classifier = classification.train(fewer, CONV3, names, cost=1.0)
     assert classifier.names == tuple(names[n] for n in np.unique(fewer.labels))
     assert names[0] not in classifier.names
     assert classifier.linear.weights.shape == (len(classifier.names), 384)
@@ -120,9 +123,48 @@ def test_a_photo_that_cannot_be_read_is_left_out(alexnet, data):
     broken, told = replace(cats[0], photo=Broken()), []
     names = data.keypoint_names["toy cat"]
     some = classification.samples(
-        [broken, cats[1]], ["sift10"], names, network=alexnet, progress=lambda *now: told.append(now)
+        [broken, cats[1]], [SIFT10], names, network=alexnet, progress=lambda *now: told.append(now)
     )
     assert set(some.objects) == {1}
     assert told[-1] == (1.0, "describing objects: 2 of 2")
     with pytest.raises(ValueError, match="none of 1 objects could be described by sift10"):
-        classification.samples([broken], ["sift10"], names, network=alexnet)
+        classification.samples([broken], [SIFT10], names, network=alexnet)
+
+
+def test_an_object_without_visible_keypoints_has_no_samples(alexnet, data):
+    """At the nearest cells, and exactly at points, of which there are none."""
+    cats = data.instances("toy cat", "train")[:2]
+    hidden = replace(cats[0], keypoints=np.full_like(cats[0].keypoints, np.nan))
+    for exact in (False, True):
+        protocol = CropProtocol(longer_side_px=None, exact=exact)
+        one = replace(
+            cats[1], keypoints=np.where(np.arange(len(cats[1].keypoints))[:, None] < 3, cats[1].keypoints, np.nan)
+        )
+        found = classification.samples(
+            [hidden, one], [CONV3], data.keypoint_names["toy cat"], network=alexnet, protocol=protocol
+        )
+        assert set(found.objects) == {1}
+        assert not found.left_out
+
+
+def test_where_nothing_can_be_described_the_reason_is_said(alexnet, data):
+    cats, names = data.instances("toy cat", "train")[:2], data.keypoint_names["toy cat"]
+    for some, feature, reason in (
+        (
+            cats,
+            Feature("alexnet", "conv9"),
+            "none of 2 objects .* by conv9; the first: layer of alexnet must be one of",
+        ),
+        ([], CONV3, "none of 0 objects could be described by conv3; the first: there are none"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            classification.samples(some, [feature], names, network=alexnet)
+
+
+def test_the_best_cost_is_that_of_cross_validation(found, data):
+    photos = [cat.photo.name for cat in data.instances("toy cat", "train")]
+    cost, curve = classification.best_cost(found, SIFT20, photos, costs=(1e-4, 1e-2, 1.0), n_folds=3)
+    folds = classification.folds(found, photos, 3, np.random.default_rng(0))
+    by_hand = svm.cross_validate(found.features[SIFT20], found.labels, folds, costs=(1e-4, 1e-2, 1.0)).mean(axis=1)
+    np.testing.assert_allclose(curve, by_hand)
+    assert cost == (1e-4, 1e-2, 1.0)[int(by_hand.argmax())]
