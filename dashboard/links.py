@@ -67,7 +67,9 @@ class Reconstruction(Route):
     path: ClassVar[str] = "reconstruction"
     clicked: ClassVar[tuple[str, ...]] = ("photo", "at")
     index: str = ""
+    network: str = ""
     photo: str = ""  # "sample:NAME", "indexed:NAME" or "upload:DIGEST"
+    copies: str = ""
     at: str = ""  # "X,Y"
     layers: tuple[str, ...] = ()
     k: str = ""
@@ -83,10 +85,13 @@ class ReceptiveFields(Route):
     path: ClassVar[str] = "receptive_fields"
     clicked: ClassVar[tuple[str, ...]] = ("photo", "at")
     index: str = ""
+    network: str = ""
     photo: str = ""
+    copies: str = ""
     at: str = ""
     seed_from: str = ""
     seed: str = ""
+    n_seeds: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,7 @@ class Results(_OfKeypoints):
 
 @dataclass(frozen=True)
 class Data(Route):
-    """The indexes."""
+    """The indexes, and what else is on this machine."""
 
     path: ClassVar[str] = "data"
 

@@ -58,8 +58,8 @@ PAGES = (
         "A photo rebuilt from other photos' patches, layer by layer. Click a patch to see its neighbours.",
         Card(
             "Rebuild a photo from other photos' patches",
-            "Every patch is replaced by those its nearest neighbours in feature space have, here in a handful of other photos. "
-            "With a thousand photos to choose from, eyes are rebuilt from other eyes, in place.",
+            "Every patch is replaced by the one that its nearest neighbour in feature space has, here among 60 drawn animals: eyes "
+            "are rebuilt from other eyes, in place, although every descriptor sees a hundred pixels and more.",
             "Start here: rebuild a photo",
             (
                 Picture("photo.jpg", "input"),
@@ -76,8 +76,8 @@ PAGES = (
         "What one descriptor responds to: the average of its nearest neighbours' receptive fields.",
         Card(
             "See what one descriptor responds to",
-            "The average receptive field of its nearest neighbours: the more photos are searched, the sharper its middle, and "
-            "the more its surroundings blur.",
+            "The average receptive field of its nearest neighbours: a head in the middle, surroundings that blur. Similar "
+            "descriptors mean the same thing at the centre of what they see.",
             "Average receptive fields",
             (
                 Picture("seed.jpg", "the seed's field, 163 px", 212),
@@ -168,10 +168,10 @@ PAGES = (
         "data",
         "Data",
         ":material/database:",
-        "The photos that are searched: build an index of your own.",
+        "What is on this machine: indexes, data sets and results. Build an index of your own photos.",
         Card(
             "Search your own photos",
-            "The first pictures here are made of a handful of photographs only. Point the app at a folder of some thousand photos "
+            "The first pictures here are made of drawn animals. Point the app at a folder of some thousand photos "
             "and it makes an index of a million patches.",
             "Build an index",
         ),

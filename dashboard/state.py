@@ -45,6 +45,7 @@ class Session:
     owner: str = field(default_factory=lambda: uuid4().hex)  # a name for this session that no other knows
     view: View | None = None
     building: "Job[PatchIndex] | None" = None
+    building_note: str = ""  # what was found in the folder it is built of
     choices: dict[str, str] = field(default_factory=dict)  # made by clicking, by their names in links
     uploads: dict[str, Upload] = field(default_factory=dict)  # photos to rebuild, by their digests
     files: dict[str, tuple[bytes, str] | None] = field(default_factory=dict)  # content and name, by what was asked for

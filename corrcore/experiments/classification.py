@@ -98,8 +98,8 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
     protocol: str = option(
         "box",
         "how objects are seen: in a box of 500 px or small one of 250, or in the photo as it is; raw descriptors, "
-        "three by three cells together, or sideless: left and right not told apart; exact: layers at the keypoint's own "
-        "pixel, not the nearest cell",
+        "three by three cells together, or sideless: left and right not told apart; exact: layers at the keypoint's "
+        "own pixel, not the nearest cell",
         choices=tuple(PROTOCOLS),
     )
     costs: tuple[float, ...] = option((), "costs tried (default: seven powers of ten)")

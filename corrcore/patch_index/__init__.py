@@ -16,6 +16,7 @@ from corrcore.patch_index.catalogue import (
     look_up,
     path_of,
     samples,
+    samples_path,
     survey,
 )
 from corrcore.patch_index.files import (
@@ -52,5 +53,6 @@ __all__ = [
     "look_up",
     "path_of",
     "samples",
+    "samples_path",
     "survey",
 ]

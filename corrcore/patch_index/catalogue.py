@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from corrcore.concurrency import Progress
-from corrcore.datasets.samples import one_of_each_scene
+from corrcore.datasets import drawn
 from corrcore.features import Extractor
 from corrcore.patch_index.build import LONGER_SIDE_PX, build
 from corrcore.patch_index.files import (
@@ -38,8 +38,8 @@ from corrcore.settings import prepared_path
 from corrcore.store.locks import LockedError, exclusive
 
 SAMPLES = "samples"  # what names of indexes begin with that are not the user's
-_SAMPLE_SCALES = (1.0, 0.7, 0.5)
-_SAMPLES_PATIENCE_S = 60
+_SAMPLE_SCALES = (1.0, 0.7)
+_SAMPLES_PATIENCE_S = 300  # a deep network takes minutes where cores are few
 
 
 class State(StrEnum):
@@ -69,9 +69,7 @@ def checked_name(name: str) -> str:
         msg = f"an index's name must be 1 to 64 letters, digits, '-' or '_'; got {name!r}."
         raise ValueError(msg)
     if name == SAMPLES or name.startswith(f"{SAMPLES}-"):
-        msg = (
-            f"an index's name must not begin with {SAMPLES!r}, which is the photographs' that come along; got {name!r}."
-        )
+        msg = f"an index's name must not begin with {SAMPLES!r}, which is that of the index that comes along; got {name!r}."
         raise ValueError(msg)
     return name
 
@@ -147,21 +145,28 @@ def delete(folder: str | os.PathLike[str]) -> None:
             path.unlink() if path.is_symlink() else shutil.rmtree(path)
 
 
+def samples_path(extractor: Extractor, *, root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of the index of drawn animals that `samples` builds, whether it is there or not."""
+    pictures = [photo.stamp for photo in drawn.to_search().values()]
+    content = digest([FORMAT, extractor.digest, _SAMPLE_SCALES, LONGER_SIDE_PX, pictures])[:12]
+    return path_of(f"{SAMPLES}-{extractor.name}-{content}", root)
+
+
 def samples(
     extractor: Extractor, *, root: str | os.PathLike[str] | None = None, progress: Progress | None = None
 ) -> PatchIndex:
-    """The index of the photographs that come with this package's dependencies, built at first use in seconds.
+    """The index of the drawn animals that come along (`corrcore.datasets.drawn`), built at first use in seconds.
 
-    Each at three scales and mirrored: enough patches to see every page at work, far too few for good pictures. Where
-    it cannot be kept it is built in a temporary folder, with a RuntimeWarning, and is gone with this process.
+    Each at two scales: enough for eyes to be rebuilt from other eyes, of drawings. Photographs want an index of
+    photographs. Where it cannot be kept it is built in a temporary folder, with a RuntimeWarning, and is gone with this
+    process.
     """
-    content = digest([FORMAT, extractor.digest, _SAMPLE_SCALES, LONGER_SIDE_PX])[:12]
-    folder = path_of(f"{SAMPLES}-{extractor.name}-{content}", root)
-    photos = list(one_of_each_scene().values())
+    folder = samples_path(extractor, root=root)
+    photos = list(drawn.to_search().values())
     begun = time.monotonic()
     while not folder.exists():
         try:
-            return build(photos, folder, extractor=extractor, scales=_SAMPLE_SCALES, mirror=True, progress=progress)
+            return build(photos, folder, extractor=extractor, scales=_SAMPLE_SCALES, progress=progress)
         except IndexNotWrittenError as error:
             warnings.warn(f"{error} The samples are indexed for this process alone.", RuntimeWarning, stacklevel=2)
             temporary = tempfile.mkdtemp(prefix="corrcore-")

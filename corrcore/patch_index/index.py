@@ -185,6 +185,16 @@ class PatchIndex:
         rows, columns = np.divmod(ids - self._first_row[layer][pictures], self._grids[layer][pictures, 1])
         return Cells(pictures, self.photo_of[pictures], self.scales[pictures], self.mirrored[pictures], rows, columns)
 
+    def centres(self, layer: str, ids: Int[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 2"]:
+        """The centres of patches, (x, y) in pixels of their photos as indexed at scale 1, not mirrored.
+
+        To within a pixel, for the sizes of scaled pictures are rounded.
+        """
+        cells, field = self.locate(layer, ids), self.receptive_field(layer)
+        x, y = (field.offset + field.stride * each for each in (cells.columns, cells.rows))
+        x = np.where(cells.mirrored, self.widths[cells.pictures] - 1 - x, x)
+        return (np.stack([x, y], axis=-1) + 0.5) / cells.scales[..., None] - 0.5
+
     def id_at(self, layer: str, picture: int, row: int, column: int) -> int:
         """The id of the patch of one cell of a picture: the inverse of `locate`."""
         return int(self._first_row[self._known(layer)][picture] + row * self._grids[layer][picture, 1] + column)

@@ -48,17 +48,20 @@ def retrieve(
     index: PatchIndex,
     k: int = 5,
     exclude: Collection[int] = (),
+    near: bool = True,
     progress: Progress | None = None,
 ) -> Retrieval:
     """The `k` nearest patches in the index for every cell of an image.
 
-    The image itself and its copies (`PatchIndex.photos_like`) are never used, nor are photos in `exclude` (numbers of
-    the index's photos), at any scale, mirrored or not. Raises ValueError where the index was made by another network,
+    The image itself is never used, nor are photos in `exclude` (numbers of the index's photos), at any scale, mirrored
+    or not; with `near`, nor are its enlarged or recompressed copies (`PatchIndex.photos_like`). Raises ValueError
+    where the index was made by another network,
     lacks the layer, or holds fewer than `k` other patches.
     """
     index.check_made_by(extractor)
     grid = extractor.extract(image, (layer,))[layer]
-    found = index.search(layer, grid.flat(), k, exclude={*exclude, *index.photos_like(image)}, progress=progress)
+    excluded = {*exclude, *index.photos_like(image, near=near)}
+    found = index.search(layer, grid.flat(), k, exclude=excluded, progress=progress)
     return Retrieval(layer, grid.cells, np.asarray(found.ids), np.asarray(found.similarities))
 
 
@@ -143,12 +146,13 @@ def reconstruct(
     index: PatchIndex,
     k: int = 5,
     exclude: Collection[int] = (),
+    near: bool = True,
     seed: int = 0,
     results: Cache | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """`retrieve` and `localise` in one, kept in `results` where that is given: a second look costs nothing."""
-    excluded = sorted({*exclude, *index.photos_like(image)})
+    excluded = sorted({*exclude, *index.photos_like(image, near=near)})
     key = store.key(
         task="reconstruct",
         version=VERSION,
@@ -162,7 +166,9 @@ def reconstruct(
     )
     kept = results.get(key) if results is not None else None
     if kept is None:
-        retrieval = retrieve(image, layer, extractor=extractor, index=index, k=k, exclude=excluded, progress=progress)
+        retrieval = retrieve(
+            image, layer, extractor=extractor, index=index, k=k, exclude=excluded, near=near, progress=progress
+        )
         localisation = retrieval.localise(image, index, rng=np.random.default_rng(seed))
         if results is not None:
             arrays = {

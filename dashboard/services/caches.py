@@ -14,10 +14,11 @@ import streamlit as st
 from corrcore import datasets, networks
 from corrcore import patch_index as indexes
 from corrcore import store as stores
-from corrcore.datasets import Available
+from corrcore.datasets import Available, drawn
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
-from corrcore.experiments import Context, OlderResultError, Result, ResultStore, Stored
+from corrcore.experiments import Context, Experiment, OlderResultError, Result, ResultStore, Stored
+from corrcore.experiments.results import header_of
 from corrcore.features import Extractor
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.settings import Settings
@@ -122,6 +123,36 @@ def context(source: str, network_name: str) -> Context:
     )
 
 
+def finished(experiment: Experiment, context: Context) -> Result | None:
+    """What is kept of a resolved experiment, once all that it asks for is there; its summary is made once.
+
+    A result that grows has what others asked for besides. Raises ValueError and OSError for data that do not fit.
+    """
+    path, header = store().path(experiment, context), stores.key(header=header_of(experiment, context))
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    found = _loaded(str(path), status.st_mtime_ns, status.st_size, header, experiment, context)
+    if found is None or not found.records:
+        return None
+    there = all(name in found.records or name in found.skipped for name in experiment.samples(context))
+    return found if there else None
+
+
+@st.cache_resource(max_entries=100, show_spinner="Reading the results")
+def _loaded(
+    path: str,  # noqa: ARG001 - these four name what is read
+    stamp: int,  # noqa: ARG001
+    size: int,  # noqa: ARG001
+    header: str,  # noqa: ARG001
+    _experiment: Experiment,
+    _context: Context,
+) -> Result | None:
+    """A third of a megabyte at most."""
+    return store().load(_experiment, _context)
+
+
 def stored() -> Stored:
     """All results of this machine; files are read again when they change."""
 
@@ -177,9 +208,22 @@ def _settle() -> None:
     atexit.register(gc.unfreeze)
 
 
-@st.cache_resource(max_entries=1, show_spinner="First start: describing the sample photographs")
-def sample_index() -> PatchIndex:
-    return indexes.samples(network("alexnet"))
+@st.cache_resource(max_entries=1, show_spinner=False)
+def sample_indexes() -> dict[str, PatchIndex]:
+    """The indexes of the drawn animals that are open, by what describes them: where none can be kept, only these are."""
+    return {}
+
+
+def sample_index(network_name: str) -> PatchIndex | None:
+    """The index of the drawn animals by a network; None where it has yet to be made."""
+    extractor, opened = network(network_name), sample_indexes()
+    index = opened.get(extractor.digest)
+    if index is not None and not index.folder.exists():  # deleted meanwhile
+        del opened[extractor.digest]
+        index = None
+    if index is None and (folder := indexes.samples_path(extractor)).exists():
+        index = opened[extractor.digest] = PatchIndex(folder, device=extractor.device)
+    return index
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -188,9 +232,7 @@ def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew 
 
 
 def open_index(name: str) -> PatchIndex:
-    """An index by the name it is offered under."""
-    if name == SAMPLES:
-        return sample_index()
+    """An index that was built on this machine, by its name."""
     manifest = indexes.path_of(name) / "manifest.json"
     return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
 
@@ -198,10 +240,11 @@ def open_index(name: str) -> PatchIndex:
 def delete_index(name: str) -> None:
     indexes.delete(indexes.path_of(name))
     _opened.clear()  # open files would keep its gigabytes on disk
+    sample_indexes().clear()
 
 
 def index_names() -> list[str]:
-    """The indexes on offer: the samples', then those built on this machine."""
+    """The indexes on offer: that of the drawn animals, then those built on this machine."""
     return [
         SAMPLES,
         *(name for name in indexes.list_indexes(indexes.default_root()) if not name.startswith(f"{SAMPLES}-")),
@@ -210,7 +253,8 @@ def index_names() -> list[str]:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def sample_photo(name: str) -> np.ndarray:
-    return samples()[name].load()
+    """A drawn animal or a photograph to look at, by its name."""
+    return {**drawn.unseen(), **samples()}[name].load()
 
 
 def rebuilt(key: tuple | None, k: int, result: Reconstruction, index: PatchIndex) -> np.ndarray:

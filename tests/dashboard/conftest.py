@@ -1,16 +1,22 @@
 """What AppTest lacks: clicks on a picture."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
+import torch
+from safetensors.torch import save_file
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
+from corrcore import networks, patch_index
+from corrcore.datasets import drawn
 from dashboard.parts import exports
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +66,44 @@ def open_page(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         return settled(at.run())
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def vgg_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of VGG16's weights; tests that need them are skipped where there are none beside the data."""
+    data = os.environ.get("CORRCORE_DATA")
+    file = Path(data or "", "..", "weights", "vgg16_torchvision_conv_fp16.npz")
+    if not data or not file.exists():
+        pytest.skip("there are no weights of VGG16 beside CORRCORE_DATA")
+    kept = np.load(file)
+    tensors = {
+        f"{module}.{kind}": torch.from_numpy(kept[f"{layer}.{kind}"])
+        for layer, module in _convolutions().items()
+        for kind in ("weight", "bias")
+    }
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(tensors, folder / "vgg16.safetensors")
+    return folder
+
+
+def _convolutions() -> dict[str, str]:
+    """VGG16's convolutions by the names of their layers: one before the rectifier that the layer is read at."""
+    found = {}
+    for layer, module in networks.spec("vgg16").layers.items():
+        if layer.startswith("conv"):
+            found[layer] = f"features.{int(module.removeprefix('features.')) - 1}"
+    return found
+
+
+@pytest.fixture
+def vgg_index(cache_folder: Path, vgg_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a small index by VGG16."""
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(vgg_weights))
+    photos = [animal for name, animal in drawn.to_search().items() if name.endswith(("-000", "-010"))]
+    folder = patch_index.path_of("by-vgg16")
+    patch_index.build(photos, folder, extractor=networks.open("vgg16"), scales=(0.5,))
+    yield folder.name
+    patch_index.delete(folder)
 
 
 @pytest.fixture

@@ -3,21 +3,25 @@
 import base64
 import io
 import json
-import time
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from corrcore import decoding, networks
+from corrcore import decoding, images
 from corrcore import patch_index as indexes
+from corrcore.datasets import drawn
 from corrcore.datasets.samples import samples
 from corrcore.tasks import reconstruction
+from dashboard.services import sessions
 
 from .conftest import ROOT, settled
 
 PICTURES = ("uniform rf", "conv3", "conv4", "conv5")
+PAGE = str(ROOT / "dashboard" / "app_pages" / "reconstruction.py")
+FIRST = next(iter(drawn.unseen().values()))
 
 
 def component(at, key):
@@ -38,13 +42,10 @@ def at(open_page):
     return open_page("reconstruction")
 
 
-def test_pictures_are_those_of_the_package(at, cache_folder):
-    backbone = networks.load("alexnet")
-    index = indexes.samples(backbone)
-    image = samples()["chelsea"].load()
-    same = [index.photos.index("chelsea")]
+def test_the_first_pictures_are_those_of_the_package(at, alexnet):
+    index, image = indexes.samples(alexnet), FIRST.load()
     for layer in ("conv3", "conv5"):
-        found = reconstruction.retrieve(image, layer, backbone=backbone, index=index, k=5, exclude=same)
+        found = reconstruction.retrieve(image, layer, extractor=alexnet, index=index, k=5)
         covered = found.cells.covered
         for k in (1, 5):
             expected = reconstruction.rebuild(found, index, k=k)
@@ -52,6 +53,13 @@ def test_pictures_are_those_of_the_package(at, cache_folder):
             shown = picture(at, f"picture {layer} {k}")
             assert shown.shape == expected.shape
             assert abs(shown.astype(int) - expected).mean() < 8  # JPEG
+
+
+def test_the_first_patch_is_on_an_eye_and_the_page_says_what_it_is_made_of(at):
+    captions = [caption.value for caption in at.caption]
+    x, y = FIRST.eye
+    assert any(f"the patch at ({x}, {y}) of the photo" in caption for caption in captions)
+    assert any("60 drawn animals" in caption and "on the Data page" in caption for caption in captions)
 
 
 def test_a_column_a_layer_and_a_row_a_k(at):
@@ -83,7 +91,7 @@ def test_a_click_in_any_picture_selects_the_patch_under_it(at, click):
     captions = [caption.value for caption in at.caption]
     click(at, "picture conv5 5", 33, 40)
     settled(at)
-    assert at.query_params["at"] in ("40,47", ["40,47"])
+    assert at.query_params["at"] in ("40,47", ["40,47"])  # the rim that no patch covers is 7 px wide
     assert any("(40, 47)" in caption.value for caption in at.caption)
     assert [caption.value for caption in at.caption] != captions
     left, top, right, bottom = component(at, "input")["boxes"][-1]["box"]
@@ -96,12 +104,12 @@ def test_a_click_in_any_picture_selects_the_patch_under_it(at, click):
 def test_neighbours_are_shown_with_similarity_and_source(at):
     texts = json.dumps([str(element.proto) for element in at.get("image")])
     assert texts.count("this patch") == 3
-    assert "chelsea" not in texts.replace("this patch", "")
+    assert texts.count("toy-") >= 3
 
 
 def test_choosing_another_sample_rebuilds_it(at, click):
     before = picture(at, "picture conv3 1")
-    click(at, "gallery", 112 * 3 + 50, 40)
+    click(at, "gallery", 112 * 3 + 50, 112 + 40)
     settled(at)
     assert picture(at, "picture conv3 1").shape != before.shape
     assert at.query_params["photo"] in ("sample:coffee", ["sample:coffee"])
@@ -174,11 +182,32 @@ def test_an_uploaded_photo_is_rebuilt(at):
     assert picture(at, "picture conv3 1").shape == (144, 176, 3)
 
 
+def shown_sources(at):
+    return json.dumps([str(element.proto) for element in at.get("image")])
+
+
 def test_an_uploaded_copy_of_an_indexed_photo_is_not_rebuilt_from_itself(at):
-    upload(at, "copy.png", samples()["chelsea"].path.read_bytes())
-    texts = json.dumps([str(element.proto) for element in at.get("image")])
-    assert "astronaut" in texts
-    assert "chelsea" not in texts
+    name, animal = next(iter(drawn.to_search().items()))
+    upload(at, "copy.webp", animal.path.read_bytes())
+    assert "toy-cat" in shown_sources(at)
+    assert name not in shown_sources(at)
+    assert not [each for each in at.toggle if each.key == "copies"]
+
+
+@pytest.mark.parametrize("change", ["enlarged", "recompressed"])
+def test_a_changed_copy_is_said_and_left_out_until_it_is_kept(at, change):
+    name, animal = next(iter(drawn.to_search().items()))
+    image = animal.load()
+    if change == "enlarged":
+        data = images.encode(images.resize(image, longer_side=480), format="PNG")
+    else:
+        data = images.encode(image, format="JPEG", quality=30)
+    upload(at, "copy.png", data)
+    assert any(name in each.value and "left out unless you keep it" in each.value for each in at.info)
+    assert name not in shown_sources(at)
+    at.toggle(key="copies").set_value(True)
+    settled(at.run())
+    assert name in shown_sources(at)
 
 
 def test_a_broken_upload_gets_one_sentence(at):
@@ -204,40 +233,118 @@ def test_comparison_shows_the_chosen_picture(at):
     assert after == component(at, "picture conv3 1")["image"]
 
 
-def test_numbers_are_those_of_the_package(at):
+def test_numbers_are_those_of_the_package(at, alexnet):
     at.segmented_control(key="section").set_value("Numbers")
     settled(at.run())
     localised, alike = (table.value for table in at.dataframe)
     assert list(localised.iloc[:, 0]) == list(PICTURES[1:])
     assert list(alike.iloc[:, 0]) == list(PICTURES)
-    backbone = networks.load("alexnet")
-    index = indexes.samples(backbone)
-    image = samples()["chelsea"].load()
-    same = (index.photos.index("chelsea"),)
+    index, image = indexes.samples(alexnet), FIRST.load()
     for row, layer in enumerate(PICTURES[1:], start=1):
-        found = reconstruction.reconstruct(image, layer, backbone=backbone, index=index, k=50, exclude=same)
+        found = reconstruction.reconstruct(image, layer, extractor=alexnet, index=index, k=50)
         score = f"{found.localisation.score:.2f} ± {found.localisation.score_error:.2f}"
         few = len(found.localisation.offsets) < 30
         assert localised["localisation"][row - 1] == ("too few patches" if few else score)
         assert alike["similarity, k = 5"][row] == f"{found.retrieval.similarities[:, :5].mean():.3f}"
 
 
-def test_cancelled_work_stays_cancelled_until_it_is_asked_for_again(open_page, monkeypatch):
-    def slow(*arguments, progress, **options):
-        for step in range(600):
-            progress(step / 600, "searching")
-            time.sleep(0.05)
+@pytest.fixture
+def busy(at):
+    """The queue of views busy with another visitor's work, until it is set."""
+    go = threading.Event()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(reconstruction, "reconstruct", slow)
-        at = AppTest.from_file(str(ROOT / "dashboard/app_pages/reconstruction.py"), default_timeout=60)
-        at.query_params["photo"] = "sample:rocket"
-        at.run()
-        [cancel] = [button for button in at.button if button.label == "Cancel"]
-        cancel.click()
-        settled(at.run())
-        assert any("was cancelled" in caption.value for caption in at.caption)
+    def work(*, progress):
+        assert go.wait(60)
+
+    job = sessions.queue().submit(work, label="Another's", owner="another")
+    yield go
+    go.set()
+    job.wait(10)
+
+
+def waiting(**query):
+    """The page while its search waits."""
+    at = AppTest.from_file(PAGE, default_timeout=60)
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def test_cancelled_work_stays_cancelled_until_it_is_asked_for_again(busy):
+    at = waiting(photo="sample:rocket")
+    [cancel] = [button for button in at.button if button.label == "Cancel"]
+    cancel.click()
+    settled(at.run())
+    assert any("was cancelled" in caption.value for caption in at.caption)
+    busy.set()
     [again] = [button for button in at.button if button.label == "Try again"]
     again.click()
     settled(at.run())
     assert "picture conv3 1" in keys(at)
+
+
+def test_a_click_in_the_gallery_cancels_the_search_of_the_photo_before(busy, click):
+    at = waiting(photo="sample:china")
+    before = at.session_state["corrcore"].view.job
+    assert before.state == "waiting"
+    click(at, "gallery", 112 * 5 + 50, 112 + 40)
+    after = at.session_state["corrcore"].view.job
+    assert before.state == "cancelled"
+    assert after is not before
+    assert "Dahlia" in after.label
+    busy.set()
+    settled(at.run())
+    assert "picture conv3 1" in keys(at)
+
+
+def test_arrays_can_be_laid_on_the_photo_and_on_the_neighbours_photos(open_page, offered, alexnet):
+    open_page("reconstruction", layers="conv4")
+    arrays = np.load(io.BytesIO(offered["reconstruction.npz"]()))
+    image, (left, top) = arrays["image"], arrays["crop_left_top"]
+    shown = arrays["conv4_k1"]
+    assert np.array_equal(arrays["photo_size"], image.shape[1::-1])
+    index, side = indexes.samples(alexnet), int(arrays["conv4_patch_px"])
+    centres = arrays["conv4_cell_centres"].reshape(-1, 2)
+    full = np.flatnonzero(arrays["conv4_neighbour_scales"][:, 0] == 1)
+    for cell in full[:: max(len(full) // 20, 1)]:
+        photo = index.photo(int(arrays["conv4_neighbour_photos"][cell, 0]))
+        x, y = np.ceil(arrays["conv4_neighbour_centres"][cell, 0] - side / 2).astype(int)
+        if min(x, y) < 0 or x + side > photo.shape[1] or y + side > photo.shape[0]:
+            continue
+        column, row = np.ceil(centres[cell] - side / 2).astype(int) - (left, top)
+        patch = shown[row : row + side, column : column + side]
+        np.testing.assert_array_equal(patch, photo[y : y + side, x : x + side])
+
+
+def test_a_photo_that_was_shrunk_is_told_in_its_own_pixels(at, offered):
+    file = io.BytesIO()
+    Image.fromarray(images.resize(samples()["coffee"].load(), longer_side=1000)).save(file, "PNG")
+    upload(at, "large.png", file.getvalue())
+    width, height = np.load(io.BytesIO(offered["reconstruction.npz"]()))["photo_size"]
+    assert max(width, height) == 1000
+    [caption] = [caption.value for caption in at.caption if "the patch at" in caption.value]
+    assert "shown at 50% of its size" in caption
+    at.query_params["at"] = "100,90"
+    settled(at.run())
+    assert any("(201, 181)" in caption.value for caption in at.caption)
+
+
+@pytest.mark.parametrize("photo", ["sample:coffee", f"sample:{FIRST.name}", "indexed:toy-cat-train-003"])
+def test_the_lines_of_python_make_the_pictures(open_page, offered, photo):
+    at = open_page("reconstruction", photo=photo, layers="conv5", k="2")
+    space = {}
+    exec(offered["python"], space)
+    own = space["pictures"]["conv5"]
+    arrays = np.load(io.BytesIO(offered["reconstruction.npz"]()))
+    left, top = arrays["crop_left_top"]
+    height, width = arrays["conv5_k2"].shape[:2]
+    np.testing.assert_array_equal(own[top : top + height, left : left + width], arrays["conv5_k2"])
+    assert "picture conv5 2" in keys(at)
+
+
+def test_an_index_of_another_network_is_searched_by_it(open_page, vgg_index):
+    at = open_page("reconstruction", index=vgg_index, photo=f"sample:{FIRST.name}", k="2")
+    assert list(at.pills(key="layers").options) == ["conv3_3", "conv4_3", "conv5_3"]
+    assert {"picture conv3_3 1", "picture conv5_3 2"} <= keys(at)
+    assert any("described by vgg16" in caption.value for caption in at.caption)
+    assert not [each for each in at.selectbox if each.key == "network"]

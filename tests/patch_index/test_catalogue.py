@@ -3,9 +3,12 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from corrcore import patch_index
+from corrcore.datasets import drawn
+from corrcore.datasets.drawn.draw import instance_of
 from corrcore.patch_index import IndexNotFoundError, State, build
 from tests.patch_index.exact import Means, Stop, noise_photos, stop_after
 
@@ -146,15 +149,38 @@ def test_an_index_is_not_deleted_while_it_is_built(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_samples_make_an_index_without_a_download(alexnet, tmp_path):
-    index = patch_index.samples(alexnet, root=tmp_path)
-    assert len(index.photos) >= 5
-    assert min(index.n_patches(layer) for layer in ("conv3", "conv4", "conv5")) > 5000
-    assert patch_index.samples(alexnet, root=tmp_path).digest == index.digest
+@pytest.fixture(scope="module")
+def samples(alexnet, tmp_path_factory):
+    return patch_index.samples(alexnet, root=tmp_path_factory.mktemp("samples"))
+
+
+def test_samples_make_an_index_without_a_download(alexnet, samples):
+    assert set(samples.photos) == set(drawn.to_search())
+    assert min(samples.n_patches(layer) for layer in ("conv3", "conv4", "conv5")) > 20_000
+    assert samples.folder == patch_index.samples_path(alexnet, root=samples.folder.parent)
+    assert patch_index.samples(alexnet, root=samples.folder.parent).digest == samples.digest
+
+
+def test_no_animal_to_look_at_is_taken_for_a_copy_of_an_indexed_one(samples):
+    assert not any(samples.photos_like(animal.load()) for animal in drawn.unseen().values())
+
+
+def test_eyes_are_found_among_eyes(alexnet, samples):
+    """The nearest patches to the first animal's eye lie on heads: within half a head of an annotated eye."""
+    animal = next(iter(drawn.unseen().values()))
+    near = []
+    for layer, grid in alexnet.extract(animal.load(), samples.layers).items():
+        seed = grid.descriptors[grid.cells.nearest(*animal.eye)]
+        ids = np.asarray(samples.search(layer, seed[None], 5).ids)[0]
+        for photo, centre in zip(samples.locate(layer, ids).photos, samples.centres(layer, ids), strict=True):
+            eyes = instance_of(samples.photos[photo]).keypoints[:2]
+            near.append(np.nanmin(np.linalg.norm(eyes - centre, axis=1)))
+    assert np.median(near) < 16
+    assert np.mean(np.array(near) < 32) > 0.8
 
 
 def test_samples_are_indexed_without_a_disk_to_keep_them_on(tmp_path):
     (tmp_path / "file").write_text("where no folder can be made")
     with pytest.warns(RuntimeWarning, match="cannot be written .* indexed for this process alone"):
         index = patch_index.samples(Means(), root=tmp_path / "file")
-    assert len(index.photos) >= 5
+    assert len(index.photos) == len(drawn.to_search())

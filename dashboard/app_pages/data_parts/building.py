@@ -1,0 +1,96 @@
+"""Building an index of one's own photos."""
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from corrcore import networks
+from corrcore import patch_index as indexes
+from corrcore.concurrency import Progress
+from corrcore.datasets import folder
+from corrcore.patch_index import PatchIndex
+from corrcore.settings import prepared_path
+from dashboard.parts import job_panel
+from dashboard.services import caches, sessions
+from dashboard.services.jobs import QueueFull
+from dashboard.state import session
+from dashboard.wording import counted, escape_markdown
+
+SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
+
+
+def build_form() -> None:
+    """What to build, and how far it is."""
+    st.subheader("Build an index", anchor=False)
+    if caches.read_only():
+        st.info("This server is shared: indexes are built on it by its owner only.", icon=":material/lock:")
+        return
+    source = st.text_input(
+        "Folder of photos on the machine that runs this app",
+        os.environ.get("CORRCORE_DATA", ""),
+        key="build_folder",
+        placeholder="/home/me/photos, or a data set in PASCAL VOC's layout",
+    )
+    name, network, scale = st.columns(3, vertical_alignment="bottom")
+    name_ = name.text_input("Name", key="build_name", placeholder="my-photos")
+    network_ = network.selectbox("Described by", networks.names(), key="build_network")
+    scale_ = scale.selectbox("Photos enter", list(SCALES), key="build_scales")
+    mirror, hold_out, _ = st.columns(3, vertical_alignment="bottom")
+    mirror_ = mirror.toggle("Mirrored as well", key="build_mirror")
+    hold_out_ = hold_out.number_input("Photos to hold out", 0, 1000, 0, key="build_hold_out")
+    if st.button("Build", type="primary", key="build", icon=":material/construction:"):
+        start(source, name_, network_ or networks.names()[0], SCALES[scale_], mirror_, int(hold_out_))
+    if note := session().building_note:
+        st.caption(escape_markdown(note))
+    job = session().building
+    if job is not None:
+        job_panel.job_panel(job)
+        if job.result is not None:
+            st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
+        elif job.state in ("cancelled", "failed"):
+            st.caption("What is done is kept: **Build** with the same settings goes on from there.")
+
+
+def start(source: str, name: str, network: str, scales: tuple[float, ...], mirror: bool, n_held_out: int) -> None:
+    """Checks what was asked for and lines the build up; says in a sentence what is wrong."""
+    try:
+        target = indexes.path_of(indexes.checked_name(name.strip()))
+        if os.path.lexists(target):
+            msg = f"There is an index {name!r} already; choose another name."
+            raise ValueError(msg)
+        if not source.strip():
+            msg = "Name the folder that holds the photos."
+            raise ValueError(msg)
+        listing = folder.photos(voc_root(prepared_path(source.strip())))
+        photos, held_out = folder.hold_out(listing.photos, n_held_out)
+        extractor = caches.network(network)
+
+        def work(*, progress: Progress) -> PatchIndex:
+            return indexes.build(
+                photos,
+                target,
+                extractor=extractor,
+                scales=scales,
+                mirror=mirror,
+                held_out=[photo.name for photo in held_out],
+                progress=progress,
+            )
+
+        running = session().building
+        if running is not None and not running.finished:
+            msg = f"{running.label} is not finished; wait for it or cancel it."
+            raise ValueError(msg)
+        session().building = sessions.queue("builds").submit(
+            work, label=f"Building {name.strip()}", owner=session().owner
+        )
+        left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
+        session().building_note = f"{counted(len(listing), 'photo')} found.{left_out}"
+    except (ValueError, OSError, QueueFull) as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+
+
+def voc_root(path: Path) -> Path:
+    """The data set in a folder of data sets, if there is just one in PASCAL VOC's layout."""
+    inner = [child.parent for child in path.glob("*/JPEGImages")] if path.is_dir() else []
+    return inner[0] if len(inner) == 1 and not (path / "JPEGImages").is_dir() else path

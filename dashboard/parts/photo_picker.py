@@ -1,0 +1,288 @@
+"""An index to search, and a photo to look at. Choices live in the URL."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import streamlit as st
+
+from corrcore import decoding, images
+from corrcore import patch_index as indexes
+from corrcore.concurrency import Progress
+from corrcore.datasets import drawn
+from corrcore.datasets.samples import one_of_each_scene
+from corrcore.decoding import ImageError
+from corrcore.features import Extractor
+from corrcore.patch_index import SAMPLES, PatchIndex
+from dashboard.parts import job_panel, pickers, url_state
+from dashboard.parts.gallery import gallery
+from dashboard.services import caches, thumbnails
+from dashboard.state import Upload, session
+from dashboard.wording import counted, escape_markdown
+
+SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
+UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
+DRAWN_INDEX = "Drawn animals"
+SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
+FIRST = next(iter(drawn.unseen()))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A photo to look at, at working size.
+
+    `size` is its own (width, height). `itself` are the indexed photos with exactly its pixels, `copies` those that show
+    the same enlarged or recompressed, and `same` all that are left out of the search. `start` is a pixel worth looking
+    at first.
+    """
+
+    image: np.ndarray
+    title: str
+    reference: str
+    size: tuple[int, int]
+    python: str
+    start: tuple[int, int] | None = None
+    itself: tuple[int, ...] = ()
+    copies: tuple[int, ...] = ()
+    near: bool = True
+
+    @property
+    def same(self) -> tuple[int, ...]:
+        """The indexed photos that are not searched."""
+        return tuple(sorted({*self.itself, *(self.copies if self.near else ())}))
+
+    @property
+    def shareable(self) -> bool:
+        """Whether what is computed of it may be kept: nothing of an upload is."""
+        return not self.reference.startswith("upload:")
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the working image per pixel of the photo."""
+        return self.image.shape[1] / self.size[0]
+
+    def own(self, x: int, y: int) -> tuple[int, int]:
+        """A pixel of the working image in the photo's own pixels."""
+        height, width = self.image.shape[:2]
+        return int((x + 0.5) * self.size[0] / width), int((y + 0.5) * self.size[1] / height)
+
+
+def index_title(name: str) -> str:
+    """What an index is called where it is chosen, and so in links."""
+    return DRAWN_INDEX if name == SAMPLES else name
+
+
+def is_drawn(index: PatchIndex) -> bool:
+    """Whether it is the index of drawn animals that comes along."""
+    return index.name.startswith(f"{SAMPLES}-")
+
+
+def python_index(index: PatchIndex) -> str:
+    """How the chosen index is opened in Python."""
+    if is_drawn(index):
+        return "patch_index.samples(network)"
+    return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}")'
+
+
+def choose_index() -> PatchIndex:
+    """The index to search. Stops the page with a sentence where it cannot be opened, and while it is made."""
+    names = caches.index_names()
+    url_state.check_link(
+        "index",
+        [index_title(name) for name in names],
+        sentence="This link needs the index {}, which is not on this machine; another is searched. Indexes are built on the Data page.",
+    )
+    name = st.selectbox(
+        "Patches from",
+        names,
+        format_func=index_title,
+        key="index",
+        bind="query-params",
+        help="The photos whose patches are searched. Build an index of your own photos on the Data page.",
+    )
+    try:
+        if name == SAMPLES:
+            index = _drawn_index(pickers.choose_network(st))
+        else:
+            index = caches.open_index(name)
+            index.check_made_by(caches.network(index.extractor))
+    except (OSError, ValueError) as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.stop()
+    patches = counted(index.n_patches(index.layers[0]), "patch")
+    if is_drawn(index):
+        st.caption(
+            f"{len(index.photos)} drawn animals, {patches} per layer. For photographs build an index on the Data page."
+        )
+    else:
+        st.caption(f"{counted(len(index.photos), 'photo')}, {patches} per layer, described by {index.extractor}")
+    return index
+
+
+def _drawn_index(network: Extractor) -> PatchIndex:
+    """The index of drawn animals; made at first use, while the page says how far it is."""
+    if (index := caches.sample_index(network.name)) is not None:
+        return index
+    keep = caches.sample_indexes()
+
+    def work(*, progress: Progress) -> PatchIndex:
+        keep[network.digest] = indexes.samples(network, progress=progress)
+        return keep[network.digest]
+
+    label = f"First use of {network.name}: describing the drawn animals"
+    return job_panel.view(work, label, ("samples", network.digest))
+
+
+def choose_photo(index: PatchIndex) -> Chosen:
+    """A photo from the samples, the index, or the user's own. Stops the page while there is none."""
+    reference = url_state.asked("photo", f"sample:{FIRST}")
+    kinds = {"sample": SAMPLE, "indexed": INDEXED, "upload": UPLOAD}
+    kind = reference.partition(":")[0]
+    kind = kind if kind in kinds else "sample"
+    first = {"sample": f"sample:{FIRST}", "indexed": f"indexed:{index.photos[0]}", "upload": "upload:"}
+
+    def change() -> None:
+        to = next(name for name, title in kinds.items() if title == st.session_state["photo_from"])
+        url_state.choose("photo", session().photos.get(to, first[to]))
+
+    st.session_state["photo_from"] = kinds[kind]  # which Back changes too
+    st.segmented_control(
+        "Photo", list(kinds.values()), key="photo_from", on_change=change, label_visibility="collapsed", required=True
+    )
+    choose = {"sample": _choose_sample, "indexed": _choose_indexed, "upload": _choose_upload}[kind]
+    chosen = _without_copies(choose(index, reference), index)
+    url_state.show("photo", chosen.reference)
+    session().photos[kind] = chosen.reference
+    return chosen
+
+
+def _without_copies(chosen: Chosen, index: PatchIndex) -> Chosen:
+    """Says which copies of the photo the index holds, with a choice to search them; they are left out otherwise."""
+    copies = sorted({*chosen.copies} - {*chosen.itself})
+    if not copies:
+        return replace(chosen, copies=())
+    names = ", ".join(escape_markdown(index.photos[number]) for number in copies[:3])
+    more = f" and {len(copies) - 3} more" if len(copies) > 3 else ""
+    st.info(
+        f"The index holds what shows the same, enlarged or recompressed: {names}{more}. It would be rebuilt from "
+        "itself, so it is left out unless you keep it.",
+        icon=":material/content_copy:",
+    )
+    keep = st.toggle("Search copies of the photo too", key="copies", bind="query-params")
+    return replace(chosen, copies=tuple(copies), near=not keep)
+
+
+def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
+    animals, photographs = drawn.unseen(), one_of_each_scene()
+    titles = {name: each.title for name, each in (*animals.items(), *photographs.items())}
+    names = tuple(titles)
+    name = reference.removeprefix("sample:")
+    url_state.check_choice("photo", name, name in titles, "There is no sample {}; here is another.")
+    name = name if name in titles else names[0]
+
+    def pick(number: int) -> None:
+        url_state.choose("photo", f"sample:{names[number]}")
+
+    gallery(thumbnails.of_samples(names), names.index(name), list(titles.values()), pick)
+    if name in photographs and is_drawn(index):
+        st.caption(
+            "A photograph finds little among drawn animals: build an index of photographs on the Data page to see it rebuilt well."
+        )
+    image = caches.sample_photo(name)
+    if name in animals:
+        python = f'from corrcore.datasets import drawn\nimage = drawn.unseen()["{name}"].load()'
+        start = animals[name].eye
+    else:
+        python = f'from corrcore.datasets.samples import samples\nimage = samples()["{name}"].load()'
+        start = (173, 115) if name == "chelsea" else None  # her eye
+    return _chosen(image, titles[name], f"sample:{name}", python, index, start=start)
+
+
+def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
+    name = reference.removeprefix("indexed:")
+    there = name in index.photos
+    chosen = index.photos.index(name) if there else 0
+    url_state.check_choice("photo", name, there, "There is no photo {} in this index; here is another.")
+    find = st.text_input("Find by name", key="photo_find", placeholder="part of a name", label_visibility="collapsed")
+    numbers = [number for number, photo in enumerate(index.photos) if find.strip().lower() in photo.lower()]
+    if not numbers:
+        st.info(
+            f"No photo of {index.name} has {find!r} in its name; delete some letters.", icon=":material/search_off:"
+        )
+        st.stop()
+    n_sheets = -(-len(numbers) // pickers.PER_SHEET)
+    current = numbers.index(chosen) // pickers.PER_SHEET + 1 if chosen in numbers else 1
+    sheet = current
+    if n_sheets > 1:
+        sheet = st.number_input(f"Page, of {n_sheets}", 1, n_sheets, current, key=f"photo_sheet {index.digest} {find}")
+    shown = tuple(numbers[(sheet - 1) * pickers.PER_SHEET : sheet * pickers.PER_SHEET])
+
+    def pick(number: int) -> None:
+        url_state.choose("photo", f"indexed:{index.photos[shown[number]]}")
+
+    pictures = thumbnails.of_indexed(index.digest, shown, index)
+    selected = shown.index(chosen) if chosen in shown else None
+    gallery(pictures, selected, [index.photos[number] for number in shown], pick)
+    python = f"image = index.photo(index.photos.index({index.photos[chosen]!r}))"
+    found = _chosen(index.photo(chosen), index.photos[chosen], f"indexed:{index.photos[chosen]}", python, index)
+    return replace(found, itself=tuple(sorted({chosen, *found.itself})))
+
+
+def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
+    uploaded = st.file_uploader(
+        "A photo of yours", key="photo_upload", label_visibility="collapsed", max_upload_size=20, help=None
+    )
+    kept = session().uploads
+    if uploaded is not None and uploaded.file_id != session().read_upload:
+        try:
+            image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
+        except ImageError as error:
+            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
+            st.stop()
+        session().read_upload = uploaded.file_id  # once: going back from it is not asking for it again
+        digest = images.digest(image)
+        if digest not in kept:
+            kept[digest] = Upload(decoding.display_name(uploaded.name), image)
+            while len(kept) > 1 and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
+                del kept[next(iter(kept))]
+        reference = f"upload:{digest}"
+        url_state.choose("photo", reference)
+    digest = reference.removeprefix("upload:")
+    if (photo := kept.get(digest)) is None:
+        if digest:
+            st.info(
+                "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see "
+                "the same view.",
+                icon=":material/upload_file:",
+            )
+        else:
+            st.caption(
+                "JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session's memory and is not stored."
+            )
+        st.stop()
+    python = f"from corrcore import decoding\nimage = decoding.decode({photo.name!r})"
+    return _chosen(photo.image, photo.name, reference, python, index)
+
+
+def _chosen(
+    image: np.ndarray,
+    title: str,
+    reference: str,
+    python: str,
+    index: PatchIndex,
+    *,
+    start: tuple[int, int] | None = None,
+) -> Chosen:
+    working = _working(image)
+    if working.shape != image.shape:
+        python += f"\nimage = images.resize(image, longer_side={max(working.shape)})"
+    itself = {*index.photos_like(image, near=False), *index.photos_like(working, near=False)}
+    copies = index.photos_like(image)
+    size = (image.shape[1], image.shape[0])
+    return Chosen(working, title, reference, size, python, start, tuple(sorted(itself)), tuple(copies))
+
+
+def _working(image: np.ndarray) -> np.ndarray:
+    """Large photos at the size of PASCAL's, but not so small that no receptive field fits; small ones as they are."""
+    shorter, longer = sorted(image.shape[:2])
+    scale = max(pickers.LONGER_SIDE_PX / longer, min(SHORTER_SIDE_PX / shorter, 4 * pickers.LONGER_SIDE_PX / longer))
+    return images.resize(image, longer_side=round(longer * scale)) if scale < 1 else image
