@@ -127,7 +127,8 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
     def resolved(self, context: Context) -> Self:
         """With the costs that are usual for its protocol, too."""
         found = super().resolved(context)
-        return replace(found, costs=found.costs or classification.usual_costs(found.crop_protocol))
+        usual = classification.usual_costs(found.crop_protocol)  # which an unknown protocol has none of
+        return replace(found, costs=found.costs or usual)
 
     def samples(self, context: Context) -> Mapping[str, Feature]:
         """The features."""

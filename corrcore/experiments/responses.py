@@ -145,21 +145,17 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
     def prepare(self, context: Context) -> _State:
         """Trains a classifier per feature on all train objects."""
         network, data = context.network(self.network), context.dataset(self.dataset)
-        known, train = data.keypoint_names[self.category], self.instances(context, "train")
-        protocol = self.crop_protocol
-        found = classification.samples(
-            train, self.feature_list, known, network=network, protocol=protocol, progress=context.progress
+        names = tuple(data.keypoint_names[self.category])
+        classifiers = classification.train_classifiers(
+            self.instances(context, "train"),
+            self.feature_list,
+            names,
+            network=network,
+            protocol=self.crop_protocol,
+            cost=self.cost,
+            progress=context.progress,
         )
-        photos, names = [one.photo.name for one in train], classification.class_names(known, protocol)
-        costs = classification.usual_costs(protocol)
-
-        def train_one(feature: Feature) -> KeypointClassifier:
-            cost = self.cost
-            if cost is None:
-                cost, _ = classification.best_cost(found, feature, photos, costs=costs, device=network.device)
-            return classification.train(found, feature, names, cost=cost, protocol=protocol)
-
-        return _State(network, tuple(known), {feature: train_one(feature) for feature in self.feature_list})
+        return _State(network, names, classifiers)
 
     def measure(self, sample: Instance, state: _State) -> Maxima:
         """The highest score in the square around each keypoint, by each feature."""

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 
 from corrcore import concurrency, decoding, extractors, images
+from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
 from corrcore.engines import svm
@@ -228,3 +229,38 @@ def train(
     there = np.unique(samples.labels)
     linear = svm.fit(samples.features[feature], np.searchsorted(there, samples.labels), cost=cost, progress=progress)
     return KeypointClassifier(feature, tuple(names[number] for number in there), protocol, linear)
+
+
+def train_classifiers(
+    instances: Sequence[Instance],
+    features: Sequence[Feature],
+    keypoint_names: Sequence[str],
+    *,
+    network: Extractor,
+    protocol: CropProtocol = PROTOCOL,
+    cost: float | Mapping[Feature, float] | None = None,
+    progress: Progress | None = None,
+) -> dict[Feature, KeypointClassifier]:
+    """Classifiers of each feature, trained on all visible keypoints of the objects: `samples`, `best_cost` and `train`.
+
+    `cost` is one for all or one per feature; by default it is the best in cross validation. Raises ValueError where no
+    object can be described, and as `svm.fit` does.
+    """
+    found = samples(
+        instances,
+        features,
+        keypoint_names,
+        network=network,
+        protocol=protocol,
+        progress=concurrency.part(progress, 0.0, 0.8),
+    )
+    names, photos = class_names(keypoint_names, protocol), [one.photo.name for one in instances]
+    classifiers: dict[Feature, KeypointClassifier] = {}
+    for number, feature in enumerate(features):
+        if progress is not None:
+            progress(0.8 + 0.2 * number / len(features), f"training classifiers of {feature.title}")
+        chosen = cost[feature] if isinstance(cost, Mapping) else cost
+        if chosen is None:
+            chosen, _ = best_cost(found, feature, photos, costs=usual_costs(protocol), device=network.device)
+        classifiers[feature] = train(found, feature, names, cost=chosen, protocol=protocol)
+    return classifiers

@@ -6,10 +6,12 @@ put into the address in place.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import numpy as np
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from corrcore.geometry import PixelBox
 from dashboard import links
@@ -107,6 +109,19 @@ def check_link(name: str, allowed: Collection[str], *, sentence: str = "") -> No
         return
     usual = f"This link asks for {name} {{}}, which does not exist here; another is shown."
     st.warning((sentence or usual).format(escape_markdown(notice.asked)), icon=":material/link_off:")
+
+
+def spell_out(name: str, titles: Mapping[str, str]) -> None:
+    """Lets a link name the options of a widget bound to the URL by their keys: the widget knows their titles only.
+
+    To be called before the widget. The page begins anew under the address with titles.
+    """
+    values = st.query_params.get_all(name)
+    spelt = [titles.get(value, value) for value in values]
+    if spelt != values:
+        with suppress(StreamlitAPIException):  # bound already: somebody went back to the link, and the widget decides
+            st.query_params[name] = spelt
+            st.rerun()
 
 
 def check_choice(name: str, value: str, there: bool, sentence: str) -> None:

@@ -194,8 +194,8 @@ def test_a_tables_cell_leads_to_its_calls_and_a_wrong_one_to_responses_whose_sco
     expect(shown).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(f"{keypoint} along the row")).to_be_visible(timeout=PATIENCE_MS)
     with page.expect_download(timeout=PATIENCE_MS) as download:
-        page.get_by_role("button", name="NPY").click()
-    [scores] = np.load(download.value.path())
+        page.get_by_role("button", name="NPZ").click()
+    [scores] = np.load(download.value.path())["scores"]
     height, width = scores.shape
     shown.scroll_into_view_if_needed()
     box = shown.bounding_box()

@@ -1,7 +1,14 @@
 """Where a result belongs."""
 
+import time
+from dataclasses import replace
+
 import pytest
 from streamlit.testing.v1 import AppTest
+
+from corrcore.datasets import toy
+from corrcore.experiments import Classification, Context, ResultStore
+from corrcore.experiments import run as run_experiment
 
 from .scripts import run
 
@@ -32,11 +39,13 @@ def panel(kept: list, begun: list, automatic: bool, fails: bool) -> None:  # an 
 
 def settled(at: AppTest) -> AppTest:
     """The script once its work is done."""
-    for _ in range(50):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         at.run()
         assert not at.exception
         if not at.get("progress"):
             return at
+        time.sleep(0.05)
     raise AssertionError("the work does not end")
 
 
@@ -114,3 +123,80 @@ def test_empty_state_without_a_remedy_has_no_button():
         empty_state("No photo", "The folder holds none.")
 
     assert not run(script).button
+
+
+def experiment_script(experiment, context, automatic: bool) -> None:  # an AppTest script stands alone
+    import streamlit as st
+
+    from dashboard.parts.result_panel import experiment_panel
+
+    found = experiment_panel(experiment, context, title="No table yet", text="A second.", automatic=automatic)
+    if found is not None:
+        st.text(f"{len(found.records)} records of {found.experiment.category}")
+
+
+SMALL = Classification("few", "toy cat", features=("sift10",), protocol="small", costs=(1.0,))
+
+
+@pytest.fixture
+def few(tmp_path, monkeypatch, alexnet):
+    """Where experiments on few drawn animals run, with results of their own."""
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    data = toy.load(n_train=3, n_val=1)
+    return Context(opened_datasets={"few": data}, opened_networks={"alexnet": alexnet})
+
+
+def test_an_experiment_is_run_by_its_button_and_kept(few):
+    at = run(experiment_script, SMALL, few, False)
+    assert (at.subheader[0].value, at.button[0].label) == ("No table yet", "Compute")
+    at.button[0].click()
+    at = settled(at)
+    assert at.text[0].value == "1 records of toy cat"
+    assert list(ResultStore().load(SMALL.resolved(few), few).records) == ["sift10"]
+    at = run(experiment_script, SMALL, few, False)  # another visitor
+    assert at.text[0].value == "1 records of toy cat"
+    assert not at.button
+
+
+def test_a_growing_result_is_finished_once_all_that_is_asked_for_is_there(few):
+    run_experiment(SMALL, context=few, store=ResultStore())
+    more = replace(SMALL, features=("sift20",))
+    at = run(experiment_script, more, few, False)
+    assert at.button[0].label == "Compute"
+    at.button[0].click()
+    assert settled(at).text[0].value == "2 records of toy cat"
+
+
+def test_an_experiment_that_does_not_fit_its_data_says_why(few):
+    at = run(experiment_script, replace(SMALL, protocol="tiny"), few, True)
+    assert at.error[0].value.startswith("protocol must be one of box, photo, small")
+    assert not at.button
+    splits = {name: some for name, some in few.opened_datasets["few"].splits.items() if name[1] == "train"}
+    few.opened_datasets["few"] = replace(few.opened_datasets["few"], splits=splits)
+    at = run(experiment_script, SMALL, few, True)
+    assert at.error[0].value == "split of toy cat in toy must be one of train; got 'val'."
+
+
+def test_a_result_without_a_record_is_none(few):
+    broken = few.opened_datasets["few"]
+    splits = {
+        name: [replace(one, photo=Unreadable(one.photo.name)) for one in some] for name, some in broken.splits.items()
+    }
+    few.opened_datasets["few"] = replace(broken, splits=splits)
+    at = run(experiment_script, SMALL, few, True)
+    at = settled(settled(at))
+    assert "none of 3 objects could be described by sift10" in at.error[0].value
+    assert at.button[0].label == "Compute"
+
+
+class Unreadable:
+    """A photo that is none."""
+
+    stamp = "x"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self):
+        msg = f"{self.name} is no picture."
+        raise ValueError(msg)

@@ -108,3 +108,35 @@ def test_a_choice_goes_along_to_another_page_whose_url_does_not_have_it(offered)
     del at.query_params["photo"]
     at.run()
     assert at.text[0].value == "cow"
+
+
+def keyed_script() -> None:  # an AppTest script stands alone
+    import streamlit as st
+
+    from dashboard.parts import url_state
+
+    titles = {"sift20": "SIFT, radius 20 px", "conv3": "conv3"}
+    url_state.spell_out("features", titles)
+    url_state.check_link("features", [*titles, *titles.values()])
+    st.multiselect("Features", list(titles), ["conv3"], format_func=titles.get, key="features", bind="query-params")
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        (["sift20"], ["sift20"]),
+        (["SIFT, radius 20 px"], ["sift20"]),
+        (["conv3", "sift20"], ["conv3", "sift20"]),
+        (["sift20", "fc7"], ["sift20"]),
+    ],
+)
+def test_links_name_options_by_their_keys_or_their_titles(asked, chosen):
+    at = AppTest.from_function(keyed_script, default_timeout=20)
+    at.query_params["features"] = asked
+    for _ in range(2):
+        at.run()
+        assert not at.exception
+        assert at.multiselect(key="features").value == chosen
+        assert len(warnings(at)) == ("fc7" in asked)
+    at.multiselect(key="features").set_value(["conv3"]).run()
+    assert at.multiselect(key="features").value == ["conv3"]
