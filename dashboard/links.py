@@ -101,6 +101,7 @@ class Alignment(_OfKeypoints):
 
     path: ClassVar[str] = "alignment"
     clicked: ClassVar[tuple[str, ...]] = ("object", "neighbour", "at")
+    network: str = ""
     mode: str = ""
     object: str = ""
     upper: str = ""
@@ -108,7 +109,7 @@ class Alignment(_OfKeypoints):
     smoothness: str = ""
     method: str = ""
     iterations: str = ""
-    neighbour: str = ""  # "ROW.NUMBER"
+    neighbour: str = ""  # "ROW:NAME", a row being "upper" or "lower"
     at: str = ""
     alignment_section: str = ""
 
@@ -149,6 +150,7 @@ class Prediction(_OfKeypoints):
     path: ClassVar[str] = "prediction"
     clicked: ClassVar[tuple[str, ...]] = ("object",)
     prefixes: ClassVar[tuple[str, ...]] = ("own_",)
+    network: str = ""
     mode: str = ""
     object: str = ""
     prior: str = ""

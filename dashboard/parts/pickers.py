@@ -1,5 +1,6 @@
 """What every page lets one choose: the index that is searched, and a photo. Choices live in the URL."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,11 @@ def python_dataset(source: str) -> str:
     """What a data set is opened by in Python and in experiments."""
     folder = caches.available().spec(source).folder
     return repr(source if folder is None else str(folder))
+
+
+def shell_dataset(source: str) -> str:
+    """What a data set is opened by on the command line."""
+    return shlex.quote(str(caches.available().spec(source).folder or source))
 
 
 def choose_index() -> PatchIndex:
