@@ -1,13 +1,10 @@
 """Where a result belongs: the result, or the button that begins it, or how far it is."""
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import streamlit as st
 
-from corrcore import store as stores
-from corrcore.experiments import Context, Experiment, Result, run
-from corrcore.experiments.results import header_of
 from dashboard.parts.job_panel import begin_measurement, job_panel
 from dashboard.services import caches, sessions
 
@@ -46,30 +43,6 @@ def result_panel(
     if job is not None:
         job_panel(job)
     return None
-
-
-def experiment_panel(
-    experiment: Experiment[Any, Any, Any, Any], context: Context, *, title: str, text: str, automatic: bool = False
-) -> Result | None:
-    """The result of an experiment once it is finished; until then what makes it (`result_panel`).
-
-    Raises ValueError for an experiment that does not fit its data, and OSError for photos that are gone.
-    """
-    store, resolved = caches.store(), experiment.resolved(context)
-    key = "experiment", stores.key(**header_of(resolved, context))
-
-    def read() -> Result | None:
-        found = store.load(resolved, context)
-        if found is None and (job := sessions.measurement(key)) is not None:
-            found = job.result  # where nothing can be kept
-        return found if found is not None and found.finished else None
-
-    def work(*, progress: Callable[[float, str], None]) -> Result:
-        return run(resolved, context=context, store=store, progress=progress)
-
-    of = getattr(experiment, "category", "")
-    button = f"Compute for {of}" if of else "Compute"
-    return result_panel(title, text, key, work, read=read, automatic=automatic, button=button, label=experiment.title)
 
 
 def empty_state(title: str, text: str, *, button: str = "", on_click: Callable[[], None] | None = None) -> bool:
