@@ -5,8 +5,11 @@ from typing import TypeVar
 
 import streamlit as st
 
+from corrcore.concurrency import Progress
+from corrcore.experiments import Context, Experiment, Result, run
 from dashboard.parts.job_panel import begin_measurement, job_panel
 from dashboard.services import caches, sessions
+from dashboard.wording import escape_markdown
 
 T = TypeVar("T")
 
@@ -43,6 +46,43 @@ def result_panel(
     if job is not None:
         job_panel(job)
     return None
+
+
+def experiment_panel(
+    experiment: Experiment,
+    context: Context,
+    *,
+    title: str,
+    text: str,
+    automatic: bool = False,
+    button: str = "Compute",
+) -> Result | None:
+    """An experiment's finished result; while there is none, what makes it: see `result_panel`.
+
+    Where the experiment does not fit its data, the page says why.
+    """
+    try:
+        experiment = experiment.resolved(context)
+        key = ("experiment", str(caches.store().path(experiment, context)), *experiment.samples(context))
+        caches.finished(experiment, context)
+    except (OSError, ValueError) as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        return None
+
+    def work(*, progress: Progress) -> Result:
+        return run(experiment, context=context, store=caches.store(), progress=progress)
+
+    category = getattr(experiment, "category", "")
+    return result_panel(
+        title,
+        text,
+        key,
+        work,
+        read=lambda: caches.finished(experiment, context),
+        automatic=automatic,
+        button=button,
+        label=f"{experiment.title}, {category}" if category else experiment.title,
+    )
 
 
 def empty_state(title: str, text: str, *, button: str = "", on_click: Callable[[], None] | None = None) -> bool:

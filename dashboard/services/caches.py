@@ -17,7 +17,8 @@ from corrcore import store as stores
 from corrcore.datasets import Available
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.datasets.samples import samples
-from corrcore.experiments import Context, OlderResultError, Result, ResultStore, Stored
+from corrcore.experiments import Context, Experiment, OlderResultError, Result, ResultStore, Stored
+from corrcore.experiments.results import header_of
 from corrcore.features import Extractor
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.settings import Settings
@@ -120,6 +121,36 @@ def context(source: str, network_name: str) -> Context:
         opened_datasets={source: dataset(source)},
         opened_networks={network_name: network(network_name)},
     )
+
+
+def finished(experiment: Experiment, context: Context) -> Result | None:
+    """What is kept of a resolved experiment, once all that it asks for is there; its summary is made once.
+
+    A result that grows has what others asked for besides. Raises ValueError and OSError for data that do not fit.
+    """
+    path, header = store().path(experiment, context), stores.key(header=header_of(experiment, context))
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    found = _loaded(str(path), status.st_mtime_ns, status.st_size, header, experiment, context)
+    if found is None or not found.records:
+        return None
+    there = all(name in found.records or name in found.skipped for name in experiment.samples(context))
+    return found if there else None
+
+
+@st.cache_resource(max_entries=100, show_spinner="Reading the results")
+def _loaded(
+    path: str,  # noqa: ARG001 - these four name what is read
+    stamp: int,  # noqa: ARG001
+    size: int,  # noqa: ARG001
+    header: str,  # noqa: ARG001
+    _experiment: Experiment,
+    _context: Context,
+) -> Result | None:
+    """A third of a megabyte at most."""
+    return store().load(_experiment, _context)
 
 
 def stored() -> Stored:
