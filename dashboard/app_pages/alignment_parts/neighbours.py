@@ -87,7 +87,7 @@ def chosen_neighbour(view: View, choice: Choice) -> tuple[Feature, Neighbour]:
     """Whose row and which neighbour is looked at: the object that was clicked, while its row shows it, else the first."""
     asked = url_state.asked("neighbour")
     row, _, name = asked.partition(":")
-    features = dict(zip(ROWS, choice.features, strict=True))
+    features: dict[str, Feature] = dict(zip(ROWS, choice.features, strict=True))
     feature = features.get(row, choice.features[0])
     neighbours = view.shown(feature)
     there = {one.instance.name: one for one in neighbours}

@@ -52,10 +52,9 @@ def page() -> None:
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
     section = header.section_picker("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
-        by = st.segmented_control(
-            "By", choice.each, default=choice.each[0], format_func=lambda each: each.title, key="pair_by", required=True
-        )
-        show_displacement(pair, names, by)
+        by_title = {feature.title: feature for feature in choice.each}
+        by = st.segmented_control("By", list(by_title), default=choice.each[0].title, key="pair_by", required=True)
+        show_displacement(pair, names, by_title[by])
     else:
         show_point(pair, names)
     _, point = chosen_point(pair)

@@ -23,27 +23,31 @@ def show(source: str, data: KeypointDataset, category: str, network: Extractor) 
     )
     at_table, context = st.container(), caches.context(source, network.name)
     experiment = Transfer(source, category, network=network.name)
+    result = experiment_panel(
+        experiment,
+        context,
+        button=f"Compute for {category}",
+        title=f"Table 2 has not been computed for {category} yet",
+        text=f"All {counted(_n_val(data, category), 'val object')} are aligned to their neighbours, at a smoothness that is "
+        "chosen on 30 train objects first. That takes some ten minutes on two cores, here or with `corrcore evaluate transfer "
+        f'--data {pickers.shell_dataset(source)} --categories "{category}" --network {network.name}`.',
+    )
     try:
-        result = experiment_panel(
-            experiment,
-            context,
-            title=f"Table 2 has not been computed for {category} yet",
-            text=f"All {counted(_n_val(data, category), 'val object')} are aligned to their neighbours, at a smoothness that is "
-            "chosen on 30 train objects first. That takes some ten minutes on two cores, here or with "
-            f'`corrcore evaluate transfer --data {pickers.shell_dataset(source)} --categories "{category}" --network {network.name}`.',
-        )
         computed, missing = _lines(source, data, network, context)
     except (OSError, ValueError) as error:
         st.error(escape_markdown(str(error)), icon=":material/error:")
         return
     if computed or missing:
-        names = list((computed or missing)[0])
-        cells = {name: [line.get(name, "") for line in computed + missing] for name in names}
+        lines = computed + missing
+        names = [name for name in (computed or missing)[0] if any(line.get(name) for line in lines)]
+        cells = {name: [line.get(name, "") for line in lines] for name in names}
         at_table.dataframe(cells, hide_index=True, width="stretch")
-        at_table.caption(
-            "*Large*: the box's shorter side at least 60 px and five keypoints visible. Published: Long, Zhang and Darrell "
-            "(2014), Table 2, with the Caffe reference model and fc7 neighbours."
+        paper = (
+            " Published: Long, Zhang and Darrell (2014), Table 2, with the Caffe reference model and fc7 neighbours."
+            if PUBLISHED in names
+            else ""
         )
+        at_table.caption(f"*Large*: the box's shorter side at least 60 px and five keypoints visible.{paper}")
     if result is not None and not caches.read_only():
         st.button(
             f"Forget the results for {category}",
@@ -63,12 +67,12 @@ def _lines(
         usual = Transfer(source, category, network=network.name).resolved(context)
         found = _stored(usual, data, context)
         if found is not None:
-            computed += _measured(found.summary, category, _n_val(data, category))
+            computed += _measured(found.summary, data, category, network)
             continue
         missing += [
             {"category": category, "objects": "not computed", "row": row.title, PUBLISHED: number}
             for row in (Row.parse(key, network=network.name) for key in published.TRANSFER_ROWS)
-            if (number := published.transfer(row.key, category))
+            if (number := published.text("transfer", row.key, category, dataset=data.name, network=network.name))
         ]
     return computed, missing
 
@@ -77,23 +81,24 @@ def _stored(usual: Transfer, data: KeypointDataset, context: Context) -> Result 
     """What is kept of an experiment, be it unfinished; else of one limited to the most objects."""
     if (found := caches.store().load(usual, context)) is not None and found.records:
         return found
-    limited = [
-        replace(each.experiment, dataset=usual.dataset)
+    there = [
+        replace(each.experiment, dataset=usual.dataset).resolved(context)
         for each in caches.stored().results.values()
         if isinstance(each.experiment, Transfer)
         and each.provenance.get("data_digest") == data.digest
-        and replace(each.experiment, dataset=usual.dataset, limit=None) == usual
+        and (each.experiment.category, each.experiment.network) == (usual.category, usual.network)
     ]
+    limited = [each for each in there if each.limit is not None and replace(each, limit=None) == usual]
     for each in sorted(limited, key=lambda one: -(one.limit or 0)):
         if (found := caches.store().load(each, context)) is not None and found.records:
             return found
     return None
 
 
-def _measured(table: KeypointTable, category: str, n_val: int) -> list[dict[str, str]]:
+def _measured(table: KeypointTable, data: KeypointDataset, category: str, network: Extractor) -> list[dict[str, str]]:
     """A category's rows, of all that was measured and of the large objects among it."""
     lines = []
-    n = len(table.objects)
+    n, n_val = len(table.objects), _n_val(data, category)
     of_all = f"{n}" if n == n_val else f"{n} of {n_val}"
     for which in ("all", "large"):
         some = table.part(which)
@@ -105,7 +110,8 @@ def _measured(table: KeypointTable, category: str, n_val: int) -> list[dict[str,
             for alpha in ALPHAS:
                 found = table.accuracy(row, alpha=alpha, some=some)
                 line[f"α = {alpha}"] = f"{found.value:.1f} {exports.interval_text(found)}"
-            lines.append(line | {PUBLISHED: published.transfer(row.key, category) if which == "all" else ""})
+            number = published.text("transfer", row.key, category, dataset=data.name, network=network.name)
+            lines.append(line | {PUBLISHED: number if which == "all" else ""})
     return lines
 
 

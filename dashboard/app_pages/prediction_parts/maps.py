@@ -1,6 +1,7 @@
 """Detector, prior and their product everywhere in the box."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -107,7 +108,7 @@ def show_all(seen: Seen, weights: Weights, names: Sequence[str]) -> None:
     )
 
 
-def _choose_feature(place: st.delta_generator.DeltaGenerator, weights: Weights) -> Feature:
+def _choose_feature(place: Any, weights: Weights) -> Feature:
     offered = list(weights.fusions)[::-1]
     url_state.check_link("by", [feature.title for feature in offered])
     return place.selectbox("Feature", offered, format_func=lambda one: one.title, key="by", bind="query-params")

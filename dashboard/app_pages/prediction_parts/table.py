@@ -16,18 +16,19 @@ def show(learnt: Learnt) -> None:
     """The table, or what makes it."""
     category, network = learnt.category, learnt.network.name
     n = len(learnt.data.visible_instances(category, "val"))
+    result = experiment_panel(
+        Prediction(learnt.source, category, network=network),
+        learnt.context,
+        button=f"Compute for {category}",
+        title=f"Table 4 has not been computed for {category} yet",
+        text=f"All {counted(n, 'val object')} are looked at; that takes about {duration(LOOKING_S * n)} by AlexNet on two "
+        "cores, longer by larger networks.",
+    )
+    if result is None:
+        return
     try:
-        result = experiment_panel(
-            Prediction(learnt.source, category, network=network),
-            learnt.context,
-            title=f"Table 4 has not been computed for {category} yet",
-            text=f"All {counted(n, 'val object')} are looked at; that takes about {duration(LOOKING_S * n)} by AlexNet on two "
-            "cores, longer by larger networks.",
-        )
-        if result is None:
-            return
         summary = result.summary
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         st.error(escape_markdown(str(error)), icon=":material/error:")
         return
     lines = []
@@ -36,8 +37,8 @@ def show(learnt: Learnt) -> None:
         for alpha in ALPHAS:
             found = summary.accuracy(row, alpha=alpha)
             line[f"α = {alpha}"] = f"{found.value:.1f} {exports.interval_text(found)}"
-        number = published.prediction(row.key, category)
-        lines.append(line | {"published, α = 0.1": "" if number is None else f"{number:.1f}"})
+        number = published.text("prediction", row.key, category, dataset=learnt.data.name, network=network)
+        lines.append(line | {"published, α = 0.1": number})
     names = [name for name in lines[0] if any(line[name] for line in lines)]
     st.dataframe({name: [line[name] for line in lines] for name in names}, hide_index=True, width="stretch")
     of = f"{len(summary.objects)}" if len(summary.objects) == n else f"{len(summary.objects)} of {n}"
