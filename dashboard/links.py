@@ -107,6 +107,7 @@ class Alignment(_OfKeypoints):
 
     path: ClassVar[str] = "alignment"
     clicked: ClassVar[tuple[str, ...]] = ("object", "neighbour", "at")
+    network: str = ""
     mode: str = ""
     object: str = ""
     upper: str = ""
@@ -114,7 +115,7 @@ class Alignment(_OfKeypoints):
     smoothness: str = ""
     method: str = ""
     iterations: str = ""
-    neighbour: str = ""  # "ROW.NUMBER"
+    neighbour: str = ""  # "ROW:NAME", a row being "upper" or "lower"
     at: str = ""
     alignment_section: str = ""
 
@@ -155,6 +156,7 @@ class Prediction(_OfKeypoints):
     path: ClassVar[str] = "prediction"
     clicked: ClassVar[tuple[str, ...]] = ("object",)
     prefixes: ClassVar[tuple[str, ...]] = ("own_",)
+    network: str = ""
     mode: str = ""
     object: str = ""
     prior: str = ""

@@ -115,13 +115,14 @@ class DetectorTraining:
     def known(self, context: Context) -> Trained | None:
         """What is kept; None where something is missing for the photos, weights and code as they are."""
         self = self.resolved(context)
-        found = {feature: self._known_detectors(feature, context) for feature in self._features}
+        found = {feature: self._known_detectors(feature, context) for feature in self.feature_list}
         prior = self._known_prior(context)
         there = {feature: each for feature, each in found.items() if each is not None}
         return (there, prior) if prior is not None and len(there) == len(found) else None
 
     @property
-    def _features(self) -> tuple[Feature, ...]:
+    def feature_list(self) -> tuple[Feature, ...]:
+        """The features of a resolved training."""
         return tuple(each for each in self.features if isinstance(each, Feature))
 
     def _known_detectors(self, feature: Feature, context: Context) -> TrainedDetectors | None:
@@ -152,7 +153,7 @@ class DetectorTraining:
         read for a reason that may pass. Raises ValueError where nothing can be trained.
         """
         self = self.resolved(context)
-        known = {feature: self._known_detectors(feature, context) for feature in self._features}
+        known = {feature: self._known_detectors(feature, context) for feature in self.feature_list}
         missing = [feature for feature, each in known.items() if each is None]
         prior = self._known_prior(context)
         found = {feature: each for feature, each in known.items() if each is not None}
@@ -171,7 +172,7 @@ class DetectorTraining:
             share = (1 - describing) / len(missing)
             report = part(progress, describing + number * share, share, f"{feature.key}: ")
             found[feature] = self._train(feature, training, context, report)
-        return {feature: found[feature] for feature in self._features}, training.prior
+        return {feature: found[feature] for feature in self.feature_list}, training.prior
 
     def _train(self, feature: Feature, training: TrainingSet, context: Context, progress: Progress) -> TrainedDetectors:
         spec = DetectorSpec.of(feature, network=context.network(self.network))

@@ -229,8 +229,11 @@ class ResultStore:
 
     def load(self, experiment: Experiment, context: Context) -> Result | None:
         """What is kept of a resolved experiment on data, weights and code as they are; None where nothing is."""
-        path, header = self.path(experiment, context), header_of(experiment, context)
-        if not _is_of(_header_in(path), header, experiment):
+        path = self.path(experiment, context)
+        if (written := _header_in(path)) is None:
+            return None
+        header = header_of(experiment, context)
+        if not _is_of(written, header, experiment):
             return None
         file = ResultFile(experiment, path, header)
         file.refresh()
@@ -290,6 +293,18 @@ def header_of(experiment: Experiment, context: Context) -> dict[str, Any]:
         "settings": to_jsonable(experiment.settings()),
         "provenance": to_jsonable(experiment.provenance(context)),
     }
+
+
+def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
+    """Whether two headers are of the same results, whatever name or path their data set was opened by.
+
+    What is in it is told by its digest.
+    """
+    return one is not None and all(
+        {name: value for name, value in one.get(part, {}).items() if (part, name) != ("settings", "dataset")}
+        == {name: value for name, value in other[part].items() if (part, name) != ("settings", "dataset")}
+        for part in ("settings", "provenance")
+    )
 
 
 def _header_in(path: Path) -> dict[str, Any] | None:

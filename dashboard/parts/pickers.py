@@ -1,5 +1,6 @@
 """What pages on keypoints let one choose: a data set, a category, an object, a network. Choices live in the URL."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ def python_dataset(source: str) -> str:
     """What a data set is opened by in Python and in experiments."""
     folder = caches.available().spec(source).folder
     return repr(source if folder is None else str(folder))
+
+
+def shell_dataset(source: str) -> str:
+    """What a data set is opened by on the command line."""
+    return shlex.quote(str(caches.available().spec(source).folder or source))
 
 
 def dataset_title(source: str) -> str:

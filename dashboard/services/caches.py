@@ -77,8 +77,8 @@ def detectors() -> _Recent[Any]:
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def seen_objects() -> _Recent[Any]:
-    """Objects as detectors saw them, half a megabyte each."""
-    return _Recent(100)
+    """Objects as detectors saw them, some megabyte each."""
+    return _Recent(60)
 
 
 def available() -> Available:

@@ -1,9 +1,11 @@
 """What AppTest lacks: clicks on a picture."""
 
+import base64
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from safetensors.torch import save_file
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
-from corrcore import networks, patch_index
-from corrcore.datasets import drawn
+from corrcore import datasets, decoding
+from corrcore.datasets import DatasetSpec, KeypointDataset
 from dashboard.parts import exports
+from dashboard.services import caches
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +44,45 @@ def send(at: AppTest, key: str, payload: object) -> AppTest:
     states = at._tree.get_widget_states()
     states.widgets.append(trigger)
     return at._run(states)
+
+
+def component(at: AppTest, key: str) -> dict[str, Any]:
+    """What a picture that answers was given."""
+    [element] = [element for element in at.get("bidi_component") if element.proto.id.endswith(f"-{key}")]
+    return json.loads(element.proto.json)
+
+
+def picture(at: AppTest, key: str) -> np.ndarray:
+    """The picture of an `image_click` with a key."""
+    return decoding.decode(base64.b64decode(component(at, key)["image"].split(",")[1]))
+
+
+def keys(at: AppTest) -> set[str]:
+    """The last parts of the keys of all pictures that answer."""
+    return {element.proto.id.rsplit("-", 1)[-1] for element in at.get("bidi_component")}
+
+
+def texts(at: AppTest) -> list[str]:
+    """Everything that is said on a page."""
+    return [each.value for each in (*at.markdown, *at.caption, *at.info, *at.warning, *at.error)]
+
+
+def parameters(at: AppTest) -> dict[str, str]:
+    """The folded panel's parameters in force."""
+    table = at.get("table")[0].value
+    return {str(name): str(value) for name, value in table.itertuples(index=False)}
+
+
+@contextmanager
+def offered_as(name: str, data: KeypointDataset) -> Iterator[None]:
+    """A data set on offer under a name, for a while."""
+    datasets.register(DatasetSpec(name, data.title, data.synthetic, lambda: data))
+    caches.dataset.clear()
+    try:
+        yield
+    finally:
+        datasets.unregister(name)
+        caches.dataset.clear()
 
 
 @pytest.fixture(scope="session")

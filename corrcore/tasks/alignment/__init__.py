@@ -9,6 +9,7 @@ from corrcore.tasks.alignment.describe import (
     describe_object,
     summary_source,
 )
+from corrcore.tasks.alignment.pair import AlignedPair, align_photos
 from corrcore.tasks.alignment.transfer import (
     NEIGHBOURS,
     TOP,
@@ -30,6 +31,7 @@ __all__ = [
     "NEIGHBOURS",
     "TOP",
     "VERSION",
+    "AlignedPair",
     "Alignment",
     "CropSpec",
     "DescribedCrop",
@@ -40,6 +42,7 @@ __all__ = [
     "Transfer",
     "TransferOptions",
     "align",
+    "align_photos",
     "data_term",
     "describe",
     "describe_object",

@@ -66,7 +66,7 @@ class NeighbourPool:
         return cls(instances, describe, np.stack(rows))
 
     def nearest(
-        self, target: Instance, crop: DescribedCrop, n: int = NEIGHBOURS
+        self, target: Instance, crop: DescribedCrop, n: int = NEIGHBOURS, *, progress: Progress | None = None
     ) -> list[tuple[Instance, DescribedCrop]]:
         """The `n` objects most similar to a described target, most similar first; none of the target's own photo.
 
@@ -81,7 +81,13 @@ class NeighbourPool:
         nearest = usable[nearest_summaries(crop.summary, self.summaries[usable], n)]
         described: list[DescribedCrop | None] = []
         chosen = [self.instances[number] for number in nearest]
-        concurrency.map_in_order(lambda each: _described_or_none(self.describe, each), chosen, described.append)
+
+        def keep(found: DescribedCrop | None) -> None:
+            described.append(found)
+            if progress is not None:
+                progress(len(described) / len(chosen), f"describing neighbours: {len(described)} of {len(chosen)}")
+
+        concurrency.map_in_order(lambda each: _described_or_none(self.describe, each), chosen, keep)
         neighbours = [(each, found) for each, found in zip(chosen, described, strict=True) if found is not None]
         if not neighbours:
             msg = f"none of {len(chosen)} neighbours of {target.name} can be described; check their photos."
@@ -230,7 +236,7 @@ def transfer_to_object(
     `target` is the object, described. `smoothness` has a value per feature. Unaligned, the boxes are laid on one
     another and the most similar neighbours vote. Raises ValueError as `NeighbourPool.nearest` does.
     """
-    neighbours = pool.nearest(instance, target)
+    neighbours = pool.nearest(instance, target, progress=concurrency.part(progress, 0, 0.3))
     laid = np.stack([_laid_on(other, source, target) for other, source in neighbours])
     transfers = {
         feature: transfer(
@@ -239,7 +245,7 @@ def transfer_to_object(
             feature,
             smoothness=value,
             options=options,
-            progress=concurrency.part(progress, number / len(smoothness), 1 / len(smoothness)),
+            progress=concurrency.part(progress, 0.3 + 0.7 * number / len(smoothness), 0.7 / len(smoothness)),
         )
         for number, (feature, value) in enumerate(smoothness.items())
     }

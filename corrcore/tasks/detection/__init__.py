@@ -7,7 +7,7 @@ from corrcore.tasks.detection.detectors import LEAST_OBJECTS, VERSION, Detectors
 from corrcore.tasks.detection.files import load_detectors, load_prior, save_detectors, save_prior
 from corrcore.tasks.detection.fusion import FusionSearch, held_out_scores, pck_percent, select_fusion
 from corrcore.tasks.detection.mining import HardNegativeMiner
-from corrcore.tasks.detection.predict import PRIORS, ObjectPrediction, TrainedDetectors, predict_object
+from corrcore.tasks.detection.predict import PRIORS, KeypointMap, ObjectPrediction, TrainedDetectors, predict_object
 from corrcore.tasks.detection.prior import (
     SIGMA_PX,
     Prior,
@@ -32,6 +32,7 @@ __all__ = [
     "Detectors",
     "FusionSearch",
     "HardNegativeMiner",
+    "KeypointMap",
     "MiningRound",
     "ObjectFeatures",
     "ObjectPrediction",

@@ -11,7 +11,15 @@ from corrcore.crops import BoxXYXY, CropTransform
 from corrcore.features import Extractor, Feature, Image
 from corrcore.geometry import CellGrid
 from corrcore.tasks.detection.detectors import Detectors
-from corrcore.tasks.detection.prior import Prior, PriorFusion, argmax_points, combined, median_places, predict
+from corrcore.tasks.detection.prior import (
+    Prior,
+    PriorFusion,
+    argmax_points,
+    combined,
+    log_prior,
+    median_places,
+    predict,
+)
 from corrcore.tasks.detection.spec import crop_box, describe
 
 PRIORS = 5  # training objects whose places make the wider prior
@@ -27,6 +35,17 @@ class TrainedDetectors:
     detectors: Detectors
     fusions: Mapping[int, PriorFusion]
     about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointMap:
+    """What is said of a keypoint in every cell, and the point of the photo where it is highest.
+
+    `values` are NaN without a detector; `highest` is None there, and for what is the same everywhere.
+    """
+
+    values: Float[np.ndarray, "rows columns"]
+    highest: Float[np.ndarray, "2"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +74,29 @@ class ObjectPrediction:
     def keypoints(self, feature: Feature, fusion: PriorFusion | None = None) -> Float[np.ndarray, "keypoints 2"]:
         """Predicted keypoints in pixels of the photo; without a fusion by the detectors alone."""
         return self.transform.to_image(self.stretched_keypoints(feature, fusion))
+
+    def cell_points(self, feature: Feature) -> Float[np.ndarray, "rows columns 2"]:
+        """The centres of a feature's cells in pixels of the photo."""
+        return self.transform.to_image(self.cells[feature].centres())
+
+    def maps(
+        self, feature: Feature, keypoint: int, fusion: PriorFusion | None = None
+    ) -> tuple[KeypointMap, KeypointMap, KeypointMap]:
+        """A keypoint's detector, its prior, and their product as a share of its highest value, by the keypoint's number.
+
+        Without a fusion the product is the detector's alone.
+        """
+        centres, own = self.cells[feature].centres(), self.scores[feature][..., keypoint : keypoint + 1]
+        fusion = fusion or PriorFusion(eta=0)
+        places = self.places[: fusion.neighbours, keypoint : keypoint + 1]
+        prior = log_prior(centres, places, sigma_px=fusion.sigma_px)
+        product = combined(own, prior, eta=fusion.eta)
+
+        def of(values: np.ndarray, shown: np.ndarray) -> KeypointMap:
+            at = argmax_points(values, centres)[0]
+            return KeypointMap(shown[..., 0], None if np.isnan(at).any() else self.transform.to_image(at))
+
+        return of(own, own), of(prior, np.exp(prior)), of(product, np.exp(product - product.max()))
 
     def prior_keypoints(self, k: int = 1) -> Float[np.ndarray, "keypoints 2"]:
         """Keypoints by the prior alone, in pixels of the photo: the median of `k` objects' places."""

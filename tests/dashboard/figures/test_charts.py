@@ -1,5 +1,7 @@
 """Charts of one measurement."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from corrcore.engines.mrf import Solution
@@ -12,6 +14,15 @@ def test_the_energy_is_the_least_so_far_and_the_bound_as_it_was(alignment):
     assert list(energy["x"]) == [1, 2, 3]
     assert list(energy["y"]) == [9, 7, 7]
     assert list(bound["y"]) == [1, 2, 3]
+
+
+def test_the_energy_ends_at_that_of_the_solution(alignment):
+    better = replace(alignment.solution, data=4.5)  # improved cell by cell after the last iteration
+    energy, bound = figures.energy_history(better).data
+    assert list(energy["y"]) == [9, 7, 7, better.energy]
+    assert list(energy["x"]) == [1, 2, 3, 4]
+    assert len(bound["y"]) == 3
+    assert energy["customdata"][-1] == "improving single cells"
 
 
 def test_without_a_bound_only_the_energy_is_drawn():

@@ -1,0 +1,1 @@
+"""What the Alignment page is put together from."""

@@ -1,0 +1,1 @@
+"""What the Prediction page is put together from."""

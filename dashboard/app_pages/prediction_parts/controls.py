@@ -1,0 +1,81 @@
+"""Which prior, and how much it counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corrcore.experiments import Row
+from corrcore.features import Feature
+from corrcore.tasks.detection import PriorFusion
+from dashboard.app_pages.prediction_parts.training import Learnt
+from dashboard.parts import pickers, url_state
+
+CHOSEN, AS_SET, BY_HAND = "as chosen on train", "as set for drawings", "by hand"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How many objects the prior comes from, none for detectors alone, and by feature how it counts."""
+
+    priors: int
+    fusions: Mapping[Feature, PriorFusion | None]
+
+    def row(self, feature: Feature) -> Row:
+        """The row of the table that has such predictions."""
+        return Row(feature, self.priors)
+
+    def title(self, feature: Feature) -> str:
+        """What was predicted by; of weights at their ends only what counts."""
+        fusion = self.fusions[feature]
+        if fusion is not None and fusion.eta == 1:
+            return "the prior alone"
+        alone = fusion is None or fusion.eta == 0
+        return f"{feature.title} alone" if alone else self.row(feature).title
+
+
+def choose_weights(places: Sequence[Any], learnt: Learnt) -> Weights:
+    """The controls, one in each of four places."""
+    at_prior, at_mode, at_eta, at_sigma = places
+    detectors, titles = learnt.detectors, pickers.PRIOR_TITLES
+    usual = AS_SET if learnt.data.synthetic else CHOSEN
+    url_state.check_link("prior", titles.values())
+    priors = at_prior.selectbox(
+        "Prior from", list(titles), format_func=titles.__getitem__, key="prior", bind="query-params"
+    )
+    if not priors:
+        return Weights(0, dict.fromkeys(detectors))
+    url_state.check_link("weights", (usual, BY_HAND))
+    mode = at_mode.selectbox(
+        "Weight and width",
+        (usual, BY_HAND),
+        key="weights",
+        bind="query-params",
+        help="Chosen by cross validation on train objects, for each feature. For drawn objects it is set.",
+    )
+    best = {feature: each.fusions[priors] for feature, each in detectors.items()}
+    own, by_hand = best[learnt.own], mode == BY_HAND
+    bound: dict[str, Any] = {"bind": "query-params"} if by_hand else {"disabled": True}
+
+    def key(name: str) -> str:  # those that show what was chosen are others
+        return name if by_hand else f"{name} {own}"
+
+    eta = at_eta.slider(
+        "Weight η",
+        *(0.0, 1.0, own.eta, 0.005),
+        key=key("eta"),
+        format="%.3f",
+        help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
+        "prior's, so a few hundredths count for much." + ("" if by_hand else f" Shown is that of {learnt.own.title}."),
+        **bound,
+    )
+    sigma = at_sigma.slider(
+        "Width σ, px",
+        *(5.0, 100.0, own.sigma_px, 1.0),
+        key=key("sigma"),
+        format="%.0f",
+        help="In pixels of the box, stretched to 500 x 500.",
+        **bound,
+    )
+    if not by_hand:
+        return Weights(priors, best)
+    return Weights(priors, {feature: PriorFusion(own.neighbours, sigma, eta) for feature in detectors})
