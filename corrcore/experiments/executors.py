@@ -5,7 +5,7 @@ An executor gets the experiment as the dataclass it is, and prepares it where it
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from corrcore import concurrency
 from corrcore.decoding import ImageError
@@ -17,6 +17,7 @@ Then = Callable[[str, Outcome], None]
 Noted = Callable[[Mapping[str, Any]], None]
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Prepares an experiment once per worker, measures samples, and hands over each outcome, in any order."""
 

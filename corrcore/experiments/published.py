@@ -1,7 +1,8 @@
 """Numbers printed in Long, Zhang and Darrell (2014), to stand beside ours: receptive fields (Table 1), PCK of transferred
 keypoints (Table 2), accuracy of keypoint classification (Table 3) and PCK of predicted keypoints (Table 4), in percent.
 
-Rows have a number a category, in the order of their names; their means are those in print, to rounding.
+Rows have a number per category, in the order of their names; their means are those in print, to rounding. `applies` has the
+rule for what may stand beside them.
 """
 
 from typing import Literal
@@ -57,41 +58,50 @@ _RECEPTIVE_FIELDS = {
 _TABLES = {"transfer": _TRANSFER, "classification": _CLASSIFICATION, "prediction": _PREDICTION}
 
 TRANSFER_ROWS = tuple(_TRANSFER)
+DIGITS = {"transfer": 1, "classification": 0, "prediction": 1}  # in print
 
 
-def number(table: Numbered, row: str, category: str) -> float | None:
-    """What a cell of Table 2 at alpha 0.1, 3 or 4 at alpha 0.1 is in print; None for other rows and categories."""
-    numbers = _TABLES[table].get(row, "").split()
-    return float(numbers[_CATEGORIES.index(category)]) if numbers and category in _CATEGORIES else None
+NETWORK = "alexnet"  # the Caffe reference model is one
+DATASET = "voc2011"
 
 
-def has_row(table: Numbered, row: str) -> bool:
+def applies(*, dataset: str, network: str) -> bool:
+    """Whether the paper's tables are of this data set and network; all numbers below are asked for by this rule.
+
+    They are of PASCAL VOC 2011 and of the Caffe reference model, an AlexNet.
+
+    >>> applies(dataset="voc2011", network="alexnet"), applies(dataset="toy", network="alexnet")
+    (True, False)
+    """
+    return dataset.casefold() == DATASET and network == NETWORK
+
+
+def number(table: Numbered, row: str, category: str, *, dataset: str, network: str) -> float | None:
+    """A cell of Table 2 at alpha 0.1, of Table 3, or of Table 4 at alpha 0.1; None for what is not in print.
+
+    `row` is the key of a row, `dataset` the name of the data set that ours is of.
+    """
+    if not has_row(table, row, dataset=dataset, network=network) or category not in _CATEGORIES:
+        return None
+    return float(_TABLES[table][row].split()[_CATEGORIES.index(category)])
+
+
+def text(table: Numbered, row: str, category: str, *, dataset: str, network: str) -> str:
+    """The same with as many digits as are in print; empty for what is not."""
+    found = number(table, row, category, dataset=dataset, network=network)
+    return "" if found is None else f"{found:.{DIGITS[table]}f}"
+
+
+def has_row(table: Numbered, row: str, *, dataset: str, network: str) -> bool:
     """Whether a row is in print."""
-    return row in _TABLES[table]
+    return row in _TABLES[table] and applies(dataset=dataset, network=network)
 
 
-def transfer(row: str, category: str) -> str:
-    """Empty for other rows and categories than these."""
-    found = number("transfer", row, category)
-    return "" if found is None else f"{found:.1f}"
-
-
-def classification(row: str, category: str) -> int | None:
-    """None for other rows and categories than these."""
-    found = number("classification", row, category)
-    return None if found is None else round(found)
-
-
-def prediction(row: str, category: str) -> float | None:
-    """None for other rows and categories than these."""
-    return number("prediction", row, category)
-
-
-def transfer_means(alpha: float) -> dict[str, float]:
+def transfer_means(alpha: float, *, dataset: str, network: str) -> dict[str, float]:
     """Table 2's means over all categories at the stricter alphas, by row; its categories are in print at 0.1 only."""
-    return dict(_TRANSFER_MEANS.get(alpha, {}))
+    return dict(_TRANSFER_MEANS.get(alpha, {})) if applies(dataset=dataset, network=network) else {}
 
 
-def receptive_field(layer: str) -> tuple[int, int] | None:
-    """Size and stride in pixels of the Caffe reference model's layers; None for others. Table 1 has no offsets."""
-    return _RECEPTIVE_FIELDS.get(layer)
+def receptive_field(layer: str, *, network: str) -> tuple[int, int] | None:
+    """Size and stride in pixels of a layer of the Caffe reference model; None for others. Table 1 has no offsets."""
+    return _RECEPTIVE_FIELDS.get(layer) if network == NETWORK else None
