@@ -5,7 +5,7 @@ The keys are the fields of the page's route; widgets bound to the URL have the s
 >>> Responses(data="VOC2011", category="cat", features=("conv4", "conv5"), at="30,40").url
 'responses?data=VOC2011&category=cat&features=conv4&features=conv5&at=30%2C40'
 >>> parse("https://example.org/app/responses?category=cat&features=conv4&utm=1")
-Responses(data='', category='cat', mode='', object='', keypoint='', features=('conv4',), scale='', ...)
+Responses(data='', category='cat', network='', mode='', object='', keypoint='', features=('conv4',), scale='', ...)
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,6 +93,7 @@ class ReceptiveFields(Route):
 class _OfKeypoints(Route):
     data: str = ""
     category: str = ""
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,6 @@ class Results(_OfKeypoints):
 
     path: ClassVar[str] = "results"
     table: str = ""
-    backbone: str = ""
     how: str = ""
     seen: str = ""
     alpha: str = ""
@@ -178,6 +178,7 @@ class Results(_OfKeypoints):
     first: str = ""
     second: str = ""
     rows: tuple[str, ...] = ()
+    result: str = ""  # of an experiment that has no table of keypoints
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,14 @@ def titles(experiments: Sequence[Experiment]) -> list[str]:
     plain = [settings_of(experiment) for experiment in experiments]
     defaults = {each.name: to_jsonable(each.default) for each in fields(experiments[0])} if experiments else {}
     varied = [name for name in (plain[0] if plain else ()) if len({str(each[name]) for each in plain}) > 1]
-    return [_title(experiment, how, defaults, varied) for experiment, how in zip(experiments, plain, strict=True)]
+    return [_title(how, defaults, varied) for how in plain]
 
 
-def _title(experiment: Experiment, how: Mapping[str, Any], defaults: Mapping[str, Any], varied: Sequence[str]) -> str:
+def _title(how: Mapping[str, Any], defaults: Mapping[str, Any], varied: Sequence[str]) -> str:
     """What is unusual or differs among them, in words."""
     parts = []
     if "protocol" in how:
-        parts.append(pickers.PROTOCOLS[how["protocol"]])
+        parts.append(pickers.PROTOCOLS.get(how["protocol"], str(how["protocol"])))
     unusual = [name for name, value in how.items() if value != defaults.get(name) and name not in ("protocol", "costs")]
     for name in dict.fromkeys([*unusual, *(each for each in varied if each != "protocol")]):
         value, words = how[name], WORDS.get(name, name.replace("_", " "))
@@ -45,4 +45,4 @@ def _title(experiment: Experiment, how: Mapping[str, Any], defaults: Mapping[str
             continue
         text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         parts.append(words if value is True else f"{words} {text}")
-    return ", ".join(parts) or f"{experiment.kind} as usual"
+    return ", ".join(parts) or "as usual"
