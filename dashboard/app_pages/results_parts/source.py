@@ -56,11 +56,10 @@ def choose_source(results: Sequence[Result], place: Any) -> Source:
     """
     there = caches.available()
     offered = [spec.name for spec in there.specs]
-    of_results = [result.provenance for result in results if result.provenance.get("data")]
+    measured = {offered_name(result) or known_as(result.provenance) for result in results}
     if not any(spec.folder for spec in there.specs):
-        offered += sorted({known_as(each) for each in of_results if each["data"] not in offered})
+        offered += sorted(measured - set(offered))
     synthetic = {spec.name for spec in there.specs if spec.synthetic}
-    measured = {offered_name(result) for result in results} | {known_as(each) for each in of_results}
     first = min(offered, key=lambda name: (name not in measured, name in synthetic, offered.index(name)))
     url_state.check_link("data", [pickers.dataset_title(each) for each in offered])
     name = place.selectbox(
