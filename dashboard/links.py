@@ -5,7 +5,7 @@ The keys are the fields of the page's route; widgets bound to the URL have the s
 >>> Responses(data="VOC2011", category="cat", features=("conv4", "conv5"), at="30,40").url
 'responses?data=VOC2011&category=cat&features=conv4&features=conv5&at=30%2C40'
 >>> parse("https://example.org/app/responses?category=cat&features=conv4&utm=1")
-Responses(data='', category='cat', network='', mode='', object='', keypoint='', features=('conv4',), scale='', ...)
+Responses(data='', category='cat', network='', mode='', object='', keypoint='', features=('conv4',), ...)
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from corrcore import images, networks
 from corrcore import patch_index as indexes
@@ -38,6 +39,25 @@ def smooth_noise(width: int, height: int, seed: int) -> np.ndarray:
 @pytest.fixture(scope="session")
 def alexnet():
     return networks.open("alexnet", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def vgg16_weights(data_folder, tmp_path_factory):
+    """A folder with VGG16's convolutional weights, under the names its module has; CORRCORE_WEIGHTS names it."""
+    source = data_folder.parent / "weights" / "vgg16_torchvision_conv_fp16.npz"
+    if not source.is_file():
+        pytest.skip(f"no weights of VGG16 in {source.parent}")
+    folder, nodes = tmp_path_factory.mktemp("weights"), networks.spec("vgg16").layers
+    weights = {}
+    with np.load(source) as arrays:
+        for name in arrays.files:
+            layer, kind = name.split(".")
+            block, number = nodes[layer].split(".")  # of the ReLU, which follows its convolution
+            weights[f"{block}.{int(number) - 1}.{kind}"] = torch.from_numpy(arrays[name])
+    save_file(weights, folder / "vgg16.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORRCORE_WEIGHTS", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import re
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -330,12 +329,31 @@ def test_receptive_fields_of_all_networks_stand_beside_the_papers(alexnet, open_
     assert "ReceptiveField(size=163" in printed_by(offered["python"])
 
 
-def test_a_network_without_weights_is_named_with_the_reason(open_page, monkeypatch):
-    monkeypatch.setattr(networks.weights, "checkpoint_path", lambda checkpoint: Path("/nowhere"))
+def test_a_network_without_weights_is_named_with_the_reason(open_page, monkeypatch, tmp_path):
+    monkeypatch.delenv("CORRCORE_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    caches.network.clear()
     at = open_page("results", table="1 Receptive fields")
     [missing] = [each for each in at.expander if each.label.startswith("Networks")]
     assert "vgg16" in missing.label
-    assert any("weights" in text for text in texts(missing.caption))
+    assert any("CORRCORE_WEIGHTS" in text.replace("\\", "") for text in texts(missing.caption))
+
+
+def test_a_table_of_vgg16_has_its_layers_and_nothing_in_print_beside_it(places, open_page, vgg16_weights):
+    caches.network.clear()
+    vgg16 = caches.network("vgg16")
+    layer = vgg16.roles.transfer
+    places("cat", {"NN": never, layer: early, "sift20": even}, network=vgg16)
+    at = open_page("results", results_section="By category")
+    titles = ["NN, not aligned", layer, "SIFT, radius 20 px"]
+    assert list(table(at).index) == titles
+    assert [each.title for each in at.multiselect(key="rows").value] == titles
+    assert ("cat", "paper") not in table(at)
+    assert any("· vgg16" in text for text in texts(at.markdown))
+    at = choose_cell(at, 1, "ours")
+    [link] = [text for text in texts(at.markdown) if "on the Alignment page](" in text]
+    assert f"network=vgg16&upper={layer}" in link
+    assert not any("own settings" in text for text in texts(at.caption))
 
 
 def test_two_rows_are_compared_by_the_objects_they_share(cat, data, open_page):

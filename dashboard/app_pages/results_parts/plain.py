@@ -121,7 +121,7 @@ def _export(kind: kinds.Kind, path: Path, result: Result, rows: Lines, title: st
     experiment = result.experiment
     parameters = {each.name: str(getattr(experiment, each.name)) for each in fields(experiment)}
     header.how_computed(inspect.cleandoc(kind.__doc__ or kind.title), {**parameters, "file": file_of(path)})
-    about = {"result": title, "of": extent(result)}
+    about = {"result": title, "measured": extent(result)}
     exports.export_row(
         downloads={
             f"{path.stem}.csv": lambda: exports.as_csv([{**row, **about} for row in rows]),
