@@ -176,7 +176,6 @@ class Results(_OfKeypoints):
 
     path: ClassVar[str] = "results"
     table: str = ""
-    backbone: str = ""
     how: str = ""
     seen: str = ""
     alpha: str = ""
@@ -186,6 +185,7 @@ class Results(_OfKeypoints):
     first: str = ""
     second: str = ""
     rows: tuple[str, ...] = ()
+    result: str = ""  # of an experiment that has no table of keypoints
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from corrcore import extractors, store
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments.context import Context
 from corrcore.features import SIFT, Extractor, Feature
+
+if TYPE_CHECKING:
+    from corrcore.experiments.tables import KeypointTable
 
 Sample = TypeVar("Sample")
 State = TypeVar("State")
@@ -30,7 +33,8 @@ FORMAT = 3  # of results on disk
 class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     """What is measured, on what, and how; `run` measures it.
 
-    `kind` names it on the command line and in files, `title` on pages. `versions` are of the code that computes
+    `kind` names it on the command line and in files, `title` on pages; `number` is that of the
+    paper's table, where it is one. `versions` are of the code that computes
     it: results of others are measured anew. Fields named in `growing` do not tell one result from another: what
     they ask for is measured besides what is there already. Those `told_by_folder` are not repeated in the
     file's name, and what they stand for is told by the provenance; those `named` always stand in the name. One
@@ -39,6 +43,7 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
 
     kind: ClassVar[str]
     title: ClassVar[str]
+    number: ClassVar[str] = ""
     versions: ClassVar[tuple[int, ...]] = ()
     growing: ClassVar[frozenset[str]] = frozenset()
     told_by_folder: ClassVar[frozenset[str]] = frozenset({"dataset", "network", "index"})
@@ -89,6 +94,11 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
         """The mean over several categories' summaries, as `summary_rows` has it; none where it would say nothing."""
         del summaries
         return ()
+
+    def table(self, result: "Result[Record, Summary]") -> "KeypointTable | None":
+        """The result as a table of keypoints; None where it is none. Raises ValueError where nothing was measured."""
+        del result
+        return None
 
     def notes(self, state: State) -> Mapping[str, Any]:
         """What `prepare` chose that readers of the results want to know."""

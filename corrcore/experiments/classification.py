@@ -107,6 +107,7 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
 
     kind: ClassVar[str] = "classification"
     title: ClassVar[str] = "Keypoint classification (Table 3)"
+    number: ClassVar[str] = "3"
     versions: ClassVar[tuple[int, ...]] = (classification.VERSION, svm.VERSION, every_pixel.VERSION)
     growing: ClassVar[frozenset[str]] = frozenset({"features"})
 
@@ -199,6 +200,10 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
             if row.feature is not None
         }
         return ClassificationSummary(table, classes, features)
+
+    def table(self, result: Result[ClassificationRecord, ClassificationSummary]) -> KeypointTable:
+        """See `Experiment.table`."""
+        return result.summary.table
 
     def summary_rows(self, summary: ClassificationSummary) -> Sequence[Mapping[str, str]]:
         """Accuracy by feature."""

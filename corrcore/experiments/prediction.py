@@ -55,6 +55,7 @@ class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTabl
 
     kind: ClassVar[str] = "prediction"
     title: ClassVar[str] = "Keypoint prediction (Table 4)"
+    number: ClassVar[str] = "4"
     versions: ClassVar[tuple[int, ...]] = (detection.VERSION, svm.VERSION, every_pixel.VERSION)
 
     @classmethod
@@ -130,6 +131,10 @@ class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTabl
     def summarise(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
         """The category's column of Table 4."""
         return table_of_places(result, stretched=True)
+
+    def table(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
+        """See `Experiment.table`."""
+        return result.summary
 
     def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
         """PCK of every row."""

@@ -109,6 +109,7 @@ class Transfer(_Aligning):
 
     kind: ClassVar[str] = "transfer"
     title: ClassVar[str] = "Keypoint transfer (Table 2)"
+    number: ClassVar[str] = "2"
 
     def samples(self, context: Context) -> Mapping[str, Instance]:
         """The val objects."""
@@ -157,6 +158,10 @@ class Transfer(_Aligning):
     def summarise(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
         """The category's column of Table 2."""
         return table_of_places(result, stretched=False)
+
+    def table(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
+        """See `Experiment.table`."""
+        return result.summary
 
     def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
         """PCK of every row."""

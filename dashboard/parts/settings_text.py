@@ -26,23 +26,37 @@ def settings_of(experiment: Experiment) -> Mapping[str, Any]:
 
 
 def titles(experiments: Sequence[Experiment]) -> list[str]:
-    """How each of several experiments of one kind was measured, so that they are told apart."""
+    """How each of several experiments of one kind was measured, so that they are told apart.
+
+    What is unusual is said of each whatever the others are, so that links keep their meaning when there are more results.
+    """
     plain = [settings_of(experiment) for experiment in experiments]
     defaults = {each.name: to_jsonable(each.default) for each in fields(experiments[0])} if experiments else {}
-    varied = [name for name in (plain[0] if plain else ()) if len({str(each[name]) for each in plain}) > 1]
-    return [_title(experiment, how, defaults, varied) for experiment, how in zip(experiments, plain, strict=True)]
+    usual = [_title(how, _unusual(how, defaults)) for how in plain]
+    alike = {title: [how for how, own in zip(plain, usual, strict=True) if own == title] for title in usual}
+    return [
+        _title(how, [*_unusual(how, defaults), *_varied(alike[title])]) for how, title in zip(plain, usual, strict=True)
+    ]
 
 
-def _title(experiment: Experiment, how: Mapping[str, Any], defaults: Mapping[str, Any], varied: Sequence[str]) -> str:
-    """What is unusual or differs among them, in words."""
+def _unusual(how: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in how.items() if value != defaults.get(name) and name not in ("protocol", "costs")]
+
+
+def _varied(alike: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields in which experiments of one title differ."""
+    return [name for name in alike[0] if len({str(each[name]) for each in alike}) > 1]
+
+
+def _title(how: Mapping[str, Any], named: Sequence[str]) -> str:
+    """How objects are seen, and the fields `named`, in words."""
     parts = []
     if "protocol" in how:
-        parts.append(pickers.PROTOCOLS[how["protocol"]])
-    unusual = [name for name, value in how.items() if value != defaults.get(name) and name not in ("protocol", "costs")]
-    for name in dict.fromkeys([*unusual, *(each for each in varied if each != "protocol")]):
+        parts.append(pickers.PROTOCOLS.get(how["protocol"], str(how["protocol"])))
+    for name in dict.fromkeys(named):
         value, words = how[name], WORDS.get(name, name.replace("_", " "))
         if value is False:
             continue
         text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         parts.append(words if value is True else f"{words} {text}")
-    return ", ".join(parts) or f"{experiment.kind} as usual"
+    return ", ".join(parts) or "as usual"

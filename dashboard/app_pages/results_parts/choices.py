@@ -1,0 +1,76 @@
+"""Results sorted into tables: by network, by how they were measured, one per category."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from corrcore.experiments import Result
+from dashboard.app_pages.results_parts.view import Entry
+from dashboard.parts import pickers, settings_text, url_state
+
+
+def choose(label: str, groups: Mapping[str, list[Entry]], key: str, place: Any) -> tuple[str, list[Entry]]:
+    """One of several groups, with its title."""
+    url_state.check_link(key, list(groups))
+    title = place.selectbox(label, list(groups), key=key, bind="query-params") or next(iter(groups))
+    return title, groups[title]
+
+
+def grouped(entries: Sequence[Entry], title: Callable[[Entry], str]) -> dict[str, list[Entry]]:
+    """Entries by a title, in their order."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(title(entry), []).append(entry)
+    return groups
+
+
+def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """By name, and where weights of one name differ, by these."""
+    names = [name for name, _ in {(entry.network, entry.weights) for entry in entries}]
+    return grouped(
+        entries,
+        lambda entry: (
+            entry.network if names.count(entry.network) == 1 else f"{entry.network}, weights {entry.weights[:8]}"
+        ),
+    )
+
+
+def by_how(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """By how they were measured, in words; what is usual comes first.
+
+    Where a category was measured with several lists of features, these are told apart, too.
+    """
+    titles = settings_text.titles([entry.result.experiment for entry in entries])
+    title_of = {entry.path: title for entry, title in zip(entries, titles, strict=True)}
+    groups = grouped(entries, lambda entry: title_of[entry.path])
+    found: dict[str, list[Entry]] = {}
+    for title, members in groups.items():
+        if _measures_twice(members):
+            found |= grouped(members, lambda entry, title=title: f"{title}, {_features(entry.result)}")
+        else:
+            found[title] = members
+    order = list(pickers.PROTOCOLS.values())
+    return {
+        name: found[name]
+        for name in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), len(name)))
+    }
+
+
+def _features(result: Result) -> str:
+    features = getattr(result.experiment, "features", ())
+    return " and ".join(getattr(each, "key", str(each)).rpartition(":")[2] for each in features)
+
+
+def _measures_twice(entries: Sequence[Entry]) -> bool:
+    """Whether some category was measured with several lists of features."""
+    lists = {(entry.table.category, _features(entry.result)) for entry in entries}
+    categories = [category for category, _ in lists]
+    return len(set(categories)) < len(categories)
+
+
+def of_most_objects(entries: Sequence[Entry]) -> tuple[dict[str, Entry], list[Entry]]:
+    """One per category, and those that gave way: a quick look at some objects does to a look at more."""
+    largest: dict[str, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: -len(entry.table.objects)):
+        largest.setdefault(entry.table.category, entry)
+    kept = {entry.path for entry in largest.values()}
+    return dict(sorted(largest.items())), [entry for entry in entries if entry.path not in kept]
