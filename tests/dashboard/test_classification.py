@@ -175,3 +175,14 @@ def test_another_network_has_its_own_rows(few, open_page, vgg16_weights, monkeyp
     assert list(table.index) == layers + ROWS[5:]
     assert table[CAT].isna().all()  # AlexNet's are not VGG16's
     assert any("layers of vgg16" in markdown.value for markdown in at.markdown)
+
+
+def test_published_numbers_stand_beside_those_of_their_photos_and_network(
+    open_page, data_folder, vgg16_weights, monkeypatch
+):
+    monkeypatch.setenv("CORRCORE_DATA", str(data_folder))
+    monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
+    table = open_page("classification", data="VOC2011", network="alexnet").dataframe[0].value
+    assert table["cat, published"]["conv4"] == 55
+    table = open_page("classification", data="VOC2011", network="vgg16").dataframe[0].value
+    assert not [name for name in table.columns if name.endswith("published")]
