@@ -266,8 +266,8 @@ def page() -> None:
     """Controls, the table, and a closer look at the chosen category."""
     header.header(
         "Which layer tells keypoints apart?",
-        "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is. **Look for** the rows that do best: "
-        "layers learnt from nothing but the names of images against SIFT, at every size.",
+        "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is. **Look for** the layer that does "
+        "best, of those learnt from nothing but the names of images, and for the radii at which SIFT comes near it or does better.",
     )
     asked = choose()
     drawn = " · **drawn, synthetic**" if asked.data.synthetic else ""

@@ -29,8 +29,8 @@ def page() -> None:
     """Controls, the object, its maps, and what is under the click or in the histogram."""
     header.header(
         "What a keypoint's classifier says of every pixel",
-        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where it "
-        "is red, how wide that is, and how far the highest score is from the keypoint, beside the size of what a layer sees.",
+        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where blue "
+        "gives way to white and red: how wide that is, and how far the highest score, in green, is from the keypoint, in yellow.",
     )
     mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
     asked = controls.choose()

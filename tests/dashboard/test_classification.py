@@ -37,10 +37,10 @@ def at(few, open_page):
     return open_page("classification", data="few", seen=SEEN)
 
 
-def kept(few, category=CAT):
+def kept(few, category=CAT, network="alexnet"):
     """The file of a category's result, and what is in it, read by the package alone."""
     context = Context(opened_datasets={"few": few})
-    experiment = Classification("few", category, protocol=PROTOCOL).resolved(context)
+    experiment = Classification("few", category, network=network, protocol=PROTOCOL).resolved(context)
     store = ResultStore()
     return store.path(experiment, context), store.load(experiment, context)
 
@@ -167,11 +167,20 @@ def test_the_lines_of_python_make_the_result(at, few, open_page, offered, capsys
     assert list(records) == [feature.key for feature in found]
 
 
-def test_another_network_has_its_own_rows(few, open_page, vgg16_weights, monkeypatch):
-    monkeypatch.setenv("CORRCORE_READ_ONLY", "1")  # rows are known before anything is computed
-    at = open_page("classification", data="few", seen=SEEN, network="vgg16")
-    layers = list(networks.open("vgg16").roles.classification)
-    table = at.dataframe[0].value
-    assert list(table.index) == layers + ROWS[5:]
-    assert table[CAT].isna().all()  # AlexNet's are not VGG16's
-    assert any("layers of vgg16" in markdown.value for markdown in at.markdown)
+def test_another_network_has_its_own_rows(few, open_page, vgg16_weights):
+    table = open_page("classification", data="few", seen=SEEN, network="vgg16").dataframe[0].value
+    assert list(table.index) == [*networks.open("vgg16").roles.classification, *ROWS[5:]]
+    found = kept(few, network="vgg16")[1].summary.features
+    assert list(table[CAT]) == pytest.approx([each.accuracy.value for each in found.values()])
+    assert {feature.extractor for feature in found} == {"vgg16", SIFT}
+
+
+def test_published_numbers_stand_beside_those_of_their_photos_and_network(
+    open_page, data_folder, vgg16_weights, monkeypatch
+):
+    monkeypatch.setenv("CORRCORE_DATA", str(data_folder))
+    monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
+    table = open_page("classification", data="VOC2011", network="alexnet").dataframe[0].value
+    assert table["cat, published"]["conv4"] == 55
+    table = open_page("classification", data="VOC2011", network="vgg16").dataframe[0].value
+    assert not [name for name in table.columns if name.endswith("published")]

@@ -277,3 +277,9 @@ def test_a_keypoint_outside_of_what_is_shown_is_not_marked(few, open_page):
         datasets.unregister("far")
     assert "part" not in [control.key for control in at.segmented_control]
     assert not [box for box in component(at, "map sift20")["boxes"] if box["colour"] == "#ffd500"]
+
+
+def test_panels_stand_by_depth_in_whatever_order_they_are_chosen(open_few):
+    at = open_few(features=["sift20", "conv3"])
+    panels = [element.proto.id.rpartition("-")[2] for element in at.get("bidi_component")]
+    assert [name for name in panels if name.startswith("map ")] == ["map conv3", "map sift20"]

@@ -54,7 +54,7 @@ class Asked:
 def choose() -> Asked:
     """The row of controls."""
     at_data, at_category, at_network, at_keypoint, at_features, at_more = header.two_a_row("controls").columns(
-        [3, 2, 2, 2, 5, 2], gap="small", vertical_alignment="bottom"
+        [3, 2, 2, 2, 6, 2], gap="small", vertical_alignment="bottom"
     )
     source, data, category = pickers.choose_category(at_data, at_category)
     network = pickers.choose_network(at_network)
@@ -70,7 +70,7 @@ def choose() -> Asked:
 
 
 def choose_features(place: Any, network: Extractor) -> tuple[Feature, ...]:
-    """A few of the network's layers and of SIFT; of another network, those that are usual again."""
+    """A few of the network's layers, by depth, and of SIFT; of another network, those that are usual again."""
     offered = pickers.mapped_features(network)
     layers = network.roles.reconstruction
     usual = [*(Feature(network.name, layer) for layer in dict.fromkeys((layers[0], layers[-1]))), Feature(SIFT, "20")]
@@ -87,7 +87,7 @@ def choose_features(place: Any, network: Extractor) -> tuple[Feature, ...]:
         key="features",
         bind="query-params",
     )
-    return tuple(chosen)
+    return tuple(feature for feature in offered if feature in chosen)
 
 
 def forget_pixel() -> None:

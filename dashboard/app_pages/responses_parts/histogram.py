@@ -20,12 +20,12 @@ PLAIN = {"displayModeBar": False}
 
 
 def experiment_of(asked: Asked, side: int) -> Responses:
-    """What measures the histogram; features in the order of the menu, so that one choice is one result."""
+    """What measures the histogram."""
     return Responses(
         asked.source,
         asked.category,
         network=asked.network.name,
-        features=tuple(each for each in pickers.mapped_features(asked.network) if each in asked.features),
+        features=asked.features,
         keypoints=(asked.keypoint,),
         protocol=asked.protocol_name,
         side=side,

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from corrcore.datasets import toy
-from corrcore.experiments import Classification, Context, ResultStore
+from corrcore.experiments import Classification, Context, Responses, ResultStore
 from corrcore.experiments import run as run_experiment
 
 from .scripts import run
@@ -178,14 +178,13 @@ def test_an_experiment_that_does_not_fit_its_data_says_why(few):
 
 
 def test_a_result_without_a_record_is_none(few):
-    broken = few.opened_datasets["few"]
-    splits = {
-        name: [replace(one, photo=Unreadable(one.photo.name)) for one in some] for name, some in broken.splits.items()
-    }
-    few.opened_datasets["few"] = replace(broken, splits=splits)
-    at = run(experiment_script, SMALL, few, True)
-    at = settled(settled(at))
-    assert "none of 3 objects could be described by sift10" in at.error[0].value
+    data = few.opened_datasets["few"]
+    val = [replace(one, photo=Unreadable(one.photo.name)) for one in data.instances("toy cat", "val")]
+    few.opened_datasets["few"] = replace(data, splits={**data.splits, ("toy cat", "val"): val})
+    keypoint = data.keypoint_names["toy cat"][int(val[0].visible.argmax())]
+    maxima = Responses("few", "toy cat", features=("sift10",), keypoints=(keypoint,), protocol="small", cost=1.0)
+    at = settled(settled(run(experiment_script, maxima, few, True)))
+    assert "none of 1 samples could be measured" in at.error[0].value
     assert at.button[0].label == "Compute"
 
 
