@@ -51,12 +51,17 @@ def kept(folder):
     return {name: each["measured"] for name, each in file.entries.items()}
 
 
-def test_two_threads_that_append_to_one_file_lose_no_record(tmp_path):
-    writers = [threading.Thread(target=append, args=(str(tmp_path), range(first, 60, 2))) for first in (0, 1)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+def test_several_threads_that_append_to_one_file_lose_no_record(tmp_path):
+    writers = [threading.Thread(target=append, args=(str(tmp_path), range(first, 60, 4))) for first in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that they are interrupted between reading and writing
+    try:
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert kept(tmp_path) == {f"object {n}": float(n) for n in range(60)}
 
 
