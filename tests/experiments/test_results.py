@@ -51,22 +51,47 @@ def kept(folder):
     return {name: each["measured"] for name, each in file.entries.items()}
 
 
-def test_two_threads_that_append_to_one_file_lose_no_record(tmp_path):
-    writers = [threading.Thread(target=append, args=(str(tmp_path), range(first, 60, 2))) for first in (0, 1)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert kept(tmp_path) == {f"object {n}": float(n) for n in range(60)}
+def test_several_threads_that_append_to_one_file_lose_no_record(tmp_path):
+    writers = [threading.Thread(target=append, args=(str(tmp_path), range(first, 240, 6))) for first in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that they are interrupted between reading and writing
+    try:
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert kept(tmp_path) == {f"object {n}": float(n) for n in range(240)}
+
+
+WRITER = """
+import sys
+from tests.experiments.test_results import append
+print("ready", flush=True)
+sys.stdin.readline()
+append(sys.argv[1], range(int(sys.argv[2]), 200, 2))
+"""
 
 
 def test_two_processes_that_append_to_one_file_lose_no_record(tmp_path):
-    script = "import sys; from tests.experiments.test_results import append; append(sys.argv[1], range(*map(int, sys.argv[2:])))"
     writers = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), first, "60", "2"]) for first in ("0", "1")
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), first],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first in ("0", "1")
     ]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
-    assert kept(tmp_path) == {f"object {n}": float(n) for n in range(60)}
+    assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * 2
+    for writer in writers:  # at once
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert kept(tmp_path) == {f"object {n}": float(n) for n in range(200)}
 
 
 @pytest.mark.parametrize(
