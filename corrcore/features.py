@@ -46,7 +46,9 @@ class Feature:
             return cls(SIFT, f"{float(radius[1]):g}")
         extractor, colon, layer = text.rpartition(":")
         if not layer or (colon and not extractor):
-            msg = f"a feature must be a layer or a radius of SIFT, such as conv4, vgg16:conv4_3 or sift20; got {text!r}."
+            msg = (
+                f"a feature must be a layer or a radius of SIFT, such as conv4, vgg16:conv4_3 or sift20; got {text!r}."
+            )
             raise ValueError(msg)
         return cls(extractor, layer) if colon else cls(network, text)
 

@@ -55,7 +55,8 @@ def drawn_once(data, category=CAT):
     """A toy data set of one category whose pictures are kept."""
     splits = {
         (category, split): [
-            replace(one, photo=Drawn(one.photo.name, one.photo.load())) for one in data.visible_instances(category, split)
+            replace(one, photo=Drawn(one.photo.name, one.photo.load()))
+            for one in data.visible_instances(category, split)
         ]
         for split in ("train", "val")
     }

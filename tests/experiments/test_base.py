@@ -98,13 +98,19 @@ def test_features_of_every_spelling_are_the_same(context):
         (Transfer("toy", CAT, smoothness=0.1), "transfer toy cat, smoothness 0.1.jsonl"),
         (Classification("toy", CAT), "classification toy cat.jsonl"),
         (Classification("toy", CAT, features=("conv3",)), "classification toy cat.jsonl"),  # features grow
-        (Classification("toy", CAT, protocol="photo", limit=20), "classification toy cat, limit 20, protocol photo.jsonl"),
+        (
+            Classification("toy", CAT, protocol="photo", limit=20),
+            "classification toy cat, limit 20, protocol photo.jsonl",
+        ),
         (Responses("toy", CAT, keypoints=("Nose",), side=31), "responses toy cat Nose, side 31.jsonl"),
         (Prediction("toy", CAT), "prediction toy cat.jsonl"),
         (Prediction("toy", CAT, costs=(0.1,)), "prediction toy cat.jsonl"),  # the usual one of drawn objects
         (Prediction("toy", CAT, refined=True), "prediction toy cat, refined True.jsonl"),
         (Localisation("small", photos="/some/photos"), "localisation -some-photos.jsonl"),
-        (Localisation("small", photos="/other", layers=("conv3", "conv5")), "localisation -other.jsonl"),  # all there are
+        (
+            Localisation("small", photos="/other", layers=("conv3", "conv5")),
+            "localisation -other.jsonl",
+        ),  # all there are
         (AgreementRadius("small", layers=("conv3",), limit=4), "radius, layers conv3, limit 4.jsonl"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
@@ -126,9 +132,7 @@ def test_long_names_are_cut_and_stay_different(context):
 
 def test_folders_are_of_data_set_annotations_and_network(context):
     data = context.dataset("toy")
-    other = Context(
-        opened_datasets={"toy": replace(data, digest="f" * 64)}, opened_networks=context.opened_networks
-    )
+    other = Context(opened_datasets={"toy": replace(data, digest="f" * 64)}, opened_networks=context.opened_networks)
     experiment = Transfer("toy", CAT)
     assert experiment.folder(context) == f"toy {data.digest[:8]} alexnet"
     assert experiment.folder(other) == "toy ffffffff alexnet"
@@ -195,7 +199,9 @@ def test_features_of_another_network_are_refused(context, alexnet):
             return getattr(alexnet, name)
 
     both = replace(context, opened_networks={"alexnet": alexnet, "other": Other()})
-    with pytest.raises(ValueError, match="features must be layers of other, or SIFT; measure alexnet:conv4 with another"):
+    with pytest.raises(
+        ValueError, match="features must be layers of other, or SIFT; measure alexnet:conv4 with another"
+    ):
         Transfer("toy", CAT, network="other", features=("alexnet:conv4",)).resolved(both)
 
 

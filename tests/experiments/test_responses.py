@@ -120,7 +120,9 @@ def test_a_keypoint_that_no_object_shows_is_named(herd, open_as, split):
 def test_a_limit_that_leaves_no_object_that_shows_the_keypoint_is_said(herd, open_as):
     data = blind(herd, "train", but=1)
     number = list(data.keypoint_names[CAT]).index("Nose")
-    train = sorted(data.visible_instances(CAT, "train"), key=lambda cat: cat.visible[number])  # the one that shows it comes last
+    train = sorted(
+        data.visible_instances(CAT, "train"), key=lambda cat: cat.visible[number]
+    )  # the one that shows it comes last
     assert not subsample(train, 1)[0].visible[number]
     with pytest.raises(ValueError, match="none shows Nose"):
         run(asked(limit=1), context=open_as(with_split(data, "train", train)))

@@ -69,7 +69,9 @@ def test_two_processes_that_append_to_one_file_lose_no_record(tmp_path):
     assert kept(tmp_path) == {f"object {n}": float(n) for n in range(60)}
 
 
-@pytest.mark.parametrize("torn", [b'{"name":"a","stamp":"as it w', b'{"name":"' + b"x" * (3 << 20)], ids=["short", "3 MB"])
+@pytest.mark.parametrize(
+    "torn", [b'{"name":"a","stamp":"as it w', b'{"name":"' + b"x" * (3 << 20)], ids=["short", "3 MB"]
+)
 def test_a_line_torn_by_a_kill_is_measured_again(sizes, store, context, path, cats, torn):
     whole = run(MEASURE, context=context, store=store)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -254,7 +256,9 @@ def test_what_lies_where_nothing_can_be_written_is_read(sizes, tmp_path, cats):
 
 def test_a_file_is_no_folder_of_results(tmp_path):
     (tmp_path / "it").write_text("")
-    with pytest.raises(NotADirectoryError, match=r"results are kept in a folder; .*it is a file, so give another place"):
+    with pytest.raises(
+        NotADirectoryError, match=r"results are kept in a folder; .*it is a file, so give another place"
+    ):
         ResultStore(tmp_path / "it")
 
 

@@ -62,9 +62,7 @@ def test_a_row_predicts_what_its_aligned_neighbours_vote_for(alexnet, cats, open
         for name in record.neighbours
     ]
     own = alignment.describe_object(target, (SIFT20,), network=alexnet)
-    expected = alignment.transfer(
-        own, pairs, SIFT20, smoothness=0.03, options=TransferOptions(iterations=3, **options)
-    )
+    expected = alignment.transfer(own, pairs, SIFT20, smoothness=0.03, options=TransferOptions(iterations=3, **options))
     np.testing.assert_allclose(record.predicted["sift20"], expected.keypoints, atol=0.006)
 
 
@@ -191,9 +189,7 @@ def test_other_settings_have_a_file_of_their_own(cats, open_as, store, other):
 def test_a_limit_takes_objects_of_the_whole_split_that_a_larger_one_takes_too(cats, open_as, store):
     val = [replace(cat, name=f"val {n}") for n, cat in enumerate(cats.instances(CAT, "train"))]
     context = open_as(with_split(cats, "val", val))
-    results = [
-        run(transfer(limit=limit, iterations=1), context=context, store=store) for limit in (2, 3, None)
-    ]
+    results = [run(transfer(limit=limit, iterations=1), context=context, store=store) for limit in (2, 3, None)]
     names = [list(result.records) for result in results]
     assert [len(each) for each in names] == [result.asked for result in results] == [2, 3, 6]
     assert sorted(names[0]) != ["val 0", "val 1"]
