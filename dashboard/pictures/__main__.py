@@ -25,6 +25,7 @@ from dashboard.navigation import PICTURES
 
 CATEGORY = "toy cat"
 KEYPOINT, PAW = "L_Eye", "L_F_Paw"
+MARGIN = 1.0  # score at which the colours of responses are full, as on the page
 SEED_SIDE = 163  # of the picture around the seed: conv5's receptive field
 
 
@@ -94,9 +95,8 @@ def respond(folder: Path, network: Extractor, context: Context) -> None:
         rows, columns = slice(found.region.top, found.region.bottom), slice(found.region.left, found.region.right)
         whole[rows, columns] = found.scores[..., classifier.names.index(KEYPOINT)]
         scores[feature] = whole
-    limit = max(float(np.nanmax(np.abs(each))) for each in scores.values())
     for feature, each in scores.items():
-        save(folder, f"eye_{feature.key}.jpg", figures.score_overlay(image, each, limit=limit))
+        save(folder, f"eye_{feature.key}.jpg", figures.score_overlay(image, each, limit=MARGIN))
 
 
 def predict(folder: Path, network: Extractor, context: Context) -> None:
