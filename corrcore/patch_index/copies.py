@@ -8,7 +8,8 @@ frequencies, so a mirrored copy is found without a fingerprint of its own.
 Of the 1,253 photos of PASCAL VOC 2011 that have keypoints, no two differ in fewer than 82 of the 255 bits, as they are
 or mirrored: at the threshold of 48 bits there is no false alarm among 784,378 pairs. Of 209 of them shrunk to a fifth,
 doubled, mirrored, darkened, or written as JPEG of quality 10, no copy differs in more than 23 bits. To measure the
-first again: `CORRCORE_DATA=... pytest tests/patch_index/test_copies.py`. Parts of a photo, and turned ones, are other photos.
+first again: `CORRCORE_DATA=... pytest tests/patch_index/test_copies.py`. Parts of a photo, and turned ones, are
+other photos.
 """
 
 import numpy as np

@@ -26,6 +26,7 @@ from dashboard.navigation import PICTURES
 CATEGORY = "toy cat"
 KEYPOINT, PAW = "L_Eye", "L_F_Paw"
 MARGIN = 1.0  # score at which the colours of responses are full, as on the page
+BEYOND = 200  # grey level of what lies beyond a picture
 SEED_SIDE = 163  # of the picture around the seed: conv5's receptive field
 
 
@@ -54,7 +55,8 @@ def rebuild(folder: Path, network: Extractor) -> None:
         save(folder, f"rebuilt_{layer}.jpg", figures.crop(reconstruction.rebuild(each, index, k=1), covered))
     x, y = animal.eye or (image.shape[1] // 2, image.shape[0] // 2)
     corner = np.array([[x - SEED_SIDE // 2, y - SEED_SIDE // 2]])
-    save(folder, "seed.jpg", images.extract_patches(image, corner, height=SEED_SIDE, width=SEED_SIDE)[0][0])
+    [seed], [inside] = images.extract_patches(image, corner, height=SEED_SIDE, width=SEED_SIDE)
+    save(folder, "seed.jpg", np.where(inside[..., None], seed, np.uint8(BEYOND)))
     for layer, grid in network.extract(image, index.layers).items():
         seed = grid.descriptors[grid.cells.nearest(x, y)]
         [each] = averaging.average(seed, layer, index=index, ks=(50,)).averages
