@@ -27,8 +27,10 @@ class Card:
 
 @dataclass(frozen=True)
 class PageSpec:
-    """A page: `path` is its address and names its file in `app_pages`, unless it has a `script` elsewhere; `help` is one
-    sentence or two for the menu.
+    """A page.
+
+    `path` is its address and names its file in `app_pages`, unless it has a `script` elsewhere; `help` is one sentence
+    or two for the menu.
     """
 
     path: str
@@ -58,7 +60,8 @@ PAGES = (
         "A photo rebuilt from other photos' patches, layer by layer. Click a patch to see its neighbours.",
         Card(
             "Rebuild a photo from other photos' patches",
-            "Every patch is replaced by the one that its nearest neighbour in feature space has, here among 60 drawn animals: eyes "
+            "Every patch is replaced by the one that its nearest neighbour in feature space has, here among 60 drawn "
+            "animals: eyes "
             "are rebuilt from other eyes, in place, although every descriptor sees a hundred pixels and more.",
             "Start here: rebuild a photo",
             (
@@ -76,7 +79,8 @@ PAGES = (
         "What one descriptor responds to: the average of its nearest neighbours' receptive fields.",
         Card(
             "See what one descriptor responds to",
-            "The average receptive field of its nearest neighbours: a head in the middle, surroundings that blur. Similar "
+            "The average receptive field of its nearest neighbours: a head in the middle, surroundings that blur. "
+            "Similar "
             "descriptors mean the same thing at the centre of what they see.",
             "Average receptive fields",
             (
@@ -94,7 +98,8 @@ PAGES = (
         "Two objects of a kind brought into line, and keypoints that travel with them.",
         Card(
             "Bend one animal into another's shape",
-            "Matched by conv4's descriptors, held together by a smooth displacement, keypoints travel along. These animals are "
+            "Matched by conv4's descriptors, held together by a smooth displacement, keypoints travel along. These "
+            "animals are "
             "drawn, so that everybody may have them; data sets of photos are offered where there are any.",
             "Align animals, or two photos of yours",
             (
@@ -111,7 +116,8 @@ PAGES = (
         "Which layer tells keypoints apart, by the descriptor there alone.",
         Card(
             "Find the layer that tells keypoints apart",
-            "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is: layers learnt from nothing "
+            "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is: layers learnt "
+            "from nothing "
             "but the names of images, against SIFT at every size.",
             "Which layer tells keypoints apart?",
         ),
@@ -123,7 +129,8 @@ PAGES = (
         "What a keypoint's classifier says of every pixel, and where it is highest.",
         Card(
             "Ask a classifier about every pixel",
-            "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked about every "
+            "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked "
+            "about every "
             "pixel of another animal, it says yes where the map is red.",
             "Read its score at any pixel",
             (
@@ -141,7 +148,8 @@ PAGES = (
         "Where in its box an object has its keypoints: detectors, a prior, and their product.",
         Card(
             "Find keypoints in a box",
-            "A detector of every keypoint scores every place in an object's box, and the most similar object seen before says "
+            "A detector of every keypoint scores every place in an object's box, and the most similar object seen "
+            "before says "
             "where to expect it. Filled dots are right, rings are wrong, with a line to the truth.",
             "Predict keypoints",
             (
@@ -159,7 +167,8 @@ PAGES = (
         "The paper's tables, computed on this machine, beside the published numbers.",
         Card(
             "Hold the numbers against the published ones",
-            "The paper's tables, from what was computed on this machine: intervals, differences, and whether one row is better "
+            "The paper's tables, from what was computed on this machine: intervals, differences, and whether one row "
+            "is better "
             "than another by more than chance.",
             "Compare the tables",
         ),

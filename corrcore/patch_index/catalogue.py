@@ -53,8 +53,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Listing:
-    """One index of a folder: opened where it is finished and whole, else with a line on what is wrong and what
-    to do.
+    """One index of a folder: opened where it is finished and whole, else with a line on what is wrong.
+
+    The line says what to do about it.
     """
 
     name: str
@@ -69,7 +70,7 @@ def checked_name(name: str) -> str:
         msg = f"an index's name must be 1 to 64 letters, digits, '-' or '_'; got {name!r}."
         raise ValueError(msg)
     if name == SAMPLES or name.startswith(f"{SAMPLES}-"):
-        msg = f"an index's name must not begin with {SAMPLES!r}, which is that of the index that comes along; got {name!r}."
+        msg = f"an index's name must not begin with {SAMPLES!r}, which the index of drawn animals has; got {name!r}."
         raise ValueError(msg)
     return name
 

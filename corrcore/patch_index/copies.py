@@ -5,11 +5,11 @@ A fingerprint is the signs of a photo's lowest frequencies: the discrete cosine 
 perceptual image hash functions") has it with 8 x 8. Mirroring a photo flips the signs of the odd horizontal
 frequencies, so a mirrored copy is found without a fingerprint of its own.
 
-Of the 1,253 photos of PASCAL VOC 2011 that have keypoints, no two differ in fewer than 82 of the 255 bits, as
-they are or mirrored: at the threshold of 48 bits there is no false alarm among 784,378 pairs. Of 209 of them
-shrunk to a fifth, doubled, mirrored, darkened, or written as JPEG of quality 10, no copy differs in more than
-23 bits. To measure the first again: `CORRCORE_DATA=... pytest tests/patch_index/test_copies.py`. Parts of a
-photo, and turned ones, are other photos.
+Of the 1,253 photos of PASCAL VOC 2011 that have keypoints, no two differ in fewer than 82 of the 255 bits, as they are
+or mirrored: at the threshold of 48 bits there is no false alarm among 784,378 pairs. Of 209 of them shrunk to a fifth,
+doubled, mirrored, darkened, or written as JPEG of quality 10, no copy differs in more than 23 bits. To measure the
+first again: `CORRCORE_DATA=... pytest tests/patch_index/test_copies.py`. Parts of a photo, and turned ones, are
+other photos.
 """
 
 import numpy as np

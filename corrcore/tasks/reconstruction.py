@@ -53,10 +53,9 @@ def retrieve(
 ) -> Retrieval:
     """The `k` nearest patches in the index for every cell of an image.
 
-    The image itself is never used, nor are photos in `exclude` (numbers of the index's photos), at any scale, mirrored
-    or not; with `near`, nor are its enlarged or recompressed copies (`PatchIndex.photos_like`). Raises ValueError
-    where the index was made by another network,
-    lacks the layer, or holds fewer than `k` other patches.
+    The image itself is never used, nor are photos in `exclude` (numbers of the index's photos), at any scale,
+    mirrored or not; with `near`, nor are its enlarged or recompressed copies (`PatchIndex.photos_like`). Raises
+    ValueError where the index was made by another network, lacks the layer, or holds fewer than `k` other patches.
     """
     index.check_made_by(extractor)
     grid = extractor.extract(image, (layer,))[layer]

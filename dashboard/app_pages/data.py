@@ -7,10 +7,10 @@ from dashboard.app_pages.data_parts import building, holdings
 from dashboard.parts import header
 
 HOW = """
-Every photo runs through the network at each chosen scale, whole, and mirrored if asked for. The descriptors of each layer are
-made unit length and kept in half precision, with 8-bit codes for the first pass of the search, beside the raw pixels
-from which patches are cut. While an index is built its folder ends in `.partial`; a build that is cancelled or killed
-goes on from its last checkpoint, and only a finished index can be chosen.
+Every photo runs through the network at each chosen scale, whole, and mirrored if asked for. The descriptors of each
+layer are made unit length and kept in half precision, with 8-bit codes for the first pass of the search, beside the
+raw pixels from which patches are cut. While an index is built its folder ends in `.partial`; a build that is
+cancelled or killed goes on from its last checkpoint, and only a finished index can be chosen.
 """
 
 

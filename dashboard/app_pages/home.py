@@ -21,8 +21,10 @@ def show_card(spec: PageSpec, card: Card) -> None:
 
 header.header(
     "What does this network know about where things are?",
-    "Convolutional networks that were only ever trained to *name* images know much more finely *where* things are than the "
-    "size of their receptive fields suggests (Long, Zhang and Darrell, *Do Convnets Learn Correspondence?*, NIPS 2014). "
+    "Convolutional networks that were only ever trained to *name* images know much more finely *where* things are "
+    "than the "
+    "size of their receptive fields suggests (Long, Zhang and Darrell, *Do Convnets Learn Correspondence?*, NIPS "
+    "2014). "
     "Here you can see it, on any photo.",
 )
 for spec in pages():

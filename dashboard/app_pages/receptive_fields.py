@@ -20,27 +20,30 @@ from dashboard.wording import escape_markdown
 ZOOM = 1.4
 
 HOW = """
-The seed is one descriptor of a layer. Its *k* most similar descriptors in other photos are found by cosine similarity,
-exactly, and their whole receptive fields are averaged; the contrast of each average is then stretched to its 1st to 99th
-percentile. Where a receptive field crosses its photo's border only the pixels inside count, so every pixel is a mean over
-those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
+The seed is one descriptor of a layer. Its *k* most similar descriptors in other photos are found by cosine
+similarity, exactly, and their whole receptive fields are averaged; the contrast of each average is then stretched to
+its 1st to 99th percentile. Where a receptive field crosses its photo's border only the pixels inside count, so every
+pixel is a mean over those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
 
 **Agreement radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
 another than receptive fields drawn at random do:
 
 $$ \\text{agreement}(r) = 1 - \\frac{\\text{variance of neighbours at } r}{\\text{variance of random fields at } r} $$
 
-1 means they all show the same there, 0 that they have nothing in common, less than 0 that they differ more than random ones.
-What neighbours share all over, such as light and
-colour, tells nothing of where things are; so the agreement radius is where agreement has lost half of what it loses between
-the centre and the rim. Agreement that falls evenly would give half the distance to the rim. It is measured on pictures;
-the *effective* receptive field of Luo et al. (2016) is another thing, the pixels that a descriptor's gradient reaches.
+1 means they all show the same there, 0 that they have nothing in common, less than 0 that they differ more than
+random ones. What neighbours share all over, such as light and colour, tells nothing of where things are; so the
+agreement radius is where agreement has lost half of what it loses between the centre and the rim. Agreement that
+falls evenly would give half the distance to the rim. It is measured on pictures; the *effective* receptive field of
+Luo et al. (2016) is another thing, the pixels that a descriptor's gradient reaches.
 """
 
 ABOUT = (
-    "seed_image: the seed's picture at working size; seed_pixel: (x, y) in its pixels; seed_pixel_of_photo: the same in the photo's own. "
-    "LAYER_mean_kN: the average of N receptive fields, whose middle is a cell's centre, and LAYER_count_kN how many of them had each "
-    "pixel. LAYER_neighbour_centres: (x, y) in pixels of the neighbours' photos as indexed, neither scaled nor mirrored."
+    "seed_image: the seed's picture at working size; seed_pixel: (x, y) in its pixels; seed_pixel_of_photo: the same "
+    "in the photo's own. "
+    "LAYER_mean_kN: the average of N receptive fields, whose middle is a cell's centre, and LAYER_count_kN how many "
+    "of them had each "
+    "pixel. LAYER_neighbour_centres: (x, y) in pixels of the neighbours' photos as indexed, neither scaled nor "
+    "mirrored."
 )
 
 

@@ -11,22 +11,22 @@ from dashboard.services import sessions
 SECTIONS = ("Neighbours of the patch", "Compare with the input", "Numbers")
 
 HOW = """
-Every cell of a layer owns the patch, one stride wide, around the centre of its receptive field. Each patch is replaced
-by the mean of the patches that its *k* most similar descriptors own in other photos (cosine similarity, exact search;
-the photo itself is left out, at every scale and mirrored, and so are its enlarged or recompressed copies unless they are
-kept). *Uniform rf* replaces it by patches drawn uniformly
-from the 99 x 99 pixels around it in the same photo: what a descriptor without position could at best be expected to do.
-Long, Zhang and Darrell (2014), Section 3, Figure 1.
+Every cell of a layer owns the patch, one stride wide, around the centre of its receptive field. Each patch is
+replaced by the mean of the patches that its *k* most similar descriptors own in other photos (cosine similarity,
+exact search; the photo itself is left out, at every scale and mirrored, and so are its enlarged or recompressed
+copies unless they are kept). *Uniform rf* replaces it by patches drawn uniformly from the 99 x 99 pixels around it in
+the same photo: what a descriptor without position could at best be expected to do. Long, Zhang and Darrell (2014),
+Section 3, Figure 1.
 
-**Localisation.** The nearest neighbour's patch, with its surroundings (three strides wide), is looked for at every place
-of the cell's own receptive field by normalised cross-correlation of grey levels. The score is the probability that it
-matches closer to where it should be than a place drawn uniformly from the receptive field:
+**Localisation.** The nearest neighbour's patch, with its surroundings (three strides wide), is looked for at every
+place of the cell's own receptive field by normalised cross-correlation of grey levels. The score is the probability
+that it matches closer to where it should be than a place drawn uniformly from the receptive field:
 
 $$ P(|\\text{offset}| < |\\text{uniform offset}|) + \\tfrac12 P(\\text{tie}) $$
 
-To a descriptor that knows what is in its receptive field but not where, every shift of the content is as good, so places
-are uniform and the score is 0.5. A few hundredths above that say nothing: photos show things in the middle more often than
-at the rim. PSNR and SSIM, in contrast, reward the right colours.
+To a descriptor that knows what is in its receptive field but not where, every shift of the content is as good, so
+places are uniform and the score is 0.5. A few hundredths above that say nothing: photos show things in the middle
+more often than at the rim. PSNR and SSIM, in contrast, reward the right colours.
 """
 
 

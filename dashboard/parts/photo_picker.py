@@ -89,7 +89,8 @@ def choose_index() -> PatchIndex:
     url_state.check_link(
         "index",
         [index_title(name) for name in names],
-        sentence="This link needs the index {}, which is not on this machine; another is searched. Indexes are built on the Data page.",
+        sentence="This link needs the index {}, which is not on this machine; another is searched. "
+        "Indexes are built on the Data page.",
     )
     name = st.selectbox(
         "Patches from",
@@ -185,7 +186,8 @@ def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
     gallery(thumbnails.of_samples(names), names.index(name), list(titles.values()), pick)
     if name in photographs and is_drawn(index):
         st.caption(
-            "A photograph finds little among drawn animals: build an index of photographs on the Data page to see it rebuilt well."
+            "A photograph finds little among drawn animals: build an index of photographs on the Data page to see it "
+            "rebuilt well."
         )
     image = caches.sample_photo(name)
     if name in animals:

@@ -25,6 +25,8 @@ from dashboard.navigation import PICTURES
 
 CATEGORY = "toy cat"
 KEYPOINT, PAW = "L_Eye", "L_F_Paw"
+MARGIN = 1.0  # score at which the colours of responses are full, as on the page
+BEYOND = 200  # grey level of what lies beyond a picture
 SEED_SIDE = 163  # of the picture around the seed: conv5's receptive field
 
 
@@ -53,7 +55,8 @@ def rebuild(folder: Path, network: Extractor) -> None:
         save(folder, f"rebuilt_{layer}.jpg", figures.crop(reconstruction.rebuild(each, index, k=1), covered))
     x, y = animal.eye or (image.shape[1] // 2, image.shape[0] // 2)
     corner = np.array([[x - SEED_SIDE // 2, y - SEED_SIDE // 2]])
-    save(folder, "seed.jpg", images.extract_patches(image, corner, height=SEED_SIDE, width=SEED_SIDE)[0][0])
+    [seed], [inside] = images.extract_patches(image, corner, height=SEED_SIDE, width=SEED_SIDE)
+    save(folder, "seed.jpg", np.where(inside[..., None], seed, np.uint8(BEYOND)))
     for layer, grid in network.extract(image, index.layers).items():
         seed = grid.descriptors[grid.cells.nearest(x, y)]
         [each] = averaging.average(seed, layer, index=index, ks=(50,)).averages
@@ -94,9 +97,8 @@ def respond(folder: Path, network: Extractor, context: Context) -> None:
         rows, columns = slice(found.region.top, found.region.bottom), slice(found.region.left, found.region.right)
         whole[rows, columns] = found.scores[..., classifier.names.index(KEYPOINT)]
         scores[feature] = whole
-    limit = max(float(np.nanmax(np.abs(each))) for each in scores.values())
     for feature, each in scores.items():
-        save(folder, f"eye_{feature.key}.jpg", figures.score_overlay(image, each, limit=limit))
+        save(folder, f"eye_{feature.key}.jpg", figures.score_overlay(image, each, limit=MARGIN))
 
 
 def predict(folder: Path, network: Extractor, context: Context) -> None:

@@ -210,7 +210,7 @@ def _settle() -> None:
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def sample_indexes() -> dict[str, PatchIndex]:
-    """The indexes of the drawn animals that are open, by what describes them: where none can be kept, only these are."""
+    """The open indexes of the drawn animals, by what describes them: where none can be kept, only these are."""
     return {}
 
 

@@ -1,15 +1,19 @@
 """The Data page: building an index, and what is said when it cannot be built."""
 
+import contextlib
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
+from corrcore import datasets
 from corrcore import patch_index as indexes
+from corrcore.datasets import DatasetSpec
 from dashboard.services import caches
 
-from .conftest import settled
+from .conftest import ROOT, settled
 
 
 @pytest.fixture
@@ -37,8 +41,77 @@ def build(at, folder, name, *, mirror=False, hold_out=0):
     return settled(at.run())
 
 
-def test_the_samples_are_listed(at):
-    assert list(at.dataframe[0].value["name"]) == ["samples"]
+def names(at):
+    """The indexes in the table."""
+    tables = [table.value for table in at.dataframe if "patches" in table.value]
+    return [name for table in tables for name in table["name"] if name != "Drawn animals"]
+
+
+def test_the_index_that_comes_along_is_listed_once_it_is_made(open_page):
+    open_page("reconstruction")
+    at = open_page("data")
+    assert "Drawn animals" in list(at.dataframe[0].value["name"])
+
+
+def test_data_sets_are_listed_with_where_they_come_from(open_page, tmp_path, monkeypatch):
+    (tmp_path / "VOC2011" / "JPEGImages").mkdir(parents=True)
+    (tmp_path / "VOC2011" / "Annotations").mkdir()
+    (tmp_path / "VOC2011" / "ImageSets" / "Main").mkdir(parents=True)
+    datasets.register(DatasetSpec("few", "A few drawings", True, datasets.toy.load))
+    try:
+        open_page("data")
+        monkeypatch.setenv("CORRCORE_DATA", str(tmp_path))
+        at = AppTest.from_file(str(ROOT / "dashboard" / "app_pages" / "data.py"), default_timeout=60).run()
+    finally:
+        datasets.unregister("few")
+    [table] = [table.value for table in at.dataframe if "what it is" in table.value]
+    assert list(table["name"])[:2] == ["Drawn animals", "few"]
+    there = datasets.available(tmp_path)
+    folders = [str(spec.folder) for spec in there.specs if spec.folder]
+    assert [folder for folder in table["folder"] if folder != "comes along"] == folders
+    assert [each for each in there.faults if each not in "".join(w.value.replace("\\", "") for w in at.warning)] == []
+
+
+def test_results_and_their_room_are_listed(at, cache_folder):
+    [table] = [table.value for table in at.dataframe if "how much" in table.value]
+    assert list(table["folder"]) == [str(cache_folder / "experiments"), str(cache_folder / "results")]
+    assert "result" in table["how much"][1]
+
+
+@pytest.fixture
+def faulty(cache_folder):
+    """An index of another format, one without a manifest, half a deletion, and one whose build was stopped."""
+    root = cache_folder / "indexes"
+    made = {"old": "old", "empty": "empty", "gone": "gone.0123.deleting", "half": "half.partial"}
+    for folder in made.values():
+        (root / folder).mkdir(parents=True)
+    (root / "old" / "manifest.json").write_text('{"format": 1}')
+    (root / "empty" / "manifest.json").write_text("")
+    yield root
+    for name in made:
+        with contextlib.suppress(indexes.IndexNotFoundError):
+            indexes.delete(root / name)
+
+
+def test_every_faulty_index_is_a_line_with_its_path_and_a_remedy(faulty, open_page):
+    at = open_page("data")
+    said = [warning.value.replace("\\", "") for warning in at.warning]
+    for name in ("old", "empty", "gone", "half"):
+        [line] = [text for text in said if text.startswith(f"**{name}**")]
+        assert str(faulty / name) in line
+        assert "`corrcore" in line
+    for name in ("old", "empty", "gone", "half"):
+        at.selectbox(key="delete_name").set_value(name)
+        at.button(key="delete").click()
+        at.run()
+        assert not [warning for warning in at.warning if f"**{name}**" in warning.value]
+
+
+def test_an_index_is_built_by_the_network_that_is_chosen(at, photos, vgg_weights, monkeypatch):
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(vgg_weights))
+    at.selectbox(key="build_network").set_value("vgg16")
+    build(at, photos, "mine")
+    assert indexes.PatchIndex(indexes.default_root() / "mine").layers == ("conv3_3", "conv4_3", "conv5_3")
 
 
 def test_a_folder_becomes_an_index_on_offer(at, photos, open_page):
@@ -48,8 +121,7 @@ def test_a_folder_becomes_an_index_on_offer(at, photos, open_page):
     index = indexes.PatchIndex(indexes.default_root() / "mine")
     assert len(index.photos) + len(index.held_out) + len(index.skipped) == 7
     assert index.mirrored.any()
-    table = at.run().dataframe[0].value
-    assert list(table["name"]) == ["samples", "mine"]
+    assert names(at.run()) == ["mine"]
     page = open_page("reconstruction", index="mine")
     assert page.selectbox(key="index").value == "mine"
 
@@ -84,7 +156,7 @@ def test_a_shared_server_offers_no_building(open_page, monkeypatch):
 
 def test_photos_left_out_are_listed_with_the_reason(at, photos):
     build(at, photos, "mine")
-    table = at.run().dataframe[1].value
+    [table] = [table.value for table in at.run().dataframe if "why" in table.value]
     assert list(table["photo"]) == ["broken.jpg"]
     assert "broken.jpg" in table["why"][0]
 
@@ -104,14 +176,15 @@ def test_an_index_can_be_deleted(at, photos):
     at.selectbox(key="delete_name").set_value("mine")
     at.button(key="delete").click()
     at.run()
-    assert list(at.dataframe[0].value["name"]) == ["samples"]
+    assert names(at) == []
     assert not (indexes.default_root() / "mine").exists()
 
 
 def test_a_build_that_was_stopped_is_named_and_can_be_deleted(at):
     (indexes.default_root() / "mine.partial").mkdir()
     at.run()
-    assert any("Not finished: mine" in caption.value for caption in at.caption)
+    assert any("**mine**, not finished" in warning.value for warning in at.warning)
+    at.selectbox(key="delete_name").set_value("mine")
     at.button(key="delete").click()
     at.run()
     assert not (indexes.default_root() / "mine.partial").exists()

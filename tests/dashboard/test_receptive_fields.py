@@ -1,12 +1,19 @@
 """The Receptive fields page: what every widget and every click changes."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 
-from corrcore import experiments
+from corrcore.datasets import drawn
+from corrcore.tasks.averaging import Agreement
+from dashboard.app_pages.receptive_fields_parts.profiles import in_words
 
 from .conftest import settled
+
+FIRST = next(iter(drawn.unseen().values()))
+LAYERS = ["conv3", "conv4", "conv5"]
 
 
 def seed_boxes(at):
@@ -28,6 +35,52 @@ def test_an_average_a_layer_and_a_k(at):
     texts = [caption.value for caption in at.caption]
     for k in (5, 50, 500):
         assert sum(text.split(" · ")[0] == f"k = {k}" for text in texts) == 3
+
+
+def test_the_first_seed_is_an_eye_whose_neighbours_agree_at_the_centre_and_less_outwards(at, offered):
+    at.run()
+    arrays = np.load(io.BytesIO(offered["receptive-fields.npz"]()))
+    assert tuple(arrays["seed_pixel_of_photo"]) == FIRST.eye
+    for layer in LAYERS:
+        agreement = arrays[f"{layer}_agreement"]
+        assert agreement[0] > 0.4
+        assert agreement[0] - agreement[-1] > 0.2
+    table = at.dataframe[0].value
+    assert list(table["layer"]) == LAYERS
+    assert list(table["from cell to cell"]) == ["16 px"] * 3
+    for radius, half in zip(table["agreement radius"], table["half the receptive field"], strict=True):
+        assert 0 < float(radius.removesuffix(" px")) < float(half.removesuffix(" px")) / 2
+    assert any("the same at the centre and differ outwards" in text.value for text in at.markdown)
+
+
+def profile(*agreement):
+    return Agreement(np.arange(len(agreement)) * 4 + 2.0, np.array(agreement), 99)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "words"),
+    [
+        ((0.9, 0.5, 0.1), "Half of the agreement that is lost up to the rim is lost within 6 px"),
+        ((0.4, 0.4, 0.4), "agreement does not fall"),
+        ((0.2, 0.4, 0.5), "agreement does not fall"),
+        ((-0.45, 0.0, 0.2), "below zero at the centre"),
+        ((0.02, 0.1, 0.2), "no agreement at the centre"),
+        ((float("nan"), 0.1, 0.2), "no agreement at the centre"),
+    ],
+    ids=str,
+)
+def test_every_kind_of_profile_is_explained(agreement, words):
+    [sentence] = in_words({"conv3": profile(*agreement)})
+    assert sentence.startswith("conv3: ")
+    assert words in sentence
+
+
+def test_layers_of_one_kind_share_a_sentence():
+    falls, flat = profile(0.9, 0.5, 0.1), profile(0.4, 0.4, 0.4)
+    first, second = in_words({"conv3": falls, "conv4": flat, "conv5": falls})
+    assert first.startswith("conv3 and conv5: ")
+    assert "within 6 and 6 px" in first
+    assert second.startswith("conv4: ")
 
 
 def test_a_click_in_the_photo_moves_the_seed(at, click):
@@ -60,21 +113,31 @@ def test_a_link_restores_the_seed(open_page, at):
     assert seed_boxes(again) == seed_boxes(at)
 
 
-def test_agreement_radii_stand_beside_field_and_stride(at):
-    table = at.dataframe[0].value
-    assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
-    assert list(table["stride"]) == ["16 px"] * 3
-    assert all(
-        value in ("does not fall", "no agreement") or value.endswith(" px") for value in table["agreement radius"]
-    )
+@pytest.mark.parametrize(
+    "query", [{"seed_from": "Random descriptor"}, {"photo": "sample:coffee", "at": "90,80"}], ids=str
+)
+def test_the_lines_of_python_make_the_first_column(open_page, offered, query):
+    open_page("receptive_fields", **query)
+    space = {}
+    exec(offered["python"], space)
+    arrays = np.load(io.BytesIO(offered["receptive-fields.npz"]()))
+    np.testing.assert_array_equal(space["found"].averages.ids, arrays["conv3_neighbour_ids"])
+    np.testing.assert_allclose(space["found"].averages.averages[1].mean, arrays["conv3_mean_k50"])
+    np.testing.assert_allclose(space["found"].agreement.agreement, arrays["conv3_agreement"])
 
 
-def test_measuring_over_seeds_gives_intervals(at, monkeypatch):
-    measure = experiments.agreement_radius
-    monkeypatch.setattr(experiments, "agreement_radius", lambda n, **options: measure(n // 6, **options))
-    [button] = [button for button in at.button if button.label == "Measure over 30 random seeds"]
+def test_measuring_over_seeds_gives_intervals(open_page):
+    at = open_page("receptive_fields", n_seeds="10")
+    [button] = [button for button in at.button if button.label == "Measure over 10 random seeds"]
     button.click()
     settled(at.run(), timeout_s=240)
-    table = at.dataframe[0].value
-    assert list(table["layer"]) == ["conv3", "conv4", "conv5"]
+    table = at.dataframe[1].value
+    assert list(table["layer"]) == LAYERS
     assert all(" to " in value for value in table["95 % interval"])
+    assert all(value.endswith(" of 10") for value in table["seeds that agree"])
+
+
+def test_an_index_of_another_network_is_searched_by_it(open_page, vgg_index):
+    at = open_page("receptive_fields", index=vgg_index)
+    assert list(at.dataframe[0].value["layer"]) == ["conv3_3", "conv4_3", "conv5_3"]
+    assert n_averages(at) >= 8  # conv5_3 has fewer than 500 patches

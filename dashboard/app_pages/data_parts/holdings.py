@@ -18,7 +18,8 @@ def show_indexes() -> None:
     st.subheader("Indexes: photos that are searched", anchor=False)
     st.markdown(
         "The pages *Reconstruction* and *Receptive fields* look for nearest neighbours in one of these. *"
-        f"{photo_picker.DRAWN_INDEX}* comes along: {len(drawn.to_search())} drawings, described when a network first needs "
+        f"{photo_picker.DRAWN_INDEX}* comes along: {len(drawn.to_search())} drawings, described when a network first "
+        f"needs "
         "them. Good reconstructions of photographs need about a million patches: some thousand photos."
     )
     listings = _listings()
@@ -95,7 +96,8 @@ def show_datasets() -> None:
     """The annotated data sets, which the pages on keypoints offer."""
     st.subheader("Data sets: objects with keypoints", anchor=False)
     st.markdown(
-        "The pages *Alignment*, *Classification*, *Responses*, *Prediction* and *Results* work on these. Photos of your own "
+        "The pages *Alignment*, *Classification*, *Responses*, *Prediction* and *Results* work on these. Photos of "
+        "your own "
         "are offered there too, from the folder that the environment variable `CORRCORE_DATA` names."
     )
     there = caches.available()

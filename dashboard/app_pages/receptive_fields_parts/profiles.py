@@ -29,7 +29,8 @@ def show_profiles(found: Mapping[str, Study], index: PatchIndex) -> None:
         for sentence in in_words(profiles):
             st.markdown(f"- {sentence}")
         st.caption(
-            "1: neighbours all show the same; 0: they are no more alike than random receptive fields; below 0: less alike. "
+            "1: neighbours all show the same; 0: they are no more alike than random receptive fields; below 0: less "
+            "alike. "
             "Pixels are those of the picture that the network sees."
         )
     st.dataframe(
@@ -58,17 +59,20 @@ def in_words(profiles: Mapping[str, Agreement]) -> list[str]:
     if falling:
         radii = _listed([f"{each.agreement_radius_px:.0f}" for each in falling.values()])
         sentences.append(
-            f"{_listed(falling)}: neighbours show the same at the centre and differ outwards. Half of the agreement that is lost "
+            f"{_listed(falling)}: neighbours show the same at the centre and differ outwards. Half of the agreement "
+            f"that is lost "
             f"up to the rim is lost within {radii} px."
         )
     if flat:
         sentences.append(
-            f"{_listed(flat)}: agreement does not fall. Neighbours are as alike at the rim as at the centre, by their background or "
+            f"{_listed(flat)}: agreement does not fall. Neighbours are as alike at the rim as at the centre, by "
+            f"their background or "
             "light, so this seed says nothing of where things are."
         )
     if negative:
         sentences.append(
-            f"{_listed(negative)}: below zero at the centre. Neighbours differ more there than receptive fields drawn at "
+            f"{_listed(negative)}: below zero at the centre. Neighbours differ more there than receptive fields "
+            f"drawn at "
             "random, as black and white coats do: what they share is a shape or an edge, not its colours."
         )
     if unlike:

@@ -117,7 +117,8 @@ def show_localisation(localised: list[Localisation], colours: Mapping[str, str])
         width="stretch",
     )
     st.caption(
-        f"Measured are patches whose receptive field lies inside the photo and which have structure to match; below {FEWEST} "
+        f"Measured are patches whose receptive field lies inside the photo and which have structure to match; below "
+        f"{FEWEST} "
         "nothing is said."
     )
     localised = [each for each in localised if len(each.offsets) >= FEWEST]

@@ -23,7 +23,8 @@ ABOUT = {
     "LAYER_neighbour_scales": "the size the neighbour's photo was described at, as a share of its indexed size",
     "LAYER_neighbour_mirrored": "whether it was mirrored then",
     "LAYER_neighbour_rows": "with `_columns` the neighbour's cell in that picture",
-    "LAYER_neighbour_centres": "its centre (x, y) in pixels of the neighbour's photo as indexed, neither scaled nor mirrored",
+    "LAYER_neighbour_centres": "its centre (x, y) in pixels of the neighbour's photo as indexed, neither scaled nor "
+    "mirrored",
     "LAYER_offsets": "of the cells measured, where the nearest patch matches best, (x, y) in pixels from its place",
 }
 
