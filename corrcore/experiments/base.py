@@ -244,8 +244,14 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
 
     @property
     def feature_list(self) -> tuple[Feature, ...]:
-        """The features of a resolved experiment."""
-        return tuple(each for each in self.features if isinstance(each, Feature))
+        """The features, parsed."""
+        return tuple(Feature.parse(each, network=self.network) for each in self.features)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """See `Experiment.from_settings`; features are parsed."""
+        found = super().from_settings(settings)
+        return replace(found, features=found.feature_list)
 
     def instances(self, context: Context, split: str, limit: int | None = None) -> list[Instance]:
         """The split's objects that show a keypoint; with a limit so many of them."""

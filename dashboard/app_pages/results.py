@@ -37,9 +37,9 @@ def page() -> None:
         page_of_fields()
         return
     kind = there[title]
-    entries, damaged = entries_of(kind, stored)
+    entries, empty = entries_of(kind, stored)
     if entries or kind.number:
-        page_of_numbers(kind, stored, entries, damaged)
+        page_of_numbers(kind, stored, entries, empty)
     else:
         page_of_plain(kind, stored)
 

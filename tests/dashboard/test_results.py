@@ -807,6 +807,7 @@ def test_a_result_in_which_nothing_could_be_measured_is_named_with_the_reason(ca
     at = open_page("results")
     assert [category for category, kind in table(at).columns if kind == "ours"] == ["cat"]
     [files] = files_of(at)
+    assert files.label == "Files that are not shown: 1 with nothing to show"
     assert "the photo is damaged" in files.caption[0].value
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from corrcore import datasets, experiments
 from corrcore.datasets import DatasetSpec, toy
-from corrcore.experiments import Context, ObjectExperiment, Result, ResultStore, Transfer, run
+from corrcore.experiments import Context, ObjectExperiment, Responses, Result, ResultStore, Transfer, run
 from dashboard.services import caches
 
 CAT = "toy cat"
@@ -186,6 +186,27 @@ def test_where_nothing_is_computed_the_command_is_named(open_page):
         at = open_page("results", table=kind.title.partition(" (")[0])
         assert at.code[0].value == f"corrcore evaluate {kind.kind} --help"
         assert not at.dataframe
+
+
+def test_one_of_which_nothing_can_be_shown_is_named(open_page, monkeypatch):
+    measured(Sizes("few", CAT))
+    monkeypatch.setattr(Sizes, "summary_rows", lambda self, summary: [])
+    at = open_page("results", table="Sizes of boxes")
+    [panel] = [each for each in at.expander if each.label.startswith("Files")]
+    assert panel.label == "Files that are not shown: 1 with nothing to show"
+    assert not at.dataframe
+
+
+def test_responses_of_a_keypoint_are_read_with_their_features(few, alexnet, open_page):
+    """No list of kinds has them: what is on the page is the summary that was measured."""
+    experiment = Responses("few", CAT, features=("sift10",), keypoints=("Nose",), cost=1.0, side=3, protocol="small")
+    result = run(experiment, context=Context(opened_networks={"alexnet": alexnet}), store=ResultStore())
+    at = open_page("results")
+    assert at.segmented_control(key="table").value == "Response maxima"
+    assert "Nose · in a box of 250 px" in at.selectbox(key="result").value
+    expected = result.experiment.summary_rows(result.summary)
+    assert [line["feature"] for line in at.dataframe[0].value.to_dict("records")] == ["sift10"]
+    assert at.dataframe[0].value.to_dict("records") == [dict(line) for line in expected]
 
 
 def test_one_whose_result_is_a_table_of_keypoints_has_the_whole_view(few, open_page, offered):
