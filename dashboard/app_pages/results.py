@@ -12,12 +12,7 @@ from dashboard.services import caches
 
 def page() -> None:
     """A table of those there are, and its view."""
-    header.header(
-        "Which layer knows where things are, in numbers?",
-        "The paper's tables, from the results on this machine, beside the published numbers where they are of the same data "
-        "and network. **Look for** rows of layers above rows of SIFT, and whether that is more than chance: choose two rows to "
-        "compare, or click a cell to see the objects behind it.",
-    )
+    top = st.container()  # what to look for depends on the table
     stored = caches.stored()
     there = kinds.titles()
     titles = (kinds.FIELDS, *there)
@@ -32,13 +27,19 @@ def page() -> None:
         required=True,
         label_visibility="collapsed",
     )
+    with top:
+        header.header(
+            "Which layer knows where things are, in numbers?",
+            "The paper's tables and whatever else was measured on this machine; published numbers stand beside those of the "
+            f"same data and network. {kinds.look_for(there.get(title))}",
+        )
     if title == kinds.FIELDS:
         page_of_fields()
         return
     kind = there[title]
-    entries, damaged = entries_of(kind, stored)
+    entries, empty = entries_of(kind, stored)
     if entries or kind.number:
-        page_of_numbers(kind, stored, entries, damaged)
+        page_of_numbers(kind, stored, entries, empty)
     else:
         page_of_plain(kind, stored)
 

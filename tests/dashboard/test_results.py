@@ -703,6 +703,16 @@ def test_a_run_that_was_stopped_is_a_part_too(data, places, open_page):
     assert any("Some are still being measured, or were stopped." in text for text in texts(at.caption))
 
 
+def test_a_mean_over_parts_says_so(places, open_page):
+    places("cat", {"conv4": always, "sift20": even}, some=4, limit=4)
+    places("cow", {"conv4": always, "sift20": even})
+    at = open_page("results")
+    found = table(at)
+    assert found["mean (1 in part)", "ours"]["conv4"] == 100
+    assert found["mean (1 in part)", "paper"]["conv4"] == pytest.approx((19.6 + 25.4) / 2)
+    assert list(at.dataframe[1].value["category"]) == ["cat (4 of 12)", "cow", "mean (1 in part)"]
+
+
 def test_table_3_of_some_objects_is_a_part_too(names, open_page):
     names("cat", {"conv3": always}, some=3, limit=3)
     assert ("cat (3 of 12)", "ours") in table(open_page("results", table=CLASSIFICATION)).columns
@@ -797,6 +807,7 @@ def test_a_result_in_which_nothing_could_be_measured_is_named_with_the_reason(ca
     at = open_page("results")
     assert [category for category, kind in table(at).columns if kind == "ours"] == ["cat"]
     [files] = files_of(at)
+    assert files.label == "Files that are not shown: 1 with nothing to show"
     assert "the photo is damaged" in files.caption[0].value
 
 

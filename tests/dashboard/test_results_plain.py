@@ -16,7 +16,7 @@ import pytest
 
 from corrcore import datasets, experiments
 from corrcore.datasets import DatasetSpec, toy
-from corrcore.experiments import Context, ObjectExperiment, Result, ResultStore, Transfer, run
+from corrcore.experiments import Context, ObjectExperiment, Responses, Result, ResultStore, Transfer, run
 from dashboard.services import caches
 
 CAT = "toy cat"
@@ -106,7 +106,7 @@ def texts(elements):
 def test_an_experiment_that_is_registered_is_on_the_page(few, open_page, offered):
     measured(Sizes("few", CAT))
     at = open_page("results")
-    assert at.segmented_control(key="table").value == "Sizes"
+    assert at.segmented_control(key="table").value == "Sizes of boxes"
     assert "**Sizes of boxes**" in texts(at.markdown)
     area = np.mean([np.prod(one.size) for one in few.visible_instances(CAT, "val")])
     [rows] = [each.value for each in at.dataframe]
@@ -152,7 +152,7 @@ def test_one_of_several_is_chosen_and_the_link_says_which(open_page):
     assert "areas to the power of 2" in texts(at.caption)
     [link] = [each.value for each in at.code if each.language != "python"]
     query = {name: value for name, [value] in parse_qs(urlsplit(link).query).items()}
-    assert query == {"table": "Sizes", "result": chosen}
+    assert query == {"table": "Sizes of boxes", "result": chosen}
     assert "areas to the power of 2" in texts(open_page("results", **query).caption)
 
 
@@ -172,17 +172,41 @@ def test_older_and_damaged_files_of_it_are_named_whether_or_not_there_is_another
     older = header.replace('"versions":[', '"versions":[0,')
     assert older != header
     file.write_text("\n".join([older, *lines, ""]))
-    at = open_page("results", table="Sizes")
+    at = open_page("results", table="Sizes of boxes")
     [panel] = [each for each in at.expander if each.label.startswith("Files")]
     assert panel.label == "Files that are not shown: 1 of an older version, 1 that cannot be read"
     assert at.subheader[0].value == "Sizes of boxes has not been computed yet"
 
 
-@pytest.mark.parametrize("title", ["Localisation", "Radius", "Responses", "Sizes", "Mirrored"])
-def test_where_nothing_is_computed_the_command_is_named(open_page, title):
-    at = open_page("results", table=title)
-    assert at.code[0].value == f"corrcore evaluate {title.lower()} --help"
+def test_where_nothing_is_computed_the_command_is_named(open_page):
+    """Of every experiment that is registered."""
+    for kind in experiments.kinds():
+        if kind.number:
+            continue
+        at = open_page("results", table=kind.title.partition(" (")[0])
+        assert at.code[0].value == f"corrcore evaluate {kind.kind} --help"
+        assert not at.dataframe
+
+
+def test_one_of_which_nothing_can_be_shown_is_named(open_page, monkeypatch):
+    measured(Sizes("few", CAT))
+    monkeypatch.setattr(Sizes, "summary_rows", lambda self, summary: [])
+    at = open_page("results", table="Sizes of boxes")
+    [panel] = [each for each in at.expander if each.label.startswith("Files")]
+    assert panel.label == "Files that are not shown: 1 with nothing to show"
     assert not at.dataframe
+
+
+def test_responses_of_a_keypoint_are_read_with_their_features(few, alexnet, open_page):
+    """No list of kinds has them: what is on the page is the summary that was measured."""
+    experiment = Responses("few", CAT, features=("sift10",), keypoints=("Nose",), cost=1.0, side=3, protocol="small")
+    result = run(experiment, context=Context(opened_networks={"alexnet": alexnet}), store=ResultStore())
+    at = open_page("results")
+    assert at.segmented_control(key="table").value == "Response maxima"
+    assert "Nose · in a box of 250 px" in at.selectbox(key="result").value
+    expected = result.experiment.summary_rows(result.summary)
+    assert [line["feature"] for line in at.dataframe[0].value.to_dict("records")] == ["sift10"]
+    assert at.dataframe[0].value.to_dict("records") == [dict(line) for line in expected]
 
 
 def test_one_whose_result_is_a_table_of_keypoints_has_the_whole_view(few, open_page, offered):
@@ -190,7 +214,7 @@ def test_one_whose_result_is_a_table_of_keypoints_has_the_whole_view(few, open_p
     experiment = Mirrored("few", CAT, features=("sift20",), limit=2, smoothness=0.1, iterations=1)
     result = measured(experiment)
     at = open_page("results")
-    assert at.segmented_control(key="table").value == "Mirrored"
+    assert at.segmented_control(key="table").value == "Mirrored transfer"
     found = at.dataframe[0].value
     assert list(found.index) == ["NN, not aligned", "SIFT, radius 20 px"]
     row = result.summary.rows[1]

@@ -93,7 +93,7 @@ def _lines(view: View, first: Row, second: Row) -> list[dict[str, str]]:
         lines.append(_line(view.heading(category), differences[-1], titles, counts))
     if len(lines) > 1:
         mean = mean_of(differences, rng=np.random.default_rng(0))
-        lines.append(_line(MEAN, mean, titles, dict.fromkeys((FIRST_ONLY, SECOND_ONLY, MCNEMAR), "")))
+        lines.append(_line(view.heading(MEAN), mean, titles, dict.fromkeys((FIRST_ONLY, SECOND_ONLY, MCNEMAR), "")))
     return lines
 
 

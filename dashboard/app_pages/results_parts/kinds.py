@@ -73,8 +73,26 @@ _OTHER = TableText("A keypoint counts as right when its error is at most {}.", w
 
 def titles() -> dict[str, Kind]:
     """The experiments by what they are called where one is chosen: the paper's tables first, then all others."""
-    kinds = sorted(experiments.kinds(), key=lambda kind: (not kind.number, kind.number))
-    return {f"{kind.number} {kind.kind.capitalize()}".strip(): kind for kind in kinds}
+    found: dict[str, Kind] = {}
+    for kind in sorted(experiments.kinds(), key=lambda kind: (not kind.number, kind.number)):
+        title = f"{kind.number} {kind.kind.capitalize()}" if kind.number else kind.title.partition(" (")[0]
+        found[title if title not in found else f"{title}, {kind.kind}"] = kind
+    return found
+
+
+def look_for(kind: Kind | None) -> str:
+    """What to look for in an experiment's table, in the receptive fields where none is given."""
+    if kind is None:
+        return (
+            "**Look for** fields that become as large as the objects they lie on: their size alone does not tell how finely "
+            "a layer knows where things are."
+        )
+    if not kind.number:
+        return ""
+    return (
+        "**Look for** whether rows of layers are higher than those of SIFT, and by more than chance: choose two rows to "
+        "compare, or click a cell to see the objects behind it."
+    )
 
 
 def title_of(kind: Kind) -> str:

@@ -23,13 +23,14 @@ SAID_AT_MOST = 5
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files of an experiment that are not shown, by name; `command` renews them."""
+    """Files of an experiment that are not shown, by name, some with the reason; `command` renews them."""
 
     command: str
     older: Sequence[str] = ()
     of_other_annotations: Sequence[str] = ()
     in_whose_place_are_more: Sequence[str] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    empty: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -39,15 +40,16 @@ class LeftOut:
             "of other annotations": len(self.of_other_annotations),
             "of fewer objects than those shown": len(self.in_whose_place_are_more),
             "that cannot be read": len(self.unreadable),
+            "with nothing to show": len(self.empty),
         }
         said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
         return f"Files that are not shown: {said}" if said else ""
 
 
 def left_out_of(
-    stored: Stored, kind: kinds.Kind, source: Source, damaged: Mapping[Path, str], fewer: Sequence[Entry] = ()
+    stored: Stored, kind: kinds.Kind, source: Source, empty: Mapping[Path, str], fewer: Sequence[Entry] = ()
 ) -> LeftOut:
-    """What is left out of an experiment's table on a data set; `damaged` are files that hold no table, with the reason."""
+    """What is left out of an experiment's table on a data set; `empty` are results that are no table, with the reason."""
     own = {path.parent for path, result in stored.results.items() if source.made(result.provenance)}
     if source.data is not None:
         own |= {caches.store().folder / experiments.dataset_folder(source.data, name) for name in networks.names()}
@@ -63,25 +65,23 @@ def left_out_of(
         and result.provenance.get("data") == source.data.name
         and not source.made(result.provenance)
     ]
-    unreadable = _of_kind({**stored.unreadable, **damaged}, kind, lambda path: path.parent in own)
     return LeftOut(
         command(kind, source),
         [file_of(path) for path, header in stored.older.items() if belongs(header)],
         others,
         [entry.file for entry in fewer],
-        unreadable,
+        _of_kind(stored.unreadable, kind, lambda path: path.parent in own),
+        _of_kind(empty, kind, lambda path: path.parent in own),
     )
 
 
-def left_out_of_kind(stored: Stored, kind: kinds.Kind, damaged: Mapping[Path, str]) -> LeftOut:
+def left_out_of_kind(stored: Stored, kind: kinds.Kind, empty: Mapping[Path, str]) -> LeftOut:
     """What is left out of all results of an experiment, whatever they are of."""
     older = [
         file_of(path) for path, header in stored.older.items() if header["settings"].get("experiment") == kind.kind
     ]
-    named = _of_kind(
-        {**stored.unreadable, **damaged}, kind, lambda path: path.name.startswith(f"{kind.kind} ") or path in damaged
-    )
-    return LeftOut(command(kind), older, unreadable=named)
+    unreadable = _of_kind(stored.unreadable, kind, lambda path: path.name.startswith(f"{kind.kind} "))
+    return LeftOut(command(kind), older, unreadable=unreadable, empty=_of_kind(empty, kind, lambda _: True))
 
 
 def _of_kind(reasons: Mapping[Path, str], kind: kinds.Kind, belongs: Callable[[Path], bool]) -> dict[str, str]:
@@ -115,10 +115,11 @@ def say_left_out(out: LeftOut) -> None:
         if out.in_whose_place_are_more:
             names = escape_markdown(", ".join(out.in_whose_place_are_more))
             st.caption(f"In their place results of more objects are shown: {names}.")
-        for name, reason in list(out.unreadable.items())[:SAID_AT_MOST]:
+        reasons = [*out.unreadable.items(), *out.empty.items()]
+        for name, reason in reasons[:SAID_AT_MOST]:
             st.caption(escape_markdown(f"{name} is left out: {reason}"))
-        if len(out.unreadable) > SAID_AT_MOST:
-            st.caption(f"{len(out.unreadable) - SAID_AT_MOST} more cannot be read.")
+        if len(reasons) > SAID_AT_MOST:
+            st.caption(f"{len(reasons) - SAID_AT_MOST} more are left out.")
 
 
 def command(kind: kinds.Kind, source: Source | None = None) -> str:

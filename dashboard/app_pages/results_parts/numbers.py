@@ -38,29 +38,29 @@ they are not, so its p is too small. No p is corrected for the number of categor
 
 
 def entries_of(kind: kinds.Kind, stored: Stored) -> tuple[list[Entry], dict[Path, str]]:
-    """The results of an experiment that are tables, and files that hold none yet, with the reason."""
-    found, damaged = [], {}
+    """The results of an experiment that are tables, and those that are none yet, with the reason."""
+    found, empty = [], {}
     for path, result in stored.results.items():
         if not isinstance(result.experiment, kind):
             continue
         try:
             table = result.experiment.table(result)
         except ValueError as error:
-            damaged[path] = str(error)
+            empty[path] = str(error)
             continue
         if table is not None:
             found.append(Entry(path, result, table))
-    return found, damaged
+    return found, empty
 
 
-def page_of_numbers(kind: kinds.Kind, stored: Stored, entries: Sequence[Entry], damaged: Mapping[Path, str]) -> None:
+def page_of_numbers(kind: kinds.Kind, stored: Stored, entries: Sequence[Entry], empty: Mapping[Path, str]) -> None:
     """The table of an experiment."""
     at_data, at_network, at_how = header.two_a_row("controls").columns([3, 2, 5], gap="small")
     source = choose_source([entry.result for entry in entries], at_data)
     there = [entry for entry in entries if source.made(entry.result.provenance)]
     if not there:
         left_out.nothing_yet(kind, source)
-        left_out.say_left_out(left_out.left_out_of(stored, kind, source, damaged))
+        left_out.say_left_out(left_out.left_out_of(stored, kind, source, empty))
         return
     _, there = choices.choose("Network", choices.by_network(there), "network", at_network)
     groups = choices.by_how(there)
@@ -76,7 +76,7 @@ def page_of_numbers(kind: kinds.Kind, stored: Stored, entries: Sequence[Entry], 
     clicked = show_table(view)
     say_what_it_is_of(view)
     say_what_the_paper_has_otherwise(view, groups)
-    left_out.say_left_out(left_out.left_out_of(stored, kind, source, damaged, fewer))
+    left_out.say_left_out(left_out.left_out_of(stored, kind, source, empty, fewer))
     objects = {name: why for table in view.tables.values() for name, why in table.left_out.items()}
     pickers.show_left_out("object", objects)
     if clicked is not None:

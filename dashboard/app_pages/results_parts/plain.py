@@ -20,6 +20,7 @@ from dashboard.app_pages.results_parts.left_out import (
 from dashboard.app_pages.results_parts.source import offered_name
 from dashboard.parts import exports, header, pickers, settings_text, url_state
 from dashboard.services import caches
+from dashboard.titles import keypoint_title
 from dashboard.wording import escape_markdown
 
 Lines = Sequence[Mapping[str, str]]
@@ -29,13 +30,17 @@ def page_of_plain(kind: kinds.Kind, stored: Stored) -> None:
     """One result of an experiment, to be chosen where there are several."""
     results = {path: result for path, result in stored.results.items() if isinstance(result.experiment, kind)}
     rows: dict[Path, Lines] = {}
-    damaged: dict[Path, str] = {}
+    empty: dict[Path, str] = {}
     for path, result in results.items():
         try:
             rows[path] = _whole_rows(result.experiment.summary_rows(result.summary))
         except ValueError as error:
-            damaged[path] = str(error)
-    left_out = left_out_of_kind(stored, kind, damaged)
+            empty[path] = str(error)
+        else:
+            if not rows[path]:
+                empty[path] = "nothing that was measured can be summed up."
+                del rows[path]
+    left_out = left_out_of_kind(stored, kind, empty)
     st.markdown(f"**{escape_markdown(kind.title)}**")
     if not rows:
         nothing_yet(kind)
@@ -73,8 +78,8 @@ def _subject(result: Result) -> list[str]:
         value = getattr(experiment, each.name)
         if each.name == "dataset":
             value = pickers.dataset_title(offered_name(result) or str(result.provenance.get("data", value)))
-        text = " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-        said += [text] if text else []
+        text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+        said += [keypoint_title(text) if each.name == "keypoints" else text] if text else []
     return said
 
 
@@ -103,7 +108,7 @@ def _val_objects(result: Result) -> int:
 
 def _show(result: Result, rows: Lines, left_out: LeftOut) -> None:
     st.dataframe(
-        {heading: [row[heading] for row in rows] for heading in rows[0]} if rows else {},
+        {heading: [row[heading] for row in rows] for heading in rows[0]},
         hide_index=True,
         width="stretch",
         height="content",

@@ -9,7 +9,7 @@ import streamlit as st
 from corrcore.experiments import Classification, Row
 from dashboard import figures
 from dashboard.app_pages.results_parts import kinds
-from dashboard.app_pages.results_parts.view import MEAN, Entry, View
+from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports
 from dashboard.state import session
 from dashboard.wording import escape_markdown
@@ -22,7 +22,7 @@ def show_table(view: View) -> tuple[Row, str] | None:
     """The table; the row and column of the cell that was clicked."""
     columns, meant = _columns(view)
     state = st.dataframe(
-        _styled(view, columns),
+        _styled(view, columns, meant),
         width="stretch" if len(view.columns) > 1 else "content",
         height="content",
         placeholder="",
@@ -60,7 +60,7 @@ def _columns(view: View) -> tuple[Columns, dict[str, str]]:
     return columns, meant
 
 
-def _styled(view: View, columns: Columns) -> Any:
+def _styled(view: View, columns: Columns, meant: Mapping[str, str]) -> Any:
     """The cells as Streamlit draws them: numbers in colours, with their digits."""
     import pandas as pd  # Streamlit has it loaded
 
@@ -86,7 +86,7 @@ def _styled(view: View, columns: Columns) -> Any:
     shown = table.style.map(shade, subset=named[OURS]).map(shade_difference, subset=named[DIFFERENCE])
     shown = shown.map(lambda _: "color: gray", subset=named[INTERVAL] + named[PAPER])
     forms = dict.fromkeys(named[OURS], "{:.1f}") | dict.fromkeys(named[DIFFERENCE], "{:+.1f}")
-    forms |= {name: f"{{:.{view.digits(name[0])}f}}" for name in named[PAPER]}
+    forms |= {name: f"{{:.{view.digits(meant[name[1]])}f}}" for name in named[PAPER]}
     return shown.format(forms, na_rep="")
 
 

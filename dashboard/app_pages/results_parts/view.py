@@ -119,9 +119,10 @@ class View:
         return n, len(self.source.val(category)) or max(n, asked)
 
     def heading(self, column: str) -> str:
-        """A column's heading, which says so where a category is not there as a whole."""
+        """A column's heading, which says so where a category is there in part only."""
         if column not in self.entries:
-            return column
+            parts = sum(n < of for n, of in map(self.extent, self.entries))
+            return f"{column} ({parts} in part)" if parts else column
         n, of = self.extent(column)
         return column if n >= of else f"{column} ({n} of {of})"
 
