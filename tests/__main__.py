@@ -1,4 +1,5 @@
-"""Every check in one command: ``python -m tests``; with ``--quick`` those for the habit. Further arguments go to pytest.
+"""Every check in one command: ``python -m tests``; with ``--quick`` those for the habit. Further arguments go
+to pytest.
 
 Quick are the linter, the layers and all tests but the slow ones, the pages' and the browser's.
 """

@@ -25,12 +25,12 @@ PUBLISHED = ", published"
 PLAIN = {"displayModeBar": False}
 
 HOW = """
-A descriptor is taken at every visible keypoint: of a layer that of the cell whose receptive field is nearest, of SIFT exactly
-there. One linear support vector machine per keypoint, each against all others (squared hinge, as liblinear has it), learns
-from the train objects; the cost C is that of best accuracy in five-fold cross validation on train, whose folds share no photo.
-Accuracy is over all visible keypoints of the val objects, with 95 % bootstrap intervals over photos. Long, Zhang and
-Darrell (2014), Section 5, Table 3 and Figure 4. The paper does not say at which size objects are seen, nor how left and right
-are counted, and both matter: hence the choice of how they are seen.
+A descriptor is taken at every visible keypoint: of a layer that of the cell whose receptive field is nearest, of SIFT
+exactly there. One linear support vector machine per keypoint, each against all others (squared hinge, as liblinear
+has it), learns from the train objects; the cost C is that of best accuracy in five-fold cross validation on train,
+whose folds share no photo. Accuracy is over all visible keypoints of the val objects, with 95 % bootstrap intervals
+over photos. Long, Zhang and Darrell (2014), Section 5, Table 3 and Figure 4. The paper does not say at which size
+objects are seen, nor how left and right are counted, and both matter: hence the choice of how they are seen.
 """
 
 Summaries = Mapping[str, ClassificationSummary]
@@ -86,7 +86,9 @@ def known_summaries(asked: Asked) -> Summaries:
 
 
 def show_table(asked: Asked, summaries: Summaries) -> None:
-    """Table 3: a row per feature, a column per category, the published number beside it; the mean where all are there."""
+    """Table 3: a row per feature, a column per category, the published number beside it; the mean where all are
+    there.
+    """
     import pandas as pd  # Streamlit has it loaded
 
     usual = Classification.usual_features(asked.network)
@@ -117,7 +119,8 @@ def show_table(asked: Asked, summaries: Summaries) -> None:
     st.dataframe(styled, width="stretch", placeholder="–")
     if theirs:
         st.caption(
-            "Published: Long, Zhang and Darrell (2014), Table 3. They do not say at which size objects are seen, nor whether the "
+            "Published: Long, Zhang and Darrell (2014), Table 3. They do not say at which size objects are seen, "
+            "nor whether the "
             'left and the right one of a pair are told apart; compare "left and right alike".'
         )
 
@@ -142,7 +145,8 @@ def show_best(asked: Asked, summary: ClassificationSummary, best: Feature) -> No
     accuracy, n_classes = found.accuracy, len(summary.classes)
     st.caption(
         f"{escape_markdown(asked.category)}, {asked.network.name}: {best.title} does best, {accuracy.value:.1f} % "
-        f"{escape_markdown(exports.interval_text(accuracy))} of {found.keypoints} keypoints, {found.mean_of_classes:.1f} % as "
+        f"{escape_markdown(exports.interval_text(accuracy))} of {found.keypoints} keypoints, "
+        f"{found.mean_of_classes:.1f} % as "
         f"the mean over {n_classes} classes; by chance {100 / n_classes:.0f} %."
         + " Drawings are less varied than photos, which suits SIFT: try a data set of photos."
         * asked.data.synthetic
@@ -183,7 +187,9 @@ def choose_feature(features: Sequence[Feature], best: Feature) -> Feature:
 
 
 def show_calls(asked: Asked, feature: Feature, record: ClassificationRecord, classes: Sequence[str]) -> None:
-    """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's response map."""
+    """Some right and some wrong calls by a feature, cut out around the keypoint; each opens the object's
+    response map.
+    """
     by_name = {one.name: one for one in asked.data.visible_instances(asked.category, "val")}
     right = record.labels == record.called
     for title, some in (("Wrong", np.flatnonzero(~right)), ("Right", np.flatnonzero(right))):
@@ -266,8 +272,10 @@ def page() -> None:
     """Controls, the table, and a closer look at the chosen category."""
     header.header(
         "Which layer tells keypoints apart?",
-        "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is. **Look for** the layer that does "
-        "best, of those learnt from nothing but the names of images, and for the radii at which SIFT comes near it or does better.",
+        "Given only the descriptor at a keypoint, a linear classifier says which keypoint it is. **Look for** the "
+        "layer that does "
+        "best, of those learnt from nothing but the names of images, and for the radii at which SIFT comes near it "
+        "or does better.",
     )
     asked = choose()
     drawn = " · **drawn, synthetic**" if asked.data.synthetic else ""

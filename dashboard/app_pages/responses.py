@@ -13,15 +13,15 @@ OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
 
 HOW = r"""
-A linear classifier of every keypoint, one against all others, learns from the descriptors at the train objects' keypoints,
-scaled to unit length; the cost is that of best cross validation. Then the layer is evaluated at *every* pixel, not only at
-its cells: the descriptor of a pixel is that of the cell whose receptive field is centred there, as if the image were shifted
-under the network. The map shows
+A linear classifier of every keypoint, one against all others, learns from the descriptors at the train objects'
+keypoints, scaled to unit length; the cost is that of best cross validation. Then the layer is evaluated at *every*
+pixel, not only at its cells: the descriptor of a pixel is that of the cell whose receptive field is centred there, as
+if the image were shifted under the network. The map shows
 
 $$ s(x, y) = w \cdot f(x, y) + b $$
 
-for the chosen keypoint: 0 is the classifier's boundary, 1 its margin. Pixels near the border have no cell, and no score. SIFT
-descriptors are taken at every pixel too. Long, Zhang and Darrell (2014), Section 5.
+for the chosen keypoint: 0 is the classifier's boundary, 1 its margin. Pixels near the border have no cell, and no
+score. SIFT descriptors are taken at every pixel too. Long, Zhang and Darrell (2014), Section 5.
 """
 
 
@@ -29,8 +29,10 @@ def page() -> None:
     """Controls, the object, its maps, and what is under the click or in the histogram."""
     header.header(
         "What a keypoint's classifier says of every pixel",
-        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where blue "
-        "gives way to white and red: how wide that is, and how far the highest score, in green, is from the keypoint, in yellow.",
+        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look "
+        "for** where blue "
+        "gives way to white and red: how wide that is, and how far the highest score, in green, is from the "
+        "keypoint, in yellow.",
     )
     mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
     asked = controls.choose()

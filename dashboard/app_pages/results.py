@@ -30,7 +30,8 @@ def page() -> None:
     with top:
         header.header(
             "Which layer knows where things are, in numbers?",
-            "The paper's tables and whatever else was measured on this machine; published numbers stand beside those of the "
+            "The paper's tables and whatever else was measured on this machine; published numbers stand beside "
+            "those of the "
             f"same data and network. {kinds.look_for(there.get(title))}",
         )
     if title == kinds.FIELDS:

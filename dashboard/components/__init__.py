@@ -79,11 +79,12 @@ def image_click(
     `selected` is the pixel to mark (with a grid: its cell). It is the caller's: keep the click, in the state of a
     widget bound to the URL for instance, and pass it in again.
 
-    `values`, a row a row of pixels, are told beside the pointer with so many `digits`: exact to a 65,000th of their range; NaN
-    is none.
+    `values`, a row a row of pixels, are told beside the pointer with so many `digits`: exact to a 65,000th of
+    their range; NaN is none.
 
-    `places` are the edges (left, top, right, bottom) of what the picture shows, in pixels of another one, whose places are then
-    told beside the pointer instead of its own. With `whole` the picture is one thing to click, not a choice of pixels.
+    `places` are the edges (left, top, right, bottom) of what the picture shows, in pixels of another one, whose
+    places are then told beside the pointer instead of its own. With `whole` the picture is one thing to click,
+    not a choice of pixels.
 
     With ``on_drag(start, end)``, dragging from one pixel to another draws a rectangle and is no click.
 
@@ -172,7 +173,8 @@ def address(page: str, query: str) -> None:
 def _steps(values: np.ndarray, size: tuple[int, int], digits: int) -> dict[str, Any]:
     """Values in 65,535 steps of their range, the last number for none; as image_click.js reads them."""
     if values.shape != size[::-1]:
-        msg = f"values must be one a pixel of a picture of {size[0]} x {size[1]}; got {values.shape[1]} x {values.shape[0]}."
+        got = f"{values.shape[1]} x {values.shape[0]}"
+        msg = f"values must be one per pixel of a picture of {size[0]} x {size[1]}; got {got}."
         raise ValueError(msg)
     there = np.isfinite(values)
     low, high = (float(values[there].min()), float(values[there].max())) if there.any() else (0.0, 0.0)
@@ -193,7 +195,9 @@ def _picture(image: bytes) -> tuple[str, tuple[int, int]]:
 
 
 def _clicks(payload: Any, size: tuple[int, int]) -> list[tuple[int, int, int, tuple[int, int] | None]]:
-    """The clicks and drags on this picture that a browser reports, as (x, y, number, end): it can be made to say anything."""
+    """The clicks and drags on this picture that a browser reports, as (x, y, number, end): it can be made to
+    say anything.
+    """
     width, height = size
     clicks = []
     for click in payload if isinstance(payload, list) else ():

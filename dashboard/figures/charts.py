@@ -264,7 +264,9 @@ def maxima_counts(counts: np.ndarray, *, highest: int, height: int = 330) -> go.
 
 
 def energy_history(solution: Solution, *, height: int = 280) -> go.Figure:
-    """Energy and, where there is one, lower bound after every iteration; last the energy that cells improved one by one have."""
+    """Energy and, where there is one, lower bound after every iteration; last the energy that cells improved
+    one by one have.
+    """
     figure = go.Figure()
     n = len(solution.history)
     least = np.minimum.accumulate(solution.history[:, 0])

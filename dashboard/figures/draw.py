@@ -97,8 +97,8 @@ def draw_keypoints(
 ) -> np.ndarray:
     """The picture, enlarged by `scale`, with its keypoints: a dot each, in the keypoint's colour.
 
-    With `truth`, points outside the ellipse of radii `radii_px` (along x and y) around it are rings with a line to it, and
-    thin ellipses show what counts as right. NaN is not drawn.
+    With `truth`, points outside the ellipse of radii `radii_px` (along x and y) around it are rings with a line
+    to it, and thin ellipses show what counts as right. NaN is not drawn.
     """
     enlarged = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(enlarged)

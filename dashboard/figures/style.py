@@ -61,7 +61,9 @@ def is_light(colour: str) -> bool:
 
 @dataclass(frozen=True)
 class RowStyle:
-    """How a row of a table is drawn: in its feature's colour; the line and the bars' pattern tell which prior it has."""
+    """How a row of a table is drawn: in its feature's colour; the line and the bars' pattern tell which prior
+    it has.
+    """
 
     colour: str
     dash: str = "solid"

@@ -11,7 +11,9 @@ TEAL, BLUE, ORANGE = (15, 107, 125), (33, 102, 172), (200, 100, 0)
 
 
 def heat(share: float, colour: tuple[int, int, int] = TEAL) -> tuple[str, bool]:
-    """A cell's colour as CSS, from nothing at 0 to the whole colour at 1, and whether only white ink can be read on it."""
+    """A cell's colour as CSS, from nothing at 0 to the whole colour at 1, and whether only white ink can be
+    read on it.
+    """
     share = min(max(share, 0.0), 1.0)
     return f"rgba({', '.join(map(str, colour))}, {share:.2f})", share > 0.78
 

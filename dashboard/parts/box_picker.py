@@ -44,7 +44,8 @@ def choose_box(photo: np.ndarray, title: str) -> BoxXYXY:
     else:
         st.caption(
             ("The box is the whole photo. " if whole else "")
-            + "Drag from corner to corner of the object, or click one and then the other; on a keyboard move by the arrow keys "
+            + "Drag from corner to corner of the object, or click one and then the other; on a keyboard move by the "
+            "arrow keys "
             "and click by Enter. Links carry neither the photo nor its box."
         )
     if not whole:

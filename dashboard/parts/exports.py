@@ -23,8 +23,8 @@ def export_row(
 ) -> None:
     """The end of a page: the link to this view, files to take along, and the lines of Python that make the same.
 
-    `downloads` maps a file name to what makes its content; that is called when somebody asks for the file. `state` is that of
-    `share_link`.
+    `downloads` maps a file name to what makes its content; that is called when somebody asks for the file.
+    `state` is that of `share_link`.
     """
     with st.container(horizontal=True, gap="small", key="quiet-row"):
         with st.popover("Link", icon=":material/link:"):
@@ -44,10 +44,12 @@ def export_row(
 
 
 def share_link(state: links.Query | None = None) -> str:
-    """The address that shows this view to somebody else: the page's, with all that widgets bound to it and clicks chose.
+    """The address that shows this view to somebody else: the page's, with all that widgets bound to it and
+    clicks chose.
 
-    Call it below those widgets. A widget that changes in a fragment reaches the link of that fragment only. Streamlit leaves out
-    those that are at their default; where that depends on data, which others may have more of, `state` says what it is here.
+    Call it below those widgets. A widget that changes in a fragment reaches the link of that fragment only.
+    Streamlit leaves out those that are at their default; where that depends on data, which others may have more
+    of, `state` says what it is here.
     """
     there = {name: st.query_params.get_all(name) for name in st.query_params}
     return links.address(st.context.url or "", state or {}, there, session().shown)

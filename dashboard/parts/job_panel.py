@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
-    """The job for what this session looks at (`sessions.submit_view`), a second given to it; the page stops where there is
-    no room for it.
+    """The job for what this session looks at (`sessions.submit_view`), a second given to it; the page stops
+    where there is no room for it.
     """
     try:
         job = sessions.submit_view(work, label, key)
@@ -35,7 +35,9 @@ def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
 
 
 def begin_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
-    """Work of minutes, which `sessions.measurement` finds again; None, with a warning, where there is no room for it."""
+    """Work of minutes, which `sessions.measurement` finds again; None, with a warning, where there is no room
+    for it.
+    """
     try:
         return sessions.submit_measurement(work, label, key)
     except QueueFull as error:

@@ -15,7 +15,8 @@ from dashboard.titles import keypoint_title
 def round_picture(image: np.ndarray, *, alt: str, side: int = 88) -> None:
     """A square picture with its corners cut, `side` screen pixels wide."""
     st.html(
-        f'<img src="{_data_url(image)}" alt="{escape(alt)}" style="width: {side}px; height: {side}px; border-radius: 50%">'
+        f'<img src="{_data_url(image)}" alt="{escape(alt)}" style="width: {side}px; '
+        f'height: {side}px; border-radius: 50%">'
     )
 
 

@@ -147,7 +147,9 @@ def choose_network(place: Any) -> Extractor:
 
 
 def aligned_features(network: Extractor) -> tuple[Feature, ...]:
-    """Those the Alignment page offers: the layers whose cells lie where those of the layer for transfer do, and SIFT."""
+    """Those the Alignment page offers: the layers whose cells lie where those of the layer for transfer do, and
+    SIFT.
+    """
     usual = network.receptive_field(network.roles.transfer)
     fields = {layer: network.receptive_field(layer) for layer in network.layers}
     layers = [each for each, own in fields.items() if (own.stride, own.offset) == (usual.stride, usual.offset)]

@@ -27,9 +27,9 @@ def result_panel(
 ) -> T | None:
     """What `read` finds; while that is None, what makes it: a button under `title` and `text`, or progress.
 
-    `work` takes ``progress`` (see `Queue.submit`) and leaves its result where `read` finds it; a session that begins it
-    finds it again under `key`. It begins by itself if `automatic`, once, so that what failed or was cancelled waits for the
-    button. `label` names the work while it runs. On a read-only server nothing begins.
+    `work` takes ``progress`` (see `Queue.submit`) and leaves its result where `read` finds it; a session that
+    begins it finds it again under `key`. It begins by itself if `automatic`, once, so that what failed or was
+    cancelled waits for the button. `label` names the work while it runs. On a read-only server nothing begins.
     """
     if (found := read()) is not None:
         return found

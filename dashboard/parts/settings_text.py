@@ -28,7 +28,8 @@ def settings_of(experiment: Experiment) -> Mapping[str, Any]:
 def titles(experiments: Sequence[Experiment]) -> list[str]:
     """How each of several experiments of one kind was measured, so that they are told apart.
 
-    What is unusual is said of each whatever the others are, so that links keep their meaning when there are more results.
+    What is unusual is said of each whatever the others are, so that links keep their meaning when there are
+    more results.
     """
     plain = [settings_of(experiment) for experiment in experiments]
     defaults = {each.name: to_jsonable(each.default) for each in fields(experiments[0])} if experiments else {}

@@ -1,8 +1,8 @@
-"""Choices made by clicking, which live in the URL and go along from page to page, and what is said of links that ask for
-what is not there.
+"""Choices made by clicking, which live in the URL and go along from page to page, and what is said of links
+that ask for what is not there.
 
-A choice makes one entry in the browser's history. Arriving on a page makes no entry of its own: what was chosen before is
-put into the address in place.
+A choice makes one entry in the browser's history. Arriving on a page makes no entry of its own: what was chosen
+before is put into the address in place.
 """
 
 import re
@@ -69,7 +69,9 @@ def show(name: str, value: str) -> None:
 def pixel_of(
     image: np.ndarray, within: PixelBox | None = None, *, start: tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """The pixel (x, y) that was clicked last, on any page; where there is none in the picture, `start` or the middle."""
+    """The pixel (x, y) that was clicked last, on any page; where there is none in the picture, `start` or the
+    middle.
+    """
     box = within or PixelBox(0, 0, image.shape[1], image.shape[0])
     if re.fullmatch(r"[0-9]{1,5},[0-9]{1,5}", at := asked("at")):
         x, y = (int(part) for part in at.split(","))
@@ -88,9 +90,9 @@ def accept(name: str, values: Collection[str]) -> None:
 def check_link(name: str, allowed: Collection[str], *, sentence: str = "") -> None:
     """Say so where a link asks for what a widget bound to the URL does not offer, before the widget drops it.
 
-    It stays until another choice is made, for a page runs again when its work is done. A choice of one's own that is
-    no longer offered, because something else was chosen besides, is no link's. `sentence` takes the place of the usual one; {}
-    in it is what was asked for.
+    It stays until another choice is made, for a page runs again when its work is done. A choice of one's own
+    that is no longer offered, because something else was chosen besides, is no link's. `sentence` takes the
+    place of the usual one; {} in it is what was asked for.
     """
     here = session()
     values = [value for value in st.query_params.get_all(name) if value]

@@ -1,4 +1,6 @@
-"""The long work of this session: what it looks at now, and what takes minutes, in the queues that all sessions share."""
+"""The long work of this session: what it looks at now, and what takes minutes, in the queues that all sessions
+share.
+"""
 
 import atexit
 from collections.abc import Callable, Hashable

@@ -5,8 +5,8 @@
 Needs opencv-python-headless. Times are medians over runs in turn; on a busy machine only their ratios mean something.
 The picture is grey for both. OpenCV's time holds that of its pyramid, which it makes at each call.
 
-With a reference, that is VLFeat's descriptors as `{set}_xy` and `{set}_descriptors` of its `image`, agreement with it is
-told as cosines: the median, the 5th percentile and the lowest, all of descriptors that are not zero.
+With a reference, that is VLFeat's descriptors as `{set}_xy` and `{set}_descriptors` of its `image`, agreement
+with it is told as cosines: the median, the 5th percentile and the lowest, all of descriptors that are not zero.
 """
 
 import argparse

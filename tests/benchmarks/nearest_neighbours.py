@@ -89,7 +89,8 @@ def report_memory(folder: Path, layer: str | None) -> None:
     table.release()
     released = process.memory_info().rss
     print(
-        f"resident memory in a fresh process, MB: {before / 1e6:.0f} before, {peak / 1e6:.0f} at most, {after / 1e6:.0f} "
+        f"resident memory in a fresh process, MB: {before / 1e6:.0f} before, {peak / 1e6:.0f} at most, "
+        f"{after / 1e6:.0f} "
         f"after, {released / 1e6:.0f} after release(); first two searches {first_call:.1f} s with their compilation"
     )
 

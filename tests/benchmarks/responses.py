@@ -2,8 +2,8 @@
 
     python tests/benchmarks/responses.py [--layer conv5]
 
-The photo is a sample, enlarged to 500 x 375 px. The crop a pixel is the image shifted so that the pixel is a cell's centre,
-cut to its receptive field; its values are compared.
+The photo is a sample, enlarged to 500 x 375 px. The crop a pixel is the image shifted so that the pixel is a
+cell's centre, cut to its receptive field; its values are compared.
 """
 
 import argparse
@@ -61,7 +61,8 @@ def main() -> None:
     a_pixel = (time.perf_counter() - begun) / (small.width * small.height)
     share = of_whole / (there.width * there.height)
     print(
-        f"one crop a pixel: {1e3 * a_pixel:.1f} ms a pixel, {a_pixel / share:.0f}x the whole photo's; values within {worst:.1e}"
+        f"one crop a pixel: {1e3 * a_pixel:.1f} ms a pixel, {a_pixel / share:.0f}x the whole photo's; values within "
+        f"{worst:.1e}"
     )
     of_sift = seconds(lambda: sift.extract(image, radius_px=20, stride=1, offset=0), 3)
     print(f"SIFT of radius 20 px at every pixel of {image.shape[1]} x {image.shape[0]}: {of_sift:.2f} s")

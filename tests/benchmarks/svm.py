@@ -2,8 +2,8 @@
 
     python tests/benchmarks/svm.py [--samples 16000] [--features 2304] [--classes 12]
 
-Samples are drawn: non-negative, of unit length, classes that overlap. Ours is the median of three fits; objectives are computed anew,
-in double precision, from both solutions' weights.
+Samples are drawn: non-negative, of unit length, classes that overlap. Ours is the median of three fits;
+objectives are computed anew, in double precision, from both solutions' weights.
 """
 
 import argparse
@@ -59,8 +59,10 @@ def main() -> None:
         )
         agree = (found.predict(features) == peer.predict(features)).mean()
         print(
-            f"cost {cost:g}: {median(own):.1f} s ({min(own):.1f} to {max(own):.1f}), liblinear {theirs:.1f} s, {theirs / median(own):.1f}x; objective at most {ratio.max() - 1:+.1e} "
-            f"of liblinear's, certain to {(found.gap / found.objective).max():.0e}; same predictions {100 * agree:.2f} %"
+            f"cost {cost:g}: {median(own):.1f} s ({min(own):.1f} to {max(own):.1f}), liblinear {theirs:.1f} s, "
+            f"{theirs / median(own):.1f}x; objective at most {ratio.max() - 1:+.1e} "
+            f"of liblinear's, certain to {(found.gap / found.objective).max():.0e}; same predictions "
+            f"{100 * agree:.2f} %"
         )
 
 

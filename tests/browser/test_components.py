@@ -277,7 +277,8 @@ def grid_of(field: ReceptiveField) -> CellGrid:
 
 
 def address(grid: CellGrid) -> str:
-    return f"?width=388&grid=({grid.receptive_field.offset},{grid.receptive_field.offset},{grid.receptive_field.stride},{grid.columns},{grid.rows})"
+    field = grid.receptive_field
+    return f"?width=388&grid=({field.offset},{field.offset},{field.stride},{grid.columns},{grid.rows})"
 
 
 def outline(grid: CellGrid, row: int, column: int) -> str:

@@ -34,7 +34,10 @@ def test_every_key_that_a_page_binds_is_its_routes(route):
 
 
 def test_keys_are_found_in_the_source():
-    source = 'st.slider("k", key="k", bind="query-params"); header.section_picker("x", (), key=f"own_{n}"); st.text("t", key="no")'
+    source = (
+        'st.slider("k", key="k", bind="query-params"); '
+        'header.section_picker("x", (), key=f"own_{n}"); st.text("t", key="no")'
+    )
     assert bound_keys(source) == {"k", "own_"}
 
 

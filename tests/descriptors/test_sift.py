@@ -167,7 +167,8 @@ def test_a_ramp_between_two_directions_votes_for_both():
     np.testing.assert_allclose(found[:, :, 2:], 0, atol=1e-5)
 
 
-# --- What becomes of a descriptor as the picture is changed ------------------------------------------------------------
+# --- What becomes of a descriptor as the picture is changed
+# ------------------------------------------------------------
 
 
 def test_a_quarter_turn_turns_bins_and_directions():
@@ -214,7 +215,8 @@ def test_brightness_and_contrast_change_nothing():
     )
 
 
-# --- Weak, and out of the picture --------------------------------------------------------------------------------------
+# --- Weak, and out of the picture
+# --------------------------------------------------------------------------------------
 
 
 def test_nothing_to_describe_gives_zeros():

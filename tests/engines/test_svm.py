@@ -185,8 +185,8 @@ def broken(value):
     [
         (*broken(np.nan), {}, "features must be finite numbers; sample 7 has others."),
         (*broken(np.inf), {}, "features must be finite numbers; sample 7 has others."),
-        (np.ones((5, 2)), np.zeros(5, int), {}, "a classifier needs samples of at least 2 classes; got 5 samples of 1."),
-        (np.ones((0, 2)), np.zeros(0, int), {}, "a classifier needs samples of at least 2 classes; got 0 samples of 0."),
+        (np.ones((5, 2)), np.zeros(5, int), {}, "samples of at least 2 classes; got 5 samples of 1."),
+        (np.ones((0, 2)), np.zeros(0, int), {}, "samples of at least 2 classes; got 0 samples of 0."),
         (
             np.ones((5, 2)),
             np.array([0, 0, 1, 1, 0]),

@@ -1,4 +1,6 @@
-"""Results that show whether they are whole, caches that do not mind how full the tests' disk is, and other processes."""
+"""Results that show whether they are whole, caches that do not mind how full the tests' disk is, and other
+processes.
+"""
 
 import os
 import sqlite3

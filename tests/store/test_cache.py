@@ -171,7 +171,9 @@ def test_result_larger_than_the_cache_is_served_and_named(tmp_path):
 
 
 def test_planted_settings_do_not_matter(tmp_path):
-    """Names that diskcache would take for its own settings, attributes and folder, and a count of bytes that is none."""
+    """Names that diskcache would take for its own settings, attributes and folder, and a count of bytes that is
+    none.
+    """
     cache = open_cache(tmp_path / "cache", max_bytes=300_000)
     cache.put("0", *result(0, 2000))
     elsewhere = tmp_path / "elsewhere"

@@ -97,7 +97,9 @@ def test_kill_in_the_middle_of_a_write(tmp_path):
 
 
 def test_kill_at_lines_all_over_a_write(tmp_path):
-    """A writer that makes room dies before a line of our code or diskcache's, then before a later one, until one gets through."""
+    """A writer that makes room dies before a line of our code or diskcache's, then before a later one, until
+    one gets through.
+    """
     size = 140_000
     template = open_cache(tmp_path / "template", max_bytes=size)
     for name in ("old", "older", "x"):

@@ -1,4 +1,6 @@
-"""Two described crops brought into line by several features; what is asked and told of them is in their photos' pixels."""
+"""Two described crops brought into line by several features; what is asked and told of them is in their photos'
+pixels.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

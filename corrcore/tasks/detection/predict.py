@@ -82,7 +82,8 @@ class ObjectPrediction:
     def maps(
         self, feature: Feature, keypoint: int, fusion: PriorFusion | None = None
     ) -> tuple[KeypointMap, KeypointMap, KeypointMap]:
-        """A keypoint's detector, its prior, and their product as a share of its highest value, by the keypoint's number.
+        """A keypoint's detector, its prior, and their product as a share of its highest value, by the
+        keypoint's number.
 
         Without a fusion the product is the detector's alone.
         """

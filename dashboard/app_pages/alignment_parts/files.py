@@ -17,7 +17,8 @@ from dashboard.parts import pickers
 FRAME = (
     "Points are (x, y) in pixels of the upright photos, pixel centres at whole numbers; arrays are [row, column] "
     "of cells. *_target_px[row, column] is where the source's *_source_px[row, column] lies in the target. "
-    "*_displacement_cells are (dx, dy) in cells. *_similarity is of the target's cells, at *_similarity_px, to `point_px` of the source."
+    "*_displacement_cells are (dx, dy) in cells. *_similarity is of the target's cells, at *_similarity_px, to "
+    "`point_px` of the source."
 )
 
 

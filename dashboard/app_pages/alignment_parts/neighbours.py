@@ -84,7 +84,9 @@ def work_on_object(
 
 
 def chosen_neighbour(view: View, choice: Choice) -> tuple[Feature, Neighbour]:
-    """Whose row and which neighbour is looked at: the object that was clicked, while its row shows it, else the first."""
+    """Whose row and which neighbour is looked at: the object that was clicked, while its row shows it, else the
+    first.
+    """
     asked = url_state.asked("neighbour")
     row, _, name = asked.partition(":")
     features: dict[str, Feature] = dict(zip(ROWS, choice.features, strict=True))
@@ -119,8 +121,10 @@ def show_figure(view: View, instance: Instance, names: Sequence[str], choice: Ch
                 _show_neighbour(view, feature, number, choice.rows[feature], here)
     legends.keypoint_legend(names)
     st.caption(
-        f"The {SHOWN} least deformed of {len(view.found.neighbours)} neighbours, others in each row. In the target: filled "
-        "where a prediction is right, a ring with a line to the truth where it is wrong; a thin ellipse is what counts as "
+        f"The {SHOWN} least deformed of {len(view.found.neighbours)} neighbours, others in each row. In the target: "
+        "filled "
+        "where a prediction is right, a ring with a line to the truth where it is wrong; a thin ellipse is what "
+        "counts as "
         "right (a circle in the photo). Click a neighbour to look at it below."
     )
     return chosen_row, chosen

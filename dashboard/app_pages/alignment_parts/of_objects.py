@@ -13,11 +13,13 @@ from dashboard.wording import escape_markdown
 
 SECTIONS = ("Displacement", "A point", "Accuracy (Table 2)")
 LOOK_FOR = (
-    "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints travel with "
+    "Neighbours are warped onto an object by matching features and holding the warp smooth, and their keypoints "
+    "travel with "
     "them. **Look for** eyes, noses and legs that land in place. "
 )
 OF_PHOTOS = (
-    "In the mean over photos (Table 2), features trained only to name images do that at least as well as SIFT, which was "
+    "In the mean over photos (Table 2), features trained only to name images do that at least as well as SIFT, "
+    "which was "
     "made for matching."
 )
 OF_DRAWINGS = (
@@ -27,8 +29,10 @@ OF_DRAWINGS = (
 HOW = (
     "Source and target are cut out by their boxes, widened by a tenth on every side, and stretched to 18 x 18 cells."
     + ENERGY
-    + f"\nOf the {alignment.NEIGHBOURS} train objects most like the target, the five least deformed that show a keypoint vote on "
-    "it, by the median of each coordinate. A keypoint is right within a tenth of the box's longer side (PCK). In Table 2 each "
+    + f"\nOf the {alignment.NEIGHBOURS} train objects most like the target, the five least deformed that show a "
+    "keypoint vote on "
+    "it, by the median of each coordinate. A keypoint is right within a tenth of the box's longer side (PCK). In "
+    "Table 2 each "
     "feature has its own $\\beta$, chosen on train objects. Long, Zhang and Darrell (2014), Section 4."
 )
 

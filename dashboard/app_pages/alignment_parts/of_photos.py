@@ -18,7 +18,8 @@ from dashboard.wording import escape_markdown
 
 SECTIONS = ("Displacement", "A point")
 LOOK_FOR = (
-    "The first photo is warped onto the second by matching features and holding the warp smooth. **Look for** parts that land "
+    "The first photo is warped onto the second by matching features and holding the warp smooth. **Look for** "
+    "parts that land "
     "in place, by either feature: click a point to see where it goes."
 )
 HOW = (

@@ -20,16 +20,18 @@ Every cell $p$ of the source is displaced by $w(p)$ to a cell of the target, all
 
 $$ E(w) = \sum_p \|f_s(p) - f_t(p + w(p))\|^2 + \beta \sum_{(p,q)} \|w(p) - w(q)\|^2 $$
 
-with descriptors of unit length and $w$ in cells. Sequential tree-reweighted message passing minimises it and bounds from
-below what any displacement could reach; fractions of cells come from parabolas through the costs, bicubic splines lead
-from cells to pixels. The energy is that of whole cells, the deformation that of the fractions: the mean of
-$\|w(p) - w(q)\|^2$ over cells side by side. SIFT's descriptors differ less from each other than a layer's, so the same
-$\beta$ holds them together more firmly. (The paper's 0.003 is for features of another scale.)
+with descriptors of unit length and $w$ in cells. Sequential tree-reweighted message passing minimises it and bounds
+from below what any displacement could reach; fractions of cells come from parabolas through the costs, bicubic
+splines lead from cells to pixels. The energy is that of whole cells, the deformation that of the fractions: the mean
+of $\|w(p) - w(q)\|^2$ over cells side by side. SIFT's descriptors differ less from each other than a layer's, so the
+same $\beta$ holds them together more firmly. (The paper's 0.003 is for features of another scale.)
 """
 
 
 def show_displacement(pair: AlignedPair, names: tuple[str, str], feature: Feature) -> None:
-    """Source, warped and target, the field in colours and arrows, and how the energy fell; `names` are source's and target's."""
+    """Source, warped and target, the field in colours and arrows, and how the energy fell; `names` are source's
+    and target's.
+    """
     found = pair.alignments[feature]
     warped, _ = alignment.warp(pair.source, pair.target, found)
     left, right = st.columns([1, 1], gap="medium")
@@ -63,8 +65,10 @@ def show_displacement(pair: AlignedPair, names: tuple[str, str], feature: Featur
         solution = found.solution
         gap = "" if not np.isfinite(solution.lower_bound) else f", at most {max(solution.gap, 0):.2f} above the optimum"
         numbers.markdown(
-            f"Rim of the wheel: {longest:.1f} cells. Deformation {found.deformation:.2f} cells² per pair of neighbouring "
-            f"cells. Energy {solution.energy:.2f} = likeness {solution.data:.2f} + smoothness {solution.smoothness:.2f}{gap}."
+            f"Rim of the wheel: {longest:.1f} cells. Deformation {found.deformation:.2f} cells² per pair of "
+            "neighbouring "
+            f"cells. Energy {solution.energy:.2f} = likeness {solution.data:.2f} + smoothness "
+            f"{solution.smoothness:.2f}{gap}."
         )
     st.plotly_chart(figures.energy_history(found.solution), key="energy", config=PLAIN)
 

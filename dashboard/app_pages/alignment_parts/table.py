@@ -18,7 +18,8 @@ PUBLISHED = "published, α = 0.1"
 def show(source: str, data: KeypointDataset, category: str, network: Extractor) -> None:
     """All categories' rows, and what computes the chosen one's."""
     st.markdown(
-        f"**PCK of keypoints transferred to the val objects** of {escape_markdown(data.title)} by {network.name} and SIFT, in "
+        f"**PCK of keypoints transferred to the val objects** of {escape_markdown(data.title)} by {network.name} "
+        "and SIFT, in "
         "percent, with 95 % intervals over objects. NN lays the neighbours' boxes on the target's, with no alignment."
     )
     at_table, context = st.container(), caches.context(source, network.name)
@@ -29,7 +30,8 @@ def show(source: str, data: KeypointDataset, category: str, network: Extractor) 
         button=f"Compute for {category}",
         title=f"Table 2 has not been computed for {category} yet",
         text=f"All {counted(_n_val(data, category), 'val object')} are aligned to their neighbours, at a smoothness that is "
-        "chosen on 30 train objects first. That takes some ten minutes on two cores, here or with `corrcore evaluate transfer "
+        "chosen on 30 train objects first. That takes some ten minutes on two cores, here or with `corrcore "
+        "evaluate transfer "
         f'--data {pickers.shell_dataset(source)} --categories "{category}" --network {network.name}`.',
     )
     try:

@@ -14,8 +14,10 @@ from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.parts import pickers
 
 FRAME = (
-    "Points are (x, y) in pixels of the upright photo, pixel centres at whole numbers; `box` has its left, top, right and bottom "
-    "edge. *_scores[row, column, keypoint] is the score at *_cells_px[row, column]. prior_px[k, keypoint] is where the k-th "
+    "Points are (x, y) in pixels of the upright photo, pixel centres at whole numbers; `box` has its left, top, "
+    "right and bottom "
+    "edge. *_scores[row, column, keypoint] is the score at *_cells_px[row, column]. prior_px[k, keypoint] is where "
+    "the k-th "
     "train object most alike has the keypoint."
 )
 
@@ -57,7 +59,9 @@ def maps_file(seen: Seen, names: tuple[str, ...]) -> bytes:
 
 
 def python_lines(learnt: Learnt, target: str, weights: Weights) -> str:
-    """The call that predicts; `target` are the lines that set the photo, the box and the photo's name in the data set."""
+    """The call that predicts; `target` are the lines that set the photo, the box and the photo's name in the
+    data set.
+    """
     where = pickers.python_dataset(learnt.source)
     fusions = [repr(fusion) for fusion in weights.fusions.values()]
     return f"""from corrcore import datasets, decoding, networks

@@ -20,7 +20,8 @@ def look_for(drawn: bool) -> str:
         else "The network's detectors find them where SIFT's cannot, and the prior helps both."
     )
     return (
-        "Given an object's box, a detector of every keypoint scores every place in it, and the most similar train object says "
+        "Given an object's box, a detector of every keypoint scores every place in it, and the most similar train "
+        "object says "
         f"where to expect it. **Look for** eyes, noses and feet that land in place. {seen}"
     )
 
@@ -31,14 +32,21 @@ def text(learnt: Learnt) -> str:
     field = extractors.receptive_field(learnt.own, network=learnt.network)
     side = field.size + 2 * own.reach * field.stride
     return (
-        f"The box is stretched to {SIDE_PX} x {SIDE_PX} px. A linear support vector machine per keypoint scores every square of "
-        f"{own.cells} x {own.cells} cells of {learnt.own.title}, which together see {side} x {side} px, or every dense SIFT "
-        "descriptor with bins of 8 px, 8 px apart. It learns from the train objects' boxes: positive are the ten cells nearest to "
-        "the keypoint (of SIFT those within 16 px), negative all whose receptive field does not hold it (of SIFT those 32 px "
-        "away and more), mined round by round until no negative on the wrong side of the margin is left out. The prior is a "
-        f"Gaussian around the keypoint's place in the train object most alike, by the cosine of {learnt.network.roles.prior}, "
+        f"The box is stretched to {SIDE_PX} x {SIDE_PX} px. A linear support vector machine per keypoint scores "
+        "every square of "
+        f"{own.cells} x {own.cells} cells of {learnt.own.title}, which together see {side} x {side} px, or every "
+        "dense SIFT "
+        "descriptor with bins of 8 px, 8 px apart. It learns from the train objects' boxes: positive are the ten "
+        "cells nearest to "
+        "the keypoint (of SIFT those within 16 px), negative all whose receptive field does not hold it (of SIFT "
+        "those 32 px "
+        "away and more), mined round by round until no negative on the wrong side of the margin is left out. The "
+        "prior is a "
+        "Gaussian around the keypoint's place in the train object most alike, by the cosine of "
+        f"{learnt.network.roles.prior}, "
         f"that shows it. The prediction is the cell where\n{FORMULA}\nis highest. A keypoint that fewer than "
-        f"{LEAST_OBJECTS} train objects show has no detector: the prior alone places it. It is right within a tenth of the box's "
+        f"{LEAST_OBJECTS} train objects show has no detector: the prior alone places it. It is right within a tenth "
+        "of the box's "
         f"sides, a circle of {SIDE_PX // 10} px in the stretched box. Long, Zhang and Darrell (2014), Section 6."
     )
 
@@ -66,7 +74,8 @@ def _of_training(trained: TrainedDetectors) -> str:
     detectors = trained.detectors
     cells = sum(group[-1].cells for group in detectors.rounds)
     return (
-        f"cost {detectors.linear.cost:g}, {max(len(group) for group in detectors.rounds)} rounds of mining at most, {cells:,} "
+        f"cost {detectors.linear.cost:g}, {max(len(group) for group in detectors.rounds)} rounds of mining at most, "
+        f"{cells:,} "
         f"cells in the end, objective {detectors.linear.objective.sum():.1f}, "
         + ("no hard negative left" if detectors.finished else "some hard negatives left out")
     )

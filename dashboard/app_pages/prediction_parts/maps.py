@@ -51,7 +51,8 @@ def show_one(seen: Seen, weights: Weights, learnt: Learnt) -> None:
             st.markdown(f"**{name}**")
             if values is None:
                 st.info(
-                    f"Fewer than {detection.LEAST_OBJECTS} train objects show {escape_markdown(keypoint_title(keypoint))}: it has no detector.",
+                    f"Fewer than {detection.LEAST_OBJECTS} train objects show "
+                    f"{escape_markdown(keypoint_title(keypoint))}: it has no detector.",
                     icon=":material/visibility_off:",
                 )
                 continue
@@ -66,7 +67,8 @@ def show_one(seen: Seen, weights: Weights, learnt: Learnt) -> None:
     _show_keys(found[MAPS[0]][0], own=own, with_prior=fusion is not None)
     st.caption(
         ("Yellow square: the true place. " if seen.annotated else "")
-        + "Green squares: where each is highest; that of the product is the prediction. Point at a place, or tap it, to read its "
+        + "Green squares: where each is highest; that of the product is the prediction. Point at a place, or tap it, "
+        "to read its "
         "value; places are in pixels of the photo. At the edges that stay grey no descriptor is centred."
     )
     if fusion is not None:

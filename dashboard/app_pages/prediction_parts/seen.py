@@ -54,7 +54,9 @@ class Seen:
         return np.nan_to_num(errors, nan=np.inf) <= ALPHA
 
     def pictures(self, weights: Weights) -> dict[Feature | None, np.ndarray]:
-        """The object with its true keypoints, under None, where there are any, and with the predictions by each feature."""
+        """The object with its true keypoints, under None, where there are any, and with the predictions by each
+        feature.
+        """
         truth = self.placed.to_crop(self.truth)
         corners = self.placed.to_crop(np.array([self.box[:2], self.box[2:]]))
         framed = figures.draw_frame(self.picture, corners)

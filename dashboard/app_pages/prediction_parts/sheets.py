@@ -20,7 +20,8 @@ from dashboard.wording import counted, escape_markdown
 
 PER_SHEET = 4
 CAPTION = (
-    "Filled: right, within the thin ellipse, a tenth of the box's sides around the truth. Rings: wrong, with a line to the truth. "
+    "Filled: right, within the thin ellipse, a tenth of the box's sides around the truth. Rings: wrong, with a "
+    "line to the truth. "
     "What an object does not show is not counted, nor drawn."
 )
 

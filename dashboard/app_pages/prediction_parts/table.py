@@ -44,6 +44,7 @@ def show(learnt: Learnt) -> None:
     of = f"{len(summary.objects)}" if len(summary.objects) == n else f"{len(summary.objects)} of {n}"
     link = links.Results(table="4 Prediction", data=pickers.dataset_title(learnt.source), category=category).url
     st.caption(
-        f"PCK in percent, by {network} and SIFT: keypoints within α of the box's sides, over {of} val objects, the mean over "
+        f"PCK in percent, by {network} and SIFT: keypoints within α of the box's sides, over {of} val objects, the "
+        "mean over "
         f"keypoint types, with 95 % intervals over objects. The [Results page]({link}) has all categories side by side."
     )

@@ -109,7 +109,8 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
         f"Detectors of {category} have to be trained first",
         f"{why} By {' and '.join(each.title for each in training.feature_list)}, on "
         f"{counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
-        f"{duration(TRAINING_S * n)} by AlexNet on two cores{larger}, once; it can be stopped and goes on where it was. "
+        f"{duration(TRAINING_S * n)} by AlexNet on two cores{larger}, once; it can be stopped and goes on where it "
+        "was. "
         f"`corrcore evaluate prediction --data {pickers.shell_dataset(training.dataset)} "
         f'--categories "{category}" --network {training.network}` does it too.',
         key,

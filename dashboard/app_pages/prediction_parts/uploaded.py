@@ -20,7 +20,8 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
     """The photo's object with what is predicted; the page stops while there is none."""
     if learnt.data.synthetic:
         st.warning(
-            "These detectors have only seen drawings, and find nothing in photos; for photos choose a data set of photos.",
+            "These detectors have only seen drawings, and find nothing in photos; for photos choose a data set of "
+            "photos.",
             icon=":material/draw:",
         )
     found = upload.upload("A photo with one such object in it")

@@ -41,7 +41,9 @@ def scores_npz(asked: Asked, seen: Seen, scores: Scores) -> bytes:
 
 
 def scores_tiff(asked: Asked, seen: Seen, scores: Scores) -> bytes:
-    """A page per feature; its description says in JSON what it is of, and where it lies on the photo as in the arrays."""
+    """A page per feature; its description says in JSON what it is of, and where it lies on the photo as in the
+    arrays.
+    """
     edges, pages = [float(edge) for edge in seen.transform.edges], []
     for feature, values in scores.own.items():
         about = {

@@ -36,8 +36,10 @@ def show_histogram(asked: Asked) -> Responses:
     """The histogram, or the button that computes it; and the experiment."""
     keypoint = escape_markdown(keypoint_title(asked.keypoint))
     st.markdown(
-        f"**Where the score of {keypoint} is highest** in a square around the true place, for all val objects that show it "
-        "with room around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the numbers: there "
+        f"**Where the score of {keypoint} is highest** in a square around the true place, for all val objects that "
+        "show it "
+        "with room around. Maxima on the square's rim, beyond the dotted line, are counted but left out of the "
+        "numbers: there "
         "the score may still be rising."
     )
     experiment = experiment_of(asked, SIDES[header.section_picker("Side of the square", tuple(SIDES), key="side")])
@@ -109,7 +111,8 @@ def in_words(feature: Feature, found: KeypointResponse) -> str:
     against = "nearer than by" if high < chance else "farther than by" if low > chance else "not surely nearer than by"
     inner = round(found.instances * (1 - found.boundary_share))
     text = (
-        f"**{feature.title}**: of the {inner} maxima inside, half lie within {found.median_px:.1f} px [{low:.1f}, {high:.1f}] "
+        f"**{feature.title}**: of the {inner} maxima inside, half lie within {found.median_px:.1f} px [{low:.1f}, "
+        f"{high:.1f}] "
         f"of the keypoint, {against} chance ({chance:.1f} px)"
     )
     if found.finer is not None:

@@ -32,7 +32,8 @@ LIMIT = 1.0  # of the colours, the same for all panels and objects: the margin
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What is shown: every class's scores by feature, and the chosen keypoint's at every pixel, NaN where there are none.
+    """What is shown: every class's scores by feature, and the chosen keypoint's at every pixel, NaN where there
+    are none.
 
     `limits` are the scores of full colour.
     """
@@ -44,14 +45,17 @@ class Scores:
 
 
 def classifiers_of(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassifier]:
-    """The classifiers of the features. Where some are missing they are trained, on photos at the press of a button; the page stops meanwhile."""
+    """The classifiers of the features. Where some are missing they are trained, on photos at the press of a
+    button; the page stops meanwhile.
+    """
     kept = {feature: trained_on.kept(feature) for feature in asked.features}
     if missing := [feature for feature, each in kept.items() if each is None]:
         _train(asked, trained_on, missing)
     found = {feature: each for feature, each in kept.items() if each is not None}
     if any(asked.keypoint not in each.names for each in found.values()):
         st.info(
-            f"No train object of {escape_markdown(asked.category)} shows {escape_markdown(keypoint_title(asked.keypoint))}; "
+            f"No train object of {escape_markdown(asked.category)} shows "
+            f"{escape_markdown(keypoint_title(asked.keypoint))}; "
             "choose another keypoint.",
             icon=":material/visibility_off:",
         )
@@ -71,7 +75,8 @@ def _train(asked: Asked, trained_on: TrainedOn, missing: Sequence[Feature]) -> N
             st.stop()
         pressed = result_panel.empty_state(
             f"Classifiers of {category} have to be trained first",
-            f"By {', '.join(feature.title for feature in missing)}, on {counted(len(trained_on.train), 'train object')}; "
+            f"By {', '.join(feature.title for feature in missing)}, on "
+            f"{counted(len(trained_on.train), 'train object')}; "
             "that takes a few minutes, once.",
             button="Train",
         )
@@ -207,8 +212,10 @@ def _show_key(asked: Asked, *, whole: bool, marked: bool) -> None:
         legends.colour_bar(figures.score_colours(), f"score: {-LIMIT:g} and less", f"{LIMIT:g} and more; 0 is white")
     st.caption(
         ("Yellow square: the true place. " if marked else "")
-        + "Green square: where the score is highest. Point at a pixel to read its score, click it to see what every classifier "
-        "says of it; pixels are those of this picture. Near the border, in grey, no receptive field of a layer is centred, and "
+        + "Green square: where the score is highest. Point at a pixel to read its score, click it to see what every "
+        "classifier "
+        "says of it; pixels are those of this picture. Near the border, in grey, no receptive field of a layer is "
+        "centred, and "
         "there is no score." + ("" if whole else " White lines: the patches of the layer's own cells, one stride wide.")
     )
 

@@ -18,7 +18,8 @@ SMALL_PX = 100  # of a photo's longer side: smaller ones hold next to nothing
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture as the protocol shows it, where it lies in its photo, and true keypoints in it, NaN where there are none.
+    """A picture as the protocol shows it, where it lies in its photo, and true keypoints in it, NaN where there
+    are none.
 
     `instance` is the object it shows, None for a photo of one's own.
     """
@@ -61,7 +62,8 @@ def choose_upload(asked: Asked) -> Seen:
     height, width = photo.shape[:2]
     if max(height, width) < SMALL_PX:
         st.warning(
-            f"{escape_markdown(title)} has only {width} x {height} px and is enlarged; use one of {SMALL_PX} px or more.",
+            f"{escape_markdown(title)} has only {width} x {height} px and is enlarged; use one of {SMALL_PX} px or "
+            "more.",
             icon=":material/photo_size_select_small:",
         )
     longer = asked.protocol.longer_side_px or pickers.LONGER_SIDE_PX

@@ -42,8 +42,10 @@ def show_curve(view: View) -> None:
         figures.pck_curves(curves, CURVE_ALPHAS, at=view.alpha or 0.0, styles=view.styles), key="curve", config=PLAIN
     )
     st.caption(
-        f"PCK of {escape_markdown(view.heading(table.category))} for every α, with 95 % intervals as bands. How early a line "
-        "rises tells how near predictions are; where it goes, how many are anywhere near. The upright line is the α of the "
+        f"PCK of {escape_markdown(view.heading(table.category))} for every α, with 95 % intervals as bands. How "
+        "early a line "
+        "rises tells how near predictions are; where it goes, how many are anywhere near. The upright line is the "
+        "α of the "
         f"table.{_of_lines(rows, 'dotted', 'dashed')}"
     )
 

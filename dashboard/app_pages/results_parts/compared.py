@@ -33,8 +33,10 @@ def show_compared(view: View) -> None:
     )
     objects = "objects" if view.first.measures_places else "photos"
     st.caption(
-        f"Difference in points, with its 95 % interval by a paired bootstrap over {objects}. McNemar's test counts keypoints "
-        "that only one of the two has right, each for itself; those of one object are right or wrong together, so trust the "
+        f"Difference in points, with its 95 % interval by a paired bootstrap over {objects}. McNemar's test counts "
+        "keypoints "
+        "that only one of the two has right, each for itself; those of one object are right or wrong together, so "
+        "trust the "
         "bootstrap where they disagree. No p is corrected for the number of categories."
     )
 

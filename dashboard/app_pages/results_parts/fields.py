@@ -14,8 +14,10 @@ from dashboard.wording import escape_markdown
 
 PAPER_SIZE, PAPER_STRIDE = "paper's size", "paper's stride"
 HOW = (
-    "A unit's receptive field is every input pixel that is path-connected to it; the stride is how far apart neighbouring "
-    "units' fields are, the offset where the first one's centre is. All three are derived from the network's graph. Between "
+    "A unit's receptive field is every input pixel that is path-connected to it; the stride is how far apart "
+    "neighbouring "
+    "units' fields are, the offset where the first one's centre is. All three are derived from the network's "
+    "graph. Between "
     r"windows of size $k_i$ and stride $s_i$, size and stride are $1 + \sum_i (k_i - 1) \prod_{j<i} s_j$ and "
     r"$\prod_i s_i$. Long, Zhang and Darrell (2014), Table 1."
 )
@@ -40,8 +42,10 @@ def page_of_fields() -> None:
         alt="Table 1: size, stride and offset of every layer",
     )
     st.caption(
-        "Offset: where the centre of the first unit's field is, which padding decides. *Paper*: Long, Zhang and Darrell (2014), "
-        "Table 1, the Caffe reference model, whose windows are alexnet's but for the padding of the first; nothing is in print "
+        "Offset: where the centre of the first unit's field is, which padding decides. *Paper*: Long, Zhang and "
+        "Darrell (2014), "
+        "Table 1, the Caffe reference model, whose windows are alexnet's but for the padding of the first; nothing "
+        "is in print "
         "for other networks."
     )
     if missing:

@@ -17,7 +17,8 @@ SECTIONS = {  # of the pages that show these tables' objects
 }
 
 NORMALISER = (
-    "Measured by the side of the image, which is larger than the boxes in it, more keypoints would count as right: such "
+    "Measured by the side of the image, which is larger than the boxes in it, more keypoints would count as right: "
+    "such "
     "numbers do not compare with these."
 )
 PCK = {"PCK": "the percentage of keypoints that are right, at an α that says how near that is"}
@@ -29,7 +30,9 @@ ROWS = {
 
 @dataclass(frozen=True)
 class TableText:
-    """What is said of a table: when a keypoint counts as `right` ({} is α), how that is meant, and what its words mean."""
+    """What is said of a table: when a keypoint counts as `right` ({} is α), how that is meant, and what its
+    words mean.
+    """
 
     right: str
     explained: str = ""
@@ -84,13 +87,15 @@ def look_for(kind: Kind | None) -> str:
     """What to look for in an experiment's table, in the receptive fields where none is given."""
     if kind is None:
         return (
-            "**Look for** fields that become as large as the objects they lie on: their size alone does not tell how finely "
+            "**Look for** fields that become as large as the objects they lie on: their size alone does not tell "
+            "how finely "
             "a layer knows where things are."
         )
     if not kind.number:
         return ""
     return (
-        "**Look for** whether rows of layers are higher than those of SIFT, and by more than chance: choose two rows to "
+        "**Look for** whether rows of layers are higher than those of SIFT, and by more than chance: choose two "
+        "rows to "
         "compare, or click a cell to see the objects behind it."
     )
 

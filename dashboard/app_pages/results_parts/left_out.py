@@ -49,7 +49,9 @@ class LeftOut:
 def left_out_of(
     stored: Stored, kind: kinds.Kind, source: Source, empty: Mapping[Path, str], fewer: Sequence[Entry] = ()
 ) -> LeftOut:
-    """What is left out of an experiment's table on a data set; `empty` are results that are no table, with the reason."""
+    """What is left out of an experiment's table on a data set; `empty` are results that are no table, with the
+    reason.
+    """
     own = {path.parent for path, result in stored.results.items() if source.made(result.provenance)}
     if source.data is not None:
         own |= {caches.store().folder / experiments.dataset_folder(source.data, name) for name in networks.names()}

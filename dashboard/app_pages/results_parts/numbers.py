@@ -25,15 +25,15 @@ HOW_COMPARED = r"""
 
 $$ \mathrm{PCK}_\alpha = \frac{1}{K} \sum_{k=1}^{K} \frac{\#\{\text{objects that show } k,\ \|\hat x_k - x_k\| \le \alpha \max(h, w)\}}{\#\{\text{objects that show } k\}} $$
 
-as in the paper; *per image* is each object's share of its own visible keypoints, then the mean over objects. Keypoints that
-an object does not show count for nothing. Intervals are of 95 %, by the bootstrap over objects, over photos in Table 3. The
-mean over categories takes them to be independent of each other.
+as in the paper; *per image* is each object's share of its own visible keypoints, then the mean over objects.
+Keypoints that an object does not show count for nothing. Intervals are of 95 %, by the bootstrap over objects, over
+photos in Table 3. The mean over categories takes them to be independent of each other.
 
-**Two rows.** Every resample has the same objects for both rows, and the difference is taken in each (paired bootstrap); p is
-twice the share of differences on the far side of zero. McNemar's exact test looks at the keypoints that only one of the two
-has right, and asks how often a fair coin would be as one-sided; it takes keypoints of one object to be independent, which
-they are not, so its p is too small. No p is corrected for the number of categories. Long, Zhang and Darrell (2014), Tables
-2, 3 and 4.
+**Two rows.** Every resample has the same objects for both rows, and the difference is taken in each (paired
+bootstrap); p is twice the share of differences on the far side of zero. McNemar's exact test looks at the keypoints
+that only one of the two has right, and asks how often a fair coin would be as one-sided; it takes keypoints of one
+object to be independent, which they are not, so its p is too small. No p is corrected for the number of categories.
+Long, Zhang and Darrell (2014), Tables 2, 3 and 4.
 """
 
 

@@ -115,7 +115,8 @@ def say_what_it_is_of(view: View) -> None:
         n, of = view.extent(category)
         counts.append(f"{escape_markdown(category)} {n}" + (f" of {of}" if n < of else ""))
     paper = (
-        f" *Paper*: Long, Zhang and Darrell (2014), {kinds.name_of(view.kind)}, with the Caffe reference model; its mean "
+        f" *Paper*: Long, Zhang and Darrell (2014), {kinds.name_of(view.kind)}, with the Caffe reference model; its "
+        "mean "
         "is over the categories here; differences from it are blue above and orange below."
         if view.has_published
         else ""
@@ -151,14 +152,17 @@ def say_what_the_paper_has_otherwise(view: View, groups: Mapping[str, list[Entry
     by = str(view.first.result.provenance.get("neighbours_by", "fc7"))
     if not by.startswith("fc"):
         st.caption(
-            f"Neighbours are found by {escape_markdown(by.partition(' (')[0])} here, for there are no weights for the paper's "
-            "fc7. That keeps the pose, so that neighbours stand like the object more often: a reason why rows come out higher "
+            f"Neighbours are found by {escape_markdown(by.partition(' (')[0])} here, for there are no weights for "
+            "the paper's "
+            "fc7. That keeps the pose, so that neighbours stand like the object more often: a reason why rows come "
+            "out higher "
             "than the published ones, NN too."
         )
     experiment = view.first.result.experiment
     if isinstance(experiment, Classification) and experiment.crop_protocol.sides:
         st.caption(
-            "Left and right are told apart here. The paper does not say whether it does so, nor at which size objects are "
+            "Left and right are told apart here. The paper does not say whether it does so, nor at which size "
+            "objects are "
             "seen; like for like, its numbers compare with those of left and right alike."
         )
         alike = next((name for name, some in groups.items() if _is_sideless(some[0])), None)

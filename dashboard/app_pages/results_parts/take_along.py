@@ -90,7 +90,8 @@ def caption(view: View) -> str:
     drawn = " · drawn, synthetic" if view.source.synthetic else ""
     beside = " (published)" if view.has_published else ""
     return (
-        f"{kinds.name_of(view.kind)}. {view.metric} [95 % interval]{beside} · {view.source.title}{drawn} · {view.network} · "
+        f"{kinds.name_of(view.kind)}. {view.metric} [95 % interval]{beside} · {view.source.title}{drawn} · "
+        f"{view.network} · "
         f"{view.how}"
     )
 

@@ -51,7 +51,9 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Results by category, measured alike on one data set by one network; `alpha` and `over` where places are measured."""
+    """Results by category, measured alike on one data set by one network; `alpha` and `over` where places are
+    measured.
+    """
 
     kind: kinds.Kind
     entries: Mapping[str, Entry]
@@ -157,7 +159,9 @@ class View:
 
     @property
     def usual_rows(self) -> tuple[Row, ...]:
-        """Those to begin with: in print, else features with the prior of one object or none, and what is not aligned."""
+        """Those to begin with: in print, else features with the prior of one object or none, and what is not
+        aligned.
+        """
         printed = [row for row in self.rows if paper.has_row(self.kind.kind, row, **self._in_print)]
         plain = [row for row in self.rows if (row.feature or not row.priors) and row.priors <= 1 and not row.refined]
         return tuple(printed or plain or self.rows)

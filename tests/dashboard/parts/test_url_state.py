@@ -1,4 +1,6 @@
-"""Choices in the URL: what is said of links stays until another choice, and is said of links only; Back takes a choice back."""
+"""Choices in the URL: what is said of links stays until another choice, and is said of links only; Back takes a
+choice back.
+"""
 
 import pytest
 from streamlit.testing.v1 import AppTest
