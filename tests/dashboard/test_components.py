@@ -153,6 +153,6 @@ def test_compare_sends_both_pictures_and_their_labels():
 
 
 def test_values_of_another_size_are_refused():
-    text = "values must be one a pixel of a picture of 20 x 10; got 10 x 20."
+    text = "values must be one per pixel of a picture of 20 x 10; got 10 x 20."
     with pytest.raises(ValueError, match=re.escape(text)):
         image_click(encoded(), alt="", key="values", values=np.zeros((20, 10)))
