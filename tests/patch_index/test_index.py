@@ -116,7 +116,10 @@ def test_centres_are_in_the_photos_own_pixels_however_they_were_described(small_
         pixels, mirrored = small_photos[cells.photos[number]].pixels, bool(cells.mirrored[number])
         assert -0.5 <= x <= pixels.shape[1]
         assert -0.5 <= y <= pixels.shape[0]
-        left, top = int(x) - side // 2 + mirrored, int(y) - side // 2  # an even side reaches further left in the picture
+        left, top = (
+            int(x) - side // 2 + mirrored,
+            int(y) - side // 2,
+        )  # an even side reaches further left in the picture
         patch = pixels[top : top + side, left : left + side]
         if cells.scales[number] == 1 and min(left, top) >= 0 and patch.shape[:2] == (side, side):
             np.testing.assert_array_equal(patches[number], patch[:, ::-1] if mirrored else patch)
