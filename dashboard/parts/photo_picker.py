@@ -1,5 +1,6 @@
 """An index to search, and a photo to look at. Choices live in the URL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,14 +110,19 @@ def choose_index() -> PatchIndex:
     except (OSError, ValueError) as error:
         st.error(escape_markdown(str(error)), icon=":material/error:")
         st.stop()
-    patches = counted(index.n_patches(index.layers[0]), "patch")
+    patches = _patches_text([index.n_patches(layer) for layer in index.layers])
     if is_drawn(index):
-        st.caption(
-            f"{len(index.photos)} drawn animals, {patches} per layer. For photographs build an index on the Data page."
-        )
+        st.caption(f"{len(index.photos)} drawn animals, {patches}. For photographs build an index on the Data page.")
     else:
-        st.caption(f"{counted(len(index.photos), 'photo')}, {patches} per layer, described by {index.extractor}")
+        st.caption(f"{counted(len(index.photos), 'photo')}, {patches}, described by {index.extractor}")
     return index
+
+
+def _patches_text(counts: Sequence[int]) -> str:
+    """How many patches layers have: layers of different strides differ in it."""
+    if min(counts) == max(counts):
+        return f"{counted(counts[0], 'patch')} per layer"
+    return f"{min(counts):,} to {max(counts):,} patches by layer"
 
 
 def _drawn_index(network: Extractor) -> PatchIndex:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboard.navigation import PICTURES, pages
+from dashboard.navigation import PICTURES
 from dashboard.pictures.__main__ import rebuild
 
 
@@ -26,8 +26,3 @@ def test_the_first_pictures_are_the_codes(made):
     for name in names:
         kept, drawn = pixels(PICTURES / name), pixels(made / name)
         assert np.abs(kept - drawn).mean() < 2, name  # other patches differ by 30 and more
-
-
-def test_every_picture_of_a_card_is_there_and_no_other():
-    named = {picture.file for spec in pages() if spec.card for picture in spec.card.pictures}
-    assert named == {path.name for path in PICTURES.iterdir() if path.suffix in (".jpg", ".png")}

@@ -15,7 +15,7 @@ APP_PAGES = ROOT / "dashboard" / "app_pages"
 
 def test_every_page_has_one_file_and_every_file_is_a_page():
     assert sorted(spec.path for spec in PAGES) == sorted(
-        path.stem for path in APP_PAGES.iterdir() if path.stem[0] != "_"
+        path.stem for path in APP_PAGES.glob("*.py") if path.stem[0] != "_"
     )
 
 
@@ -37,7 +37,7 @@ def test_no_two_pages_share_a_field(field):
 
 def test_pictures_are_there_and_each_belongs_to_a_card():
     shown = [picture.file for spec in PAGES if spec.card for picture in spec.card.pictures]
-    assert sorted(shown) == sorted(path.name for path in PICTURES.iterdir())
+    assert sorted(shown) == sorted(path.name for path in PICTURES.iterdir() if path.suffix in (".jpg", ".png"))
 
 
 def test_home_has_a_card_per_page_with_its_pictures():

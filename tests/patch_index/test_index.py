@@ -107,6 +107,26 @@ def test_locate_keeps_the_shape_of_the_ids_and_tells_scale_and_mirror(small_inde
         np.testing.assert_array_equal(getattr(cells, name), getattr(small_index, table)[cells.pictures])
 
 
+def test_centres_are_in_the_photos_own_pixels_however_they_were_described(small_index, small_photos):
+    """A patch cut at scale 1, mirrored or not, is what the photo shows around its centre."""
+    ids = np.arange(small_index.n_patches("conv3"))[::7]
+    cells, centres = small_index.locate("conv3", ids), small_index.centres("conv3", ids)
+    patches, side, compared = small_index.cut_patches("conv3", ids), 16, {False: 0, True: 0}
+    for number, (x, y) in enumerate(centres):
+        pixels, mirrored = small_photos[cells.photos[number]].pixels, bool(cells.mirrored[number])
+        assert -0.5 <= x <= pixels.shape[1]
+        assert -0.5 <= y <= pixels.shape[0]
+        left, top = (
+            int(x) - side // 2 + mirrored,
+            int(y) - side // 2,
+        )  # an even side reaches further left in the picture
+        patch = pixels[top : top + side, left : left + side]
+        if cells.scales[number] == 1 and min(left, top) >= 0 and patch.shape[:2] == (side, side):
+            np.testing.assert_array_equal(patches[number], patch[:, ::-1] if mirrored else patch)
+            compared[mirrored] += 1
+    assert min(compared.values()) > 10
+
+
 @pytest.mark.parametrize("exclude", [(), (0,), (2, 5)], ids=str)
 def test_search_equals_brute_force_without_the_excluded_photos(small_index, exclude):
     layer, k = "conv3", 20
