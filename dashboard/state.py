@@ -60,7 +60,7 @@ class Session:
     linked_cell: tuple[str, str] | None = (
         None  # of the Results page's tables: the experiment, and the cell a link names
     )
-    rows_of: str | None = None  # the experiment whose rows the Results page draws
+    rows_of: str | None = None  # the experiment and network whose rows the Results page draws
 
 
 def session() -> Session:

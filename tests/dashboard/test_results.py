@@ -427,6 +427,12 @@ def test_a_cell_says_in_what_the_page_differs_from_it(places, open_page):
     assert "upper=conv4&smoothness=0.3&iterations=10" in link
 
 
+def test_a_cell_of_other_costs_than_the_pages_says_so(places, open_page):
+    places("cat", {"conv5": early}, kind=Prediction, costs=(0.5, 1.0))
+    at = choose_cell(open_page("results", table=PREDICTION), 0, "ours", "prediction")
+    assert any("costs tried 0.1, not 0.5 1.0" in text for text in texts(at.caption))
+
+
 def test_a_cell_measured_as_the_page_does_has_nothing_to_say(cat, open_page):
     at = choose_cell(open_page("results"), 1, "ours")
     assert any("on the Alignment page](" in text for text in texts(at.markdown))

@@ -1,7 +1,7 @@
 """The pages that show what a table's numbers come from, and in what they show it otherwise."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from corrcore.experiments import ALPHAS, UNALIGNED, Classification, ObjectExperiment, Prediction, Row, Transfer
@@ -39,6 +39,9 @@ class _Asked:
         """The row's feature as the page's controls have it; empty where it is not among them."""
         feature = self.row.feature
         return feature.title if feature is not None and feature in _offered(self.view) else ""
+
+
+_IN_LINK = frozenset({"protocol", "smoothness", "iterations", "limit", "features"})
 
 
 def page_of(kind: kinds.Kind) -> str:
@@ -151,13 +154,16 @@ def _aligned_otherwise(view: View, row: Row, category: str) -> list[str]:
 
 def _unusual(view: View, category: str) -> list[str]:
     """The settings in which an experiment is not the page's, but for those that go along in the link."""
-    experiment: Any = view.entries[category].result.experiment
-    in_link = {"protocol", "costs", "smoothness", "iterations", "limit", "features"}
+    experiment: Any = replace(view.entries[category].result.experiment, dataset=view.source.name)
+    usual = experiment.usual(caches.context(view.source.name, view.network))
     said = []
     for each in fields(experiment):
-        value = getattr(experiment, each.name)
-        if each.default == value or each.name in in_link or each.name in ("dataset", "category", "network"):
-            continue
-        words = settings_text.WORDS.get(each.name, each.name.replace("_", " "))
-        said.append(f"{words} {each.default}, not {value}")
+        ours, pages = getattr(experiment, each.name), getattr(usual, each.name)
+        if ours != pages and each.name not in _IN_LINK:
+            words = settings_text.WORDS.get(each.name, each.name.replace("_", " "))
+            said.append(f"{words} {_text(pages)}, not {_text(ours)}")
     return said
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
