@@ -155,7 +155,7 @@ class ResultStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(path):
-                if not _same(_header_in(path), header):
+                if _header_in(path) != header:
                     temporary = path.with_name(f".{path.name}.{os.getpid()}")
                     temporary.write_bytes(_line(header))
                     temporary.replace(path)
@@ -170,12 +170,9 @@ class ResultStore:
     def load(self, experiment: Experiment, context: Context) -> Result | None:
         """What is kept of a resolved experiment on data, weights and code as they are; None where nothing is."""
         path = self.path(experiment, context)
-        if (written := _header_in(path)) is None:
+        if _header_in(path) != header_of(experiment, context):
             return None
-        header = header_of(experiment, context)
-        if not _same(written, header):
-            return None
-        file = ResultFile(path, header)
+        file = ResultFile(path, header_of(experiment, context))
         file.refresh()
         return result_of(experiment, file)
 
@@ -233,18 +230,6 @@ def header_of(experiment: Experiment, context: Context) -> dict[str, Any]:
         "settings": to_jsonable(experiment.settings()),
         "provenance": to_jsonable(experiment.provenance(context)),
     }
-
-
-def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
-    """Whether two headers are of the same results, whatever name or path their data set was opened by.
-
-    What is in it is told by its digest.
-    """
-    return one is not None and all(
-        {name: value for name, value in one.get(part, {}).items() if (part, name) != ("settings", "dataset")}
-        == {name: value for name, value in other[part].items() if (part, name) != ("settings", "dataset")}
-        for part in ("settings", "provenance")
-    )
 
 
 def _header_in(path: Path) -> dict[str, Any] | None:
