@@ -295,18 +295,6 @@ def header_of(experiment: Experiment, context: Context) -> dict[str, Any]:
     }
 
 
-def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
-    """Whether two headers are of the same results, whatever name or path their data set was opened by.
-
-    What is in it is told by its digest.
-    """
-    return one is not None and all(
-        {name: value for name, value in one.get(part, {}).items() if (part, name) != ("settings", "dataset")}
-        == {name: value for name, value in other[part].items() if (part, name) != ("settings", "dataset")}
-        for part in ("settings", "provenance")
-    )
-
-
 def _header_in(path: Path) -> dict[str, Any] | None:
     """None where there is no file of results."""
     try:

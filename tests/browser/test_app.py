@@ -221,7 +221,7 @@ def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
     second.click()
     expect(page.get_by_text("2, chosen", exact=True)).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("1, chosen", exact=True)).to_have_count(0)
-    expect(page).to_have_url(re.compile(r"neighbour=1\.2"))
+    expect(page).to_have_url(re.compile(r"neighbour=upper%3Atoy-cat-train-"))
     expect(numbers).not_to_have_text(before, timeout=PATIENCE_MS)
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 900})
@@ -235,7 +235,7 @@ def test_the_pointer_reads_a_detectors_scores_and_a_box_is_drawn_on_a_photo_of_o
     expect(shown).to_be_visible(timeout=PATIENCE_MS)
     arrays = downloaded_arrays(page)
     [left, top, right, bottom] = arrays["box"]
-    centres, scores = arrays["conv5_centres_px"], arrays["conv5_scores"]
+    centres, scores = arrays["conv5_cells_px"], arrays["conv5_scores"]
     nose = arrays["keypoints"].tolist().index("Nose")
     shown.scroll_into_view_if_needed()
     area = shown.bounding_box()
@@ -245,8 +245,8 @@ def test_the_pointer_reads_a_detectors_scores_and_a_box_is_drawn_on_a_photo_of_o
         tip = shown.locator("xpath=..").locator(".tip")
         expect(tip).to_contain_text("x ")
         x, y, score = map(float, re.fullmatch(r"x (-?\d+), y (-?\d+): (-?[\d.]+)", tip.inner_text()).groups())
-        at = (np.array([x, y]) - (left, top)) / (right - left, bottom - top) * 500
-        row, column = np.unravel_index(np.linalg.norm(centres - at, axis=-1).argmin(), centres.shape[:2])
+        away = (centres - [x, y]) / (right - left, bottom - top)  # cells are squares of the stretched box
+        row, column = np.unravel_index(np.linalg.norm(away, axis=-1).argmin(), centres.shape[:2])
         near = scores[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2, nose]  # the pixel's number is rounded
         assert np.abs(near - score).min() <= 2e-3
     page.get_by_role("radio", name="A photo of yours").click()

@@ -15,7 +15,7 @@ $$ f = s^{1-\eta}\, p^{\eta}, \qquad s = \frac{1}{1 + e^{-\text{score}}}, \quad 
 def look_for(drawn: bool) -> str:
     """What to look for, which drawings show otherwise than photos."""
     seen = (
-        "Drawn animals are easy for both; in photos the network's detectors find them where SIFT's cannot."
+        "In drawings both find most of them; in photos the network's detectors find them where SIFT's cannot."
         if drawn
         else "The network's detectors find them where SIFT's cannot, and the prior helps both."
     )
