@@ -5,6 +5,8 @@ import pytest
 from PIL import ImageColor
 from skimage.color import rgb2lab
 
+from corrcore.experiments import Row
+from corrcore.features import Feature
 from dashboard import figures
 
 ALEXNET = ("conv1", "conv2", "conv3", "conv4", "conv5")
@@ -17,6 +19,16 @@ BLINDNESS = {
     "red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
 }
+
+
+def of(*keys):
+    """Features of a network, by their keys."""
+    return [Feature.parse(key, network="any") for key in keys]
+
+
+def row(key):
+    """A table's row, by its key."""
+    return Row.parse(key, network="any")
 
 
 def linear(colour):
@@ -43,7 +55,10 @@ def test_the_same_number_has_the_same_colour_and_neighbours_differ():
 
 @pytest.mark.parametrize(("features", "layers"), [(ALEXNET, ALEXNET), (DEEP, DEEP), (RADII, ())])
 def test_features_are_legible_on_white_and_on_dark(features, layers):
-    for colour in [*figures.feature_colours(features, layers).values(), figures.row_style("NN", layers).colour]:
+    for colour in [
+        *figures.feature_colours(of(*features), layers).values(),
+        figures.row_style(row("NN"), layers).colour,
+    ]:
         own = luminance(colour)
         assert 1.05 / (own + 0.05) >= 3
         assert (own + 0.05) / (luminance("#14181b") + 0.05) >= 3
@@ -52,33 +67,37 @@ def test_features_are_legible_on_white_and_on_dark(features, layers):
 @pytest.mark.parametrize("blindness", BLINDNESS)
 @pytest.mark.parametrize("layers", [ALEXNET, WITH_POOLS])
 def test_five_layers_differ_whatever_eyes_lack(blindness, layers):
-    seen = as_seen(figures.feature_colours(ALEXNET, layers).values(), blindness)
+    seen = as_seen(figures.feature_colours(of(*ALEXNET), layers).values(), blindness)
     apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
     assert apart[np.triu_indices(5, 1)].min() > 11
 
 
 def test_colours_go_by_depth_whatever_layers_are_called():
-    named = figures.feature_colours(ALEXNET, ALEXNET)
+    named = figures.feature_colours(of(*ALEXNET), ALEXNET)
     others = ("block1", "block2", "block3", "block4", "head")
-    assert list(figures.feature_colours(others, others).values()) == list(named.values())
-    assert figures.feature_colour("conv4", ALEXNET) == named["conv4"]  # alone or among others
-    assert figures.feature_colour(DEEP[0], DEEP) == named["conv1"]
-    assert figures.feature_colour(DEEP[-1], DEEP) == named["conv5"]
-    assert len(set(figures.feature_colours(DEEP, DEEP).values())) == len(DEEP)
+    assert list(figures.feature_colours(of(*others), others).values()) == list(named.values())
+    assert figures.feature_colour(*of("conv4"), ALEXNET) == named[of("conv4")[0]]  # alone or among others
+    assert figures.feature_colour(*of(DEEP[0]), DEEP) == named[of("conv1")[0]]
+    assert figures.feature_colour(*of(DEEP[-1]), DEEP) == named[of("conv5")[0]]
+    assert len(set(figures.feature_colours(of(*DEEP), DEEP).values())) == len(DEEP)
 
 
 def test_sift_darkens_with_its_radius_and_is_no_layers_colour():
-    colours = list(figures.feature_colours(RADII, ALEXNET).values())
+    colours = list(figures.feature_colours(of(*RADII), ALEXNET).values())
     assert (np.diff([luminance(colour) for colour in colours]) < 0).all()
-    layers = as_seen(figures.feature_colours(ALEXNET, ALEXNET).values(), "none")
+    layers = as_seen(figures.feature_colours(of(*ALEXNET), ALEXNET).values(), "none")
     apart = np.linalg.norm(as_seen(colours, "none")[:, None] - layers[None], axis=-1)
     assert apart.min() > 25
 
 
 def test_a_row_has_its_features_colour_and_its_priors_line():
-    rows = ("conv5", "conv5+prior", "conv5+5 priors", "conv5+prior, fine")
-    styles = [figures.row_style(row, ALEXNET) for row in rows]
-    assert {style.colour for style in styles} == {figures.feature_colour("conv5", ALEXNET)}
+    rows = ("conv5", "conv5+prior", "conv5+5 priors", "conv5+prior, refined")
+    styles = [figures.row_style(row(key), ALEXNET) for key in rows]
+    assert {style.colour for style in styles} == {figures.feature_colour(*of("conv5"), ALEXNET)}
     assert [style.dash for style in styles] == ["solid", "dot", "dash", "dashdot"]
     assert len({style.pattern for style in styles}) == 4
-    assert [figures.row_style(row, ALEXNET).dash for row in ("prior", "5 priors", "NN")] == ["dot", "dash", "solid"]
+    assert [figures.row_style(row(key), ALEXNET).dash for key in ("prior", "5 priors", "NN")] == [
+        "dot",
+        "dash",
+        "solid",
+    ]

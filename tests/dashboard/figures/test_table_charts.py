@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 
+from corrcore.experiments import Row
 from dashboard import figures
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
+def style(key):
+    """How a row is drawn, by its key."""
+    return figures.row_style(Row.parse(key, network="any"), LAYERS)
+
+
 def test_bars_stand_side_by_side_with_whiskers_and_the_published_numbers_over_them():
     rows = {"conv4": [(30.0, 25.0, 37.0), (40.0, 38.0, 41.0)], "SIFT": [(20.0, 19.0, 22.0), (np.nan,) * 3]}
-    styles = {"conv4": figures.row_style("conv4", LAYERS), "SIFT": figures.row_style("sift16+5 priors", LAYERS)}
+    styles = {
+        "conv4": style("conv4"),
+        "SIFT": style("sift16+5 priors"),
+    }
     figure = figures.category_bars(rows, {"conv4": [19.6, None], "SIFT": [None, None]}, ["cat", "cow"], styles=styles)
     conv4, paper, sift = figure.data
     np.testing.assert_allclose(conv4.error_y.array, [7, 1])
@@ -26,7 +35,7 @@ def test_bars_stand_side_by_side_with_whiskers_and_the_published_numbers_over_th
 @pytest.mark.parametrize("n", [2, 8])
 def test_legends_lie_over_the_plot_with_room_for_every_row(n):
     rows = {f"row {k}": [(1.0, 0.0, 2.0)] for k in range(n)}
-    styles = {row: figures.row_style("conv5", LAYERS) for row in rows}
+    styles = {row: style("conv5") for row in rows}
     for figure in (
         figures.by_difficulty(rows, ["15"], title="", highest=10, styles=styles),
         figures.category_bars(rows, {}, ["cat"], styles=styles),
@@ -40,7 +49,10 @@ def test_legends_lie_over_the_plot_with_room_for_every_row(n):
 def test_labels_of_curves_do_not_lie_on_one_another():
     ends = {row: [(0.0, 0.0, 0.0), (50 + n / 10, 40.0, 60.0)] for n, row in enumerate("abc")}
     figure = figures.pck_curves(
-        ends, [0, 0.2], at=0.1, styles={row: figures.row_style("conv4", LAYERS) for row in ends}
+        ends,
+        [0, 0.2],
+        at=0.1,
+        styles={row: style("conv4") for row in ends},
     )
     places = [note.y for note in figure.layout.annotations]
     assert [note.text for note in figure.layout.annotations] == ["a", "b", "c"]
