@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from corrcore.settings import Settings, prepared_path
-from corrcore.store.files import explain
 
 
 def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
@@ -34,6 +33,8 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
     except BrokenPipeError:  # by a reader that has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
+        from corrcore.store import explain  # which brings NumPy along, and `--help` needs none
+
         text = explain(error) if isinstance(error, OSError) else error
         print(f"\ncorrcore: {text}", file=sys.stderr)
         return 2

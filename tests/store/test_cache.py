@@ -4,10 +4,10 @@ import random
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -230,15 +230,12 @@ def test_readers_and_writers_in_processes_and_threads_see_whole_results(tmp_path
     assert len(array_files(cache)) == cache.statistics().entries
 
 
-def value_there(cache):
-    return value_of(cache.get("k"))
-
-
-def test_object_can_be_sent_to_spawned_workers(tmp_path):
+def test_object_can_be_sent_to_another_interpreter(tmp_path):
     cache = open_cache(tmp_path, max_bytes=10**6)
     cache.put("k", *result(5))
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(value_there, [cache]) == 5
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).get('k').metadata)"
+    found = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(cache), capture_output=True, check=True)
+    assert found.stdout.decode().strip() == str(cache.get("k").metadata)
 
 
 def test_object_is_unpickled_without_a_look_at_the_disk(tmp_path):
