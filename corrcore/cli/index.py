@@ -18,7 +18,7 @@ def add_parsers(rooms: Any) -> None:
     build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
     build.add_argument("photos", type=prepared_path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
     build.add_argument("--name", required=True, help="the index's name")
-    build.add_argument("--network", default="alexnet", choices=list(networks.names()))
+    build.add_argument("--network", default=networks.DEFAULT, choices=list(networks.names()))
     build.add_argument("--layers", type=words, default=None, help="such as conv3,conv4,conv5")
     build.add_argument("--scales", type=numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
     build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
-from corrcore import extractors, store
+from corrcore import extractors, networks, store
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments.context import Context
 from corrcore.features import SIFT, Extractor, Feature
@@ -228,7 +228,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
 
     dataset: str
     category: str
-    network: str = "alexnet"
+    network: str = networks.DEFAULT
     features: tuple[Feature | str, ...] = ()
     limit: int | None = None
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from corrcore import extractors, store
+from corrcore import extractors, networks, store
 from corrcore.concurrency import Progress, part
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.engines import svm
@@ -49,7 +49,7 @@ class DetectorTraining:
 
     dataset: str
     category: str
-    network: str = "alexnet"
+    network: str = networks.DEFAULT
     features: tuple[Feature | str, ...] = ()
     costs: tuple[float, ...] = ()
     limit: int | None = None

@@ -7,10 +7,11 @@
 
 from corrcore.networks import torchvision_  # noqa: F401 - registers its networks
 from corrcore.networks.convolutional import ConvolutionalNetwork, ConvolutionalSpec
-from corrcore.networks.registry import NetworkSpec, names, open, register, spec, unregister  # noqa: A004
+from corrcore.networks.registry import DEFAULT, NetworkSpec, names, open, register, spec, unregister  # noqa: A004
 from corrcore.networks.weights import WeightsDamagedError, WeightsNotFoundError
 
 __all__ = [
+    "DEFAULT",
     "ConvolutionalNetwork",
     "ConvolutionalSpec",
     "NetworkSpec",

@@ -29,6 +29,9 @@ class NetworkSpec(Protocol):
         ...
 
 
+DEFAULT = "alexnet"
+"""The network that is asked unless another is named: its weights come along."""
+
 _SPECS: dict[str, NetworkSpec] = {}
 
 
@@ -59,7 +62,7 @@ def spec(name: str) -> NetworkSpec:
 
 
 def open(  # noqa: A001 - registries open by name
-    name: str = "alexnet",
+    name: str = DEFAULT,
     *,
     weights: Weights | str | os.PathLike | None = None,
     device: torch.device | str | None = None,

@@ -175,7 +175,7 @@ def wait_for(url: str) -> None:
 def main(folder: Path) -> None:
     """Makes all pictures in a folder, and the screenshot beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    network = networks.open("alexnet")
+    network = networks.open()
     context = Context(opened_networks={network.name: network})
     rebuild(folder, network)
     align(folder, network, context)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from corrcore import store
+from corrcore import networks, store
 from corrcore.concurrency import Progress
 from corrcore.datasets.records import KeypointDataset
 from corrcore.experiments import Context, DetectorTraining
@@ -104,7 +104,7 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
     n = min(len(data.visible_instances(category, "train")), most_objects(data))
     others = any(file is not None and file.exists() for file in files)
     why = " Those that are here are of other photos, or of another version of the code." if others else ""
-    larger = "" if training.network == "alexnet" else f", several times as long by {training.network}"
+    larger = "" if training.network == networks.DEFAULT else f", several times as long by {training.network}"
     return result_panel.result_panel(
         f"Detectors of {category} have to be trained first",
         f"{why} By {' and '.join(each.title for each in training.feature_list)}, on "
