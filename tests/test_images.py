@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from corrcore import extractors, images
 from corrcore.decoding import decode
-from corrcore.networks import every_pixel
+from corrcore.descriptors.sift import Sift
+from corrcore.features import Feature
 from tests.decoding.files import (
     ALPHA,
     BAD_EXIF,
@@ -450,16 +451,20 @@ def test_resize_to_no_side_is_refused(longer_side):
 # --- Whoever takes pictures ------------------------------------------------------------------------------------------
 
 POINTS = np.array([[40.0, 30.0], [3.0, 60.0]])
+SIFT, CONV1 = Sift(device="cpu"), Feature("alexnet", "conv1")
 TAKERS = {
     "extract": lambda net, image: net.extract(image, ["conv1"])["conv1"].descriptors,
     "extract_batch": lambda net, image: net.extract_batch([image, image], ["conv1"])[1]["conv1"].descriptors,
-    "sample_at": lambda net, image: extractors.sample_at(image, POINTS, ["conv1"], backbone=net)["conv1"],
-    "sample_at sift": lambda net, image: extractors.sample_at(image, POINTS, ["sift8"], backbone=net)["sift8"],
-    "iter_tiles": lambda net, image: next(extractors.iter_tiles(image, "conv1", backbone=net))[1],
-    "iter_tiles sift": lambda net, image: next(extractors.iter_tiles(image, "sift8", backbone=net))[1],
-    "every_pixel.extract": lambda net, image: every_pixel.extract(image, "conv1", backbone=net).descriptors,
-    "every_pixel.sample_at": lambda net, image: every_pixel.sample_at(image, POINTS, "conv1", backbone=net),
-    "every_pixel.iter_tiles": lambda net, image: next(every_pixel.iter_tiles(image, "conv1", backbone=net))[1],
+    "sample_at": lambda net, image: net.sample_at(image, POINTS, ["conv1"])["conv1"],
+    "sample_at exact": lambda net, image: net.sample_at(image, POINTS, ["conv1"], exact=True)["conv1"],
+    "iter_tiles": lambda net, image: next(net.iter_tiles(image, "conv1"))[1],
+    "sift sample_at": lambda net, image: SIFT.sample_at(image, POINTS, ["8"])["8"],
+    "sift iter_tiles": lambda net, image: next(SIFT.iter_tiles(image, "8"))[1],
+    "features": lambda net, image: (
+        extractors.extract(image, [Feature("sift", "8")], network=net).popitem()[1].descriptors
+    ),
+    "features sample_at": lambda net, image: extractors.sample_at(image, POINTS, [CONV1], network=net)[CONV1],
+    "features iter_tiles": lambda net, image: next(extractors.iter_tiles(image, CONV1, network=net))[1],
 }
 
 
@@ -480,6 +485,6 @@ def test_extractors_refuse_what_is_no_picture(taker, alexnet):
             taker(alexnet, value)
 
 
-def test_vectors_refuse_what_is_no_picture(alexnet):
+def test_global_descriptors_refuse_what_is_no_picture(alexnet):
     with pytest.raises(ValueError, match="^image must be uint8"):
-        alexnet.vector(PICTURE / 255, "fc6")
+        alexnet.global_descriptor(PICTURE / 255, "fc6")

@@ -143,7 +143,7 @@ SHOWN = np.array([[True, False, True], [True, True, True], [False, False, True]]
 
 @pytest.mark.parametrize(
     ("over", "expected"),
-    [("types", (50 + 0 + 100) / 3), ("images", (100 + 100 / 3 + 100) / 3), ("keypoints", 100 * 4 / 6)],
+    [("macro", (50 + 0 + 100) / 3), ("per_image", (100 + 100 / 3 + 100) / 3), ("micro", 100 * 4 / 6)],
 )
 def test_accuracy_is_averaged_as_asked(over, expected):
     assert accuracy(HIT, SHOWN, drawn(3), over=over).value == pytest.approx(expected)
@@ -173,14 +173,14 @@ def two_rows(n_objects):
 
 def one_by_one(hit, shown, over):
     """The averages in words."""
-    if over == "types":
+    if over == "macro":
         return 100 * np.mean([h[s].mean() for h, s in zip(hit.T, shown.T, strict=True) if s.any()])
-    if over == "images":
+    if over == "per_image":
         return 100 * np.mean([h[s].mean() for h, s in zip(hit, shown, strict=True)])
     return 100 * hit[shown].mean()
 
 
-@pytest.mark.parametrize("over", ["types", "images", "keypoints"])
+@pytest.mark.parametrize("over", ["macro", "per_image", "micro"])
 def test_the_difference_of_two_rows_is_that_of_the_same_objects_drawn_again(over):
     first, second, shown = two_rows(60)
     found = difference(first, second, shown, drawn(60, 8000), over=over)

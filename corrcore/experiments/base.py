@@ -112,8 +112,7 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
 
     def stamp(self, sample: Sample) -> str:
         """Changes with a sample's content; one of another stamp is measured anew."""
-        photo = getattr(sample, "photo", sample)
-        return str(getattr(photo, "stamp", ""))
+        return stamp_of(getattr(sample, "photo", sample))
 
     def settings(self) -> dict[str, Any]:
         """The dataclass in plain values: equal settings, equal experiments."""
@@ -189,6 +188,14 @@ class Result(Generic[Record, Summary]):
         return json.dumps(to_jsonable(content), indent=1, allow_nan=False, ensure_ascii=False).encode()
 
 
+def stamp_of(photo: object) -> str:
+    """Changes with a photo's content; empty where there is none, or the photo is gone."""
+    try:
+        return str(getattr(photo, "stamp", ""))
+    except OSError:
+        return ""
+
+
 def _words(value: object) -> str:
     """A value in a file's name."""
     if isinstance(value, Feature):
@@ -231,6 +238,8 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
     network: str = networks.DEFAULT
     features: tuple[Feature | str, ...] = ()
     limit: int | None = None
+
+    learnt_from: ClassVar[tuple[str, ...]] = ("train",)  # splits that every record depends on
 
     @classmethod
     def usual_features(cls, network: Extractor) -> tuple[Feature, ...]:
@@ -277,18 +286,21 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
         return subsample(context.dataset(self.dataset).visible_instances(self.category, split), limit)
 
     def provenance(self, context: Context) -> Mapping[str, Any]:
-        """Annotations, photos of both splits, and whatever describes them."""
+        """Annotations, the photos that are learnt from, and whatever describes them."""
         data = context.dataset(self.dataset)
-        stamps = [
-            [one.name, str(one.photo.stamp)] for split in ("train", "val") for one in self._of_split(context, split)
-        ]
+        photos = [one for split in self.learnt_from for one in self._of_split(context, split)]
         return {
             "data": data.name,
             "data_digest": data.digest,
             "keypoints": list(data.keypoint_names[self.category]),
-            "photos": store.key(stamps=stamps),
-            "extractors": extractor_digests(self.feature_list, context.network(self.network)),
+            "photos": store.key(stamps=[[one.name, stamp_of(one.photo)] for one in photos]),
+            "extractors": extractor_digests(self.described_by, context.network(self.network)),
         }
+
+    @property
+    def described_by(self) -> tuple[Feature, ...]:
+        """The features whose extractors every record depends on."""
+        return self.feature_list
 
     def _of_split(self, context: Context, split: str) -> list[Instance]:
         """The objects whose photos count."""

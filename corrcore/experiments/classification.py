@@ -108,6 +108,7 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
     kind: ClassVar[str] = "classification"
     title: ClassVar[str] = "Keypoint classification (Table 3)"
     number: ClassVar[str] = "3"
+    learnt_from: ClassVar[tuple[str, ...]] = ("train", "val")  # a record is of a feature, and of all photos
     versions: ClassVar[tuple[int, ...]] = (classification.VERSION, svm.VERSION, every_pixel.VERSION)
     growing: ClassVar[frozenset[str]] = frozenset({"features"})
 
@@ -130,6 +131,11 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
         found = super().resolved(context)
         usual = classification.usual_costs(found.crop_protocol)  # which an unknown protocol has none of
         return replace(found, costs=found.costs or usual)
+
+    @property
+    def described_by(self) -> tuple[Feature, ...]:
+        """With SIFT, whose features may join a network's in the same results later."""
+        return *self.feature_list, Feature(SIFT, "20")
 
     def samples(self, context: Context) -> Mapping[str, Feature]:
         """The features."""

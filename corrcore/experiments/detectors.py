@@ -13,7 +13,7 @@ from corrcore import extractors, networks, store
 from corrcore.concurrency import Progress, part
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.engines import svm
-from corrcore.experiments.base import FORMAT, dataset_folder, extractor_digests, subsample, to_jsonable
+from corrcore.experiments.base import FORMAT, dataset_folder, extractor_digests, stamp_of, subsample, to_jsonable
 from corrcore.experiments.context import Context
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.store import write_atomically
@@ -91,7 +91,7 @@ class DetectorTraining:
                 "versions": [FORMAT, detection.VERSION, svm.VERSION],
                 "data": data.name,
                 "data_digest": data.digest,
-                "photos": store.key(stamps=[[one.name, str(one.photo.stamp)] for one in self.instances(context)]),
+                "photos": store.key(stamps=[[one.name, stamp_of(one.photo)] for one in self.instances(context)]),
                 "category": self.category,
                 "keypoints": list(data.keypoint_names[self.category]),
                 "extractors": extractor_digests([], network),
@@ -110,6 +110,8 @@ class DetectorTraining:
         """The file of one feature's detectors, by the feature's key, or of the prior."""
         folder = self.folder(context)
         of = "" if self.limit is None else f", limit {self.limit}"
+        if what != "prior" and self.costs not in ((), COSTS, DRAWN_COSTS):
+            of += f", costs {' '.join(map(str, self.costs))}"
         return None if folder is None else folder / f"detectors {self.category} {what}{of}.safetensors"
 
     def known(self, context: Context) -> Trained | None:

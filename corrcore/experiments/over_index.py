@@ -146,7 +146,9 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     def prepare(self, context: Context) -> _Localising:
         """Opens the index and its network."""
         index = context.index(self.index)
-        return _Localising(index, context.network(index.extractor), self.layers)
+        network = context.network(index.extractor)
+        index.check_made_by(network)
+        return _Localising(index, network, self.layers)
 
     def measure(self, sample: FolderPhoto, state: _Localising) -> LayerNumbers:
         """Rebuilds one photo by each layer."""

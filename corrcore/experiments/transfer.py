@@ -61,10 +61,15 @@ class _Aligning(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTable
         """How neighbours are aligned and vote."""
         return TransferOptions(position=self.position, order=self.order, iterations=self.iterations)
 
+    def _of_split(self, context: Context, split: str) -> list[Instance]:
+        if split == "train":
+            return self.instances(context, "train", None if self.limit is None else max(self.limit, LEAST_POOL))
+        return self.instances(context, split)
+
     def pool(self, context: Context) -> tuple[NeighbourPool, Any]:
         """The train objects, each described once in this context, and what describes any object in full precision."""
         network, features = context.network(self.network), self.feature_list
-        train = self.instances(context, "train", None if self.limit is None else max(self.limit, LEAST_POOL))
+        train = self._of_split(context, "train")
         halved: dict[str, DescribedCrop] = {}
 
         def describe(instance: Instance) -> DescribedCrop:

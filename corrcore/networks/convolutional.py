@@ -263,6 +263,7 @@ class ConvolutionalNetwork:
 
         Raises WeightsNotFoundError where the layer's weights are not here, and ValueError for an unknown layer.
         """
+        picture = as_image(image)
         if layer in self.spec.global_layers and layer not in self.global_layers:
             raise WeightsNotFoundError(how_to_get(self.name, f"{layer} of {self.name}", self.spec.checkpoint))
         if layer not in self.global_layers:
@@ -271,7 +272,7 @@ class ConvolutionalNetwork:
             )
             raise ValueError(msg)
         side = self.spec.global_size
-        pixels = self.normalised(np.stack([as_image(image)]))
+        pixels = self.normalised(picture[None])
         pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
         return self._run(pixels, (layer,))[layer][0]
 

@@ -198,4 +198,4 @@ def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, stride
             for tap in taps[1:]:
                 values = torch.maximum(values, tap)
         return values
-    return module(values)
+    return module.forward(values)  # not `module(values)`: another thread may be tracing, which patches calls

@@ -133,7 +133,7 @@ def samples(
         except (decoding.ImageError, OSError, ValueError) as error:
             left_out[number] = str(error)
             return None
-        return number, shown, {name: scaled(values.cpu().numpy(), protocol) for name, values in at.items()}
+        return number, shown, {name: scaled(values.float().cpu().numpy(), protocol) for name, values in at.items()}
 
     def keep(one: tuple[int, np.ndarray, dict[Feature, np.ndarray]] | None) -> None:
         nonlocal done

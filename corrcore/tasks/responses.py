@@ -65,7 +65,7 @@ def response_map(
     ):
         rows = slice(part.top - region.top, part.bottom - region.top)
         columns = slice(part.left - region.left, part.right - region.left)
-        scores[rows, columns] = classifier.linear.scores(scaled(found.cpu().numpy(), classifier.protocol))
+        scores[rows, columns] = classifier.linear.scores(scaled(found.float().cpu().numpy(), classifier.protocol))
     return ResponseMap(scores, region)
 
 

@@ -60,14 +60,18 @@ def interval_text(found: Estimate) -> str:
 
 
 def p_text(p: float) -> str:
-    """>>> [p_text(p) for p in (0.0004, 0.0123, 0.5, 1)]
+    """Return a p-value as people read it.
+
+    >>> [p_text(p) for p in (0.0004, 0.0123, 0.5, 1)]
     ['< 0.001', '0.012', '0.50', '1.00']
     """
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def span(values: np.ndarray) -> str:
-    """>>> span(np.array([12.0, 15.2])), span(np.array([15.0, 15.0]))
+    """Return an interval as text, one number where its ends read alike.
+
+    >>> span(np.array([12.0, 15.2])), span(np.array([15.0, 15.0]))
     ('12–15', '15')
     """
     low, high = f"{values.min():.0f}", f"{values.max():.0f}"
@@ -90,7 +94,9 @@ def as_latex(headings: Sequence[str], rows: Sequence[Sequence[str]], comment: st
 
 
 def latex(text: str) -> str:
-    r""">>> latex("toy_cat & 5 %")
+    r"""Return text with LaTeX's special characters escaped.
+
+    >>> latex("toy_cat & 5 %")
     'toy\\_cat \\& 5 \\%'
     """
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "α": r"$\alpha$"}

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
-from corrcore import datasets, decoding
-from corrcore.datasets import DatasetSpec, KeypointDataset
+from corrcore import datasets, decoding, networks, patch_index
+from corrcore.datasets import DatasetSpec, KeypointDataset, drawn
 from dashboard.parts import exports
 from dashboard.services import caches
 

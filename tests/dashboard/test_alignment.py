@@ -147,7 +147,7 @@ def test_neighbours_are_the_warped_photos(first, data):
 def test_drawn_objects_are_labelled_synthetic_and_the_network_is_named(first):
     [about] = captions(first, "**drawn, synthetic**")
     assert "found by alexnet's conv5" in about
-    assert first.selectbox(key="data").options == ["Drawn animals (synthetic)", "few"]
+    assert first.selectbox(key="data").options == ["Drawn animals", "few"]
     assert first.selectbox(key="network").value == "alexnet"
 
 

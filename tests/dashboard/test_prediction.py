@@ -49,7 +49,7 @@ def at(open_few, offered):
 @pytest.fixture(scope="module")
 def learnt(data):
     """Detectors and prior as the package alone has them."""
-    context = caches.context("few", "alexnet").with_store(None)
+    context = replace(caches.context("few", "alexnet"), store=None)
     return DetectorTraining("few", "toy cat").train(context)
 
 

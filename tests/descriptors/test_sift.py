@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import math
 import pickle
@@ -371,8 +372,9 @@ def test_sift_is_an_extractor(extractor):
     assert (extractor.name, extractor.anywhere, extractor.device.type) == ("sift", True, "cpu")
     assert extractor.layers == ("10", "20", "40", "80", "160")
     assert len(extractor.digest) == 32
-    with pytest.raises(ValueError, match=r"^sift has no layers for roles; name a radius, such as sift20\.$"):
-        _ = extractor.roles
+    named = dataclasses.asdict(extractor.roles).values()
+    for layer in (one for role in named for one in ([role] if isinstance(role, str) else role or ())):
+        assert extractor.receptive_field(layer).size == 2 * float(layer)
 
 
 @pytest.mark.parametrize(("layer", "field"), [("20", (40, 10, 15)), ("5.5", (11, 3, 4)), ("2", (4, 1, 1.5))])

@@ -22,7 +22,6 @@ OBJECTS = [
     mrf.minimise(np.ones((2, 2, 2, 2)), smoothness=0.1),
     svm.fit(FEATURES, LABELS, device="cpu"),
     sift.Sift(device="cpu"),
-    sift.NoRolesError("no roles"),
     concurrency.part(print, 0.5, 0.5),
 ]
 

@@ -149,9 +149,9 @@ def test_provenance_changes_with_photos_annotations_and_weights(context, alexnet
             return getattr(alexnet, name)
 
     data = context.dataset("toy")
-    cat = data.instances(CAT, "val")[0]
-    changed = replace(cat, photo=replace(cat.photo, key=(9, 9, 9)))
-    other_photo = replace(data, splits={**data.splits, (CAT, "val"): [changed]})
+    cats = data.visible_instances(CAT, "train")
+    changed = [replace(cat, photo=replace(cat.photo, key=(9, 9, 9))) for cat in cats]
+    other_photo = replace(data, splits={**data.splits, (CAT, "train"): changed})
     contexts = {
         "photos": Context(opened_datasets={"toy": other_photo}, opened_networks={"alexnet": alexnet}),
         "data_digest": Context(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from corrcore import images
+from corrcore import decoding
 from corrcore.experiments import Context, Threads, run
 from corrcore.experiments.executors import outcome
 from tests.experiments.conftest import CAT, Drawn, StopError, loads, stop_at, with_split
@@ -112,7 +112,7 @@ def broken(data, error):
     return with_split(data, "val", [replace(first, photo=Broken(first.photo.name, first.photo.pixels)), *others])
 
 
-@pytest.mark.parametrize("error", [images.ImageError("it is cut off."), ValueError("it is cut off.")], ids=repr)
+@pytest.mark.parametrize("error", [decoding.ImageError("it is cut off."), ValueError("it is cut off.")], ids=repr)
 def test_what_cannot_be_measured_is_skipped_with_the_reason_and_not_tried_again(cats, store, error):
     result = run(MEASURE, context=of(broken(cats, error)), store=store)
     first, second = (one.name for one in cats.instances(CAT, "val"))
@@ -129,7 +129,7 @@ def test_errors_of_the_code_are_no_reason_to_skip(cats, store):
 def test_where_none_can_be_measured_the_first_reason_is_said(cats):
     alone = with_split(cats, "val", cats.instances(CAT, "val")[:1])
     with pytest.raises(ValueError, match="none of 1 samples could be measured; the first: it is cut off"):
-        run(MEASURE, context=of(broken(alone, images.ImageError("it is cut off."))))
+        run(MEASURE, context=of(broken(alone, decoding.ImageError("it is cut off."))))
 
 
 def test_nothing_to_measure_is_said(cats):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from corrcore import decoding
 from corrcore.experiments import Context, ResultStore, SmoothnessSearch, Transfer, best_smoothness, run
 from corrcore.features import Feature
 from corrcore.metrics import keypoint_errors, pck

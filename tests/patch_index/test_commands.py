@@ -168,7 +168,11 @@ def test_a_terminal_that_knows_ascii_only_ends_no_good_build(photos, root):
 def test_an_interruption_in_the_first_second_is_a_sentence(photos, root, after_s):
     """While modules are imported, that is."""
     process = subprocess.Popen(
-        command(root, "build", photos, "--name", "mine"), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(root, "build", photos, "--name", "mine"),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)

@@ -82,7 +82,7 @@ def test_no_two_photos_of_a_real_data_set_are_taken_for_copies(data_folder):
     root = data_folder / "VOC2011"
     if not root.is_dir():
         pytest.skip("there is no VOC2011 in the folder of data sets")
-    found = [copies.fingerprint(photo.load()) for photo in folder.photos(root)]
+    found = [copies.fingerprint(photo.load()) for photo in folder.photos(root).photos]
     prints = np.array([own for own in found if own is not None])
     nearest = [copies.distances(own, prints[:number]).min() for number, own in enumerate(prints) if number]
     print(f"{len(prints)} photos; the nearest two differ in {min(nearest)} bits")

@@ -66,3 +66,4 @@ def test_without_a_fusion_the_product_is_the_detectors(found):
     s = 1 / (1 + np.exp(-detector.values.astype(float)))
     np.testing.assert_allclose(product.values, s / s.max())
     np.testing.assert_allclose(product.highest, found.keypoints(FEATURE)[0])
+    assert np.isnan(found.maps(FEATURE, 1)[2].values).all()  # which has no detector

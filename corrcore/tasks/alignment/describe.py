@@ -81,7 +81,8 @@ def describe(
         msg = f"layers to compare must have one stride, and centres at the same pixels; got {listed}."
         raise ValueError(msg)
     transform = _crop_transform(box, crop, field.stride)
-    surroundings, first = _with_surroundings(photo, transform, field, crop.context_px)
+    least = max((round((other.offset - field.offset) / field.stride) for other in fields.values()), default=0)
+    surroundings, first = _with_surroundings(photo, transform, field, crop.context_px, least)
     by_summary = _summary_feature(network)
     wanted = gridded if by_summary is None else list(dict.fromkeys([*gridded, by_summary]))
     found = extractors.extract(surroundings, wanted, network=network)
@@ -158,13 +159,14 @@ def _crop_transform(box: BoxXYXY, crop: CropSpec, stride: int) -> CropTransform:
 
 
 def _with_surroundings(
-    photo: Image, transform: CropTransform, field: ReceptiveField, context_px: int
+    photo: Image, transform: CropTransform, field: ReceptiveField, context_px: int, least: int
 ) -> tuple[Image, int]:
     """The crop with its surroundings at the same scale, and the number of cells before its first.
 
-    As wide as it takes for that cell's centre to be in the middle of the first stride of the crop.
+    As wide as it takes for that cell's centre to be in the middle of the first stride of the crop. At least `least`
+    cells: without padding the first cell's centre is far from the edge.
     """
-    first = math.ceil((context_px - field.offset + (field.stride - 1) / 2) / field.stride)
+    first = max(least, math.ceil((context_px - field.offset + (field.stride - 1) / 2) / field.stride))
     before = field.offset + first * field.stride - (field.stride - 1) / 2
     margins = [before / scale for scale in transform.scale]
     left, top, right, bottom = transform.edges

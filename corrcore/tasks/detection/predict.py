@@ -88,10 +88,10 @@ class ObjectPrediction:
         Without a fusion the product is the detector's alone.
         """
         centres, own = self.cells[feature].centres(), self.scores[feature][..., keypoint : keypoint + 1]
-        fusion = fusion or PriorFusion(eta=0)
-        places = self.places[: fusion.neighbours, keypoint : keypoint + 1]
-        prior = log_prior(centres, places, sigma_px=fusion.sigma_px)
-        product = combined(own, prior, eta=fusion.eta)
+        shown = fusion or PriorFusion()
+        places = self.places[: shown.neighbours, keypoint : keypoint + 1]
+        prior = log_prior(centres, places, sigma_px=shown.sigma_px)
+        product = combined(own) if fusion is None else combined(own, prior, eta=fusion.eta)
 
         def of(values: np.ndarray, shown: np.ndarray) -> KeypointMap:
             at = argmax_points(values, centres)[0]
