@@ -68,11 +68,6 @@ class Settings:
                 found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} does not exist.")
             elif not self.data.is_dir():
                 found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} is a file.")
-            elif (self.data / "JPEGImages").is_dir():
-                found.append(
-                    f"CORRCORE_DATA must be a folder of data sets; {self.data} is a data set itself. "
-                    f"Set it to {self.data.parent}."
-                )
         if self.weights is not None and not self.weights.is_dir():
             found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
         return found

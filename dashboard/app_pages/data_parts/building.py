@@ -1,6 +1,5 @@
 """Building an index of one's own photos."""
 
-import os
 from pathlib import Path
 
 import streamlit as st
@@ -10,7 +9,7 @@ from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
 from corrcore.datasets import folder
 from corrcore.patch_index import PatchIndex
-from corrcore.settings import prepared_path
+from corrcore.settings import Settings, prepared_path
 from dashboard.parts import job_panel
 from dashboard.services import caches, sessions
 from dashboard.services.jobs import QueueFull
@@ -28,7 +27,7 @@ def build_form() -> None:
         return
     source = st.text_input(
         "Folder of photos on the machine that runs this app",
-        os.environ.get("CORRCORE_DATA", ""),
+        str(Settings.from_environment().data or ""),
         key="build_folder",
         placeholder="/home/me/photos, or a data set in PASCAL VOC's layout",
     )
