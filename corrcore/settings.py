@@ -55,20 +55,20 @@ class Settings:
 
     def problems(self) -> list[str]:
         """What is wrong with the settings, a sentence each, for the command line and the app to show."""
-        found = []
+        found = []  # os.path, as a Path's own questions raise where a folder may not be read
         if self.cache == _temporary_cache():
             found.append(
                 f"no home folder is known, so results are kept in {self.cache}, which may be emptied at any time; "
                 "set CORRCORE_CACHE to a folder that stays."
             )
-        if self.cache.exists() and not self.cache.is_dir():
+        if os.path.exists(self.cache) and not os.path.isdir(self.cache):
             found.append(f"CORRCORE_CACHE must be a folder; {self.cache} is a file. Results are not kept.")
         if self.data is not None:
-            if not self.data.exists():
+            if not os.path.exists(self.data):
                 found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} does not exist.")
-            elif not self.data.is_dir():
+            elif not os.path.isdir(self.data):
                 found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} is a file.")
-        if self.weights is not None and not self.weights.is_dir():
+        if self.weights is not None and not os.path.isdir(self.weights):
             found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
         return found
 

@@ -58,6 +58,21 @@ def test_what_is_wrong_with_the_data_folder_is_said(home):
     ]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_folders_that_may_not_be_read_are_a_sentence_and_no_traceback(home):
+    (home / "closed" / "weights").mkdir(parents=True)
+    (home / "closed").chmod(0o700)
+    settings = Settings(cache=home / "mine", data=home / "closed" / "data", weights=home / "closed" / "weights")
+
+    def work():
+        os.setuid(54321)
+        first, second = settings.problems()
+        assert first.endswith("closed/data does not exist.")
+        assert second.endswith("closed/weights is none.")
+
+    assert wait_for(in_child(work)) == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
 @pytest.mark.parametrize("usable", [True, False])
 def test_user_without_home_and_name_has_a_temporary_folder_or_a_sentence(monkeypatch, usable):
@@ -67,7 +82,7 @@ def test_user_without_home_and_name_has_a_temporary_folder_or_a_sentence(monkeyp
         kept = Path(folder, "corrcore-54321")
         if not usable:  # another user was there first
             kept.mkdir()
-        for name in ("HOME", "XDG_CACHE_HOME", "CORRCORE_CACHE", "CORRCORE_DATA"):
+        for name in ("HOME", "XDG_CACHE_HOME", "CORRCORE_CACHE", "CORRCORE_DATA", "CORRCORE_WEIGHTS"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(tempfile, "tempdir", folder)
         Settings.from_environment()  # imports, which that user may not read

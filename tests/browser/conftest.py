@@ -36,6 +36,7 @@ FLAGS = (
 PROBE = re.compile(
     r"/[^/]+/_stcore/(health|host-config)$"
 )  # Streamlit tries these when it is opened at a page's address
+BROKEN = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.alt || i.src)"
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
 
 
@@ -117,6 +118,9 @@ class App:
             for page in visitor.pages:
                 for exception in page.get_by_test_id("stException").all():
                     self.problems.append(f"exception on the page: {exception.inner_text()}")
+                # A picture that a rerun replaced may be gone before the browser asks for it; what is shown must be there.
+                for alt in page.evaluate(BROKEN):
+                    self.problems.append(f"picture that is not shown: {alt}")
             visitor.close()
         log = self.log()
         if "Traceback" in log:
@@ -158,7 +162,7 @@ class App:
             self.problems.append(f"request answered with {response.status}: {response.url}")
 
     def _probe(self, url: str) -> bool:
-        return PROBE.search(url.removeprefix(self.url)) is not None
+        return PROBE.search(url.removeprefix(self.url)) is not None or url.startswith(f"{self.url}/media/")
 
 
 def chromium_path() -> str | None:

@@ -1,5 +1,6 @@
 """Building an index of one's own photos."""
 
+import os
 from pathlib import Path
 
 import streamlit as st
