@@ -118,7 +118,7 @@ class App:
             for page in visitor.pages:
                 for exception in page.get_by_test_id("stException").all():
                     self.problems.append(f"exception on the page: {exception.inner_text()}")
-                # A picture that a rerun replaced may be gone before the browser asks for it; what is shown must be there.
+                # A picture that a rerun replaced may be gone when the browser asks for it; those shown must be there.
                 for alt in page.evaluate(BROKEN):
                     self.problems.append(f"picture that is not shown: {alt}")
             visitor.close()
