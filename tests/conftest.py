@@ -83,3 +83,10 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("CORRCORE_DATA names no folder of real photos")
     return Path(folder)
+
+
+def relabelled(extractor, **attributes):
+    """The same extractor with other attributes, such as the digest of other weights."""
+    other = object.__new__(type("Relabelled", (type(extractor),), attributes))
+    vars(other).update({name: value for name, value in vars(extractor).items() if name not in attributes})
+    return other

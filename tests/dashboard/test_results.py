@@ -21,6 +21,7 @@ from corrcore.tasks import classification
 from dashboard import figures
 from dashboard.app_pages.results_parts.charts import group_words, groups_of
 from dashboard.services import caches
+from tests.conftest import relabelled
 
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
 COMPARED, CURVE, DIFFICULT = "Two rows compared", "PCK against alpha", "Accuracy by size and visibility"
@@ -746,7 +747,7 @@ def test_results_of_other_features_are_another_table(cat, places, open_page):
 
 
 def test_results_of_other_networks_and_weights_are_other_tables(cat, places, alexnet, open_page):
-    other = places("cat", {"conv4": even}, network=replaced(alexnet, name="cousin"))
+    other = places("cat", {"conv4": even}, network=relabelled(alexnet, name="cousin"))
     assert "cousin" in other.parent.name
     at = open_page("results")
     assert list(at.selectbox(key="network").options) == ["alexnet", "cousin"]
@@ -758,16 +759,6 @@ def test_results_of_other_networks_and_weights_are_other_tables(cat, places, ale
     places("cat", {"conv4": never}, limit=12)
     options = open_page("results").selectbox(key="network").options
     assert len([each for each in options if each.startswith("alexnet, weights ")]) == 2
-
-
-def replaced(extractor, **attributes):
-    """An extractor that calls itself otherwise."""
-
-    class Other:
-        def __getattr__(self, name):
-            return attributes.get(name, getattr(extractor, name))
-
-    return Other()
 
 
 def test_objects_that_could_not_be_measured_are_named(places, open_page):

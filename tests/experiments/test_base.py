@@ -20,6 +20,7 @@ from corrcore.experiments import (
 )
 from corrcore.experiments.base import from_jsonable, subsample, to_jsonable
 from corrcore.features import Feature
+from tests.conftest import relabelled
 
 CAT = "toy cat"
 EXAMPLES = {
@@ -140,15 +141,7 @@ def test_folders_are_of_data_set_annotations_and_network(context):
 
 
 def test_provenance_changes_with_photos_annotations_and_weights(context, alexnet):
-    class Other:
-        """The same network with other weights."""
-
-        digest = "other weights"
-
-        def __getattr__(self, name):
-            return getattr(alexnet, name)
-
-    data = context.dataset("toy")
+    data, other = context.dataset("toy"), relabelled(alexnet, digest="other weights")
     cats = data.visible_instances(CAT, "train")
     changed = [replace(cat, photo=replace(cat.photo, key=(9, 9, 9))) for cat in cats]
     other_photo = replace(data, splits={**data.splits, (CAT, "train"): changed})
@@ -157,14 +150,14 @@ def test_provenance_changes_with_photos_annotations_and_weights(context, alexnet
         "data_digest": Context(
             opened_datasets={"toy": replace(data, digest="another")}, opened_networks={"alexnet": alexnet}
         ),
-        "extractors": Context(opened_datasets={"toy": data}, opened_networks={"alexnet": Other()}),
+        "extractors": Context(opened_datasets={"toy": data}, opened_networks={"alexnet": other}),
     }
     for kind in ("transfer", "classification", "prediction"):
         experiment = EXAMPLES[kind].resolved(context)
         usual = experiment.provenance(context)
         for what, each in contexts.items():
-            other = experiment.provenance(each)
-            assert {name for name in usual if usual[name] != other[name]} == {what}, (kind, what)
+            changed = experiment.provenance(each)
+            assert {name for name in usual if usual[name] != changed[name]} == {what}, (kind, what)
 
 
 @pytest.mark.parametrize(
@@ -190,15 +183,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(context, experiment, sente
 
 
 def test_features_of_another_network_are_refused(context, alexnet):
-    class Other:
-        """The same network under another name."""
-
-        name = "other"
-
-        def __getattr__(self, name):
-            return getattr(alexnet, name)
-
-    both = replace(context, opened_networks={"alexnet": alexnet, "other": Other()})
+    both = replace(context, opened_networks={"alexnet": alexnet, "other": relabelled(alexnet, name="other")})
     with pytest.raises(
         ValueError, match="features must be layers of other, or SIFT; measure alexnet:conv4 with another"
     ):

@@ -11,6 +11,7 @@ from corrcore.experiments import Context, DetectorTraining, Prediction, ResultSt
 from corrcore.features import Feature
 from corrcore.tasks import detection
 from corrcore.tasks.detection import PriorFusion
+from tests.conftest import relabelled
 from tests.experiments.conftest import CAT, Away, StopError, drawn_once, stop_at, with_split
 
 SIFT40 = Feature("sift", "40")  # whose few cells are quickly learnt from
@@ -144,14 +145,7 @@ def test_detectors_of_other_data_are_not_taken(contexts, flock, store, predicted
     }[changed]
     context = replace(contexts(other), store=store.folder)
     if changed == "weights":
-
-        class Other:
-            digest = "other weights"
-
-            def __getattr__(self, name):
-                return getattr(alexnet, name)
-
-        context = replace(context, opened_networks={"alexnet": Other()})
+        context = replace(context, opened_networks={"alexnet": relabelled(alexnet, digest="other weights")})
     assert kept(contexts, flock, store) is not None
     assert training().known(context) is None
 
