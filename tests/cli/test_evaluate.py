@@ -106,6 +106,7 @@ def test_values_that_no_field_can_have_are_refused(capsys, words, complaint):
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_new_experiment_has_its_command_its_file_and_is_found(sizes, run, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         run("evaluate", "sizes", "--help")

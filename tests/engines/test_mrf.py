@@ -346,6 +346,7 @@ def digest_of_fields() -> str:
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs names of x86 processors")
+@pytest.mark.slow
 def test_code_for_older_processors_finds_the_same():
     """That for narrow registers without fused products, for wider ones with them, and for this machine.
 
@@ -508,6 +509,7 @@ print("all alike")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+@pytest.mark.slow
 def test_tritons_messages_are_torchs():
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     run = subprocess.run([sys.executable, "-c", IN_TRITON], env=environment, capture_output=True, text=True)

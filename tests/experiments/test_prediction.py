@@ -166,6 +166,7 @@ def test_detectors_of_other_photos_are_trained_anew(contexts, flock, tmp_path):
     assert "pck_by_eta" not in first[SIFT40].about
 
 
+@pytest.mark.slow
 def test_refined_places_are_within_half_a_stride_of_the_cells(contexts, flock):
     cat = flock.visible_instances(CAT, "val")[0]
     shown = np.flatnonzero(cat.visible)[:4]

@@ -74,6 +74,7 @@ append(sys.argv[1], range(int(sys.argv[2]), 200, 2))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_append_to_one_file_lose_no_record(tmp_path):
     writers = [
         subprocess.Popen(

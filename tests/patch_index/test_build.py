@@ -288,6 +288,7 @@ build(noise_photos(120, 60, 50), sys.argv[1], extractor=Means(), progress=lambda
 """
 
 
+@pytest.mark.slow
 def test_a_build_killed_at_any_moment_is_never_half_an_index_and_goes_on(tmp_path):
     folder, rng, kills, done = tmp_path / "it", np.random.default_rng(0), 0, []
     while not folder.exists():

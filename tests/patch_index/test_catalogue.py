@@ -165,6 +165,7 @@ def test_no_animal_to_look_at_is_taken_for_a_copy_of_an_indexed_one(samples):
     assert not any(samples.photos_like(animal.load()) for animal in drawn.unseen().values())
 
 
+@pytest.mark.slow
 def test_eyes_are_found_among_eyes(alexnet, samples):
     """The nearest patches to the first animal's eye lie on heads: within half a head of an annotated eye."""
     animal = next(iter(drawn.unseen().values()))

@@ -77,6 +77,7 @@ def test_the_fingerprint_of_a_mirrored_photo_is_at_no_distance():
     assert copies.distances(own, mirrored[None]) <= 2  # rounding
 
 
+@pytest.mark.slow
 def test_no_two_photos_of_a_real_data_set_are_taken_for_copies(data_folder):
     """The claim of `corrcore.patch_index.copies`, over all pairs."""
     root = data_folder / "VOC2011"

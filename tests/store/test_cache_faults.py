@@ -65,6 +65,7 @@ def is_unfinished(folder):
     return len(written) != n_rows or (folder / "cache.db-journal").exists()
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_a_write(tmp_path):
     """Fifty writers die at a random moment of writing without pause."""
     rng = random.Random(0)
@@ -96,6 +97,7 @@ def test_kill_in_the_middle_of_a_write(tmp_path):
     assert survivors >= 50, "what was written before is lost"
 
 
+@pytest.mark.slow
 def test_kill_at_lines_all_over_a_write(tmp_path):
     """A writer that makes room dies before a line of our code or diskcache's, then before a later one, until
     one gets through.
