@@ -107,7 +107,6 @@ class Alignment(_OfKeypoints):
 
     path: ClassVar[str] = "alignment"
     clicked: ClassVar[tuple[str, ...]] = ("object", "neighbour", "at")
-    network: str = ""
     mode: str = ""
     object: str = ""
     upper: str = ""
@@ -156,7 +155,6 @@ class Prediction(_OfKeypoints):
     path: ClassVar[str] = "prediction"
     clicked: ClassVar[tuple[str, ...]] = ("object",)
     prefixes: ClassVar[tuple[str, ...]] = ("own_",)
-    network: str = ""
     mode: str = ""
     object: str = ""
     prior: str = ""

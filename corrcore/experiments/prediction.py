@@ -16,12 +16,10 @@ from corrcore.experiments.detectors import DetectorTraining, Trained, usual_feat
 from corrcore.experiments.options import option
 from corrcore.experiments.registry import register
 from corrcore.experiments.tables import (
-    ALPHAS,
     KeypointRecord,
     KeypointTable,
+    PckTables,
     Row,
-    mean_rows,
-    pck_rows,
     table_of_places,
 )
 from corrcore.features import Extractor, Feature, Image
@@ -40,7 +38,7 @@ class _State:
 
 @register
 @dataclass(frozen=True)
-class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTable]):
+class Prediction(PckTables, ObjectExperiment[Instance, _State, KeypointRecord, KeypointTable]):
     """Where each feature's detectors see the keypoints of a category's val objects, whose boxes are given: Table 4.
 
     Rows are by feature: detectors alone, with the prior of the object most alike, and of the five most alike;
@@ -131,19 +129,6 @@ class Prediction(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTabl
     def summarise(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
         """The category's column of Table 4."""
         return table_of_places(result, stretched=True)
-
-    def table(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
-        """See `Experiment.table`."""
-        return result.summary
-
-    def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
-        """PCK of every row."""
-        return pck_rows(summary)
-
-    @classmethod
-    def mean_rows(cls, summaries: Sequence[KeypointTable]) -> Sequence[Mapping[str, str]]:
-        """Mean PCK of every row."""
-        return mean_rows(summaries, {f"PCK at {alpha:g}, %": alpha for alpha in ALPHAS})
 
 
 def _refined(

@@ -249,3 +249,20 @@ def mean_rows(tables: Sequence[KeypointTable], alphas: Mapping[str, float]) -> S
         | {"categories": str(len(tables))}
         for row in rows
     ]
+
+
+class PckTables:
+    """What experiments that predict places share: their summary is their table, and its rows are PCK."""
+
+    def table(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
+        """See `Experiment.table`."""
+        return result.summary
+
+    def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
+        """PCK of every row."""
+        return pck_rows(summary)
+
+    @classmethod
+    def mean_rows(cls, summaries: Sequence[KeypointTable]) -> Sequence[Mapping[str, str]]:
+        """Mean PCK of every row."""
+        return mean_rows(summaries, {f"PCK at {alpha:g}, %": alpha for alpha in ALPHAS})

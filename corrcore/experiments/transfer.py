@@ -16,12 +16,11 @@ from corrcore.experiments.registry import register
 from corrcore.experiments.results import ResultStore
 from corrcore.experiments.run import run
 from corrcore.experiments.tables import (
-    ALPHAS,
     UNALIGNED,
     KeypointRecord,
     KeypointTable,
+    PckTables,
     Row,
-    mean_rows,
     pck_rows,
     table_of_places,
 )
@@ -98,7 +97,7 @@ class _Aligning(ObjectExperiment[Instance, _State, KeypointRecord, KeypointTable
 
 @register
 @dataclass(frozen=True)
-class Transfer(_Aligning):
+class Transfer(PckTables, _Aligning):
     """Keypoints of a category's val objects, transferred from similar train objects of other photos: Table 2.
 
     The 25 most similar (`alignment.DescribedCrop.summary`) are aligned to each object by each feature; ordered by how
@@ -163,19 +162,6 @@ class Transfer(_Aligning):
     def summarise(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
         """The category's column of Table 2."""
         return table_of_places(result, stretched=False)
-
-    def table(self, result: Result[KeypointRecord, KeypointTable]) -> KeypointTable:
-        """See `Experiment.table`."""
-        return result.summary
-
-    def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
-        """PCK of every row."""
-        return pck_rows(summary)
-
-    @classmethod
-    def mean_rows(cls, summaries: Sequence[KeypointTable]) -> Sequence[Mapping[str, str]]:
-        """Mean PCK of every row."""
-        return mean_rows(summaries, {f"PCK at {alpha:g}, %": alpha for alpha in ALPHAS})
 
 
 @register
