@@ -215,6 +215,16 @@ class Extractor(Protocol):
         ...
 
 
+def check_cells(cells: int, *, exact: bool) -> None:
+    """Raises ValueError for numbers of cells that `Extractor.sample_at` does not take."""
+    if cells < 1 or cells % 2 == 0:
+        msg = f"cells must be an odd number from 1; got {cells}."
+        raise ValueError(msg)
+    if exact and cells > 1:
+        msg = f"cells must be 1 where descriptors are exact, as several together have places of their own; got {cells}."
+        raise ValueError(msg)
+
+
 def group_by_extractor(features: Sequence[Feature]) -> Mapping[str, list[Feature]]:
     """Features of each extractor together, so that one pass serves all layers of a network."""
     groups: dict[str, list[Feature]] = {}

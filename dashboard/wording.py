@@ -1,4 +1,4 @@
-"""Words on pages: numbers with their nouns, time spans, text from outside. Knows no streamlit, and little else."""
+"""Words on pages: time spans, text from outside. Knows no streamlit, and little else."""
 
 import re
 
@@ -19,16 +19,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def counted(n: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "photo"), counted(1204, "photo"), counted(2, "patch"), counted(2, "category")
-    ('1 photo', '1,204 photos', '2 patches', '2 categories')
-    """
-    if n == 1:
-        return f"1 {noun}"
-    if noun.endswith("y"):
-        return f"{n:,} {noun[:-1]}ies"
-    return f"{n:,} {noun}{'es' if noun.endswith(('ch', 's', 'x')) else 's'}"

@@ -10,6 +10,7 @@ from corrcore import patch_index as indexes
 from corrcore.cli.shared import ProgressBar, count, number, numbers, words
 from corrcore.datasets import folder
 from corrcore.settings import prepared_path
+from corrcore.wording import counted, size_text
 
 
 def add_parsers(rooms: Any) -> None:
@@ -112,29 +113,21 @@ def _show(options: argparse.Namespace) -> None:
         field = index.receptive_field(layer)
         print(
             f"  {layer}: receptive field {field.size} px, stride {field.stride} px, "
-            f"{index.manifest.channels[layer]} channels, {_number(index.n_patches(layer), 'patch', 'patches')}"
+            f"{index.manifest.channels[layer]} channels, {counted(index.n_patches(layer), 'patch')}"
         )
 
 
 def _print_index(index: indexes.PatchIndex) -> None:
     patches = ", ".join(f"{layer} {index.n_patches(layer):,}" for layer in index.layers)
-    photos, pictures = _number(len(index.photos), "photo"), _number(index.n_pictures, "picture")
+    photos, pictures = counted(len(index.photos), "photo"), counted(index.n_pictures, "picture")
     print(_one_line(f"{index.name}: {photos}, {pictures}; patches: {patches}"))
-    print(_one_line(f"  {_size(index.n_bytes)} in {index.folder}; {index.extractor}; {len(index.held_out):,} held out"))
+    print(
+        _one_line(
+            f"  {size_text(index.n_bytes)} in {index.folder}; {index.extractor}; {len(index.held_out):,} held out"
+        )
+    )
     for name, reason in index.skipped.items():
         print(_one_line(f"  left out: {name}: {reason}"))
-
-
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.2f} GB"
 
 
 def _one_line(text: str) -> str:

@@ -6,7 +6,17 @@ in memory nor make Pillow warn, and neither Pillow's global settings nor Python'
 share, have to be touched.
 """
 
-from corrcore.decoding.limits import MAX_BYTES, MAX_PIXELS, ImageError, Source, display_name
+from corrcore.decoding.limits import MAX_BYTES, MAX_PIXELS, ImageError, ImageNotReadError, Source, display_name
 from corrcore.decoding.reading import SUFFIXES, decode, read_size
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "ImageError", "Source", "decode", "display_name", "read_size"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "ImageError",
+    "ImageNotReadError",
+    "Source",
+    "decode",
+    "display_name",
+    "read_size",
+]

@@ -35,6 +35,10 @@ class ImageError(ValueError):
     """A file is no picture that can be read here; the message is one sentence fit to show its owner."""
 
 
+class ImageNotReadError(ImageError, OSError):
+    """The system did not read a file that is there, which may pass: what is made without it must not be kept."""
+
+
 def display_name(name: str | os.PathLike, *, folders: bool = False) -> str:
     """The last part of a file's name, made fit to show: printable characters only, 60 at most.
 
@@ -65,13 +69,16 @@ def read(source: Source, title: str, max_bytes: int | None, *, first: int | None
     """All of a source, or its `first` bytes. Its size is checked before anything is read, where it can be known.
 
     `title` is what messages call it. Raises ImageError for a source that is empty, larger than `max_bytes`, or
-    unreadable.
+    unreadable, ImageNotReadError for what may be readable another time.
     """
     try:
         data = _read(source, title, max_bytes, first)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         msg = f"{title} cannot be read ({error.strerror or error}); check that it is there and may be read."
         raise ImageError(msg) from error
+    except OSError as error:
+        msg = f"{title} cannot be read ({error.strerror or error}); check its drive and try again."
+        raise ImageNotReadError(msg) from error
     if not data:
         msg = f"{title} is empty (0 bytes); choose a file that holds a picture."
         raise ImageError(msg)

@@ -25,7 +25,7 @@ from jaxtyping import Float, Float32, Int, Num
 from corrcore import concurrency, images
 from corrcore.descriptors import on_cpu, on_torch
 from corrcore.descriptors.taps import N_BINS, N_DIRECTIONS, Taps, VoteWindow
-from corrcore.features import SIFT, FeatureGrid, Image, Roles
+from corrcore.features import SIFT, FeatureGrid, Image, Roles, check_cells
 from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
 from corrcore.images import ImageLike
 
@@ -99,10 +99,6 @@ class Sift:
             raise ValueError(msg)
         return extract(image, radius_px=radius, stride=_stride(radius), device=self.device)
 
-    def extract_on(self, image: ImageLike, cells: CellGrid, layer: str) -> FeatureGrid:
-        """Descriptors at another extractor's cells; see the function `extract_on`. Raises as that does."""
-        return extract_on(images.as_image(image), cells, radius_px=_radius(layer), device=self.device)
-
     def sample_at(
         self,
         image: ImageLike,
@@ -116,12 +112,7 @@ class Sift:
 
         Raises ValueError for what is no usable radius, for an even number of cells, and for several exact ones.
         """
-        if cells < 1 or cells % 2 == 0:
-            msg = f"cells must be an odd number from 1; got {cells}."
-            raise ValueError(msg)
-        if exact and cells > 1:
-            msg = f"cells must be 1 where descriptors are exact; got {cells}."
-            raise ValueError(msg)
+        check_cells(cells, exact=exact)
         image, radii = images.as_image(image), {layer: _radius(layer) for layer in layers}
         return {layer: describe(image, points, radius_px=radius, device=self.device) for layer, radius in radii.items()}
 

@@ -27,6 +27,7 @@ Record = TypeVar("Record")
 Summary = TypeVar("Summary")
 
 FORMAT = 3  # of results on disk
+_LONGEST_NAME = 120  # bytes of a file's name; file systems take 255, and locks and drafts have longer ones
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
 
     @abstractmethod
     def folder(self, context: Context) -> str:
-        """The folder of its results in a store: other annotations or weights have another."""
+        """The folder of its results in a store: other annotations, networks and indexes have another."""
 
     @abstractmethod
     def samples(self, context: Context) -> Mapping[str, Sample]:
@@ -75,7 +76,7 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
 
     @abstractmethod
     def measure(self, sample: Sample, state: State) -> Record:
-        """What is found of one sample. Raises ImageError, ValueError or OSError for one that cannot be measured."""
+        """What is found of one sample. Raises ValueError for one that cannot be measured, OSError if that may pass."""
 
     @abstractmethod
     def read_record(self, plain: Mapping[str, Any]) -> Record:
@@ -131,13 +132,18 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
         usual = self.usual(context)
         about = [_words(getattr(self, each.name)) for each in fields(self) if each.name in self.named]
         unusual = [
-            f", {each.name} {_words(value)}"
+            f"{each.name} {_words(value)}"
             for each in fields(self)
             if each.name not in self.named | self.told_by_folder | self.growing
             and (value := getattr(self, each.name)) != getattr(usual, each.name)
         ]
-        name = " ".join([self.kind, *about]) + "".join(unusual)
-        return f"{name if len(name) <= 120 else f'{name[:100]} {store.key(name=name)[:12]}'}.jsonl"
+        words = [" ".join([self.kind, *about]), *unusual]
+        plain = ["".join(letter if letter.isalnum() or letter in " .-_+" else "-" for letter in text) for text in words]
+        name = ", ".join(plain)
+        if plain != words or len(name.encode()) > _LONGEST_NAME:  # else two experiments might share a file
+            kept = name.encode()[: _LONGEST_NAME - 20].decode(errors="ignore")
+            name = f"{kept} {store.key(words=words)[:12]}"
+        return f"{name}.jsonl"
 
     def usual(self, context: Context) -> Self:
         """The same experiment with every other field at its default."""
@@ -202,7 +208,7 @@ def _words(value: object) -> str:
         return value.key
     if isinstance(value, (tuple, list)):
         return " ".join(map(_words, value)) or "none"
-    return "".join(letter if letter.isalnum() or letter in " .-_+" else "-" for letter in str(value))
+    return str(value)
 
 
 def to_jsonable(value: Any) -> Any:

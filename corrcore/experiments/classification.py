@@ -129,6 +129,9 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
     def resolved(self, context: Context) -> Self:
         """With the costs that are usual for its protocol, too."""
         found = super().resolved(context)
+        if found.folds < 2:
+            msg = f"folds must be at least 2, so that each is tried on what the others have learnt; got {found.folds}."
+            raise ValueError(msg)
         usual = classification.usual_costs(found.crop_protocol)  # which an unknown protocol has none of
         return replace(found, costs=found.costs or usual)
 
@@ -251,7 +254,11 @@ def _table(result: Result[ClassificationRecord, Any]) -> KeypointTable:
         if set(record.objects) == set(objects):
             row[[number[name] for name in record.objects], record.keypoints] = np.where(right, 0, np.inf)
     if (np.isnan(errors) != np.isnan(errors[0])).any():
-        msg = "features were not measured on the same keypoints, as a photo could not be read once; measure all anew."
+        of = getattr(result.experiment, "category", "this category")
+        msg = (
+            f"the features of {of} were not measured on the same keypoints; delete its file in the folder of results, "
+            "and measure all features together."
+        )
         raise ValueError(msg)
     return KeypointTable(
         result.experiment,

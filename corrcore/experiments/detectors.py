@@ -151,8 +151,8 @@ class DetectorTraining:
         there are too few objects to train on half of them, and of drawn objects, of which a few are taken,
         nothing is chosen.
 
-        Training that was stopped goes on from its last round. Detectors are not kept where a photo could not be
-        read for a reason that may pass. Raises ValueError where nothing can be trained.
+        Training that was stopped goes on from its last round. Raises ValueError where nothing can be trained, and
+        OSError where a photo may be readable another time.
         """
         self = self.resolved(context)
         known = {feature: self._known_detectors(feature, context) for feature in self.feature_list}
@@ -168,7 +168,7 @@ class DetectorTraining:
         )
         if (folder := self.folder(context)) is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        if (file := self.file("prior", context)) is not None and not training.unread:
+        if (file := self.file("prior", context)) is not None:
             detection.save_prior(file, training.prior, {"settings": self._prior_settings(context)})
         for number, feature in enumerate(missing):
             share = (1 - describing) / len(missing)
@@ -199,8 +199,7 @@ class DetectorTraining:
         about = {name: value for name, value in about.items() if name != "key"}
         about = to_jsonable(about | {"seconds": seconds, "left_out": dict(training.left_out)})
         if file is not None and beside is not None:
-            if not training.unread:
-                detection.save_detectors(file, found, about | {"settings": settings})
+            detection.save_detectors(file, found, about | {"settings": settings})
             beside.unlink(missing_ok=True)
         return TrainedDetectors(found, fusions_from(about), about)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from corrcore import concurrency
-from corrcore.decoding import ImageError
 from corrcore.experiments.base import Experiment
 from corrcore.experiments.context import Context
 from corrcore.experiments.results import Outcome
@@ -52,7 +51,7 @@ def outcome(experiment: Experiment, sample: Any, state: Any) -> Outcome:
     """A sample's record, or why there is none; what the system refuses may pass another time."""
     try:
         return Outcome(experiment.measure(sample, state))
-    except (ImageError, ValueError) as error:
-        return Outcome(skipped=str(error))
     except OSError as error:
         return Outcome(skipped=str(error), passing=True)
+    except ValueError as error:
+        return Outcome(skipped=str(error))

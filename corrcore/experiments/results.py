@@ -18,6 +18,7 @@ from corrcore.experiments import registry
 from corrcore.experiments.base import FORMAT, Experiment, Result, to_jsonable
 from corrcore.experiments.context import Context, default_store
 from corrcore.settings import prepared_path
+from corrcore.store import write_atomically
 from corrcore.store.locks import exclusive
 
 LOCK_TIMEOUT_S = 30.0
@@ -131,9 +132,7 @@ class ResultFile:
         with _locked(self.path):
             self.refresh()
             if self._begun is None:  # nobody has results of this experiment as it is
-                temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-                temporary.write_bytes(_line({**self.header, "begun": uuid.uuid4().hex}))
-                temporary.replace(self.path)
+                write_atomically(self.path, _line({**self.header, "begun": uuid.uuid4().hex}))
                 self.refresh()
             with self.path.open("r+b") as file:
                 file.seek(self._read_to)

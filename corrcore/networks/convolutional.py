@@ -19,7 +19,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from corrcore.concurrency import default_device
-from corrcore.features import FeatureGrid, Image, Roles
+from corrcore.features import FeatureGrid, Image, Roles, check_cells
 from corrcore.geometry import KernelSpec, PixelBox, ReceptiveField
 from corrcore.images import ImageLike, as_image
 from corrcore.networks import every_pixel
@@ -365,16 +365,6 @@ def _check_shapes(network: str, model: nn.Module, weights: Weights) -> None:
             needed, got = (" x ".join(map(str, each.shape)) or "one number" for each in (expected, weights[name]))
             msg = f"{name} of {network} must be {needed}; got {got}. Give weights of this network."
             raise ValueError(msg)
-
-
-def check_cells(cells: int, *, exact: bool) -> None:
-    """Raises ValueError for numbers of cells that `Extractor.sample_at` does not take."""
-    if cells < 1 or cells % 2 == 0:
-        msg = f"cells must be an odd number from 1; got {cells}."
-        raise ValueError(msg)
-    if exact and cells > 1:
-        msg = f"several cells together have the layer's own places; got cells = {cells} with exact."
-        raise ValueError(msg)
 
 
 def nearest_cells(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 
-from corrcore import concurrency, decoding, extractors, images
+from corrcore import concurrency, extractors, images
 from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
@@ -111,7 +111,8 @@ def samples(
 ) -> Samples:
     """Every visible keypoint of the objects, described.
 
-    Objects whose photo cannot be read, or is too small, are left out. Raises ValueError where nothing is left.
+    Objects whose photo is none, or too small, are left out. Raises ValueError where nothing is left, and OSError where
+    a photo may be readable another time.
     """
     names = class_names(keypoint_names, protocol)
     classes = np.array([names.index(class_of(name, protocol)) for name in keypoint_names])
@@ -125,12 +126,14 @@ def samples(
         instance = instances[number]
         shown = np.flatnonzero(instance.visible)
         try:
-            image, placement = view(instance, protocol)
-            points = placement.to_crop(instance.keypoints[shown])
+            image, transform = view(instance, protocol)
+            points = transform.to_crop(instance.keypoints[shown])
             at = extractors.sample_at(
                 image, points, features, network=network, cells=protocol.cells, exact=protocol.exact
             )
-        except (decoding.ImageError, OSError, ValueError) as error:
+        except OSError:  # which may pass
+            raise
+        except ValueError as error:
             left_out[number] = str(error)
             return None
         return number, shown, {name: scaled(values.float().cpu().numpy(), protocol) for name, values in at.items()}

@@ -14,11 +14,12 @@ from corrcore.datasets.samples import one_of_each_scene
 from corrcore.decoding import ImageError
 from corrcore.features import Extractor
 from corrcore.patch_index import SAMPLES, PatchIndex
+from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import Upload, session
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep

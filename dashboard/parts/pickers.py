@@ -11,10 +11,11 @@ from corrcore import datasets, networks
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks.detection import PRIORS
+from corrcore.wording import counted
 from dashboard.parts import url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # that objects are aligned with
 PRIOR_TITLES = {1: "the object most alike", PRIORS: f"the {PRIORS} most alike", 0: "none"}  # by how many it is from

@@ -28,7 +28,7 @@ from corrcore.tasks.alignment import DescribedCrop
 from corrcore.tasks.reconstruction import Reconstruction
 
 T = TypeVar("T")
-SUBJECTS_KEPT = 200  # described objects, half a megabyte each by two features
+CROPS_KEPT = 200  # described objects, half a megabyte each by two features
 
 
 class _Recent(Generic[T]):
@@ -52,9 +52,9 @@ class _Recent(Generic[T]):
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def subjects() -> _Recent[DescribedCrop]:
+def described_crops() -> _Recent[DescribedCrop]:
     """Described objects of data sets."""
-    return _Recent(SUBJECTS_KEPT)
+    return _Recent(CROPS_KEPT)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import pickle
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corrcore.decoding import ImageError, decode, display_name
+from corrcore.decoding import ImageError, ImageNotReadError, decode, display_name
 from tests.decoding.files import PICTURE, RGB, assert_pixels, save
 
 
@@ -65,6 +66,21 @@ def test_decode_reads_no_more_of_a_stream_than_allowed():
 def test_decode_says_when_there_is_no_such_file(tmp_path):
     with pytest.raises(ImageError, match=r"'gone\.png' cannot be read \(No such file or directory\)"):
         decode(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(
+    ("code", "passing"), [(errno.EIO, True), (errno.EMFILE, True), (errno.ENOENT, False), (errno.EACCES, False)]
+)
+def test_decode_tells_what_may_pass_from_what_is_not_there(code, passing):
+    class Refusing(io.BytesIO):
+        name = "there.png"
+
+        def seek(self, *_):
+            raise OSError(code, os.strerror(code))
+
+    with pytest.raises(ImageError, match=r"'there\.png' cannot be read") as caught:
+        decode(Refusing(save(RGB, "PNG")))
+    assert isinstance(caught.value, OSError) == isinstance(caught.value, ImageNotReadError) == passing
 
 
 def test_decode_says_when_a_path_is_no_file(tmp_path):

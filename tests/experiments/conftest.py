@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from corrcore import experiments
+from corrcore import decoding, experiments
 from corrcore.datasets import toy
 from corrcore.experiments import Context
 from tests.conftest import ArrayPhoto
@@ -38,6 +38,17 @@ class Drawn(ArrayPhoto):
     def load(self):
         self.loads.append(self.name)
         return self.pixels
+
+
+@dataclass(frozen=True)
+class Gone(ArrayPhoto):
+    """A photo whose file is gone."""
+
+    stamp: str = ""
+
+    def load(self):
+        msg = "the photo is gone"
+        raise decoding.ImageError(msg)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What follows from an experiment's dataclass: settings, file names, and that a worker needs nothing else."""
 
 import json
+import os
 import pickle
 from dataclasses import fields, replace
 
@@ -107,11 +108,6 @@ def test_features_of_every_spelling_are_the_same(context):
         (Prediction("toy", CAT), "prediction toy cat.jsonl"),
         (Prediction("toy", CAT, costs=(0.1,)), "prediction toy cat.jsonl"),  # the usual one of drawn objects
         (Prediction("toy", CAT, refined=True), "prediction toy cat, refined True.jsonl"),
-        (Localisation("small", photos="/some/photos"), "localisation -some-photos.jsonl"),
-        (
-            Localisation("small", photos="/other", layers=("conv3", "conv5")),
-            "localisation -other.jsonl",
-        ),  # all there are
         (AgreementRadius("small", layers=("conv3",), limit=4), "radius, layers conv3, limit 4.jsonl"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
@@ -128,7 +124,29 @@ def test_long_names_are_cut_and_stay_different(context):
         for stop in (60, 61)
     }
     assert len(names) == 2
-    assert all(len(name) <= 120 and "/" not in name for name in names)
+    assert all(len(name) <= 126 and "/" not in name for name in names)
+
+
+def test_layers_are_all_there_are_unless_chosen(context):
+    names = {
+        Localisation("small", photos="/some/photos", layers=layers).resolved(context).file_name(context)
+        for layers in ((), ("conv3", "conv5"))
+    }
+    assert len(names) == 1
+    assert names.pop().startswith("localisation -some-photos ")
+
+
+@pytest.mark.parametrize(
+    ("photos", "others"), [("/a/b-c", "/a/b/c"), ("猫" * 80 + "a", "猫" * 80 + "b"), ("a, limit 3", "a")], ids=str
+)
+def test_what_is_no_name_of_a_file_has_one_of_its_own(context, photos, others):
+    limit = 3 if others == "a" else None
+    names = [
+        each.resolved(context).file_name(context)
+        for each in (Localisation("small", photos=photos), Localisation("small", photos=others, limit=limit))
+    ]
+    assert names[0] != names[1]
+    assert all("/" not in name and len(os.fsencode(name)) <= 126 for name in names)
 
 
 def test_folders_are_of_data_set_annotations_and_network(context):

@@ -9,7 +9,7 @@ from corrcore.datasets import toy
 from corrcore.experiments import Classification, Context, run
 from corrcore.experiments.tables import Row
 from corrcore.features import Feature
-from tests.experiments.conftest import CAT, Away, drawn_once, loads, with_split
+from tests.experiments.conftest import CAT, Away, Gone, drawn_once, loads, with_split
 
 CONV3, SIFT20 = Feature("alexnet", "conv3"), Feature("sift", "20")
 
@@ -111,12 +111,26 @@ def test_of_one_object_nothing_can_be_validated_and_that_is_read_again(herd, ope
         assert len(found.curve) == 2
 
 
+def test_cross_validation_needs_two_folds(herd, open_as):
+    with pytest.raises(ValueError, match="folds must be at least 2, .*; got 1"):
+        run(classification(folds=1), context=open_as(herd))
+
+
 def test_objects_whose_photo_is_gone_are_named(herd, open_as):
     train = [*herd.visible_instances(CAT, "train")]
-    train[3] = replace(train[3], photo=Away("gone.jpg", train[3].photo.pixels))
+    train[3] = replace(train[3], photo=Gone("gone.jpg", train[3].photo.pixels))
     result = run(classification(), context=open_as(with_split(herd, "train", train)))
-    assert dict(result.records["sift20"].left_out) == {train[3].name: "the disk is away"}
-    assert result.summary.table.left_out == {train[3].name: "the disk is away"}
+    assert dict(result.records["sift20"].left_out) == {train[3].name: "the photo is gone"}
+    assert result.summary.table.left_out == {train[3].name: "the photo is gone"}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_nothing_is_kept_while_a_photo_may_be_readable_another_time(herd, open_as, store, split):
+    first, *others = herd.visible_instances(CAT, split)
+    away = [replace(first, photo=Away(first.photo.name, first.photo.pixels)), *others]
+    with pytest.raises(OSError, match="the disk is away"):
+        run(classification(), context=open_as(with_split(herd, split, away)), store=store)
+    assert not store.scan().results
 
 
 @pytest.mark.parametrize("changed", ["an object", "a keypoint"])

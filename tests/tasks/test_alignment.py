@@ -14,6 +14,7 @@ from corrcore import images, networks
 from corrcore.crops import CropTransform
 from corrcore.datasets import toy
 from corrcore.datasets.samples import samples
+from corrcore.decoding import ImageError, ImageNotReadError
 from corrcore.descriptors import sift
 from corrcore.engines import mrf
 from corrcore.features import Feature, FeatureGrid
@@ -445,6 +446,13 @@ def test_distance_from_the_laid_on_place_costs_what_position_says():
         assert found[r, c, tr, tc] == pytest.approx(0.1 * ((tr - laid_rows[r]) ** 2 + (tc - c) ** 2), abs=1e-6)
 
 
+@pytest.mark.parametrize("position", [-0.1, float("nan")])
+def test_distance_costs_nothing_negative(position):
+    source = grid(np.zeros((2, 3, 4)))
+    with pytest.raises(ValueError, match="position must be a number from 0; got"):
+        alignment.data_term(source, source, position=position)
+
+
 def test_position_keeps_what_looks_alike_everywhere_in_place():
     flat = 1 + 0.05 * np.random.default_rng(2).normal(size=(6, 9, 5))
     shifted = grid(flat[:, :6]), grid(flat[:, 3:])
@@ -643,14 +651,15 @@ def test_what_cannot_be_transferred_is_said(described):
 
 @dataclass(frozen=True)
 class GonePhoto:
-    """A photo whose file has gone."""
+    """A photo whose file has gone, or cannot be read now."""
 
+    error: type[Exception] = ImageError
     name: str = "gone.jpg"
     stamp: str = "gone"
 
     def load(self):
         msg = "gone.jpg is gone"
-        raise OSError(msg)
+        raise self.error(msg)
 
 
 class Describer:
@@ -677,6 +686,18 @@ def test_a_pool_describes_all_once_and_has_nothing_of_photos_that_cannot_be_read
     assert [share for share, _ in told] == [0.25, 0.5, 0.75, 1.0]
     with pytest.raises(ValueError, match="none of 1 objects can be described, so none can be a neighbour; check"):
         NeighbourPool.of([instances[1]], describe_one)
+
+
+@pytest.mark.parametrize("error", [OSError, ImageNotReadError])
+def test_no_neighbour_is_left_out_that_may_be_readable_another_time(cats, described, error):
+    instances = [cats[0], replace(cats[1], photo=GonePhoto(error))]
+    with pytest.raises(OSError, match="gone.jpg is gone"):
+        NeighbourPool.of(instances, Describer(cats[:2], described[:2]))
+    pool = NeighbourPool(
+        instances, Describer(cats[:2], described[:2]), np.stack([one.summary for one in described[:2]])
+    )
+    with pytest.raises(OSError, match="gone.jpg is gone"):
+        pool.nearest(cats[2], described[2])
 
 
 def test_nearest_objects_are_the_most_alike_in_other_photos(cats, described):

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from corrcore import extractors
 from corrcore.datasets import toy
+from corrcore.decoding import ImageError, ImageNotReadError
 from corrcore.engines import svm
 from corrcore.engines.svm import LinearClassifier
 from corrcore.features import Feature
@@ -449,22 +450,33 @@ def test_objects_are_stretched_to_squares_and_their_keypoints_with_them(alexnet)
     torch.testing.assert_close(found.grids[CONV5][0], grid.descriptors.half())
 
 
-def test_objects_that_cannot_be_read_are_left_out_and_named(alexnet):
-    class GonePhoto:
-        name, stamp = "gone", 0
+@dataclasses.dataclass
+class NoPhoto:
+    error: Exception
+    name: str = "gone"
+    stamp: str = ""
 
-        def load(self):
-            msg = "it is gone"
-            raise OSError(msg)
+    def load(self):
+        raise self.error
 
+
+def test_objects_whose_photo_is_none_are_left_out_and_named(alexnet):
     first, second = toy.load(n_train=2, n_val=1).instances("toy cat", "train")
-    second = dataclasses.replace(second, photo=GonePhoto())
+    second = dataclasses.replace(second, photo=NoPhoto(ImageError("it is gone")))
     found = detection.describe_training_set([first, second], ("a",) * 16, [], network=alexnet)
     assert found.objects == (first.name,)
     assert found.left_out == {second.name: "it is gone"}
-    assert found.unread
     with pytest.raises(ValueError, match="none of 1 train objects could be described; the first: it is gone"):
         detection.describe_training_set([second], ("a",) * 16, [], network=alexnet)
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is away"), ImageNotReadError("the disk is away")], ids=repr)
+def test_nothing_is_learnt_while_a_photo_may_be_readable_another_time(alexnet, error):
+    first, second = toy.load(n_train=2, n_val=1).instances("toy cat", "train")
+    with pytest.raises(OSError, match="the disk is away"):
+        detection.describe_training_set(
+            [first, dataclasses.replace(second, photo=NoPhoto(error))], ("a",) * 16, [], network=alexnet
+        )
 
 
 # --- A whole object --------------------------------------------------------------------------------------------------

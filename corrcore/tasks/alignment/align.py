@@ -121,7 +121,12 @@ def data_term(
     `position` adds so much times the squared distance, in cells of the target, from where p lies when the two grids are
     laid on one another. Long, Zhang and Darrell (2014) have no such term, SIFT flow (Liu, Yuen and Torralba, 2011) has:
     without it a shift of the whole costs nothing, and descriptors that differ little from place to place follow chance.
+
+    Raises ValueError for grids that are not described alike, and a `position` below 0.
     """
+    if not position >= 0:
+        msg = f"position must be a number from 0; got {position}."
+        raise ValueError(msg)
     if source.descriptors.shape[-1] != target.descriptors.shape[-1]:
         msg = (
             f"source and target must be described alike; got {source.layer} of {source.descriptors.shape[-1]} numbers "

@@ -96,10 +96,12 @@ class NeighbourPool:
 
 
 def _described_or_none(describe: Callable[[Instance], DescribedCrop], instance: Instance) -> DescribedCrop | None:
-    """None where the photo cannot be read."""
+    """None where the photo is not there or is none. Raises OSError where it may be readable another time."""
     try:
         return describe(instance)
-    except (ImageError, OSError):
+    except OSError:
+        raise
+    except ImageError:
         return None
 
 

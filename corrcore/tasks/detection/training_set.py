@@ -11,7 +11,6 @@ from corrcore import concurrency
 from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
-from corrcore.decoding import ImageError
 from corrcore.features import Extractor, Feature
 from corrcore.geometry import CellGrid
 from corrcore.tasks.detection.prior import Prior
@@ -23,8 +22,7 @@ class TrainingSet:
     """Training objects, described: one array per feature.
 
     An object takes 0.5 MB for conv5, 0.8 for SIFT, and 0.2 for the summary. `keypoints` are in pixels of the stretched
-    objects, NaN where not visible. `left_out` are objects whose photo cannot be read, by name, with the reason;
-    `unread` if for one that may be read another time.
+    objects, NaN where not visible. `left_out` are objects whose photo is none, by name, with the reason.
     """
 
     grids: Mapping[Feature, torch.Tensor]  # objects, rows, columns, channels
@@ -35,7 +33,6 @@ class TrainingSet:
     photos: tuple[str, ...]
     names: tuple[str, ...]
     left_out: Mapping[str, str]
-    unread: bool = False
 
     @property
     def prior(self) -> Prior:
@@ -53,7 +50,6 @@ class TrainingSet:
             tuple(self.photos[n] for n in chosen),
             self.names,
             self.left_out,
-            self.unread,
         )
 
 
@@ -67,10 +63,10 @@ def describe_training_set(
 ) -> TrainingSet:
     """Describes objects for training and for priors. `names` are their keypoints'.
 
-    With no feature it is for the prior alone. Raises ValueError where no object can be described.
+    With no feature it is for the prior alone. Raises ValueError where no object can be described, and OSError where a
+    photo may be readable another time.
     """
     left_out: dict[str, str] = {}
-    unread = False
     kept: list[Instance] = []
     keypoints: list[np.ndarray] = []
     grids: dict[Feature, torch.Tensor] = {}  # one array per feature from the first object on: never twice in memory
@@ -79,30 +75,29 @@ def describe_training_set(
     done = 0
 
     def work(instance: Instance) -> tuple[Instance, CropTransform, ObjectFeatures] | None:
-        nonlocal unread
         try:
-            image, placement = crop_box(instance.photo.load(), instance.box)
-            return instance, placement, describe(image, features, network=network)
-        except (ImageError, ValueError) as error:
+            image, transform = crop_box(instance.photo.load(), instance.box)
+            return instance, transform, describe(image, features, network=network)
+        except OSError:  # which may pass
+            raise
+        except ValueError as error:
             left_out[instance.name] = str(error)
-        except OSError as error:  # which may pass
-            left_out[instance.name], unread = str(error), True
-        return None
+            return None
 
     def keep(one: tuple[Instance, CropTransform, ObjectFeatures] | None) -> None:
         nonlocal done, summaries
         done += 1
         if one is not None:
-            instance, placement, subject = one
+            instance, transform, described = one
             if not kept:
-                summaries = np.empty((len(instances), len(subject.summary)), np.float32)
-                for name, grid in subject.grids.items():
+                summaries = np.empty((len(instances), len(described.summary)), np.float32)
+                for name, grid in described.grids.items():
                     grids[name] = grid.descriptors.new_empty(len(instances), *grid.descriptors.shape)
                     cells[name] = grid.cells
-            for name, grid in subject.grids.items():
+            for name, grid in described.grids.items():
                 grids[name][len(kept)] = grid.descriptors
-            summaries[len(kept)] = subject.summary
-            keypoints.append(placement.to_crop(instance.keypoints))
+            summaries[len(kept)] = described.summary
+            keypoints.append(transform.to_crop(instance.keypoints))
             kept.append(instance)
         if progress is not None:
             progress(done / len(instances), f"describing train objects: {done} of {len(instances)}")
@@ -121,5 +116,4 @@ def describe_training_set(
         tuple(instance.photo.name for instance in kept),
         tuple(names),
         dict(sorted(left_out.items())),
-        unread,
     )

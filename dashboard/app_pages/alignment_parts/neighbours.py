@@ -39,14 +39,13 @@ def work_on_object(
     instance: Instance, train: Sequence[Instance], network: Extractor, choice: Choice, key: Hashable
 ) -> Callable[..., View]:
     """Work that aligns an object's neighbours among `train`; what comes out is remembered under `key`."""
-    subjects, views, results = caches.subjects(), caches.alignments(), caches.results()
-    known_as = store.key(
-        task="summaries", version=alignment.VERSION, objects=caches.state_of(train), network=network.digest
-    )
+    described, views, results = caches.described_crops(), caches.alignments(), caches.results()
+    by = network.digest, alignment.summary_source(network)
+    known_as = store.key(task="summaries", version=alignment.VERSION, objects=caches.state_of(train), by=by)
 
     def describe(one: Instance) -> DescribedCrop:
-        return subjects.get(
-            (caches.state_of([one]), network.digest, choice.each),
+        return described.get(
+            (caches.state_of([one]), by, choice.each),
             lambda: alignment.describe_object(one, choice.each, network=network).halved(),
         )
 

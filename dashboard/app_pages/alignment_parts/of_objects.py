@@ -61,7 +61,7 @@ def page() -> None:
         by = alignment.summary_source(network)
         st.caption(f"{escape_markdown(instance.name)}{drawn} · neighbours found by {network.name}'s {by}")
         pickers.show_left_out("annotation", data.left_out)
-    key = (data.digest, category, *objects, choice.key(network))
+    key = (data.digest, category, by, *objects, choice.key(network))
     work = work_on_object(instance, train, network, choice, key)
     view: View = job_panel.view(work, f"Aligning {escape_markdown(instance.name)}", key)
     feature, neighbour = show_figure(view, instance, data.keypoint_names[category], choice)

@@ -7,10 +7,11 @@ import streamlit as st
 from corrcore.datasets.records import KeypointDataset
 from corrcore.experiments import ALPHAS, Context, KeypointTable, Result, Row, Transfer, published
 from corrcore.features import Extractor
+from corrcore.wording import counted
 from dashboard.parts import exports, pickers
 from dashboard.parts.result_panel import experiment_panel
 from dashboard.services import caches
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 PUBLISHED = "published, α = 0.1"
 

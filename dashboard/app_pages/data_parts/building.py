@@ -11,11 +11,12 @@ from corrcore.concurrency import Progress
 from corrcore.datasets import folder
 from corrcore.patch_index import PatchIndex
 from corrcore.settings import Settings, prepared_path
+from corrcore.wording import counted
 from dashboard.parts import job_panel
 from dashboard.services import caches, sessions
 from dashboard.services.jobs import QueueFull
 from dashboard.state import session
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 

@@ -8,9 +8,10 @@ from corrcore import patch_index
 from corrcore.datasets import drawn
 from corrcore.patch_index import SAMPLES, Listing, PatchIndex, State
 from corrcore.settings import Settings
+from corrcore.wording import counted, size_text
 from dashboard.parts import photo_picker, pickers
 from dashboard.services import caches
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 
 def show_indexes() -> None:
@@ -142,16 +143,3 @@ def show_results() -> None:
     )
     for problem in Settings.from_environment().problems():
         st.warning(escape_markdown(problem), icon=":material/folder_off:")
-
-
-def size_text(n_bytes: float) -> str:
-    """A size in the unit that suits it.
-
-    >>> size_text(0), size_text(1234), size_text(113_671_343), size_text(3.9e9)
-    ('0 bytes', '1 kB', '114 MB', '3.9 GB')
-    """
-    for unit in ("bytes", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"

@@ -10,13 +10,14 @@ from corrcore import concurrency, images
 from corrcore.concurrency import Progress
 from corrcore.datasets.records import Instance
 from corrcore.decoding import ImageError
+from corrcore.wording import counted
 from dashboard.app_pages.prediction_parts.controls import Weights
 from dashboard.app_pages.prediction_parts.seen import Seen, Shown, see
 from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, job_panel, pickers, url_state
 from dashboard.services import caches
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 PER_SHEET = 4
 CAPTION = (

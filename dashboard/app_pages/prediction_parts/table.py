@@ -3,11 +3,12 @@
 import streamlit as st
 
 from corrcore.experiments import ALPHAS, Prediction, published
+from corrcore.wording import counted
 from dashboard import links
 from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.parts import exports, pickers
 from dashboard.parts.result_panel import experiment_panel
-from dashboard.wording import counted, duration, escape_markdown
+from dashboard.wording import duration, escape_markdown
 
 LOOKING_S = 0.3  # per object, by AlexNet on two cores
 

@@ -14,9 +14,10 @@ from corrcore.experiments.detectors import Trained, most_objects
 from corrcore.features import Extractor, Feature
 from corrcore.tasks import detection
 from corrcore.tasks.detection import Prior, TrainedDetectors
+from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, result_panel
 from dashboard.services import caches, sessions
-from dashboard.wording import counted, duration, escape_markdown
+from dashboard.wording import duration, escape_markdown
 
 TRAINING_S = 1.3  # per object, by AlexNet on two cores
 

@@ -13,6 +13,7 @@ from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.tasks import responses
 from corrcore.tasks.classification import KeypointClassifier
 from corrcore.tasks.responses import ResponseMap
+from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.responses_parts.controls import Asked
 from dashboard.app_pages.responses_parts.target import Seen
@@ -22,7 +23,7 @@ from dashboard.services import caches, sessions
 from dashboard.services.classifiers import TrainedOn
 from dashboard.state import session
 from dashboard.titles import keypoint_title
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 PLAIN = {"displayModeBar": False}

@@ -8,11 +8,12 @@ import streamlit as st
 from corrcore.experiments import KeypointTable, Row
 from corrcore.metrics import Estimate
 from corrcore.tasks.detection import PRIORS
+from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.results_parts.view import View
 from dashboard.parts import exports, url_state
 from dashboard.state import session
-from dashboard.wording import counted, escape_markdown
+from dashboard.wording import escape_markdown
 
 CURVE_ALPHAS = tuple(round(0.01 * n, 2) for n in range(21))
 PLAIN = {"displayModeBar": False}
