@@ -177,7 +177,7 @@ class Result(Generic[Record, Summary]):
         """The records in a few numbers. Raises ValueError where none could be measured, with the first reason."""
         if not self.records:
             reason = next(iter(self.skipped.values()), "nothing has been measured yet.")
-            msg = f"none of {self.asked} samples could be measured; the first: {reason}"
+            msg = f"no sample of {self.asked} could be measured; the first: {reason}"
             raise ValueError(msg)
         return self.experiment.summarise(self)
 

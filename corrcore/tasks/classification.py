@@ -19,6 +19,7 @@ from corrcore.datasets.records import Instance
 from corrcore.engines import svm
 from corrcore.engines.svm import LinearClassifier
 from corrcore.features import Extractor, Feature, Image
+from corrcore.tasks.every_object import every_object
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 COSTS = tuple(float(f"1e{power}") for power in range(-4, 3))
@@ -111,8 +112,7 @@ def samples(
 ) -> Samples:
     """Every visible keypoint of the objects, described.
 
-    Objects whose photo is none, or too small, are left out. Raises ValueError where nothing is left, and OSError where
-    a photo may be readable another time.
+    Objects whose photo is none, or too small, are left out. Raises what `every_object` does.
     """
     names = class_names(keypoint_names, protocol)
     classes = np.array([names.index(class_of(name, protocol)) for name in keypoint_names])
@@ -120,49 +120,26 @@ def samples(
     keypoints: list[np.ndarray] = []
     objects: list[np.ndarray] = []
 
-    left_out: dict[int, str] = {}
+    def describe(instance: Instance) -> dict[Feature, np.ndarray]:
+        image, transform = view(instance, protocol)
+        points = transform.to_crop(instance.keypoints[instance.visible])
+        at = extractors.sample_at(image, points, features, network=network, cells=protocol.cells, exact=protocol.exact)
+        return {feature: scaled(values.float().cpu().numpy(), protocol) for feature, values in at.items()}
 
-    def describe(number: int) -> tuple[int, np.ndarray, dict[Feature, np.ndarray]] | None:
-        instance = instances[number]
-        shown = np.flatnonzero(instance.visible)
-        try:
-            image, transform = view(instance, protocol)
-            points = transform.to_crop(instance.keypoints[shown])
-            at = extractors.sample_at(
-                image, points, features, network=network, cells=protocol.cells, exact=protocol.exact
-            )
-        except OSError:  # which may pass
-            raise
-        except ValueError as error:
-            left_out[number] = str(error)
-            return None
-        return number, shown, {name: scaled(values.float().cpu().numpy(), protocol) for name, values in at.items()}
+    def keep(number: int, described: dict[Feature, np.ndarray]) -> None:
+        keypoints.append(np.flatnonzero(instances[number].visible))
+        objects.append(np.full(len(keypoints[-1]), number))
+        for feature, values in described.items():
+            found[feature].append(values)
 
-    def keep(one: tuple[int, np.ndarray, dict[Feature, np.ndarray]] | None) -> None:
-        nonlocal done
-        done += 1
-        if one is not None:
-            number, shown, described = one
-            keypoints.append(shown)
-            objects.append(np.full(len(shown), number))
-            for feature, values in described.items():
-                found[feature].append(values)
-        if progress is not None:
-            progress(done / len(instances), f"describing objects: {done} of {len(instances)}")
-
-    done = 0
-    concurrency.map_in_order(describe, range(len(instances)), keep)
-    if not keypoints:
-        by, reason = ", ".join(feature.key for feature in features), next(iter(left_out.values()), "there are none")
-        msg = f"none of {len(instances)} objects could be described by {by}; the first: {reason}"
-        raise ValueError(msg)
+    left_out = every_object(instances, describe, keep, progress=progress)
     all_keypoints = np.concatenate(keypoints)
     return Samples(
         {feature: np.concatenate(values) for feature, values in found.items()},
         classes[all_keypoints],
         all_keypoints,
         np.concatenate(objects),
-        dict(sorted(left_out.items())),
+        left_out,
     )
 
 

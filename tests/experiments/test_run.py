@@ -128,7 +128,7 @@ def test_errors_of_the_code_are_no_reason_to_skip(cats, store):
 
 def test_where_none_can_be_measured_the_first_reason_is_said(cats):
     alone = with_split(cats, "val", cats.instances(CAT, "val")[:1])
-    with pytest.raises(ValueError, match="none of 1 samples could be measured; the first: it is cut off"):
+    with pytest.raises(ValueError, match="no sample of 1 could be measured; the first: it is cut off"):
         run(MEASURE, context=of(broken(alone, decoding.ImageError("it is cut off."))))
 
 

@@ -466,7 +466,7 @@ def test_objects_whose_photo_is_none_are_left_out_and_named(alexnet):
     found = detection.describe_training_set([first, second], ("a",) * 16, [], network=alexnet)
     assert found.objects == (first.name,)
     assert found.left_out == {second.name: "it is gone"}
-    with pytest.raises(ValueError, match="none of 1 train objects could be described; the first: it is gone"):
+    with pytest.raises(ValueError, match="no train object of 1 could be described; the first: it is gone"):
         detection.describe_training_set([second], ("a",) * 16, [], network=alexnet)
 
 

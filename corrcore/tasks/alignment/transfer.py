@@ -11,12 +11,12 @@ from corrcore import concurrency
 from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
-from corrcore.decoding import ImageError
 from corrcore.engines import mrf
 from corrcore.engines.mrf import Method
 from corrcore.features import Feature
 from corrcore.tasks.alignment.align import Alignment, data_term, refined_displacement
 from corrcore.tasks.alignment.describe import DescribedCrop
+from corrcore.tasks.every_object import every_object
 
 NEIGHBOURS = 25  # aligned to each object
 TOP = 5  # of them vote on a keypoint
@@ -44,33 +44,20 @@ class NeighbourPool:
         *,
         progress: Progress | None = None,
     ) -> "NeighbourPool":
-        """Describes all of them once. Raises ValueError where not one can be described."""
-        summaries: list[np.ndarray | None] = []
-
-        def summary(instance: Instance) -> np.ndarray | None:
-            found = _described_or_none(describe, instance)
-            return None if found is None else found.summary
-
-        def keep(found: np.ndarray | None) -> None:
-            summaries.append(found)
-            if progress is not None:
-                n = len(summaries)
-                progress(n / len(instances), f"describing train objects: {n} of {len(instances)}")
-
-        concurrency.map_in_order(summary, instances, keep)
-        known = next((found for found in summaries if found is not None), None)
-        if known is None:
-            msg = f"none of {len(instances)} objects can be described, so none can be a neighbour; check their photos."
-            raise ValueError(msg)
-        rows = [np.zeros_like(known) if found is None else found for found in summaries]
-        return cls(instances, describe, np.stack(rows))
+        """Describes all of them once. Raises what `every_object` does."""
+        rows: dict[int, np.ndarray] = {}
+        every_object(
+            instances, lambda one: describe(one).summary, rows.__setitem__, noun="train object", progress=progress
+        )
+        nothing = np.zeros_like(next(iter(rows.values())))
+        return cls(instances, describe, np.stack([rows.get(number, nothing) for number in range(len(instances))]))
 
     def nearest(
         self, target: Instance, crop: DescribedCrop, n: int = NEIGHBOURS, *, progress: Progress | None = None
     ) -> list[tuple[Instance, DescribedCrop]]:
         """The `n` objects most similar to a described target, most similar first; none of the target's own photo.
 
-        Raises ValueError where there is no other photo, or none that can be read.
+        Raises ValueError where there is no other photo, and what `every_object` does.
         """
         usable = np.flatnonzero(
             self.summaries.any(axis=1) & np.array([each.photo.name != target.photo.name for each in self.instances])
@@ -79,30 +66,10 @@ class NeighbourPool:
             msg = f"{target.name} needs neighbours in other photos of its category's train split; there are none."
             raise ValueError(msg)
         nearest = usable[nearest_summaries(crop.summary, self.summaries[usable], n)]
-        described: list[DescribedCrop | None] = []
         chosen = [self.instances[number] for number in nearest]
-
-        def keep(found: DescribedCrop | None) -> None:
-            described.append(found)
-            if progress is not None:
-                progress(len(described) / len(chosen), f"describing neighbours: {len(described)} of {len(chosen)}")
-
-        concurrency.map_in_order(lambda each: _described_or_none(self.describe, each), chosen, keep)
-        neighbours = [(each, found) for each, found in zip(chosen, described, strict=True) if found is not None]
-        if not neighbours:
-            msg = f"none of {len(chosen)} neighbours of {target.name} can be described; check their photos."
-            raise ValueError(msg)
-        return neighbours
-
-
-def _described_or_none(describe: Callable[[Instance], DescribedCrop], instance: Instance) -> DescribedCrop | None:
-    """None where the photo is not there or is none. Raises OSError where it may be readable another time."""
-    try:
-        return describe(instance)
-    except OSError:
-        raise
-    except ImageError:
-        return None
+        described: dict[int, DescribedCrop] = {}
+        every_object(chosen, self.describe, described.__setitem__, noun="neighbour", progress=progress)
+        return [(chosen[number], found) for number, found in described.items()]
 
 
 def nearest_summaries(

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 
-from corrcore import concurrency
 from corrcore.concurrency import Progress
 from corrcore.crops import CropTransform
 from corrcore.datasets.records import Instance
@@ -15,6 +14,7 @@ from corrcore.features import Extractor, Feature
 from corrcore.geometry import CellGrid
 from corrcore.tasks.detection.prior import Prior
 from corrcore.tasks.detection.spec import ObjectFeatures, crop_box, describe
+from corrcore.tasks.every_object import every_object
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,50 +63,33 @@ def describe_training_set(
 ) -> TrainingSet:
     """Describes objects for training and for priors. `names` are their keypoints'.
 
-    With no feature it is for the prior alone. Raises ValueError where no object can be described, and OSError where a
-    photo may be readable another time.
+    With no feature it is for the prior alone. Raises what `every_object` does.
     """
-    left_out: dict[str, str] = {}
     kept: list[Instance] = []
     keypoints: list[np.ndarray] = []
     grids: dict[Feature, torch.Tensor] = {}  # one array per feature from the first object on: never twice in memory
     cells: dict[Feature, CellGrid] = {}
     summaries = np.empty((0, 0), np.float32)
-    done = 0
 
-    def work(instance: Instance) -> tuple[Instance, CropTransform, ObjectFeatures] | None:
-        try:
-            image, transform = crop_box(instance.photo.load(), instance.box)
-            return instance, transform, describe(image, features, network=network)
-        except OSError:  # which may pass
-            raise
-        except ValueError as error:
-            left_out[instance.name] = str(error)
-            return None
+    def work(instance: Instance) -> tuple[CropTransform, ObjectFeatures]:
+        image, transform = crop_box(instance.photo.load(), instance.box)
+        return transform, describe(image, features, network=network)
 
-    def keep(one: tuple[Instance, CropTransform, ObjectFeatures] | None) -> None:
-        nonlocal done, summaries
-        done += 1
-        if one is not None:
-            instance, transform, described = one
-            if not kept:
-                summaries = np.empty((len(instances), len(described.summary)), np.float32)
-                for name, grid in described.grids.items():
-                    grids[name] = grid.descriptors.new_empty(len(instances), *grid.descriptors.shape)
-                    cells[name] = grid.cells
+    def keep(number: int, found: tuple[CropTransform, ObjectFeatures]) -> None:
+        nonlocal summaries
+        transform, described = found
+        if not kept:
+            summaries = np.empty((len(instances), len(described.summary)), np.float32)
             for name, grid in described.grids.items():
-                grids[name][len(kept)] = grid.descriptors
-            summaries[len(kept)] = described.summary
-            keypoints.append(transform.to_crop(instance.keypoints))
-            kept.append(instance)
-        if progress is not None:
-            progress(done / len(instances), f"describing train objects: {done} of {len(instances)}")
+                grids[name] = grid.descriptors.new_empty(len(instances), *grid.descriptors.shape)
+                cells[name] = grid.cells
+        for name, grid in described.grids.items():
+            grids[name][len(kept)] = grid.descriptors
+        summaries[len(kept)] = described.summary
+        keypoints.append(transform.to_crop(instances[number].keypoints))
+        kept.append(instances[number])
 
-    concurrency.map_in_order(work, instances, keep)
-    if not kept:
-        reason = next(iter(left_out.values()), "there are none")
-        msg = f"none of {len(instances)} train objects could be described; the first: {reason}"
-        raise ValueError(msg)
+    left_out = every_object(instances, work, keep, noun="train object", progress=progress)
     return TrainingSet(
         {name: grid[: len(kept)] for name, grid in grids.items()},
         cells,
@@ -115,5 +98,5 @@ def describe_training_set(
         tuple(instance.name for instance in kept),
         tuple(instance.photo.name for instance in kept),
         tuple(names),
-        dict(sorted(left_out.items())),
+        {instances[number].name: reason for number, reason in left_out.items()},
     )

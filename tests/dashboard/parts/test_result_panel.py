@@ -184,7 +184,7 @@ def test_a_result_without_a_record_is_none(few):
     keypoint = data.keypoint_names["toy cat"][int(val[0].visible.argmax())]
     maxima = Responses("few", "toy cat", features=("sift10",), keypoints=(keypoint,), protocol="small", cost=1.0)
     at = settled(settled(run(experiment_script, maxima, few, True)))
-    assert "none of 1 samples could be measured" in at.error[0].value
+    assert "no sample of 1 could be measured" in at.error[0].value
     assert at.button[0].label == "Compute"
 
 
