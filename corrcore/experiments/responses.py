@@ -1,7 +1,7 @@
 """Figure 5: where around a keypoint is its classifier's score highest, pixel by pixel?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,6 +19,8 @@ from corrcore.features import SIFT, Extractor, Feature
 from corrcore.networks import every_pixel
 from corrcore.tasks import classification, responses
 from corrcore.tasks.classification import CropProtocol, KeypointClassifier
+
+USUAL_KEYPOINTS = 3  # of those there are: maps take seconds each
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
     border that not all of theirs have a descriptor are left out.
     """
 
-    keypoints: tuple[str, ...] = option((), "such as L_Eye,Nose")
+    keypoints: tuple[str, ...] = option((), "such as L_Eye,Nose (default: the first three that objects show)")
     protocol: str = option("box", "how objects are seen, as for classification", choices=protocols_of_single_cells())
     side: int = option(responses.SIDE_PX, "of the square around the keypoint, px")
     cost: float | None = option(None, "of the classifiers (default: chosen on the train split)")
@@ -112,19 +114,28 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
             msg = f"side must be odd, so that a pixel is in the middle, and at least 3 px; got {self.side}."
             raise ValueError(msg)
         found = super().resolved(context)
-        known = list(context.dataset(self.dataset).keypoint_names[self.category])
-        if not self.keypoints or any(name not in known for name in self.keypoints):
-            absent = ", ".join(name for name in self.keypoints if name not in known) or "none"
-            msg = f"keypoints of {self.category} must be among {', '.join(known)}; got {absent}."
+        data = context.dataset(self.dataset)
+        known = data.keypoint_names[self.category]
+        if absent := [name for name in self.keypoints if name not in known]:
+            msg = f"keypoints of {self.category} must be among {', '.join(known)}; got {', '.join(absent)}."
             raise ValueError(msg)
         _ = self.crop_protocol
-        for split in ("train", "val"):
-            some = self.instances(context, split) if split == "train" else self._showing(context)
-            if unseen := [name for name in self.keypoints if not any(one.visible[known.index(name)] for one in some)]:
-                absent = ", ".join(unseen)
-                msg = f"keypoints must be visible in some {split} object of {self.category}; none shows {absent}."
+        splits = {
+            "train": self.instances(context, "train"),
+            "val": data.visible_instances(self.category, "val"),
+        }
+        seen = {split: np.any([one.visible for one in some], axis=0) for split, some in splits.items() if some}
+        for split in splits:
+            unseen = [name for name in self.keypoints if split not in seen or not seen[split][known.index(name)]]
+            if unseen or split not in seen:
+                shown = f"; none shows {', '.join(unseen)}" if unseen else ""
+                msg = f"keypoints must be visible in some {split} object of {self.category}{shown}."
                 raise ValueError(msg)
-        return found
+        usual = [name for name, *both in zip(known, *seen.values(), strict=True) if all(both)][:USUAL_KEYPOINTS]
+        if not usual:
+            msg = f"no keypoint of {self.category} is visible in objects of both splits; raise the limit."
+            raise ValueError(msg)
+        return replace(found, keypoints=self.keypoints or tuple(usual))
 
     def _showing(self, context: Context) -> list[Instance]:
         """The val objects that show one of the keypoints."""
@@ -155,6 +166,11 @@ class Responses(ObjectExperiment[Instance, _State, Maxima, ResponseSummary]):
             cost=self.cost,
             progress=context.progress,
         )
+        for feature, classifier in classifiers.items():
+            classes = {name: classification.class_of(name, self.crop_protocol) for name in self.keypoints}
+            if untrained := [name for name, each in classes.items() if each not in classifier.names]:
+                msg = f"no train object whose photo can be read shows {', '.join(untrained)} to {feature.title}."
+                raise ValueError(msg)
         return _State(network, names, classifiers)
 
     def measure(self, sample: Instance, state: _State) -> Maxima:

@@ -12,7 +12,7 @@ from corrcore.experiments.classification import PROTOCOLS
 from corrcore.experiments.responses import MaximumRecord
 from corrcore.features import Feature
 from corrcore.tasks import classification, responses
-from tests.experiments.conftest import CAT, StopError, drawn_once, loads, stop_at, with_split
+from tests.experiments.conftest import CAT, Gone, StopError, drawn_once, loads, stop_at, with_split
 
 CONV3, SIFT20 = Feature("alexnet", "conv3"), Feature("sift", "20")
 
@@ -115,6 +115,28 @@ def blind(herd, split, but=0):
 def test_a_keypoint_that_no_object_shows_is_named(herd, open_as, split):
     with pytest.raises(ValueError, match=f"visible in some {split} object of toy cat; none shows Nose"):
         run(asked(), context=open_as(blind(herd, split)))
+
+
+def test_keypoints_are_the_first_three_that_both_splits_show(herd, open_as):
+    names = herd.keypoint_names[CAT]
+    resolved = asked(keypoints=()).resolved(open_as(herd))
+    assert resolved.keypoints == names[:3]
+    assert resolved.resolved(open_as(herd)) == resolved
+    hidden = blind(blind(herd, "train"), "val")
+    assert (
+        asked(keypoints=()).resolved(open_as(hidden)).keypoints == tuple(name for name in names if name != "Nose")[:3]
+    )
+
+
+def test_a_keypoint_whose_photos_cannot_be_read_is_named(herd, open_as):
+    data = blind(herd, "train", but=1)
+    number = list(data.keypoint_names[CAT]).index("Nose")
+    train = [
+        replace(cat, photo=Gone(cat.photo.name, cat.photo.pixels)) if cat.visible[number] else cat
+        for cat in data.visible_instances(CAT, "train")
+    ]
+    with pytest.raises(ValueError, match="no train object whose photo can be read shows Nose to "):
+        run(asked(), context=open_as(with_split(data, "train", train)))
 
 
 def test_a_limit_that_leaves_no_object_that_shows_the_keypoint_is_said(herd, open_as):
