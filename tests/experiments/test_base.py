@@ -187,7 +187,6 @@ def test_provenance_changes_with_photos_annotations_and_weights(context, alexnet
         (Transfer("toy", CAT, limit=0), "limit must be at least 1 object, or None for all; got 0"),
         (Transfer("toy", CAT, network="nonet"), "network must be one of alexnet, vgg16; got 'nonet'"),
         (Classification("toy", CAT, protocol="huge"), "protocol must be one of box, .*; got 'huge'"),
-        (Responses("toy", CAT), "keypoints of toy cat must be among .*; got none"),
         (Responses("toy", CAT, keypoints=("Wing",)), "keypoints of toy cat must be among .*; got Wing"),
         (Responses("toy", CAT, keypoints=("Nose",), side=20), "side must be odd, .*; got 20"),
         (Responses("toy", CAT, keypoints=("Nose",), protocol="three"), "protocol must be one of .*; got 'three'"),
