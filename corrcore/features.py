@@ -196,6 +196,14 @@ class Extractor(Protocol):
         """The pixels of an image of ``(width, height)`` that have a descriptor of their own."""
         ...
 
+    def map_step(self, layer: str, region: PixelBox) -> int:
+        """How far apart the pixels are, in pixels, that `iter_tiles` describes in a region.
+
+        1 where every pixel has a descriptor of its own; else those between have the nearest one's, as all would take
+        too long.
+        """
+        ...
+
     def iter_tiles(
         self,
         image: ImageLike,
@@ -204,7 +212,7 @@ class Extractor(Protocol):
         region: PixelBox | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
-        """A descriptor for every pixel of `region`, by default of the valid region, a part at a time.
+        """A descriptor for every pixel of `region`, by default of the valid region, a part at a time: see `map_step`.
 
         Raises ValueError for a region that is empty or leaves the valid one.
         """

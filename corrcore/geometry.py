@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+WINDOW_STRIDES, WIDE_STRIDES = 11, 20
+
 
 class PixelBox(NamedTuple):
     """A half-open rectangle of whole pixels: ``image[box.top:box.bottom, box.left:box.right]``."""
@@ -69,7 +71,8 @@ class KernelSpec:
 class ReceptiveField:
     """Cell ``i`` along an axis sees ``size`` pixels centred on pixel ``offset + stride * i``.
 
-    Both axes are alike. `size` and `stride` are in pixels; `offset` is a whole or half pixel.
+    Both axes are alike. `size` and `stride` are in pixels; `offset` is a whole or half pixel. A `size` of None is the
+    whole image: what attention, averages over the image or norms over it make of any field.
 
     >>> from corrcore.geometry import ReceptiveField, KernelSpec
     >>> conv1 = ReceptiveField.of_kernels([KernelSpec(size=11, stride=4, padding=2)])
@@ -81,13 +84,13 @@ class ReceptiveField:
     10.25
     """
 
-    size: int
+    size: int | None
     stride: int
     offset: float
 
     def __post_init__(self) -> None:
         for name, value in (("size", self.size), ("stride", self.stride)):
-            if value < 1:
+            if value is not None and value < 1:
                 msg = f"{name} of a receptive field must be at least 1 pixel; got {value}."
                 raise ValueError(msg)
 
@@ -112,7 +115,7 @@ class ReceptiveField:
         """
         reach = (kernel.size - 1) * kernel.dilation * self.stride
         return ReceptiveField(
-            size=self.size + reach,
+            size=None if self.size is None else self.size + reach,
             stride=self.stride * kernel.stride,
             offset=self.offset + reach / 2 - kernel.padding * self.stride,
         )
@@ -122,9 +125,45 @@ class ReceptiveField:
         if self.stride != other.stride:
             msg = f"branches must share one stride to meet in a cell; got {self.stride} and {other.stride} pixels."
             raise ValueError(msg)
-        first = min(f.offset - (f.size - 1) / 2 for f in (self, other))
-        last = max(f.offset + (f.size - 1) / 2 for f in (self, other))
+        if self.size is None or other.size is None:
+            return ReceptiveField(None, self.stride, self.offset)
+        first = min(self.offset - (self.size - 1) / 2, other.offset - (other.size - 1) / 2)
+        last = max(self.offset + (self.size - 1) / 2, other.offset + (other.size - 1) / 2)
         return ReceptiveField(size=round(last - first) + 1, stride=self.stride, offset=(first + last) / 2)
+
+    def starting(self, cell: int) -> "ReceptiveField":
+        """The same cells, counted from one of them on; from a negative one where others come before."""
+        return ReceptiveField(self.size, self.stride, self.offset + self.stride * cell)
+
+    def every(self, step: int) -> "ReceptiveField":
+        """Every second, third, ... of the cells."""
+        return ReceptiveField(self.size, self.stride * step, self.offset)
+
+    @property
+    def window_px(self) -> int:
+        """The side of the square that stands for the field where pixels are compared, shown or kept apart, in pixels.
+
+        The field itself, and 11 strides, about what AlexNet's conv5 sees, where the field is the whole image or wider
+        than 20 strides: such fields leave hardly any cell of a photo that sees no border.
+        """
+        if self.size is None or self.size > WIDE_STRIDES * self.stride:
+            return WINDOW_STRIDES * self.stride
+        return self.size
+
+    @property
+    def windowed(self) -> bool:
+        """Whether another square stands for the field."""
+        return self.window_px != self.size
+
+    @property
+    def size_text(self) -> str:
+        """The size in words: "163 px", or "the whole image"."""
+        return "the whole image" if self.size is None else f"{self.size} px"
+
+    @property
+    def window_text(self) -> str:
+        """The side of what stands for the field, and of what it does: "163 px", or "176 px of the whole image"."""
+        return f"{self.window_px} px of {self.size_text}" if self.windowed else self.size_text
 
     def centre(self, cell: float) -> float:
         """The pixel that is the middle of the receptive field of a (fractional) cell, along one axis."""
@@ -152,7 +191,7 @@ class ReceptiveField:
 
     def receptive_field_box(self, row: int, column: int) -> PixelBox:
         """The receptive field of a cell. Near the border it leaves the image (see `PixelBox.clip`)."""
-        return self._box(row, column, self.size)
+        return self._box(row, column, self.window_px)
 
 
 @dataclass(frozen=True)
@@ -216,5 +255,6 @@ class CellGrid:
 
         The others see padding, which tells a network where the border is.
         """
-        corners = self.corners(self.receptive_field.size)
-        return np.flatnonzero(((corners >= 0) & (corners + self.receptive_field.size <= self.image_size)).all(axis=1))
+        side = self.receptive_field.window_px
+        corners = self.corners(side)
+        return np.flatnonzero(((corners >= 0) & (corners + side <= self.image_size)).all(axis=1))

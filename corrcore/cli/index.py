@@ -112,7 +112,7 @@ def _show(options: argparse.Namespace) -> None:
     for layer in index.layers:
         field = index.receptive_field(layer)
         print(
-            f"  {layer}: receptive field {field.size} px, stride {field.stride} px, "
+            f"  {layer}: receptive field {field.size_text}, stride {field.stride} px, "
             f"{index.manifest.channels[layer]} channels, {counted(index.n_patches(layer), 'patch')}"
         )
 

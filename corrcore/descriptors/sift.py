@@ -121,6 +121,10 @@ class Sift:
         _radius(layer)
         return PixelBox(0, 0, *image_size)
 
+    def map_step(self, layer: str, region: PixelBox) -> int:  # noqa: ARG002
+        """1: every pixel has its own."""
+        return 1
+
     def iter_tiles(
         self,
         image: ImageLike,

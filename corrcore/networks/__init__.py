@@ -5,21 +5,39 @@
 ('alexnet', 'vgg16')
 """
 
-from corrcore.networks import torchvision_  # noqa: F401 - registers its networks
-from corrcore.networks.convolutional import ConvolutionalNetwork, ConvolutionalSpec
-from corrcore.networks.registry import DEFAULT, NetworkSpec, names, open, register, spec, unregister  # noqa: A004
+from corrcore.networks import timm_, torchvision_  # noqa: F401 - register their networks
+from corrcore.networks.module import ModuleNetwork, ModuleSpec
+from corrcore.networks.own import from_module
+from corrcore.networks.registry import (
+    DEFAULT,
+    NetworkSpec,
+    aliases,
+    families,
+    family_names,
+    names,
+    open,
+    register,
+    register_family,
+    spec,
+    unregister,
+)
 from corrcore.networks.weights import WeightsDamagedError, WeightsNotFoundError
 
 __all__ = [
     "DEFAULT",
-    "ConvolutionalNetwork",
-    "ConvolutionalSpec",
+    "ModuleNetwork",
+    "ModuleSpec",
     "NetworkSpec",
     "WeightsDamagedError",
     "WeightsNotFoundError",
+    "aliases",
+    "families",
+    "family_names",
+    "from_module",
     "names",
     "open",
     "register",
+    "register_family",
     "spec",
     "unregister",
 ]

@@ -13,10 +13,10 @@ pixels' distances from the border make it. Only pixels for which the network, su
 described: in AlexNet's conv5 all but the outermost 15 on every side (`valid_region`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +40,47 @@ class Step:
     module: nn.Module
     kernel: KernelSpec
     jump: int
+
+
+_POINTWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Tanh, nn.Identity),
+    *(nn.Dropout, nn.Dropout2d, nn.BatchNorm2d, nn.LocalResponseNorm),
+)
+
+
+def steps_of(module: nn.Module, chain: Sequence[str] | None) -> list[Step]:
+    """The submodules named, as steps; empty where one is no window that slides, or there is no chain."""
+    steps: list[Step] = []
+    jump = 1
+    for name in chain or ():
+        each = module.get_submodule(name)
+        kernel = KernelSpec(1) if isinstance(each, _POINTWISE) else _kernel_of(each)
+        if kernel is None:
+            return []
+        steps.append(Step(each, kernel, jump))
+        jump *= kernel.stride
+    return steps
+
+
+def _kernel_of(module: nn.Module) -> KernelSpec | None:
+    """The kernel of a square window; None for what cannot be applied at every pixel alike."""
+    if type(module) is nn.Conv2d:
+        if module.padding_mode != "zeros" or isinstance(module.padding, str):
+            return None
+    elif not isinstance(module, nn.MaxPool2d) or module.ceil_mode:
+        return None
+    each = [_one(value) for value in (module.kernel_size, module.stride, module.padding, module.dilation)]
+    size, stride, padding, dilation = each
+    if size is None or stride is None or padding is None or dilation is None:
+        return None
+    return KernelSpec(size, stride, padding, dilation)
+
+
+def _one(value: Any) -> int | None:
+    """What is alike along both axes."""
+    if isinstance(value, int):
+        return value
+    return value[0] if len(set(value)) == 1 else None
 
 
 class _Span(NamedTuple):
@@ -198,4 +239,4 @@ def _apply(values: torch.Tensor, step: Step, margins: tuple[int, ...], *, stride
             for tap in taps[1:]:
                 values = torch.maximum(values, tap)
         return values
-    return module.forward(values)  # not `module(values)`: another thread may be tracing, which patches calls
+    return module(values)

@@ -1,6 +1,10 @@
-"""The networks there are, by name. Adding one is one `register` call; see `corrcore.networks.torchvision_` for two."""
+"""The networks there are, by name. Adding one is one `register` call; see `corrcore.networks.torchvision_` for two.
+
+Whole libraries are families: `open("torchvision:resnet50")` asks the family for the network of that name.
+"""
 
 import os
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -33,6 +37,19 @@ DEFAULT = "alexnet"
 """The network that is asked unless another is named: its weights come along."""
 
 _SPECS: dict[str, NetworkSpec] = {}
+_FAMILIES: dict[str, tuple[Callable[[str], NetworkSpec], Callable[[], tuple[str, ...]]]] = {}
+_ALIASES: dict[str, str] = {
+    "resnet50": "torchvision:resnet50",
+    "mobilenetv2": "torchvision:mobilenet_v2",
+    "squeezenet": "torchvision:squeezenet1_1",
+    "convnext-t": "torchvision:convnext_tiny",
+    "efficientnet-lite0": "timm:tf_efficientnet_lite0.in1k",
+    "dinov2-s": "timm:vit_small_patch14_dinov2.lvd142m",
+    "dinov2-b": "timm:vit_base_patch14_dinov2.lvd142m",
+    "dinov3-s": "timm:vit_small_patch16_dinov3.lvd1689m",
+    "clip-b": "timm:vit_base_patch16_clip_224.openai",
+}
+"""Short names of networks that are often asked."""
 
 
 def register(spec: NetworkSpec) -> None:
@@ -41,6 +58,29 @@ def register(spec: NetworkSpec) -> None:
         msg = f"a network's name must be new; {spec.name!r} is registered already."
         raise ValueError(msg)
     _SPECS[spec.name] = spec
+
+
+def register_family(family: str, spec: Callable[[str], NetworkSpec], names: Callable[[], tuple[str, ...]]) -> None:
+    """Adds all networks of a library: ``family:name`` is what `spec` makes of the name; `names` are those there are."""
+    _FAMILIES[family] = spec, names
+
+
+def families() -> tuple[str, ...]:
+    """The libraries whose networks can be asked."""
+    return tuple(_FAMILIES)
+
+
+def family_names(family: str) -> tuple[str, ...]:
+    """The networks of a library, in full. Raises ValueError for an unknown one."""
+    if family not in _FAMILIES:
+        msg = f"family must be one of {', '.join(_FAMILIES)}; got {family!r}."
+        raise ValueError(msg)
+    return tuple(f"{family}:{name}" for name in _FAMILIES[family][1]())
+
+
+def aliases() -> dict[str, str]:
+    """Short names of networks of libraries, and the full ones."""
+    return dict(_ALIASES)
 
 
 def unregister(name: str) -> None:
@@ -54,11 +94,17 @@ def names() -> tuple[str, ...]:
 
 
 def spec(name: str) -> NetworkSpec:
-    """What is registered under a name. Raises ValueError for an unknown one."""
-    if name not in _SPECS:
-        msg = f"network must be one of {', '.join(_SPECS)}; got {name!r}."
-        raise ValueError(msg)
-    return _SPECS[name]
+    """What is registered under a name, or what a library has by it. Raises ValueError for an unknown one."""
+    if name in _SPECS:
+        return _SPECS[name]
+    family, colon, inner = _ALIASES.get(name, name).partition(":")
+    if colon and inner and family in _FAMILIES:
+        return _FAMILIES[family][0](inner)
+    msg = (
+        f"network must be one of {', '.join([*_SPECS, *_ALIASES])}, or a library's such as "
+        f"{' or '.join(f'{family}:NAME' for family in _FAMILIES)}; got {name!r}."
+    )
+    raise ValueError(msg)
 
 
 def open(  # noqa: A001 - registries open by name

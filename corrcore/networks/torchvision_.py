@@ -1,14 +1,20 @@
-"""Networks of torchvision: AlexNet, whose convolutional weights come along, and VGG16."""
+"""Networks of torchvision: AlexNet, whose convolutional weights come along, VGG16, and all others by their names."""
 
 import functools
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from corrcore.features import Roles
-from corrcore.networks.convolutional import ConvolutionalSpec
-from corrcore.networks.registry import register
+from corrcore.networks.module import IMAGENET_MEAN, IMAGENET_STD, ModuleSpec
+from corrcore.networks.registry import register, register_family
 from corrcore.networks.weights import EMBEDDED
+
+FAMILY = "torchvision"
 
 
 def _alexnet() -> nn.Module:
@@ -29,10 +35,73 @@ def _alexnet() -> nn.Module:
     return nn.Sequential(OrderedDict(parts, classifier=classifier))
 
 
-def _of_torchvision(name: str) -> nn.Module:
+def build(name: str) -> nn.Module:
+    """A classification network of torchvision without its weights. Raises ValueError for an unknown name."""
     from torchvision import models  # only where it is needed, see `_alexnet`
 
-    return models.get_model(name, weights=None)
+    _check(name)
+    options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if name in ("googlenet", "inception_v3"):
+        options["aux_logits"] = False
+    module = models.get_model(name, weights=None, **options)
+    return _AnySize(module) if isinstance(module, models.VisionTransformer) else module
+
+
+def _check(name: str) -> None:
+    if name not in (known := names()):
+        msg = f"torchvision's networks are {', '.join(known)}; got {name!r}."
+        raise ValueError(msg)
+
+
+class _AnySize(nn.Module):
+    """torchvision's vision transformer for images of any multiple of its patch: the position embedding is resized."""
+
+    def __init__(self, transformer: Any) -> None:
+        super().__init__()
+        self.conv_proj, self.encoder = transformer.conv_proj, transformer.encoder
+        self.class_token = transformer.class_token
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """All tokens, the class token first."""
+        patches = self.conv_proj(image)
+        tokens = torch.cat([self.class_token.expand(len(image), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = tokens + self._positions(patches.shape[2], patches.shape[3])
+        return self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens)))
+
+    def _positions(self, rows: int, columns: int) -> torch.Tensor:
+        position = self.encoder.pos_embedding
+        side = round((position.shape[1] - 1) ** 0.5)
+        if rows == columns == side:
+            return position
+        grid = position[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        resized = F.interpolate(grid, size=(rows, columns), mode="bicubic", antialias=True)
+        return torch.cat([position[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+def spec(name: str) -> ModuleSpec:
+    """Any classification network of torchvision by its name there: layers by depth, pixels as its weights want them.
+
+    Raises ValueError for an unknown name.
+    """
+    from torchvision import models
+
+    _check(name)
+    best = next(iter(models.get_model_weights(name)), None)
+    about: Mapping[str, Any] = vars(best.transforms()) if best is not None else {}
+    return ModuleSpec(
+        name=f"{FAMILY}:{name}",
+        build=functools.partial(build, name),
+        mean=tuple(about.get("mean", IMAGENET_MEAN)),
+        std=tuple(about.get("std", IMAGENET_STD)),
+        checkpoint=best.url.rpartition("/")[2] if best is not None else "",
+    )
+
+
+def names() -> tuple[str, ...]:
+    """The names that `spec` takes."""
+    from torchvision import models
+
+    return tuple(models.list_models(module=models))
 
 
 def _vgg16_layers() -> dict[str, str]:
@@ -47,7 +116,7 @@ def _vgg16_layers() -> dict[str, str]:
 
 
 register(
-    ConvolutionalSpec(
+    ModuleSpec(
         name="alexnet",
         build=_alexnet,
         layers={
@@ -75,9 +144,9 @@ register(
 )
 
 register(
-    ConvolutionalSpec(
+    ModuleSpec(
         name="vgg16",
-        build=functools.partial(_of_torchvision, "vgg16"),
+        build=functools.partial(build, "vgg16"),
         layers=_vgg16_layers(),
         roles=Roles(
             reconstruction=("conv3_3", "conv4_3", "conv5_3"),
@@ -91,3 +160,5 @@ register(
         checkpoint="vgg16-397923af.pth",
     )
 )
+
+register_family(FAMILY, spec, names)

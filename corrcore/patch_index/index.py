@@ -212,8 +212,8 @@ class PatchIndex:
     def cut_receptive_fields(
         self, layer: str, ids: Int[np.ndarray, " cells"]
     ) -> tuple[UInt8[np.ndarray, "cells side side 3"], Bool[np.ndarray, "cells side side"]]:
-        """The whole receptive fields of patches, and which of their pixels lie inside the picture."""
-        return self._cut(layer, ids, self.receptive_field(layer).size)
+        """The receptive fields of patches (`ReceptiveField.window_px`), and which pixels lie inside the picture."""
+        return self._cut(layer, ids, self.receptive_field(layer).window_px)
 
     def verify(self, *, progress: Progress | None = None) -> None:
         """Reads everything and compares it with the checksums taken when it was written; raises IndexDamagedError."""

@@ -59,7 +59,7 @@ def average(
     """
     found = index.search(layer, descriptor[None], max(ks), exclude=exclude, progress=progress)
     ids, similarities = np.asarray(found.ids)[0], np.asarray(found.similarities)[0]
-    size = index.receptive_field(layer).size
+    size = index.receptive_field(layer).window_px
     total = np.zeros((size, size, 3))
     count = np.zeros((size, size), np.int64)
     averages, done = [], 0
@@ -136,7 +136,7 @@ def agreement(
     Variances are over receptive fields, pixel by pixel, with only pixels inside their pictures, averaged over rings of
     4 px up to the inscribed circle and over colour channels. Random receptive fields are drawn from the same layer.
     """
-    size = index.receptive_field(layer).size
+    size = index.receptive_field(layer).window_px
     n_patches = index.n_patches(layer)
     drawn = np.sort(rng.choice(n_patches, min(n_random, n_patches), replace=False))
     aligned, random = (_variance(*index.cut_receptive_fields(layer, chosen)) for chosen in (ids, drawn))
@@ -200,7 +200,7 @@ def study(
     means = tuple(FieldAverage(k, found[f"mean_{k}"], found[f"count_{k}"]) for k in sorted(ks))
     return Study(
         Averages(layer, found["ids"], found["similarities"], means),
-        Agreement(found["radii_px"], found["agreement"], index.receptive_field(layer).size),
+        Agreement(found["radii_px"], found["agreement"], index.receptive_field(layer).window_px),
     )
 
 

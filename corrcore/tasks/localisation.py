@@ -102,11 +102,12 @@ def localise(
     `max_cells` cells, drawn by `rng`, are measured.
     """
     field = grid.receptive_field
-    side = side or min(3 * field.stride, field.size // 2)
-    middle = int(field.first_pixel(0, side) - field.first_pixel(0, field.size))
-    lowest, highest = -middle, field.size - side - middle
-    searched = field.size + 2 * _RIM_PX
-    corners = grid.corners(field.size) - _RIM_PX
+    window = field.window_px
+    side = side or min(3 * field.stride, window // 2)
+    middle = int(field.first_pixel(0, side) - field.first_pixel(0, window))
+    lowest, highest = -middle, window - side - middle
+    searched = window + 2 * _RIM_PX
+    corners = grid.corners(window) - _RIM_PX
     cells = np.flatnonzero(((corners >= 0) & (corners + searched <= grid.image_size)).all(axis=1))
     if len(cells) > max_cells:
         cells = np.sort(rng.choice(cells, max_cells, replace=False))

@@ -54,12 +54,12 @@ def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     for place, (layer, study) in zip(places, found.items(), strict=True):
         field = index.receptive_field(layer)
         with place:
-            st.html(f"<span style='color: {colours[layer]}'>&#9632;</span> <b>{layer}</b> · {field.size} px")
+            st.html(f"<span style='color: {colours[layer]}'>&#9632;</span> <b>{layer}</b> · {field.window_text}")
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
                 border = f" · {fewest} to {most} at each pixel" if fewest < each.k else ""
                 picture = expand_contrast(each.mean, each.count)
-                st.image(images.encode(picture, format="PNG"), width=round(field.size * ZOOM))
+                st.image(images.encode(picture, format="PNG"), width=round(field.window_px * ZOOM))
                 st.caption(f"k = {each.k}{border}")
 
 

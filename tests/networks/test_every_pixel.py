@@ -10,7 +10,7 @@ from torch import nn
 from corrcore import extractors, networks
 from corrcore.features import Feature, Roles
 from corrcore.geometry import PixelBox
-from corrcore.networks import ConvolutionalNetwork, ConvolutionalSpec
+from corrcore.networks import ModuleNetwork, ModuleSpec, by_shifts
 from tests.conftest import smooth_noise
 
 LAYERS = list(networks.spec("alexnet").layers)
@@ -155,11 +155,11 @@ def test_no_points_have_no_descriptors(alexnet, image):
         assert alexnet.sample_at(image, np.empty((0, 2)), ["conv3"], exact=exact)["conv3"].shape == (0, 384)
 
 
-def _network(build, layer: str) -> ConvolutionalNetwork:
+def _network(build, layer: str) -> ModuleNetwork:
     torch.manual_seed(0)
     weights = build().state_dict()
-    spec = ConvolutionalSpec("small", build, {"last": layer}, Roles(("last",), "last", ("last",), *["last"] * 3))
-    return ConvolutionalNetwork(spec, weights, device="cpu")
+    spec = ModuleSpec("small", build, {"last": layer}, Roles(("last",), "last", ("last",), *["last"] * 3))
+    return ModuleNetwork(spec, weights, device="cpu")
 
 
 def test_paddings_strides_dilations_and_groups_of_every_kind():
@@ -184,19 +184,52 @@ def test_paddings_strides_dilations_and_groups_of_every_kind():
     assert centre == np.floor(grid.receptive_field.centre(2))
 
 
-def test_a_layer_behind_branches_is_refused():
-    class Branching(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1)
+class Branching(nn.Module):
+    """Two paths of different windows that meet."""
 
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            first = self.first(pixels)
-            return self.last(first + first)
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.side = nn.Conv2d(3, 4, 5, stride=2, padding=2), nn.Conv2d(3, 4, 1, stride=2)
+        self.last = nn.Conv2d(4, 6, 3, stride=2)
 
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(pixels) + self.side(pixels))
+
+
+def test_what_is_no_chain_is_described_at_every_pixel_by_shifts():
     network = _network(Branching, "last")
-    with pytest.raises(ValueError, match="last of small cannot be taken at every pixel: add is no step of a chain"):
-        network.valid_region("last", (50, 50))
+    image = smooth_noise(61, 45, 9)
+    field = network.receptive_field("last")
+    assert (field.size, field.stride, field.offset) == (9, 4, 2.0)
+    found, region = whole(network, image, "last")
+    assert network.map_step("last", region) == 1
+    assert region.left == region.top == 2
+    assert region.right > 61 - 4 - 2
+    for x, y in ((0, 0), (3, 1), (2, 2)):
+        shifted = network.extract(np.ascontiguousarray(image[y:, x:]), ["last"])["last"].descriptors
+        own = found[y::4, x::4]
+        torch.testing.assert_close(own, shifted[: own.shape[0], : own.shape[1]], atol=1e-6, rtol=1e-5)
+    points = np.array([[2.0, 2.0], [17.2, 9.9], [200.0, 30.0], [0.0, 44.0]])
+    at = network.sample_at(image, points, ["last"], exact=True)["last"]
+    pixels = np.clip(np.floor(points + 0.5).astype(int), [2, 2], [region.right - 1, region.bottom - 1]) - 2
+    torch.testing.assert_close(at, found[pixels[:, 1], pixels[:, 0]])
+
+
+def test_where_shifts_are_too_many_pixels_share_the_nearest_ones_descriptor_and_it_is_said():
+    network = _network(Branching, "last")
+    image, region = smooth_noise(61, 45, 9), PixelBox(2, 2, 42, 30)
+    assert by_shifts.step_px(16, region) == 2
+    assert by_shifts.step_px(16, PixelBox(5, 5, 12, 12)) == 1
+    assert by_shifts.step_px(14, region) == 2
+    assert by_shifts.step_px(32, region) == 4
+    exact, _ = whole(network, image, "last")
+    tiles = by_shifts.Shifting(lambda part: network.extract(part, ["last"])["last"], 2, 4).iter_tiles(
+        image, region, step=2
+    )
+    coarse = torch.cat([tile for _, tile in tiles])
+    rows, columns = np.arange(28), np.arange(40)
+    expected = exact[torch.from_numpy(rows // 2 * 2)][:, torch.from_numpy(columns // 2 * 2)]
+    torch.testing.assert_close(coarse, expected)
 
 
 @pytest.mark.gpu

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from corrcore import extractors, networks
 from corrcore.features import Extractor, Feature, Roles
 from corrcore.geometry import PixelBox
-from corrcore.networks import ConvolutionalSpec, WeightsNotFoundError
+from corrcore.networks import ModuleSpec, WeightsNotFoundError
 from tests.conftest import smooth_noise
 from tests.networks import tiny
 
@@ -65,9 +65,7 @@ def test_an_unknown_network_is_named_with_the_known_ones():
 
 
 def test_a_registered_network_is_known_until_it_is_removed():
-    spec = ConvolutionalSpec(
-        "brief", tiny.build, {"first": "1"}, Roles(("first",), "first", ("first",), *["first"] * 3)
-    )
+    spec = ModuleSpec("brief", tiny.build, {"first": "1"}, Roles(("first",), "first", ("first",), *["first"] * 3))
     before = networks.names()
     networks.register(spec)
     try:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from corrcore.features import Roles
-from corrcore.networks import ConvolutionalSpec
+from corrcore.networks import ModuleSpec
 
 NAME = "tiny"
 
@@ -27,9 +27,9 @@ def weights() -> dict[str, torch.Tensor]:
         return dict(build().state_dict())
 
 
-def spec(embedded: Path | None = None) -> ConvolutionalSpec:
+def spec(embedded: Path | None = None) -> ModuleSpec:
     """The one entry that such a network takes."""
-    return ConvolutionalSpec(
+    return ModuleSpec(
         NAME,
         build,
         layers={"first": "1", "pooled": "2", "second": "4"},

@@ -47,7 +47,7 @@ class DetectorSpec:
         extractor = extractors.extractor_of(feature, network)
         if not extractor.anywhere:
             return cls(feature)
-        size = extractor.receptive_field(feature.layer).size
+        size = extractor.receptive_field(feature.layer).window_px
         return cls(feature, cells=1, within_px=size / 2, beyond_px=float(size))
 
     @property
@@ -103,7 +103,7 @@ def targets(
         found[distance >= spec.beyond_px] = -1
         found[distance <= spec.within_px] = 1
     else:
-        half = (cells.receptive_field.size + 2 * spec.reach * cells.receptive_field.stride) / 2
+        half = (cells.receptive_field.window_px + 2 * spec.reach * cells.receptive_field.stride) / 2
         found[(np.abs(away) > half).any(axis=-1)] = -1
         nearest = np.argsort(distance, axis=0, kind="stable")[: spec.nearest]
         np.put_along_axis(found, nearest, np.int8(1), axis=0)

@@ -30,7 +30,7 @@ def text(learnt: Learnt) -> str:
     """The way from box to prediction."""
     own = DetectorSpec.of(learnt.own, network=learnt.network)
     field = extractors.receptive_field(learnt.own, network=learnt.network)
-    side = field.size + 2 * own.reach * field.stride
+    side = field.window_px + 2 * own.reach * field.stride
     return (
         f"The box is stretched to {SIDE_PX} x {SIDE_PX} px. A linear support vector machine per keypoint scores "
         "every square of "

@@ -37,7 +37,7 @@ def show_profiles(found: Mapping[str, Study], index: PatchIndex) -> None:
         {
             "layer": list(found),
             "agreement radius": [radius_text(profile.agreement_radius_px) for profile in profiles.values()],
-            "half the receptive field": [f"{index.receptive_field(layer).size / 2:.0f} px" for layer in found],
+            "half the receptive field": [f"{index.receptive_field(layer).window_px / 2:.0f} px" for layer in found],
             "from cell to cell": [f"{index.receptive_field(layer).stride} px" for layer in found],
             "at the centre": [f"{profile.agreement[0]:.2f}" for profile in profiles.values()],
             "at the rim": [f"{profile.agreement[-1]:.2f}" for profile in profiles.values()],
@@ -116,7 +116,7 @@ def show_over_seeds(index: PatchIndex) -> None:
             "layer": list(rows),
             "median agreement radius": [radius_text(row.value) for row in rows.values()],
             "95 % interval": [f"{radius_text(row.low)} to {radius_text(row.high)}" for row in rows.values()],
-            "half the receptive field": [f"{index.receptive_field(layer).size / 2:.0f} px" for layer in rows],
+            "half the receptive field": [f"{index.receptive_field(layer).window_px / 2:.0f} px" for layer in rows],
             "seeds that agree": [f"{row.samples} of {n_seeds}" for row in rows.values()],
         },
         hide_index=True,

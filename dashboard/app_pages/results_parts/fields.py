@@ -67,7 +67,7 @@ def _lines_of(name: str) -> list[dict[str, Any]]:
             {
                 "network": name,
                 "layer": layer,
-                "size, px": field.size,
+                "size, px": "whole image" if field.size is None else str(field.size),
                 "stride, px": field.stride,
                 "offset, px": field.offset,
                 PAPER_SIZE: size,

@@ -13,7 +13,7 @@ from torch import nn
 from corrcore import networks
 from corrcore.features import Roles
 from corrcore.geometry import ReceptiveField
-from corrcore.networks import ConvolutionalNetwork, ConvolutionalSpec
+from corrcore.networks import ModuleNetwork, ModuleSpec
 from corrcore.networks.weights import EMBEDDED
 
 pytestmark = pytest.mark.usefixtures("no_weights_here")
@@ -36,12 +36,12 @@ def embedded() -> dict[str, torch.Tensor]:
     return load_file(EMBEDDED / "alexnet_conv.safetensors")
 
 
-def without_weights(spec: ConvolutionalSpec) -> ConvolutionalNetwork:
+def without_weights(spec: ModuleSpec) -> ModuleNetwork:
     """Of all grids, whatever they hold."""
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in spec.build().state_dict().items()}
     weights = {name: torch.zeros(shape) for name, shape in shapes.items() if not name.startswith("classifier")}
-    return ConvolutionalNetwork(spec, weights, device="cpu")
+    return ModuleNetwork(spec, weights, device="cpu")
 
 
 def roles_of(layer: str) -> Roles:
@@ -112,8 +112,8 @@ def test_receptive_field_of_every_layer_is_the_support_of_the_input_gradient(nam
 
 def test_receptive_field_through_residual_branches_is_the_support_of_the_input_gradient():
     model = torchvision.models.resnet18()
-    spec = ConvolutionalSpec("resnet", torchvision.models.resnet18, {"block": "layer2.0.relu_1"}, roles_of("block"))
-    field = ConvolutionalNetwork(spec, model.state_dict(), device="cpu").receptive_field("block")
+    spec = ModuleSpec("resnet", torchvision.models.resnet18, {"block": "layer2.0"}, roles_of("block"))
+    field = ModuleNetwork(spec, model.state_dict(), device="cpu").receptive_field("block")
     model = thin(model)
     pixels = torch.ones(1, 1, 180, 181, dtype=torch.float64, requires_grad=True)
     cells = model.layer2[0](model.layer1(model.maxpool(model.conv1(pixels))))
@@ -208,7 +208,7 @@ def test_a_downloaded_checkpoint_gives_the_fully_connected_layers(no_weights_her
 def test_partial_weights_offer_only_the_layers_they_feed():
     weights = embedded()
     first = {name: value for name, value in weights.items() if name.startswith(("features.0.", "features.3."))}
-    assert ConvolutionalNetwork(networks.spec("alexnet"), first, device="cpu").layers == (
+    assert ModuleNetwork(networks.spec("alexnet"), first, device="cpu").layers == (
         "conv1",
         "pool1",
         "conv2",
@@ -219,7 +219,7 @@ def test_partial_weights_offer_only_the_layers_they_feed():
 def test_a_downloaded_checkpoint_keeps_the_digest(alexnet):
     """Fully connected layers say nothing about the grids: indexes stay usable when they arrive."""
     weights = torchvision.models.alexnet().state_dict() | embedded()
-    assert ConvolutionalNetwork(networks.spec("alexnet"), weights, device="cpu").digest == alexnet.digest
+    assert ModuleNetwork(networks.spec("alexnet"), weights, device="cpu").digest == alexnet.digest
 
 
 def test_threads_may_ask_for_different_layers_at_once():

@@ -1,0 +1,402 @@
+"""Any torch module as an extractor: its parts become layers, and where their cells lie is found by following a run.
+
+Images are not squeezed: the module runs on the whole picture at its own size. Where windows lie differently on images
+of different sizes, or a module takes multiples of a patch only, pictures are extended to the right and below by their
+last pixels; cells whose centre lies beyond the picture are left out.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import nn
+from torch.nn import functional as F
+
+from corrcore.concurrency import default_device
+from corrcore.features import FeatureGrid, Image, Roles, check_cells
+from corrcore.geometry import PixelBox, ReceptiveField
+from corrcore.images import ImageLike, as_image
+from corrcore.networks import by_shifts, every_pixel
+from corrcore.networks.by_shifts import Shifting
+from corrcore.networks.every_pixel import Step, steps_of
+from corrcore.networks.layers import find_layers, roles_of
+from corrcore.networks.module_geometry import LayerGeometry, ModuleGeometry, on_meta
+from corrcore.networks.taps import Taps
+from corrcore.networks.weights import Weights, WeightsNotFoundError, digest, find, how_to_get, read
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """What must be known of a torch module to ask its layers.
+
+    `build` makes it, with any weights. `layers` and `global_layers` map names shown to people to the submodules whose
+    first output they are: `layers` are grids, by depth, found by rule where none are given; `global_layers` (fully
+    connected ones) describe a whole image squeezed to `global_size` pixels a side. `roles` are by depth unless given.
+    Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` is a file with the weights of all `layers`;
+    `checkpoint` is torchvision's download with everything.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    layers: Mapping[str, str] | None = None
+    roles: Roles | None = None
+    checkpoint: str = ""
+    embedded: Path | None = None
+    global_layers: Mapping[str, str] = field(default_factory=dict)
+    global_size: int = 224
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def open(
+        self,
+        *,
+        weights: Weights | str | os.PathLike | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> "ModuleNetwork":
+        """The network with `weights`, by default those `corrcore.networks.weights.find` finds on this machine."""
+        if weights is None:
+            weights = find(self.name, checkpoint=self.checkpoint, embedded=self.embedded)
+        elif isinstance(weights, (str, os.PathLike)):
+            weights = read(Path(weights))
+        return ModuleNetwork(self, weights, device=device, dtype=dtype)
+
+
+class ModuleNetwork:
+    """A torch module with its weights, on a device: an `Extractor`.
+
+    `digest` names what makes the layers' descriptors: the weights up to the last grid, which submodules the layers are
+    and where their cells lie, preprocessing and precision. Results are filed under it. `measured` are the layers whose
+    receptive fields have no derivation and were measured. Safe to use from several threads. Pickles where its spec's
+    `build` does.
+    """
+
+    anywhere = False
+
+    def __init__(
+        self,
+        spec: ModuleSpec,
+        weights: Weights,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.spec, self.name = spec, spec.name
+        self.device = torch.device(device) if device is not None else default_device()
+        self.dtype = dtype
+        model, self._empty = _built(spec, weights)
+        self._geometry = ModuleGeometry.of(self._empty)
+        _check_shapes(spec.name, model, weights)
+        paths = dict(spec.layers) if spec.layers is not None else find_layers(model, self._geometry.traced)
+        modules = dict(model.named_modules())
+        if absent := [path for path in [*paths.values(), *spec.global_layers.values()] if path not in modules]:
+            msg = (
+                f"layers of {self.name} must be submodules of it, such as {list(modules)[1]}; got {', '.join(absent)}."
+            )
+            raise ValueError(msg)
+        known = {name: path for name, path in paths.items() if self._has_weights(path, weights)}
+        self.global_layers = tuple(
+            name for name, path in spec.global_layers.items() if self._has_weights(path, weights)
+        )
+        if not known:
+            msg = (
+                f"weights must be those of {self.name} under its module's names, "
+                f"such as {next(iter(model.state_dict()))}; got {', '.join(list(weights)[:3]) or 'none'}."
+            )
+            raise ValueError(msg)
+        self._model = self._placed(model, weights)
+        self._layers = self._geometry.layers(known, self._model, self._empty)
+        if missing := [path for name, path in known.items() if name not in self._layers and spec.layers is not None]:
+            msg = f"{', '.join(missing)} of {self.name} must give a grid of cells whose places are known; take others."
+            raise ValueError(msg)
+        if not self._layers:
+            msg = f"{self.name} has no layer that gives a grid of cells whose places are known; take another network."
+            raise ValueError(msg)
+        self.layers = tuple(self._layers)
+        self.measured = frozenset(name for name, each in self._layers.items() if each.measured)
+        self.roles = spec.roles or roles_of({name: each.receptive_field.stride for name, each in self._layers.items()})
+        feeding = frozenset().union(*(each.parameters for each in self._layers.values()))
+        lying = {name: (each.path, each.receptive_field) for name, each in self._layers.items()}
+        self.digest = digest(
+            f"{spec.name} {spec.mean} {spec.std} {dtype} {lying}",
+            {name: weights[name] for name in weights if name in feeding or name in _buffers(model, feeding)},
+        )
+        self._taps = Taps(
+            self._model, overwritten={path for path, each in self._geometry.traced.items() if each.overwritten}
+        )
+        scale = 1 / (255 * torch.tensor(spec.std))
+        shift = -torch.tensor(spec.mean) / torch.tensor(spec.std)
+        self._scale, self._shift = (value.to(self.device, dtype).view(1, 3, 1, 1) for value in (scale, shift))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        weights = {name: value.cpu() for name, value in self._model.state_dict().items() if not value.is_meta}
+        return _unpickled, (self.spec, weights, str(self.device), self.dtype, self.digest)
+
+    def _has_weights(self, path: str, weights: Weights) -> bool:
+        found = self._geometry.traced.get(path)
+        return found is not None and found.parameters <= weights.keys()
+
+    def _placed(self, model: nn.Module, weights: Weights) -> nn.Module:
+        placed = model.state_dict()  # whose versions some modules ask for
+        kept = {name: self._on_device(weight) for name, weight in weights.items() if name in placed}
+        for name in list(placed):
+            if name not in kept:
+                del placed[name]
+        placed.update(kept)
+        model.load_state_dict(placed, strict=False, assign=True)
+        for module in model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                if not buffer.is_meta:
+                    setattr(module, name, self._on_device(buffer))
+        return model.requires_grad_(False)
+
+    def _on_device(self, weight: torch.Tensor) -> torch.Tensor:
+        layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
+        dtype = self.dtype if weight.is_floating_point() else weight.dtype
+        return weight.to(self.device, dtype, memory_format=layout)
+
+    def receptive_field(self, layer: str) -> ReceptiveField:
+        """Size, stride and offset of a layer's cells; their size is None where they see the whole image."""
+        return self._layer(layer).receptive_field
+
+    def smallest_side(self, layer: str) -> int:
+        """The shortest image side, in pixels, for which the layer has at least one cell."""
+        return self._smallest(self._layer(layer).path)
+
+    def _smallest(self, path: str) -> int:
+        known = self._smallest_known
+        if path not in known:
+            unit = self._geometry.multiple
+            low, high = 0, -(-min(self._geometry.size) // unit)
+            while high - low > 1:  # too small for `low`, large enough for `high`
+                middle = (low + high) // 2
+                low, high = (low, middle) if self._geometry.takes(self._empty, path, middle * unit) else (middle, high)
+            centre = next(each for each in self._layers.values() if each.path == path).receptive_field.offset
+            known[path] = max((high - 1) * unit + 1, int(np.ceil(centre + 0.5)))
+        return known[path]
+
+    @cached_property
+    def _smallest_known(self) -> dict[str, int]:
+        return {}
+
+    def extract(self, image: ImageLike, layers: Sequence[str]) -> dict[str, FeatureGrid]:
+        """The descriptors of an RGB image in each of `layers`."""
+        return self.extract_batch([as_image(image)], layers)[0]
+
+    def extract_batch(self, images: Sequence[ImageLike], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
+        """`extract` for several images of one size in one pass.
+
+        Raises ValueError for an unknown layer, images of different sizes, or one too small for a layer.
+        """
+        images = [as_image(image, name=f"images[{number}]") for number, image in enumerate(images)]
+        if not images:
+            return []
+        height, width = images[0].shape[:2]
+        if any(image.shape != images[0].shape for image in images):
+            sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
+            msg = f"images of one batch must have one size; got {', '.join(sizes)} px."
+            raise ValueError(msg)
+        for layer in layers:
+            self._check_size(layer, (width, height))
+        pixels = self._extended(self.normalised(np.stack(images)))
+        outputs = self._taps.run(pixels, list({self._layer(layer).path for layer in layers}))
+        found: list[dict[str, FeatureGrid]] = [{} for _ in images]
+        for layer in layers:
+            here = self._layer(layer)
+            grids = here.grids(outputs[here.path], (pixels.shape[2], pixels.shape[3]), (height, width))
+            for number, descriptors in enumerate(grids):
+                found[number][layer] = FeatureGrid(descriptors, here.receptive_field, (width, height), layer)
+        return found
+
+    def sample_at(
+        self,
+        image: ImageLike,
+        points: Float[np.ndarray, "points 2"],
+        layers: Sequence[str],
+        *,
+        cells: int = 1,
+        exact: bool = False,
+    ) -> dict[str, Float[torch.Tensor, "points _channels"]]:
+        """The descriptors of points, (x, y) in pixels: those of the cells whose receptive fields are nearest.
+
+        `cells` and `exact` are those of `Extractor.sample_at`; exact descriptors are those of `every_pixel`, or of the
+        shifted image where the network is no chain of windows.
+        """
+        image = as_image(image)
+        check_cells(cells, exact=exact)
+        if not exact:
+            return {layer: nearest_cells(grid, points, cells) for layer, grid in self.extract(image, layers).items()}
+        found = {}
+        for layer in layers:
+            valid = self.valid_region(layer, (image.shape[1], image.shape[0]))
+            if steps := self._steps(layer):
+                first = self._first_pixel(layer)
+                found[layer] = every_pixel.sample_at(image, points, steps, first, self.normalised)
+            else:
+                found[layer] = self._shifting(layer).sample_at(image, points, valid)
+        return found
+
+    def valid_region(self, layer: str, image_size: tuple[int, int]) -> PixelBox:
+        """The pixels of an image of ``(width, height)`` that have a descriptor of their own.
+
+        Raises ValueError for an unknown layer and an image too small for it.
+        """
+        self._check_size(layer, image_size)
+        first = self._first_pixel(layer)
+        if steps := self._steps(layer):
+            found = every_pixel.valid_region(steps, first, image_size)
+            return PixelBox(first, first, min(found.right, image_size[0]), min(found.bottom, image_size[1]))
+        left = self._geometry.beyond_last_px(self._empty, self._layer(layer))
+        right, bottom = (max(side - left, first + 1) for side in image_size)
+        return PixelBox(first, first, right, bottom)
+
+    def map_step(self, layer: str, region: PixelBox) -> int:
+        """How far apart the pixels are that `iter_tiles` describes in a region: see `Extractor.map_step`."""
+        return 1 if self._steps(layer) else by_shifts.step_px(self.receptive_field(layer).stride, region)
+
+    def iter_tiles(
+        self,
+        image: ImageLike,
+        layer: str,
+        *,
+        region: PixelBox | None = None,
+        budget: int = every_pixel.BUDGET,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[PixelBox, Float[torch.Tensor, "rows columns channels"]]]:
+        """A descriptor for every pixel of `region`, a part at a time: exactly, as `every_pixel` has it, where the
+        network is a chain of windows, else by shifting the image (`by_shifts`), by `map_step` pixels each time.
+        """
+        image = as_image(image)
+        valid = self.valid_region(layer, (image.shape[1], image.shape[0]))
+        region = valid if region is None else region
+        if region.width < 1 or region.height < 1 or not valid.contains(region):
+            msg = f"region must lie within the pixels that {layer} describes, {tuple(valid)}; got {tuple(region)}."
+            raise ValueError(msg)
+        first, steps = self._first_pixel(layer), self._steps(layer)
+        if not steps:
+            step = self.map_step(layer, region)
+            yield from self._shifting(layer).iter_tiles(image, region, step=step, progress=progress)
+            return
+        yield from every_pixel.iter_tiles(
+            image, steps, first, self.normalised, region=region, budget=budget, progress=progress
+        )
+
+    def _shifting(self, layer: str) -> Shifting:
+        def describe(image: Image) -> FeatureGrid:
+            return self.extract(image, [layer])[layer]
+
+        return Shifting(describe, self._first_pixel(layer), self.receptive_field(layer).stride)
+
+    def global_descriptor(self, image: ImageLike, layer: str) -> Float[torch.Tensor, " channels"]:
+        """A fully connected layer's description of the whole image, squeezed to the network's own input size.
+
+        Raises WeightsNotFoundError where the layer's weights are not here, and ValueError for an unknown layer.
+        """
+        picture = as_image(image)
+        if layer in self.spec.global_layers and layer not in self.global_layers:
+            raise WeightsNotFoundError(how_to_get(self.name, f"{layer} of {self.name}", self.spec.checkpoint))
+        if layer not in self.global_layers:
+            msg = (
+                f"global layer of {self.name} must be one of {', '.join(self.global_layers) or 'none'}; got {layer!r}."
+            )
+            raise ValueError(msg)
+        side = self.spec.global_size
+        pixels = self.normalised(picture[None])
+        pixels = F.interpolate(pixels.float(), size=(side, side), mode="bilinear", antialias=True).to(self.dtype)
+        path = self.spec.global_layers[layer]
+        return self._taps.run(pixels, [path])[path][0]
+
+    def _first_pixel(self, layer: str) -> int:
+        """The pixel that the first cell's receptive field is centred on, or the one before its centre."""
+        return int(np.floor(self.receptive_field(layer).offset))
+
+    def _check_size(self, layer: str, image_size: tuple[int, int]) -> None:
+        """Raises ValueError for images that the network does not take."""
+        fixed, smallest = self._geometry.fixed, self.smallest_side(layer)
+        if fixed is not None and image_size != fixed[::-1]:
+            msg = (
+                f"{self.name} takes only images of {fixed[1]} x {fixed[0]} px; got {image_size[0]} x {image_size[1]} "
+                "px. Resize the picture, or take another network."
+            )
+            raise ValueError(msg)
+        if min(image_size) < smallest:
+            msg = (
+                f"an image must be at least {smallest} x {smallest} px for {layer} of {self.name}; "
+                f"got {image_size[0]} x {image_size[1]} px. Use a larger picture or an earlier layer."
+            )
+            raise ValueError(msg)
+
+    def _steps(self, layer: str) -> list[Step]:
+        """The windows an image goes through to a layer; empty where it goes through anything else."""
+        return steps_of(self._model, self._layer(layer).chain)
+
+    def _layer(self, layer: str) -> LayerGeometry:
+        try:
+            return self._layers[layer]
+        except KeyError:
+            msg = f"layer of {self.name} must be one of {', '.join(self.layers)}; got {layer!r}."
+            raise ValueError(msg) from None
+
+    def normalised(
+        self, images: UInt8[np.ndarray, "batch height width 3"]
+    ) -> Float[torch.Tensor, "batch 3 height width"]:
+        """Pixels as the network takes them, on its device."""
+        # Height-width-channel pixels are channels_last as they lie: no copy is made to get there.
+        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).to(self.dtype)
+        return torch.addcmul(self._shift, pixels, self._scale)
+
+    def _extended(self, pixels: torch.Tensor) -> torch.Tensor:
+        """With the last column and row repeated, to multiples of what the network needs."""
+        right, below = (-side % self._geometry.multiple for side in (pixels.shape[3], pixels.shape[2]))
+        return F.pad(pixels, (0, right, 0, below), mode="replicate") if right or below else pixels
+
+
+def _built(spec: ModuleSpec, weights: Weights) -> tuple[nn.Module, nn.Module]:
+    """The module, without content where all of that comes with the weights, and a copy that has none."""
+    try:
+        with torch.device("meta"):
+            model = spec.build().eval().requires_grad_(False)
+        missing = [name for name, _ in model.named_buffers() if name not in weights and "num_batches" not in name]
+    except NotImplementedError:  # it computes with what it has just made
+        missing, model = ["all"], nn.Identity()
+    if missing:  # buffers that are not among the weights have to be made
+        model = spec.build().eval().requires_grad_(False)
+    return model, on_meta(model)
+
+
+def _buffers(model: nn.Module, parameters: frozenset[str]) -> set[str]:
+    """The buffers of modules whose parameters are used, such as the statistics of norms."""
+    owners = {name.rpartition(".")[0] for name in parameters}
+    return {name for name, _ in model.named_buffers() if name.rpartition(".")[0] in owners}
+
+
+def _unpickled(spec: ModuleSpec, weights: Weights, device: str, dtype: torch.dtype, digest: str) -> ModuleNetwork:
+    network = ModuleNetwork(spec, weights, device=device, dtype=dtype)
+    network.digest = digest  # which is that of the weights as they were given, not as they were placed
+    return network
+
+
+def _check_shapes(network: str, model: nn.Module, weights: Weights) -> None:
+    """Raises ValueError for weights that are those of another network, though some of their names are known."""
+    for name, expected in model.state_dict().items():
+        if name in weights and weights[name].shape != expected.shape:
+            needed, got = (" x ".join(map(str, each.shape)) or "one number" for each in (expected, weights[name]))
+            msg = f"{name} of {network} must be {needed}; got {got}. Give weights of this network."
+            raise ValueError(msg)
+
+
+def nearest_cells(
+    grid: FeatureGrid, points: Float[np.ndarray, "points 2"], cells: int
+) -> Float[torch.Tensor, "points channels"]:
+    """The descriptors of the square of `cells` x `cells` cells around each point, end to end; borders are repeated."""
+    diagonal = grid.receptive_field.stride * (np.arange(cells) - cells // 2)
+    rows, columns = grid.cells.nearest_cells(points[:, None] + diagonal[:, None])
+    return grid.descriptors[rows[:, :, None], columns[:, None, :]].flatten(1)

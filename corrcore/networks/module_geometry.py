@@ -1,0 +1,198 @@
+"""Where the cells of a module's layers lie in images of any size."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+
+from corrcore.geometry import ReceptiveField
+from corrcore.networks import measured
+from corrcore.networks.rules import Grid, Unknown
+from corrcore.networks.taps import Taps
+from corrcore.networks.trace import Traced, trace
+
+_SIZES = ((224, 448), (320, 480), (384, 640), (64, 96), (224, 224), (384, 384), (512, 512))  # tried, rows and columns
+_MORE_PX = (1, 2, 4, 8, 16)  # by which images are larger where stride by stride something may depend on their size
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """A layer: which submodule it is, and how its output lies.
+
+    `places` says in which dimensions rows and columns are; `parameters` are those that are needed to get there;
+    `chain` are the modules on the way where there is nothing else (see `Traced`). `measured` is whether the receptive
+    field has no derivation.
+    """
+
+    path: str
+    receptive_field: ReceptiveField
+    places: Grid
+    parameters: frozenset[str]
+    chain: tuple[str, ...] | None
+    measured: bool
+
+    def grids(
+        self, output: torch.Tensor, extended: tuple[int, int], size: tuple[int, int]
+    ) -> Float[torch.Tensor, "batch rows columns channels"]:
+        """The output with its cells in rows and columns, without those centred beyond an image of `size`.
+
+        Sizes are (height, width) in pixels; `extended` is that of the image as the module saw it.
+        """
+        places, field = self.places, self.receptive_field
+        if places.tokens:
+            n = output.shape[places.y] - places.before - places.after
+            tokens = output.movedim(places.y, 1).narrow(1, places.before, n)
+            rows = _rows_of(n, extended)
+            found = tokens.reshape(tokens.shape[0], rows, n // rows, -1)
+        else:
+            found = output.movedim((places.y, places.x), (1, 2))
+        rows, columns = (int((side - 0.5 - field.offset) // field.stride) + 1 for side in size)
+        return found[:, :rows, :columns]
+
+
+def _rows_of(n: int, size: tuple[int, int]) -> int:
+    """How many rows a number of square cells makes of an image of ``(height, width)``."""
+    rows = [rows for rows in range(1, n + 1) if n % rows == 0]
+    return min(rows, key=lambda rows: abs(rows * rows * size[1] - n * size[0]))
+
+
+@dataclass(frozen=True)
+class ModuleGeometry:
+    """What a module makes of images, found by running it without content.
+
+    `traced` is of its submodules, on an image of `size` (rows, columns). Where windows lie differently on images of
+    other sizes ("SAME" padding), or only some sizes are taken (patches), images are to be extended to multiples of
+    `multiple` pixels: then cells lie on them as they lie here. `fixed` is the one size that is taken, (rows, columns).
+    """
+
+    traced: Mapping[str, Traced]
+    size: tuple[int, int]
+    multiple: int
+    fixed: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "ModuleGeometry":
+        """That of a module on the device "meta". Raises ValueError for one that takes no images."""
+        size, traced = _first_that_runs(module)
+        square = size[0] == size[1]
+        if square and not _same(traced, _traced(module, (size[0] + 32, size[1] + 32))):
+            return cls(traced, size, 1, size)
+        larger = [_traced(module, (size[0] + more, size[1] + more)) for more in _MORE_PX]
+        if all(_same(traced, found) for found in larger):
+            return cls(traced, size, 1, None)
+        multiple = max((_stride(each) for each in traced.values()), default=1)
+        rounded = tuple(-(-side // multiple) * multiple for side in size)
+        one, two = (_traced(module, (rounded[0] + n * multiple, rounded[1] + 2 * n * multiple)) for n in (0, 1))
+        if not _same(one, two):
+            return cls(traced, size, 1, size)
+        return cls(one, (rounded[0], rounded[1]), multiple, None)
+
+    def layers(self, paths: Mapping[str, str], module: nn.Module, empty: nn.Module) -> dict[str, LayerGeometry]:
+        """Where the cells of submodules' outputs lie, by the layers' names; those that have none are left out.
+
+        What cannot be derived is measured on the module itself, of which `empty` is the copy without content.
+        """
+        found = {name: self._derived(path) for name, path in paths.items()}
+        missing = [
+            paths[name]
+            for name, each in found.items()
+            if each is None and isinstance(self.traced[paths[name]].seen, Unknown)
+        ]
+        if missing and self.fixed is None:
+            grids = measured.grids(module, empty, missing, self.size, max(self.multiple, 32))
+            for name, path in paths.items():
+                if path in grids and (field := grids[path].receptive_field) is not None:
+                    found[name] = LayerGeometry(
+                        path, field, grids[path], self.traced[path].parameters, None, measured=True
+                    )
+        return {name: each for name, each in found.items() if each is not None}
+
+    def _derived(self, path: str) -> LayerGeometry | None:
+        found = self.traced[path]
+        seen = found.seen
+        if isinstance(seen, Grid) and (field := seen.receptive_field) is not None:
+            return LayerGeometry(path, field, seen, found.parameters, found.chain, measured=False)
+        return None
+
+    def takes(self, empty: nn.Module, path: str, side: int) -> bool:
+        """Whether square images of a side, in pixels, get as far as a submodule and leave it a cell."""
+        return self._n_cells(empty, path, (side, side)) > 0
+
+    def beyond_last_px(self, empty: nn.Module, layer: LayerGeometry) -> int:
+        """The pixels at the right and at the bottom of any image that no shift of it has a cell for, at most."""
+        field = layer.receptive_field
+        if self.multiple > 1:
+            return 0
+        beyond = []
+        for side in range(self.size[1], self.size[1] + field.stride):
+            n = min(
+                self._n_cells(empty, layer.path, (self.size[0], side)),
+                int((side - 0.5 - field.offset) // field.stride) + 1,
+            )
+            beyond.append(side - 1 - int(np.floor(field.offset)) - field.stride * (n - 1))
+        return max(beyond)
+
+    def _n_cells(self, empty: nn.Module, path: str, size: tuple[int, int]) -> int:
+        """How many cells lie along the columns of images of ``(height, width)``; 0 where they are too small."""
+        device = next((each.device for each in empty.parameters()), torch.device("cpu"))
+        seen = self.traced[path].seen
+        try:
+            output = Taps(empty).run(torch.empty(1, 3, *size, device=device), [path])[path]
+        except Exception:
+            return 0
+        return output.shape[seen.x] if isinstance(seen, Grid) else output.numel()
+
+
+def _first_that_runs(module: nn.Module) -> tuple[tuple[int, int], Mapping[str, Traced]]:
+    """The first size on which most of the module runs."""
+    best: tuple[tuple[int, int], Mapping[str, Traced]] | None = None
+    for size in _SIZES:
+        found = _traced(module, size)
+        if best is None or len(found) > len(best[1]):
+            best = size, found
+        if "" in found:
+            break
+    if best is None or not best[1]:
+        sizes = ", ".join(f"{columns} x {rows}" for rows, columns in _SIZES)
+        msg = f"a network must take RGB images; this one takes none of {sizes} px."
+        raise ValueError(msg)
+    return best
+
+
+def _traced(module: nn.Module, size: tuple[int, int]) -> Mapping[str, Traced]:
+    try:
+        return trace(module, size)
+    except ValueError:
+        return {}
+
+
+def _stride(found: Traced) -> int:
+    return max(found.seen.down.stride, found.seen.across.stride) if isinstance(found.seen, Grid) else 1
+
+
+def _same(first: Mapping[str, Traced], second: Mapping[str, Traced]) -> bool:
+    """Whether cells lie alike."""
+    return all(
+        path in second and _lying(each) == _lying(second[path])
+        for path, each in first.items()
+        if isinstance(each.seen, (Grid, Unknown))
+    )
+
+
+def _lying(found: Traced) -> object:
+    seen = found.seen
+    return (seen.down, seen.across, seen.y, seen.x, seen.before, seen.after) if isinstance(seen, Grid) else type(seen)
+
+
+def on_meta(module: nn.Module) -> nn.Module:
+    """A copy of a module without content."""
+    with torch.no_grad():
+        memo = {
+            id(each): torch.nn.Parameter(torch.empty_like(each, device="meta"), requires_grad=False)
+            for each in module.parameters()
+        } | {id(each): torch.empty_like(each, device="meta") for each in module.buffers()}
+    return copy.deepcopy(module, memo)
