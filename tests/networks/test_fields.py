@@ -21,14 +21,14 @@ CHAINS = ["alexnet", "vgg16", "torchvision:squeezenet1_1"]
 BRANCHES = [
     *("torchvision:resnet18", "torchvision:mobilenet_v2", "torchvision:googlenet", "torchvision:densenet121"),
     *("torchvision:shufflenet_v2_x0_5", "torchvision:mnasnet0_5", "torchvision:convnext_tiny"),
-    *("timm:tf_efficientnet_lite0", "timm:tf_mixnet_s", "timm:dla34", "timm:nf_resnet50"),
+    *("timm:tf_efficientnet_lite0", "timm:tf_mixnet_s", "timm:dla34"),
 ]
 WHOLE = [
     *("torchvision:efficientnet_b0", "torchvision:regnet_y_400mf", "torchvision:vit_b_16"),
-    *("timm:vit_small_patch14_dinov2", "timm:vit_small_patch16_dinov3", "timm:vit_base_patch16_clip_224"),
-    *("timm:mixer_s16_224", "timm:eca_resnet33ts", "timm:xcit_nano_12_p16_224", "timm:pvt_v2_b0"),
+    *("timm:vit_small_patch14_dinov2", "timm:vit_small_patch16_dinov3", "timm:vit_tiny_patch16_224"),
+    *("timm:eca_resnet33ts", "timm:xcit_nano_12_p16_224", "timm:pvt_v2_b0"),
 ]
-SIZES = [(131, 97), (160, 192)]
+SIZE = 131, 96  # odd and even
 
 
 @functools.cache
@@ -44,15 +44,21 @@ def opened(name: str) -> ModuleNetwork:
 
 
 def _let_all_through(module: nn.Module) -> None:
-    """Makes windows positive averages, and maxima averages, so that nothing stops or cancels a gradient."""
+    """Makes windows positive averages, and maxima averages, so that nothing stops or cancels a gradient.
+
+    What begins at zero, such as the scales of branches, lets nothing through either.
+    """
+    for value in module.parameters(recurse=False):
+        if not value.any():
+            value.data.fill_(0.5)
     for name, each in module.named_children():
         if isinstance(each, nn.Conv2d):
             each.weight.data = each.weight.abs() / each.weight.abs().sum((1, 2, 3), keepdim=True)
-            if each.bias is not None:
-                each.bias.data.zero_()
         elif isinstance(each, nn.MaxPool2d):
             kept = each.kernel_size, each.stride, each.padding, each.ceil_mode
             setattr(module, name, nn.AvgPool2d(*kept))  # type: ignore[arg-type]
+        elif isinstance(each, nn.ReLU6):
+            setattr(module, name, nn.Identity())
         else:
             _let_all_through(each)
 
@@ -88,12 +94,11 @@ def sides(field: ReceptiveField, cell: tuple[int, int], size: tuple[int, int]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", [*CHAINS, *BRANCHES, *WHOLE])
-def test_fields_of_every_kind_of_network_are_what_gradients_reach(name, size):
-    network = opened(name)
+def test_fields_of_every_kind_of_network_are_what_gradients_reach(name):
+    network, size = opened(name), SIZE
     assert not network.measured
-    layers = [network.layers[n * (len(network.layers) - 1) // 3] for n in range(4)]
+    layers = [network.layers[n * (len(network.layers) - 1) // 3] for n in (1, 2, 3)]
     for layer in dict.fromkeys(layers):
         field = network.receptive_field(layer)
         for seen, cell in reached(network, layer, size, [(0, 0), (0.5, 0.5), (1, 1)]):
@@ -106,7 +111,7 @@ def test_fields_of_every_kind_of_network_are_what_gradients_reach(name, size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["torchvision:swin_t", "timm:mobilevit_s"])
+@pytest.mark.parametrize("name", ["timm:mobilevit_xxs"])
 def test_what_cannot_be_derived_is_measured_and_says_so(name):
     network = opened(name)
     assert network.measured
@@ -178,7 +183,7 @@ def graphs(draw) -> nn.Module:
     return nn.Sequential(*steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(graph=graphs(), width=st.integers(64, 80), height=st.integers(64, 80))
 def test_fields_of_random_graphs_are_what_gradients_reach(graph, width, height):
     last = str(len(graph) - 1)
@@ -209,7 +214,7 @@ def _unread(graph: nn.Module) -> int:
     return skipped
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", [(131, 96), (160, 193)], ids=str)
 def test_descriptors_are_the_librarys_own_forward(size):
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     module = torchvision.models.resnet18().eval()
