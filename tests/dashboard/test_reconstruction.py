@@ -15,13 +15,14 @@ from corrcore import patch_index as indexes
 from corrcore.datasets import drawn
 from corrcore.datasets.samples import samples
 from corrcore.tasks import reconstruction
+from dashboard import first_views
 from dashboard.services import sessions
 
 from .conftest import ROOT, settled
 
 PICTURES = ("uniform rf", "conv3", "conv4", "conv5")
 PAGE = str(ROOT / "dashboard" / "app_pages" / "reconstruction.py")
-FIRST = next(iter(drawn.unseen().values()))
+FIRST = drawn.unseen()[first_views.REBUILT]
 
 
 def component(at, key):

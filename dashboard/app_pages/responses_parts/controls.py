@@ -60,9 +60,18 @@ def choose() -> Asked:
     network = pickers.choose_network(at_network)
     known = data.keypoint_names[category]
     url_state.check_link("keypoint", [keypoint_title(name) for name in known])
-    keypoint = at_keypoint.selectbox("Keypoint", known, format_func=keypoint_title, key="keypoint", bind="query-params")
+    keypoint = at_keypoint.selectbox(
+        "Keypoint",
+        known,
+        pickers.first_keypoint(data, category),
+        format_func=keypoint_title,
+        key="keypoint",
+        bind="query-params",
+    )
     features = choose_features(at_features, network)
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
+        url_state.check_link("scale", list(pickers.SEEN))
+        url_state.check_number("opacity", 0, 1)
         seen = st.radio("Crop and scale", list(pickers.SEEN), key="scale", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
