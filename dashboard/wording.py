@@ -8,6 +8,25 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:&])", r"\\\1", text)
 
 
+def sentence(error: Exception | str) -> str:
+    """What an error says, fit to show, as a sentence begins. Names at its beginning stay as they are."""
+    return escape_markdown(re.sub(r"^(the|there|a|an|no|this|these)\b", lambda word: word[0].capitalize(), str(error)))
+
+
+def rough_duration(seconds: float) -> str:
+    """An estimate of a time span, without digits that nobody knows.
+
+    >>> [rough_duration(seconds) for seconds in (3, 47, 100, 413, 5000, 12_000)]
+    ['10 s', '50 s', '2 min', '7 min', '1.5 h', '3.5 h']
+    """
+    if seconds < 90:
+        return f"{max(round(seconds, -1), 10):.0f} s"
+    if seconds < 4500:
+        return f"{seconds / 60:.0f} min"
+    hours = round(seconds / 1800) / 2
+    return f"{hours:g} h"
+
+
 def duration(seconds: float) -> str:
     """A time span as people say it.
 
