@@ -11,6 +11,7 @@ from corrcore.tasks.reconstruction import Localisation
 from dashboard import figures
 from dashboard.app_pages.reconstruction_parts.figure import Shown
 from dashboard.components import compare
+from dashboard.parts import url_state
 from dashboard.wording import escape_markdown
 
 SHOWN = 10  # neighbours of a patch
@@ -50,6 +51,8 @@ def show_comparison(shown: Shown) -> None:
     """The input under one of the pictures, with a divider to drag."""
     titles = [column.title for column in shown.columns]
     left, right = st.columns(2)
+    url_state.check_link("compare_layer", titles)
+    url_state.check_link("compare_k", [f"k = {k}" for k in shown.ks])
     title = left.segmented_control(
         "Picture", titles, default=titles[-1], key="compare_layer", bind="query-params", required=True
     )
