@@ -12,10 +12,9 @@ st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide"
 # Streamlit writes what is chosen in the primary colour, which is no text's on a dark ground.
 st.html(
     "<style>"
-    "[data-testid=stBaseButton-segmented_controlActive], [data-testid=stBaseButton-pillsActive]"
+    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true])"
     "{background-color: currentColor !important}"
-    "[data-testid=stBaseButton-segmented_controlActive] *, [data-testid=stBaseButton-pillsActive] *"
-    "{color: #ffffff !important}"
+    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true]) *{color: #ffffff !important}"
     "[data-testid=stSliderThumbValue] {color: inherit !important}"
     "</style>"
 )

@@ -8,9 +8,26 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!|$~:&])", r"\\\1", text)
 
 
+def with_commands(text: str) -> str:
+    r"""Text from outside in which commands, between backticks, stay code.
+
+    >>> with_commands("no b#d here; run `get b#d`")
+    'no b\\#d here; run `get b#d`'
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # no commands: a name has one of these
+        return escape_markdown(text)
+    return "`".join(part if number % 2 else escape_markdown(part) for number, part in enumerate(parts))
+
+
 def sentence(error: Exception | str) -> str:
-    """What an error says, fit to show, as a sentence begins. Names at its beginning stay as they are."""
-    return escape_markdown(re.sub(r"^(the|there|a|an|no|this|these)\b", lambda word: word[0].capitalize(), str(error)))
+    """What an error says, fit to show. It begins as a sentence does, unless with a name.
+
+    >>> sentence("the weights are not here"), sentence("a.jpg is empty")
+    ('The weights are not here', 'a.jpg is empty')
+    """
+    words = r"^(the|there|an|a(?= )|no|this|these)\b"
+    return with_commands(re.sub(words, lambda word: word[0].capitalize(), str(error)))
 
 
 def rough_duration(seconds: float) -> str:

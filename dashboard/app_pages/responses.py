@@ -38,7 +38,8 @@ score. SIFT descriptors are taken at every pixel too. Long, Zhang and Darrell (2
 def page() -> None:
     """Controls, the object, its maps, and what is under the click or in the histogram."""
     header.header("What a keypoint's classifier says of every pixel")
-    explained = st.container()
+    explained = st.empty()
+    explained.markdown(LOOK_FOR)
     mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
     asked = controls.choose()
     explained.markdown(LOOK_FOR + OF_DRAWINGS * asked.data.synthetic)

@@ -32,7 +32,7 @@ PROTOCOLS = {  # how objects are seen to name their keypoints
 }
 LONGER_SIDE_PX = 500  # of photos that are looked at
 PER_SHEET = 16
-WITHOUT_WEIGHTS = " · weights not here"
+WITHOUT_WEIGHTS = " · no weights"
 
 SYNTHETIC = "Drawn animals"
 
@@ -81,7 +81,7 @@ def offered_objects(data: KeypointDataset, category: str) -> list[Instance]:
     """The val objects of a category in the order of galleries. Raises ValueError where there are none.
 
     Drawn animals come in their own order, which begins with ones that show much. A folder of photos has no such
-    order: large objects with many visible keypoints come first, and of those the evenly lit ones.
+    order: large objects with many visible keypoints come first, and of those the well lit ones.
     """
     there = data.visible_instances(category, "val") if (category, "val") in data.splits else []
     if not there:
@@ -89,10 +89,10 @@ def offered_objects(data: KeypointDataset, category: str) -> list[Instance]:
         raise ValueError(msg)
     if data.synthetic:
         return there
-    most = max(one.visible.sum() for one in there)
-    by_size = sorted(there, key=lambda one: one.visible.sum() / most + min(*one.size, 200) / 200, reverse=True)
-    first, rest = by_size[:PER_SHEET], by_size[PER_SHEET:]
-    return [first[n] for n in thumbnails.best_lit_first(caches.state_of(first), first)] + rest
+    most, largest = max(one.visible.sum() for one in there), max(min(one.size) for one in there)
+    telling = sorted(there, key=lambda one: 2 * one.visible.sum() / most + min(one.size) / largest, reverse=True)
+    first, rest = telling[:PER_SHEET], telling[PER_SHEET:]
+    return [first[n] for n in thumbnails.well_lit_first(caches.state_of(first), first)] + rest
 
 
 def choose_page(place: Any, of: str, n_pages: int, current: int, key: str) -> int:

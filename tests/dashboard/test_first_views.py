@@ -16,7 +16,6 @@ from dashboard.parts import pickers
 
 from .conftest import texts
 
-
 CAT = "toy cat"
 
 
@@ -33,7 +32,7 @@ class Flat:
 
     def load(self):
         picture = np.full((300, 300, 3), self.grey, np.uint8)
-        picture[140:160, 140:160] = 120
+        picture[140:160, 140:160] = 100
         return picture
 
 
