@@ -180,6 +180,7 @@ def test_an_uploaded_photo_is_rebuilt(at):
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     upload(at, "mine.png", file.getvalue())
+    assert any("A photograph finds little among drawn animals" in caption.value for caption in at.caption)
     assert picture(at, "picture conv3 1").shape == (144, 176, 3)
 
 

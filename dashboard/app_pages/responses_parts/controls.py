@@ -69,9 +69,9 @@ def choose() -> Asked:
         bind="query-params",
     )
     features = choose_features(at_features, network)
+    url_state.check_link("scale", list(pickers.SEEN))  # said here, for what a popover says is not seen
+    url_state.check_number("opacity", 0, 1)
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
-        url_state.check_link("scale", list(pickers.SEEN))
-        url_state.check_number("opacity", 0, 1)
         seen = st.radio("Crop and scale", list(pickers.SEEN), key="scale", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         alone = st.toggle("A colour range for each panel", key="alone", bind="query-params")
