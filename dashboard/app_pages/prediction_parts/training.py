@@ -86,7 +86,7 @@ def learn(source: str, data: KeypointDataset, category: str, network: Extractor)
 
 def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Context, state: str) -> Trained | None:
     category, key = training.category, ("detectors", state)
-    label = f"Training on {category}"
+    label = f"Training detectors of {category}"
     files = [training.file(what, context) for what in (*(each.key for each in training.feature_list), "prior")]
 
     def work(*, progress: Progress) -> Trained:

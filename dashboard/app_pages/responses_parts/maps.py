@@ -71,7 +71,7 @@ def _train(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassif
     """The same, trained: on photos at the press of a button; the page stops meanwhile."""
     missing = [feature for feature in asked.features if trained_on.kept(feature) is None]
     key = ("training", trained_on.state, asked.protocol_name, *map(str, missing))
-    work, label = trained_on.training(missing), f"Training on {asked.category}"
+    work, label = trained_on.training(missing), f"Training classifiers of {asked.category}"
     if asked.data.synthetic:
         job_panel.view(work, label, key)
         sessions.forget_view()
