@@ -9,6 +9,15 @@ from dashboard.parts import url_state
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
+# Streamlit writes what is chosen in the primary colour, which is no text's on a dark ground.
+st.html(
+    "<style>"
+    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true])"
+    "{background-color: currentColor !important}"
+    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true]) *{color: #ffffff !important}"
+    "[data-testid=stSliderThumbValue] {color: inherit !important}"
+    "</style>"
+)
 page = st.navigation(
     [
         st.Page(spec.file, title=spec.title, icon=spec.icon, help=spec.help, url_path=spec.path, default=number == 0)

@@ -8,11 +8,10 @@ PICTURES = Path(__file__).with_name("pictures")
 
 @dataclass(frozen=True)
 class Picture:
-    """A real result on Home: a file of `PICTURES`, what it is, and how wide it is shown; the column's width if 0."""
+    """A real result on Home: a file of `PICTURES`, and what it is."""
 
     file: str
     caption: str
-    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,14 @@ PAGES = (
         "What one descriptor responds to: the average of its nearest neighbours' receptive fields.",
         Card(
             "See what one descriptor responds to",
-            "The average receptive field of its nearest neighbours: a head in the middle, surroundings that blur. "
-            "Similar "
-            "descriptors mean the same thing at the centre of what they see.",
+            "The average of its nearest neighbours' receptive fields, here of five: a head in the middle, surroundings "
+            "that blur. Similar descriptors mean the same thing at the centre of what they see.",
             "Average receptive fields",
             (
-                Picture("seed.jpg", "the seed's field, 163 px", 212),
-                Picture("average_conv3.png", "conv3, average of 50, 99 px", 129),
-                Picture("average_conv4.png", "conv4, average of 50, 131 px", 170),
-                Picture("average_conv5.png", "conv5, average of 50, 163 px", 212),
+                Picture("seed.jpg", "the seed's receptive field, 163 px"),
+                Picture("average_conv3.png", "average by conv3, 99 px"),
+                Picture("average_conv4.png", "average by conv4, 131 px"),
+                Picture("average_conv5.png", "average by conv5, 163 px"),
             ),
         ),
     ),
@@ -106,6 +104,7 @@ PAGES = (
                 Picture("target.jpg", "the target"),
                 Picture("source.jpg", "its neighbour"),
                 Picture("warped.jpg", "the neighbour, warped by conv4"),
+                Picture("warped_sift20.jpg", "warped by SIFT, radius 20 px"),
             ),
         ),
     ),
@@ -129,15 +128,14 @@ PAGES = (
         "What a keypoint's classifier says of every pixel, and where it is highest.",
         Card(
             "Ask a classifier about every pixel",
-            "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked "
-            "about every "
-            "pixel of another animal, it says yes where the map is red.",
+            "A linear classifier has learnt to tell an animal's keypoints apart from one descriptor each. Asked about "
+            "every pixel of another animal, the layers' score highest at its front paws, SIFT's in the sky.",
             "Read its score at any pixel",
             (
-                Picture("object.jpg", "where is the left eye?"),
-                Picture("eye_conv3.jpg", "by conv3"),
-                Picture("eye_conv5.jpg", "by conv5"),
-                Picture("eye_sift20.jpg", "by SIFT, radius 20 px"),
+                Picture("object.jpg", "where is the left front paw?"),
+                Picture("response_conv3.jpg", "by conv3"),
+                Picture("response_conv5.jpg", "by conv5"),
+                Picture("response_sift20.jpg", "by SIFT, radius 20 px"),
             ),
         ),
     ),
@@ -156,7 +154,7 @@ PAGES = (
                 Picture("annotated.jpg", "the truth"),
                 Picture("predicted_sift16.jpg", "by SIFT and a prior"),
                 Picture("predicted_conv5.jpg", "by conv5 and a prior"),
-                Picture("paw_product.jpg", "left front paw: conv5's detector times the prior"),
+                Picture("product.jpg", "left front paw: conv5's detector times the prior"),
             ),
         ),
     ),

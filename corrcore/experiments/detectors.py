@@ -143,6 +143,25 @@ class DetectorTraining:
             return None
         return found if about.get("settings") == self._prior_settings(context) else None
 
+    def outdated(self, context: Context) -> bool:
+        """Whether something is kept that is of other photos, weights or code, and so is no use."""
+        self = self.resolved(context)
+        kept = {feature: self.file(feature.key, context) for feature in self.feature_list}
+        there = [feature for feature, file in kept.items() if file is not None and file.exists()]
+        prior = self.file("prior", context)
+        return any(self._known_detectors(feature, context) is None for feature in there) or (
+            prior is not None and prior.exists() and self._known_prior(context) is None
+        )
+
+    def begun(self, context: Context) -> bool:
+        """Whether training was stopped on the way, and goes on where it was."""
+        self = self.resolved(context)
+        files = [self.file(feature.key, context) for feature in self.feature_list]
+        parts = [
+            file.with_suffix(suffix) for file in files if file for suffix in (".safetensors", ".choice", ".mining")
+        ]
+        return self.known(context) is None and not self.outdated(context) and any(part.exists() for part in parts)
+
     def train(self, context: Context, *, progress: Progress | None = None) -> Trained:
         """Detectors by feature and the prior, those that are kept and the others trained.
 
@@ -172,7 +191,7 @@ class DetectorTraining:
             detection.save_prior(file, training.prior, {"settings": self._prior_settings(context)})
         for number, feature in enumerate(missing):
             share = (1 - describing) / len(missing)
-            report = part(progress, describing + number * share, share, f"{feature.key}: ")
+            report = part(progress, describing + number * share, share, f"{feature.title}: ")
             found[feature] = self._train(feature, training, context, report)
         return {feature: found[feature] for feature in self.feature_list}, training.prior
 

@@ -21,6 +21,41 @@ from corrcore.tasks import averaging, reconstruction
 
 WITHIN_PX = (4, 8, 16)
 
+
+@dataclass(frozen=True)
+class _Number:
+    """How a number that was measured is said: in words, with so many digits, `times` so much, and its unit."""
+
+    words: str
+    digits: int = 0
+    unit: str = ""
+    times: float = 1.0
+
+    def text(self, found: Estimate) -> str:
+        """The number and its interval; an infinite one is a radius within which agreement does not fall."""
+        if np.isnan(found.value):
+            return "none"
+        low, high = (f"{self.times * end:.{self.digits}f}" for end in (found.low, found.high))
+        interval = f" [{low} or more]" if np.isinf(found.high) else f" [{low}, {high}]"
+        if np.isnan(found.high) or np.isinf(found.low):
+            interval = ""
+        if np.isinf(found.value):
+            return f"does not fall{interval}"
+        return f"{self.times * found.value:.{self.digits}f}{' ' * bool(self.unit)}{self.unit}{interval}"
+
+
+_NUMBERS: Mapping[str, _Number] = {
+    "matches": _Number("patches measured"),
+    "score": _Number("score, 0.5 by chance", 2),
+    **{f"within_{px}_px": _Number(f"best match within {px} px", unit="%", times=100) for px in WITHIN_PX},
+    **{f"chance_within_{px}_px": _Number(f"within {px} px by chance", unit="%", times=100) for px in WITHIN_PX},
+    "psnr_db": _Number("PSNR", 1, "dB"),
+    "ssim": _Number("SSIM", 2),
+    "agreement_radius_px": _Number("agreement radius", unit="px"),
+    "agreement_at_centre": _Number("agreement at the centre", 2),
+    "agreement_at_rim": _Number("agreement at the rim", 2),
+}
+
 LayerNumbers = Mapping[str, Mapping[str, float]]
 """What was measured of one sample, by layer and name."""
 
@@ -92,8 +127,8 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
         return [
             {
                 "layer": layer,
-                "": what.replace("_", " "),
-                name: f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]",
+                "measured": _NUMBERS[what].words,
+                name: _NUMBERS[what].text(found),
                 "samples": str(found.samples),
             }
             for layer, of in summary.items()

@@ -17,7 +17,7 @@ from dashboard import figures, links
 from dashboard.parts import exports, header, pickers, result_panel, url_state
 from dashboard.services import caches
 from dashboard.titles import keypoint_title
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 SECTIONS = ("Cost (Figure 4)", "Confusion matrix", "Right and wrong")
 N_CALLS, AROUND_PX = 12, 40
@@ -60,8 +60,8 @@ def choose() -> Asked:
     """The row of controls."""
     at_data, at_category, at_network, at_protocol = header.two_a_row("controls").columns([3, 2, 2, 5], gap="small")
     source, data, category = pickers.choose_category(at_data, at_category)
-    network = pickers.choose_network(at_network)
     url_state.check_link("seen", pickers.PROTOCOLS.values())
+    network = pickers.choose_network(at_network)
     protocol = at_protocol.selectbox(
         "Crop and scale",
         list(pickers.PROTOCOLS),
@@ -289,7 +289,7 @@ def page() -> None:
     try:
         summary = result.summary
     except ValueError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
     found, costs = summary.features, classification.usual_costs(asked.protocol)
     best = max(found, key=lambda feature: found[feature].accuracy.value)

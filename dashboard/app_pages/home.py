@@ -14,7 +14,7 @@ def show_card(spec: PageSpec, card: Card) -> None:
         if card.pictures:
             places = header.two_a_row(spec.path).columns(A_ROW, gap="small")
             for place, picture in zip(places, card.pictures, strict=False):
-                place.image(str(PICTURES / picture.file), caption=picture.caption, width=picture.width or "stretch")
+                place.image(str(PICTURES / picture.file), caption=picture.caption, width="stretch")
         st.markdown(card.text)
         st.page_link(spec.file, label=card.link, icon=spec.icon)
 

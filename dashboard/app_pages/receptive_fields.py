@@ -13,11 +13,11 @@ from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
 from dashboard.app_pages.receptive_fields_parts import profiles, seeds
 from dashboard.app_pages.receptive_fields_parts.seeds import CLICKED, RANDOM, Seed
-from dashboard.parts import exports, header, job_panel, photo_picker
+from dashboard.parts import exports, header, job_panel, photo_picker, url_state
 from dashboard.services import sessions
-from dashboard.wording import escape_markdown
+from dashboard.wording import sentence
 
-ZOOM = 1.4
+ZOOM, MOST_SEED = 1.4, 10**6
 
 HOW = """
 The seed is one descriptor of a layer. Its *k* most similar descriptors in other photos are found by cosine
@@ -125,16 +125,18 @@ print(found.agreement.agreement_radius_px)
 
 def choose_seed(index: PatchIndex) -> Seed:
     """A point in a photo, or a random descriptor."""
+    url_state.check_link("seed_from", [CLICKED, RANDOM])
+    url_state.check_number("seed", 0, MOST_SEED)
     kind = st.segmented_control(
         "Seed", [CLICKED, RANDOM], default=CLICKED, key="seed_from", bind="query-params", required=True
     )
     if kind == RANDOM:
-        number = st.number_input("Seed number", 0, 10**6, 7, key="seed", bind="query-params", width=180)
+        number = st.number_input("Seed number", 0, MOST_SEED, 7, key="seed", bind="query-params", width=180)
         return seeds.random_seed(index, int(number))
     try:
         return seeds.clicked_seed(index)
     except ValueError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
 
 
@@ -147,8 +149,9 @@ def page() -> None:
         "receptive fields, which they were never taught.",
     )
     side, main = st.columns([1, 3], gap="medium")
+    below = st.container()
     with side:
-        index = photo_picker.choose_index()
+        index = photo_picker.choose_index(below)
     with main:
         seed = choose_seed(index)
     job = seeds.submit(seed, index)

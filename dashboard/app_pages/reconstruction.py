@@ -3,6 +3,7 @@
 import streamlit as st
 
 from corrcore import images
+from dashboard import first_views
 from dashboard.app_pages.reconstruction_parts import closer, figure, files
 from dashboard.app_pages.reconstruction_parts.figure import RETRIEVED, SEED, Shown
 from dashboard.parts import exports, header, job_panel, photo_picker, url_state
@@ -40,15 +41,16 @@ def page() -> None:
     )
     url_state.check_link("k", [str(k) for k in range(2, RETRIEVED + 1)])
     side, main = st.columns([1, 3], gap="medium")
+    below = st.container()
     with side:
-        index = photo_picker.choose_index()
+        index = photo_picker.choose_index(below)
         url_state.check_link("layers", index.layers)
         asked = st.pills(
             "Layers", index.layers, selection_mode="multi", default=index.layers, key="layers", bind="query-params"
         )
     layers = tuple(layer for layer in index.layers if layer in asked)
     with main:
-        chosen = photo_picker.choose_photo(index)
+        chosen = photo_picker.choose_photo(index, first_views.REBUILT)
         k = st.slider("k, neighbours averaged in the second row", 2, RETRIEVED, 5, key="k", bind="query-params")
     if not layers:
         st.info("Choose at least one layer.", icon=":material/layers:")
@@ -67,6 +69,7 @@ def page() -> None:
         st.stop()
     ks = (1, k)
     shown = Shown(chosen, index, found, figure.drawn_columns(chosen, index, found, ks), ks)
+    url_state.check_pixel(chosen.image, shown.covered)
     figure.show_grid(shown)
     show_rest(shown, k)
 

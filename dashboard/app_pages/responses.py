@@ -7,10 +7,20 @@ from corrcore.tasks import classification
 from dashboard.app_pages.responses_parts import controls, files, histogram, maps, target
 from dashboard.parts import exports, header
 from dashboard.services.classifiers import TrainedOn
-from dashboard.wording import escape_markdown
+from dashboard.wording import sentence
 
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
 SECTIONS = ("The pixel", "Histogram (Figure 5)")
+
+LOOK_FOR = (
+    "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look for** where "
+    "blue gives way to white and red: how wide that is, and how far the highest score, in green, is from the keypoint, "
+    "in yellow."
+)
+OF_DRAWINGS = (
+    " In drawings SIFT finds eyes as closely as the network's layers do; to throats, elbows and paws the layers come "
+    "much nearer."
+)
 
 HOW = r"""
 A linear classifier of every keypoint, one against all others, learns from the descriptors at the train objects'
@@ -27,15 +37,12 @@ score. SIFT descriptors are taken at every pixel too. Long, Zhang and Darrell (2
 
 def page() -> None:
     """Controls, the object, its maps, and what is under the click or in the histogram."""
-    header.header(
-        "What a keypoint's classifier says of every pixel",
-        "A classifier that has learnt to name a keypoint from one descriptor is asked about every pixel. **Look "
-        "for** where blue "
-        "gives way to white and red: how wide that is, and how far the highest score, in green, is from the "
-        "keypoint, in yellow.",
-    )
+    header.header("What a keypoint's classifier says of every pixel")
+    explained = st.empty()
+    explained.markdown(LOOK_FOR)
     mode = header.section_picker("What to look at", (OBJECTS, PHOTO), key="mode")
     asked = controls.choose()
+    explained.markdown(LOOK_FOR + OF_DRAWINGS * asked.data.synthetic)
     seen = target.choose_object(asked) if mode == OBJECTS else target.choose_upload(asked)
     if not asked.features:
         st.info("Choose at least one feature.", icon=":material/layers:")
@@ -43,7 +50,7 @@ def page() -> None:
     try:
         trained_on = TrainedOn.of(asked.data, asked.category, asked.network, asked.protocol)
     except ValueError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
     scores = maps.scores_of(asked, seen, trained_on)
     x, y = maps.show_panels(asked, seen, scores)

@@ -40,7 +40,7 @@ def page() -> None:
     kind = there[title]
     entries, empty = entries_of(kind, stored)
     if entries or kind.number:
-        page_of_numbers(kind, stored, entries, empty)
+        page_of_numbers(kind, stored, entries, empty, top)
     else:
         page_of_plain(kind, stored)
 

@@ -9,7 +9,7 @@ from corrcore.engines.mrf import Solution
 from corrcore.features import Feature
 from corrcore.tasks.averaging import Agreement
 from corrcore.tasks.reconstruction import Localisation
-from dashboard.figures.style import GREY, PALETTE, styled
+from dashboard.figures.style import DASHES, GREY, PALETTE, styled
 from dashboard.titles import keypoint_title
 
 
@@ -192,7 +192,9 @@ def accuracy_curves(
     The axis ends at `highest`, a share of 1, so that several such figures compare.
     """
     figure = go.Figure()
-    for feature, (costs, accuracies) in curves.items():
+    ends = {feature: 100 * accuracies[-1] for feature, (_, accuracies) in curves.items()}
+    labels = _apart(ends, 6 * highest)
+    for number, (feature, (costs, accuracies)) in enumerate(curves.items()):
         colour = colours[feature]
         percent = 100 * np.array(accuracies)
         sizes = [11 if cost == chosen[feature] else 5 for cost in costs]
@@ -201,13 +203,31 @@ def accuracy_curves(
             y=percent,
             name=feature.title,
             mode="lines+markers",
-            line={"color": colour, "width": 2.5},
+            line={"color": colour, "width": 2.5, "dash": DASHES[number % len(DASHES)] if feature.is_sift else "solid"},
             marker={"size": sizes},
             hovertemplate="%{y:.1f} % at cost %{x}",
         )
+        figure.add_annotation(
+            x=np.log10(costs[-1]),
+            y=labels[feature],
+            text=f"{feature.layer} px" if feature.is_sift else feature.title,
+            font={"color": colour},
+            showarrow=False,
+            xanchor="left",
+            xshift=8,
+        )
     figure.update_xaxes(title="cost of misclassification C", type="log", exponentformat="power", dtick=1)
     figure.update_yaxes(title="accuracy", ticksuffix=" %", range=[0, 105 * highest])
-    return styled(figure, height=height).update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2})
+    return styled(figure, height=height).update_layout(margin={"l": 8, "r": 64, "t": 12, "b": 8})
+
+
+def _apart(values: Mapping[Feature, float], least: float) -> dict[Feature, float]:
+    """Heights of labels beside the values, from the lowest up, none nearer to another than `least`."""
+    found: dict[Feature, float] = {}
+    lowest = -np.inf
+    for feature in sorted(values, key=lambda each: values[each]):
+        found[feature] = lowest = max(values[feature], lowest + least)
+    return found
 
 
 def confusion(counts: np.ndarray, names: Sequence[str], *, height: int = 520) -> go.Figure:

@@ -28,6 +28,7 @@ DEPTH_RAMP = ("#0d84c9", "#5a62e0", "#9e4acc", "#d03d8c", "#df4f2f", "#cf7c00")
 RADIUS_RAMP = ("#0e9f99", "#059880", "#05875f", "#057836")
 RADII_PX = (5.0, 160.0)
 NO_FEATURE = "#808080"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # of lines whose colours are near one another: SIFT's radii
 
 
 def feature_colour(feature: Feature, layers: Sequence[str]) -> str:

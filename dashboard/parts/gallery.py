@@ -1,10 +1,11 @@
 """Thumbnails to click."""
 
+import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from PIL import Image
 
-from corrcore import images
 from dashboard.components import image_click
 from dashboard.services.thumbnails import SIDE_PX
 
@@ -17,11 +18,12 @@ def gallery(
     """Thumbnails to click, in rows of eight."""
     columns = min(COLUMNS, len(thumbnails))
     rows = -(-len(thumbnails) // columns)
-    canvas = np.full((rows * SIDE_PX, columns * SIDE_PX, 3), 255, np.uint8)
+    canvas = Image.new("RGBA", (columns * SIDE_PX, rows * SIDE_PX))  # cells without a thumbnail show the page
     for number, picture in enumerate(thumbnails):
         row, column = divmod(number, columns)
-        top, left = row * SIDE_PX, column * SIDE_PX
-        canvas[top : top + SIDE_PX, left : left + SIDE_PX] = picture
+        canvas.paste(Image.fromarray(picture), (column * SIDE_PX, row * SIDE_PX))
+    file = io.BytesIO()
+    canvas.save(file, format="WEBP", quality=88)
 
     def click(x: int, y: int) -> None:
         number = y // SIDE_PX * columns + x // SIDE_PX
@@ -30,7 +32,7 @@ def gallery(
 
     centre = (SIDE_PX - 1) / 2
     image_click(
-        images.encode(canvas, format="JPEG"),
+        file.getvalue(),
         alt="Photos to choose from: " + ", ".join(titles),
         key="gallery",
         grid=(centre, centre, SIDE_PX, columns, rows),

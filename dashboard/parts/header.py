@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.parts import url_state
 from dashboard.wording import escape_markdown
 
 
@@ -27,6 +28,7 @@ def two_a_row(what: str) -> Any:
 
 def section_picker(label: str, options: Sequence[str], *, key: str) -> str:
     """One of a few options, side by side, the first to begin with; the choice is in the URL. `label` is not shown."""
+    url_state.check_link(key, options)
     return st.segmented_control(
         label,
         options,

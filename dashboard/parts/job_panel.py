@@ -7,9 +7,10 @@ import streamlit as st
 
 from dashboard.services import sessions
 from dashboard.services.jobs import Job, QueueFull
-from dashboard.wording import duration, escape_markdown
+from dashboard.wording import duration, escape_markdown, rough_duration, sentence
 
 T = TypeVar("T")
+PACE_FROM, PACE_FROM_S = 0.05, 5.0  # share done and seconds after which a pace tells how long the rest takes
 
 
 def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
@@ -54,7 +55,7 @@ def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None
     if not job.finished:
         _watch(job)
     elif job.state == "failed":
-        st.error(escape_markdown(job.error), icon=":material/error:")
+        st.error(sentence(job.error), icon=":material/error:")
     elif job.state == "cancelled":
         st.caption(f"{job.label} was cancelled.")
     if again is not None and job.state in ("failed", "cancelled"):
@@ -68,6 +69,8 @@ def _watch(job: Job[Any]) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         st.progress(job.progress, text=f"{job.label}: {job.text}" if job.text else job.label)
         st.caption(_standing(job))
+        if job.shared and not sessions.is_own(job):
+            st.caption("Begun in another window, or here before a reload; cancelling ends it there too.")
         st.button(
             "Cancelling" if job.cancelling else "Cancel",
             key=f"cancel-{job.id}",
@@ -81,6 +84,12 @@ def _standing(job: Job[Any]) -> str:
     """How long a job takes, or how long its queue is."""
     place, remaining = job.place, job.remaining
     if place is not None:
-        return {0: "Next in line", 1: "Waiting, 1 job before it"}.get(place, f"Waiting, {place} jobs before it")
-    left = f" · about {duration(remaining)} left" if remaining is not None else ""
+        first = job.running_before
+        # what others look at, which may name their photos, is not told
+        after = f", after {first.label}" if first is not None and (first.shared or first.owner == job.owner) else ""
+        return {0: f"Next in line{escape_markdown(after)}", 1: "Waiting, 1 job before it"}.get(
+            place, f"Waiting, {place} jobs before it"
+        )
+    measured = job.progress >= PACE_FROM and job.elapsed >= PACE_FROM_S
+    left = f" · about {rough_duration(remaining)} left" if remaining is not None and measured else ""
     return f"{job.progress:.0%} · {duration(job.elapsed)} so far{left}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -19,13 +20,16 @@ from dashboard.parts import job_panel, pickers, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import Upload, session
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 DRAWN_INDEX = "Drawn animals"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
-FIRST = next(iter(drawn.unseen()))
+DRAWN_FEW = (
+    "A photograph finds little among drawn animals: build an index of photographs on the Data page to see it rebuilt "
+    "well."
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class Chosen:
         return not self.reference.startswith("upload:")
 
     @property
+    def photographed(self) -> bool:
+        """Whether it is a photograph among the samples, or an upload, which is taken for one."""
+        kind, _, name = self.reference.partition(":")
+        return kind == "upload" or (kind == "sample" and name not in drawn.unseen())
+
+    @property
     def scale(self) -> float:
         """Pixels of the working image per pixel of the photo."""
         return self.image.shape[1] / self.size[0]
@@ -69,8 +79,12 @@ class Chosen:
 
 
 def index_title(name: str) -> str:
-    """What an index is called where it is chosen, and so in links."""
-    return DRAWN_INDEX if name == SAMPLES else name
+    """What an index is called where it is chosen, and so in links: one of the drawn animals by what described them."""
+    if name == SAMPLES:
+        return DRAWN_INDEX
+    if name.startswith(f"{SAMPLES}-"):
+        return f"{DRAWN_INDEX}, by {name.removeprefix(f'{SAMPLES}-').rpartition('-')[0]}"
+    return name
 
 
 def is_drawn(index: PatchIndex) -> bool:
@@ -85,8 +99,8 @@ def python_index(index: PatchIndex) -> str:
     return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}")'
 
 
-def choose_index() -> PatchIndex:
-    """The index to search. Stops the page with a sentence where it cannot be opened, and while it is made."""
+def choose_index(below: Any) -> PatchIndex:
+    """The index to search. Stops the page with a sentence `below` where it cannot be opened, and while it is made."""
     names = caches.index_names()
     url_state.check_link(
         "index",
@@ -104,12 +118,12 @@ def choose_index() -> PatchIndex:
     )
     try:
         if name == SAMPLES:
-            index = _drawn_index(pickers.choose_network(st))
+            index = _drawn_index(pickers.choose_network(st, below=below))
         else:
             index = caches.open_index(name)
             index.check_made_by(caches.network(index.extractor))
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        below.error(sentence(error), icon=":material/error:")
         st.stop()
     patches = _patches_text([index.n_patches(layer) for layer in index.layers])
     if is_drawn(index):
@@ -140,13 +154,15 @@ def _drawn_index(network: Extractor) -> PatchIndex:
     return job_panel.view(work, label, ("samples", network.digest))
 
 
-def choose_photo(index: PatchIndex) -> Chosen:
-    """A photo from the samples, the index, or the user's own. Stops the page while there is none."""
-    reference = url_state.asked("photo", f"sample:{FIRST}")
+def choose_photo(index: PatchIndex, begin: str) -> Chosen:
+    """A photo from the samples, the index, or the user's own; the sample `begin` until one is chosen. Stops the page
+    while there is none.
+    """
+    reference = url_state.asked("photo", f"sample:{begin}")
     kinds = {"sample": SAMPLE, "indexed": INDEXED, "upload": UPLOAD}
     kind = reference.partition(":")[0]
     kind = kind if kind in kinds else "sample"
-    first = {"sample": f"sample:{FIRST}", "indexed": f"indexed:{index.photos[0]}", "upload": "upload:"}
+    first = {"sample": f"sample:{begin}", "indexed": f"indexed:{index.photos[0]}", "upload": "upload:"}
 
     def change() -> None:
         to = next(name for name, title in kinds.items() if title == st.session_state["photo_from"])
@@ -157,7 +173,10 @@ def choose_photo(index: PatchIndex) -> Chosen:
         "Photo", list(kinds.values()), key="photo_from", on_change=change, label_visibility="collapsed", required=True
     )
     choose = {"sample": _choose_sample, "indexed": _choose_indexed, "upload": _choose_upload}[kind]
-    chosen = _without_copies(choose(index, reference), index)
+    chosen = choose(index, reference)
+    if is_drawn(index) and chosen.photographed:
+        st.caption(DRAWN_FEW)
+    chosen = _without_copies(chosen, index)
     url_state.show("photo", chosen.reference)
     session().photos[kind] = chosen.reference
     return chosen
@@ -191,11 +210,6 @@ def _choose_sample(index: PatchIndex, reference: str) -> Chosen:
         url_state.choose("photo", f"sample:{names[number]}")
 
     gallery(thumbnails.of_samples(names), names.index(name), list(titles.values()), pick)
-    if name in photographs and is_drawn(index):
-        st.caption(
-            "A photograph finds little among drawn animals: build an index of photographs on the Data page to see it "
-            "rebuilt well."
-        )
     image = caches.sample_photo(name)
     if name in animals:
         python = f'from corrcore.datasets import drawn\nimage = drawn.unseen()["{name}"].load()'
@@ -222,7 +236,8 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
     current = numbers.index(chosen) // pickers.PER_SHEET + 1 if chosen in numbers else 1
     sheet = current
     if n_sheets > 1:
-        sheet = st.number_input(f"Page, of {n_sheets}", 1, n_sheets, current, key=f"photo_sheet {index.digest} {find}")
+        of = f"; {counted(len(numbers), 'photo')}"
+        sheet = pickers.choose_page(st, of, n_sheets, current, f"photo_sheet {index.digest} {find}")
     shown = tuple(numbers[(sheet - 1) * pickers.PER_SHEET : sheet * pickers.PER_SHEET])
 
     def pick(number: int) -> None:
@@ -245,7 +260,7 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
         try:
             image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
         except ImageError as error:
-            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
+            st.error(sentence(error), icon=":material/broken_image:")
             st.stop()
         session().read_upload = uploaded.file_id  # once: going back from it is not asking for it again
         digest = images.digest(image)

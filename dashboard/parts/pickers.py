@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from corrcore import datasets, networks
@@ -12,10 +11,11 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks.detection import PRIORS
 from corrcore.wording import counted
+from dashboard import first_views
 from dashboard.parts import url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 SMOOTHNESSES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # that objects are aligned with
 PRIOR_TITLES = {1: "the object most alike", PRIORS: f"the {PRIORS} most alike", 0: "none"}  # by how many it is from
@@ -32,6 +32,7 @@ PROTOCOLS = {  # how objects are seen to name their keypoints
 }
 LONGER_SIDE_PX = 500  # of photos that are looked at
 PER_SHEET = 16
+WITHOUT_WEIGHTS = " · no weights"
 
 SYNTHETIC = "Drawn animals"
 
@@ -70,10 +71,43 @@ def choose_category(at_data: Any, at_category: Any) -> tuple[str, KeypointDatase
     try:
         data = caches.dataset(name)
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
     url_state.check_link("category", data.categories)
     return name, data, at_category.selectbox("Category", data.categories, key="category", bind="query-params")
+
+
+def offered_objects(data: KeypointDataset, category: str) -> list[Instance]:
+    """The val objects of a category in the order of galleries. Raises ValueError where there are none.
+
+    Drawn animals come in their own order, which begins with ones that show much. A folder of photos has no such
+    order: large objects with many visible keypoints come first, and of those the well lit ones.
+    """
+    there = data.visible_instances(category, "val") if (category, "val") in data.splits else []
+    if not there:
+        msg = f"No val object of {category} shows a keypoint; choose another category."
+        raise ValueError(msg)
+    if data.synthetic:
+        return there
+    most, largest = max(one.visible.sum() for one in there), max(min(one.size) for one in there)
+    telling = sorted(there, key=lambda one: 2 * one.visible.sum() / most + min(one.size) / largest, reverse=True)
+    first, rest = telling[:PER_SHEET], telling[PER_SHEET:]
+    return [first[n] for n in thumbnails.well_lit_first(caches.state_of(first), first)] + rest
+
+
+def choose_page(place: Any, of: str, n_pages: int, current: int, key: str) -> int:
+    """The number of a gallery's page. What is typed beyond the last becomes the last: the browser would let it be."""
+
+    def clamp() -> None:
+        st.session_state[key] = min(max(st.session_state[key], 1), n_pages)
+
+    return place.number_input(f"Page (of {n_pages}{of})", 1, None, current, key=key, on_change=clamp)
+
+
+def first_keypoint(data: KeypointDataset, category: str) -> int:
+    """The place among them of the keypoint to begin with."""
+    names = list(data.keypoint_names[category])
+    return names.index(first_views.KEYPOINT) if data.synthetic and first_views.KEYPOINT in names else 0
 
 
 def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance:
@@ -81,10 +115,7 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
 
     Raises ValueError or OSError where there is none to show.
     """
-    offered = data.visible_instances(category, "val") if (category, "val") in data.splits else []
-    if not offered:
-        msg = f"No val object of {category} shows a keypoint; choose another category."
-        raise ValueError(msg)
+    offered = offered_objects(data, category)
     names = [one.name for one in offered]
     asked = asked_object(data, offered)
     chosen = names.index(asked)
@@ -92,13 +123,8 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
     n_sheets = -(-len(offered) // per_sheet)
     sheet = chosen // per_sheet + 1
     if n_sheets > 1:
-        sheet = beside.number_input(
-            f"Page (of {n_sheets}; {counted(len(offered), 'object')})",
-            1,
-            n_sheets,
-            sheet,
-            key=f"sheet {data.digest} {category}",
-        )
+        of = f"; {counted(len(offered), 'object')}"
+        sheet = choose_page(beside, of, n_sheets, sheet, f"sheet {data.digest} {category}")
     shown = range((sheet - 1) * per_sheet, min(sheet * per_sheet, len(offered)))
     objects = [offered[n] for n in shown]
     gallery(
@@ -111,20 +137,15 @@ def choose_object(data: KeypointDataset, category: str, beside: Any) -> Instance
 
 
 def asked_object(data: KeypointDataset, offered: list[Instance]) -> str:
-    """The name of the object that the URL or this session asks for, if it is on offer; else of one to begin with."""
+    """The name of the object that the URL or this session asks for, if it is on offer; else of the first."""
     names = [one.name for one in offered]
-    asked = url_state.asked("object", names[first_choice(offered)])
+    asked = url_state.asked("object", names[0])
     if asked not in names and any(asked == one.name for other in data.splits.values() for one in other):
         url_state.accept("object", [asked])  # the category was changed
     url_state.check_choice("object", asked, asked in names, "There is no object {} here; this is another.")
-    shown = asked if asked in names else names[first_choice(offered)]
+    shown = asked if asked in names else names[0]
     url_state.show("object", shown)
     return shown
-
-
-def first_choice(offered: list[Instance]) -> int:
-    """An object that shows much of itself, to begin with."""
-    return int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))
 
 
 def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
@@ -135,15 +156,23 @@ def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
                 st.caption(escape_markdown(f"{each}: {reason}"))
 
 
-def choose_network(place: Any) -> Extractor:
-    """The network whose layers are asked; the page stops where its weights are not here."""
+def network_title(name: str) -> str:
+    """What a network is called where it is chosen, and so in links: those without weights say so."""
+    return name if caches.has_weights(name) else f"{name}{WITHOUT_WEIGHTS}"
+
+
+def choose_network(place: Any, *, below: Any = st) -> Extractor:
+    """The network whose layers are asked. Where its weights are not here the page stops, and says why `below`."""
     names = networks.names()
-    url_state.check_link("network", names)
-    name = place.selectbox("Network", names, key="network", bind="query-params") or names[0]
+    titles = {name: network_title(name) for name in names}
+    spelt = titles | {name + WITHOUT_WEIGHTS: title for name, title in titles.items()}  # as links from elsewhere do
+    url_state.spell_out("network", spelt)
+    url_state.check_link("network", [*titles.values(), *spelt])
+    name = place.selectbox("Network", names, format_func=titles.__getitem__, key="network", bind="query-params")
     try:
-        return caches.network(name)
+        return caches.network(name or names[0])
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        below.error(sentence(error), icon=":material/error:")
         st.stop()
 
 

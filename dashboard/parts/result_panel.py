@@ -9,7 +9,7 @@ from corrcore.concurrency import Progress
 from corrcore.experiments import Context, Experiment, Result, run
 from dashboard.parts.job_panel import begin_measurement, job_panel
 from dashboard.services import caches, sessions
-from dashboard.wording import escape_markdown
+from dashboard.wording import sentence
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def experiment_panel(
         key = ("experiment", str(caches.store().path(experiment, context)), *experiment.samples(context))
         caches.finished(experiment, context)
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return None
 
     def work(*, progress: Progress) -> Result:

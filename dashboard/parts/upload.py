@@ -6,7 +6,7 @@ import streamlit as st
 from corrcore import decoding
 from corrcore.decoding import ImageError
 from dashboard.state import session
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 
 def upload(what: str) -> tuple[np.ndarray, str] | None:
@@ -24,7 +24,7 @@ def upload(what: str) -> tuple[np.ndarray, str] | None:
     try:
         photo = decoding.decode(content, name=name)
     except ImageError as error:
-        st.error(escape_markdown(str(error)), icon=":material/broken_image:")
+        st.error(sentence(error), icon=":material/broken_image:")
         return None
     if st.session_state[key] is None:
         st.caption(f"Still here: {escape_markdown(decoding.display_name(name))}")

@@ -73,13 +73,27 @@ def pixel_of(
     middle.
     """
     box = within or PixelBox(0, 0, image.shape[1], image.shape[0])
-    if re.fullmatch(r"[0-9]{1,5},[0-9]{1,5}", at := asked("at")):
-        x, y = (int(part) for part in at.split(","))
-        if box.left <= x < box.right and box.top <= y < box.bottom:
-            show("at", at)
-            return x, y
+    if (pixel := _pixel(at := asked("at"), box)) is not None:
+        show("at", at)
+        return pixel
     session().shown.pop("at", None)
     return start or ((box.left + box.right) // 2, (box.top + box.bottom) // 2)
+
+
+def check_pixel(image: np.ndarray, within: PixelBox | None = None) -> None:
+    """Say so where a link asks for a pixel that is not in the picture; to be called once, unlike `pixel_of`."""
+    at = asked("at")
+    there = not at or _pixel(at, within or PixelBox(0, 0, image.shape[1], image.shape[0])) is not None
+    sentence = "This link asks for the pixel {}, which is not in this picture; another is shown."
+    check_choice("at", at, there, sentence)
+
+
+def _pixel(at: str, box: PixelBox) -> tuple[int, int] | None:
+    """The pixel that "X,Y" names, if it lies in a box."""
+    if not re.fullmatch(r"[0-9]{1,5},[0-9]{1,5}", at):
+        return None
+    x, y = (int(part) for part in at.split(","))
+    return (x, y) if box.left <= x < box.right and box.top <= y < box.bottom else None
 
 
 def accept(name: str, values: Collection[str]) -> None:
@@ -111,6 +125,31 @@ def check_link(name: str, allowed: Collection[str], *, sentence: str = "") -> No
         return
     usual = f"This link asks for {name} {{}}, which does not exist here; another is shown."
     st.warning((sentence or usual).format(escape_markdown(notice.asked)), icon=":material/link_off:")
+
+
+def check_number(name: str, low: float, high: float) -> None:
+    """The same for a widget bound to the URL that takes numbers."""
+    values = st.query_params.get_all(name)
+    sentence = f"This link asks for {name} {{}}, which is no number from {low:,} to {high:,}; another is shown."
+    check_link(name, [value for value in values if _is_between(value, low, high)], sentence=sentence)
+
+
+def _is_between(text: str, low: float, high: float) -> bool:
+    try:
+        return low <= float(text) <= high
+    except ValueError:
+        return False
+
+
+def follow_default(key: str, usual: object) -> None:
+    """Where the data decide what a widget begins with: one that still shows what it began with shows what it would
+    begin with now. To be called before the widget, whose first option that is.
+    """
+    remembered = f"usual {key}"
+    before = st.session_state.get(remembered, usual)
+    if before != usual and st.session_state.get(key) == before:
+        st.session_state[key] = usual
+    st.session_state[remembered] = usual
 
 
 def spell_out(name: str, titles: Mapping[str, str]) -> None:

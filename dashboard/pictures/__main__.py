@@ -20,11 +20,10 @@ from corrcore.datasets.records import Instance
 from corrcore.experiments import Context, DetectorTraining, Responses
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks import alignment, averaging, classification, detection, reconstruction, responses
-from dashboard import figures
+from dashboard import figures, first_views
 from dashboard.navigation import PICTURES
 
 CATEGORY = "toy cat"
-KEYPOINT, PAW = "L_Eye", "L_F_Paw"
 MARGIN = 1.0  # score at which the colours of responses are full, as on the page
 BEYOND = 200  # grey level of what lies beyond a picture
 SEED_SIDE = 163  # of the picture around the seed: conv5's receptive field
@@ -37,9 +36,8 @@ def save(folder: Path, name: str, picture: np.ndarray) -> None:
 
 
 def rebuild(folder: Path, network: Extractor) -> None:
-    """The Reconstruction page's first photo, and the Receptive fields page's first seed."""
-    index, animal = patch_index.samples(network), next(iter(drawn.unseen().values()))
-    image = animal.load()
+    """The Reconstruction page's first photo."""
+    index, image = patch_index.samples(network), drawn.unseen()[first_views.REBUILT].load()
     found = {
         layer: reconstruction.retrieve(image, layer, extractor=network, index=index, k=5) for layer in index.layers
     }
@@ -53,41 +51,49 @@ def rebuild(folder: Path, network: Extractor) -> None:
     save(folder, "photo.jpg", figures.crop(image, covered))
     for layer, each in found.items():
         save(folder, f"rebuilt_{layer}.jpg", figures.crop(reconstruction.rebuild(each, index, k=1), covered))
+
+
+def average(folder: Path, network: Extractor) -> None:
+    """The Receptive fields page's first seed, and the averages of its five nearest neighbours."""
+    index, animal = patch_index.samples(network), drawn.unseen()[first_views.AVERAGED]
+    image = animal.load()
     x, y = animal.eye or (image.shape[1] // 2, image.shape[0] // 2)
     corner = np.array([[x - SEED_SIDE // 2, y - SEED_SIDE // 2]])
     [seed], [inside] = images.extract_patches(image, corner, height=SEED_SIDE, width=SEED_SIDE)
     save(folder, "seed.jpg", np.where(inside[..., None], seed, np.uint8(BEYOND)))
     for layer, grid in network.extract(image, index.layers).items():
         seed = grid.descriptors[grid.cells.nearest(x, y)]
-        [each] = averaging.average(seed, layer, index=index, ks=(50,)).averages
+        [each] = averaging.average(seed, layer, index=index, ks=(5,)).averages
         save(folder, f"average_{layer}.png", averaging.expand_contrast(each.mean, each.count))
 
 
 def align(folder: Path, network: Extractor, context: Context) -> None:
     """An animal's nearest neighbour, warped onto it."""
-    data, feature = context.dataset(datasets.TOY), Feature(network.name, network.roles.transfer)
-    target = first_object(data.visible_instances(CATEGORY, "val"))
+    data, features = context.dataset(datasets.TOY), (Feature(network.name, network.roles.transfer), Feature(SIFT, "20"))
+    target = data.visible_instances(CATEGORY, "val")[0]
 
     def describe(instance: Instance) -> alignment.DescribedCrop:
-        return alignment.describe_object(instance, [feature], network=network)
+        return alignment.describe_object(instance, features, network=network)
 
     pool = alignment.NeighbourPool.of(data.visible_instances(CATEGORY, "train"), describe)
-    found = alignment.transfer_to_object(target, describe(target), pool, {feature: 0.1})
-    neighbour = found.transfers[feature].neighbours[0]
+    found = alignment.transfer_to_object(target, describe(target), pool, dict.fromkeys(features, 0.1))
+    neighbour, *_ = found.transfers[features[0]].neighbours
+    same = next(one for one in found.transfers[features[1]].neighbours if one.instance is neighbour.instance)
     save(folder, "target.jpg", found.target.image)
     save(folder, "source.jpg", neighbour.crop.image)
     save(folder, "warped.jpg", alignment.warp(neighbour.crop, found.target, neighbour.alignment)[0])
+    save(folder, "warped_sift20.jpg", alignment.warp(same.crop, found.target, same.alignment)[0])
 
 
 def respond(folder: Path, network: Extractor, context: Context) -> None:
-    """Where the left eye's classifiers score high."""
+    """Where the first keypoint's classifiers score high."""
     features = (Feature(network.name, "conv3"), Feature(network.name, "conv5"), Feature(SIFT, "20"))
     experiment = Responses(
-        datasets.TOY, CATEGORY, network.name, features, keypoints=(KEYPOINT,), protocol="small"
+        datasets.TOY, CATEGORY, network.name, features, keypoints=(first_views.KEYPOINT,), protocol="small"
     ).resolved(context)
     state = experiment.prepare(context)
     image, _ = classification.view(
-        first_object(context.dataset(datasets.TOY).visible_instances(CATEGORY, "val")), experiment.crop_protocol
+        context.dataset(datasets.TOY).visible_instances(CATEGORY, "val")[0], experiment.crop_protocol
     )
     save(folder, "object.jpg", image)
     scores: dict[Feature, np.ndarray] = {}
@@ -95,16 +101,16 @@ def respond(folder: Path, network: Extractor, context: Context) -> None:
         found = responses.response_map(image, classifier, network=network)
         whole = np.full(image.shape[:2], np.nan)
         rows, columns = slice(found.region.top, found.region.bottom), slice(found.region.left, found.region.right)
-        whole[rows, columns] = found.scores[..., classifier.names.index(KEYPOINT)]
+        whole[rows, columns] = found.scores[..., classifier.names.index(first_views.KEYPOINT)]
         scores[feature] = whole
     for feature, each in scores.items():
-        save(folder, f"eye_{feature.key}.jpg", figures.score_overlay(image, each, limit=MARGIN))
+        save(folder, f"response_{feature.key}.jpg", figures.score_overlay(image, each, limit=MARGIN))
 
 
 def predict(folder: Path, network: Extractor, context: Context) -> None:
     """Keypoints in a box, by detectors and a prior, beside the truth."""
     data = context.dataset(datasets.TOY)
-    target = first_object(data.visible_instances(CATEGORY, "val"))
+    target = data.visible_instances(CATEGORY, "val")[0]
     trained, prior = DetectorTraining(datasets.TOY, CATEGORY, network.name).train(context)
     found = detection.predict_object(target.photo.load(), target.box, trained, prior, network=network)
     half = images.resize(found.image, longer_side=230)
@@ -112,7 +118,7 @@ def predict(folder: Path, network: Extractor, context: Context) -> None:
     truth = (found.transform.to_crop(target.keypoints) + 0.5) * scale - 0.5
     save(folder, "annotated.jpg", figures.draw_keypoints(half, truth))
     for feature, each in trained.items():
-        points = (found.stretched_keypoints(feature, each.fusions[1]) + 0.5) * scale - 0.5
+        points = (found.stretched_keypoints(feature, each.fusions[first_views.PRIORS]) + 0.5) * scale - 0.5
         radii = (0.1 * 230, 0.1 * 230)
         save(
             folder,
@@ -120,19 +126,14 @@ def predict(folder: Path, network: Extractor, context: Context) -> None:
             figures.draw_keypoints(half, points, truth=truth, radii_px=radii),
         )
     feature = Feature(network.name, network.roles.detection)
-    number = list(data.keypoint_names[CATEGORY]).index(PAW)
-    fusion = trained[feature].fusions[1]
+    number = list(data.keypoint_names[CATEGORY]).index(first_views.KEYPOINT)
+    fusion = trained[feature].fusions[first_views.PRIORS]
     centres, places = found.cells[feature].centres(), found.places[: fusion.neighbours]
     prior_map = detection.log_prior(centres, places, sigma_px=fusion.sigma_px)
     product = np.exp(detection.combined(found.scores[feature], prior_map, eta=fusion.eta)[..., number])
     levels = figures.of_cells(product, found.cells[feature], (460, 460))
     large = images.resize(found.image, longer_side=460)
-    save(folder, "paw_product.jpg", figures.level_overlay(large, levels / np.nanmax(levels)))
-
-
-def first_object(offered: list[Instance]) -> Instance:
-    """The object that pages on keypoints show first."""
-    return offered[int(np.argmax([one.visible.sum() + min(min(one.size) / 200, 1) for one in offered]))]
+    save(folder, "product.jpg", figures.level_overlay(large, levels / np.nanmax(levels)))
 
 
 def screenshot(file: Path) -> None:
@@ -178,6 +179,7 @@ def main(folder: Path) -> None:
     network = networks.open()
     context = Context(opened_networks={network.name: network})
     rebuild(folder, network)
+    average(folder, network)
     align(folder, network, context)
     respond(folder, network, context)
     predict(folder, network, context)

@@ -20,6 +20,7 @@ from corrcore.datasets.samples import samples
 from corrcore.experiments import Context, Experiment, OlderResultError, Result, ResultStore, Stored
 from corrcore.experiments.results import header_of
 from corrcore.features import Extractor
+from corrcore.networks.weights import checkpoint_path
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.settings import Settings
 from corrcore.store import Cache
@@ -186,6 +187,16 @@ def network(name: str) -> Extractor:
     """A network by name. Raises WeightsNotFoundError where its weights are not on this machine."""
     _settle()
     return networks.open(name)
+
+
+def has_weights(name: str) -> bool:
+    """Whether files of a network's weights are here, as far as can be told without reading them."""
+    spec, own = networks.spec(name), Settings.from_environment().weights
+    checkpoint = getattr(spec, "checkpoint", None)
+    if checkpoint is None or getattr(spec, "embedded", None) is not None:  # a spec of another kind, or what comes along
+        return True
+    kept = own is not None and (own / f"{name}.safetensors").is_file()
+    return kept or (bool(checkpoint) and checkpoint_path(checkpoint).is_file())
 
 
 def layers_of(name: str) -> tuple[str, ...]:

@@ -35,10 +35,11 @@ class Job(Generic[T]):
     ``done``; `error` is one sentence when it is ``failed``.
     """
 
-    def __init__(self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str) -> None:
+    def __init__(self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, shared: bool = False) -> None:
         self.id = next(_job_ids)
         self.label = label
         self.owner = owner
+        self.shared = shared
         self.state: State = "waiting"
         self.progress = 0.0
         self.text = ""
@@ -64,6 +65,11 @@ class Job(Generic[T]):
     def place(self) -> int | None:
         """How many jobs wait before this one; None once it does not wait any more."""
         return self._queue.place(self)
+
+    @property
+    def running_before(self) -> "Job[Any] | None":
+        """What runs while this one waits."""
+        return self._queue.running_before(self)
 
     @property
     def elapsed(self) -> float:
@@ -116,7 +122,8 @@ class Queue:
     """Runs at most `slots` jobs at a time, and holds at most `capacity` jobs, waiting and running.
 
     A job with a ``key`` runs once for its owner: submitting the key again returns the job that waits, runs, or is
-    done (the last `kept` finished jobs are remembered). One that failed or was cancelled runs anew.
+    done (the last `kept` finished jobs are remembered). One that failed or was cancelled runs anew. A ``shared`` one
+    is everybody's: whoever submits its key gets the job that waits or runs, and a finished one runs anew.
 
     >>> def double(n, *, progress):
     ...     progress(0.5, "doubling")
@@ -141,7 +148,7 @@ class Queue:
         self._lock = threading.Condition()
         self._waiting: deque[Job[Any]] = deque()
         self._running: set[Job[Any]] = set()
-        self._known: dict[tuple[str, Hashable], Job[Any]] = {}  # those with a key; finished ones in order of ending
+        self._known: dict[tuple[str | None, Hashable], Job[Any]] = {}  # finished ones in order of ending
         self._closed = False
         self._workers = [
             threading.Thread(target=self._serve, name=f"corrcore-job-{slot}", daemon=True) for slot in range(slots)
@@ -150,7 +157,14 @@ class Queue:
             worker.start()
 
     def submit(
-        self, function: Callable[..., T], *args: object, label: str, owner: str, key: Hashable = None, **kwargs: object
+        self,
+        function: Callable[..., T],
+        *args: object,
+        label: str,
+        owner: str,
+        key: Hashable = None,
+        shared: bool = False,
+        **kwargs: object,
     ) -> Job[T]:
         """Line up ``function(*args, progress=..., **kwargs)`` and return its job at once.
 
@@ -159,8 +173,9 @@ class Queue:
         Raises `QueueFull`, or RuntimeError once the queue is closed.
         """
         with self._lock:
-            known = self.find(owner, key)
-            if known is not None and not known.cancelling and known.state not in ("failed", "cancelled"):
+            known = self.find(None if shared else owner, key)
+            over = known is not None and (known.finished if shared else known.state in ("failed", "cancelled"))
+            if known is not None and not known.cancelling and not over:
                 return known
             if self._closed:
                 msg = "The server is stopping and takes no more work."
@@ -172,17 +187,29 @@ class Queue:
                     f" {self._capacity}. Try again in a few minutes."
                 )
                 raise QueueFull(msg)
-            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner)
+            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, shared=shared)
             self._waiting.append(job)
             if key is not None:
-                self._known[owner, key] = job
+                self._known[None if shared else owner, key] = job
             self._lock.notify()
             return job
 
-    def find(self, owner: str, key: Hashable) -> Job[Any] | None:
-        """The owner's latest job under a key, in whatever state, while it is remembered."""
+    def find(self, owner: str | None, key: Hashable) -> Job[Any] | None:
+        """The owner's latest job under a key, or of no owner the shared one, in whatever state, while it is
+        remembered.
+        """
         with self._lock:
             return self._known.get((owner, key))
+
+    def unfinished(self) -> list[Job[Any]]:
+        """The shared jobs that run or wait, in their order."""
+        with self._lock:
+            return [job for job in (*self._running, *self._waiting) if job.shared]
+
+    def running_before(self, job: Job[Any]) -> Job[Any] | None:
+        """What runs while a job waits."""
+        with self._lock:
+            return next(iter(self._running), None) if job in self._waiting else None
 
     def place(self, job: Job[Any]) -> int | None:
         """How many jobs wait before this one; None if it does not wait."""

@@ -4,12 +4,15 @@ share.
 
 import atexit
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
 from dashboard.services.jobs import Job, Queue
 from dashboard.state import View, session
+
+if TYPE_CHECKING:  # which brings torch along, and Home needs none
+    from corrcore.patch_index import PatchIndex
 
 T = TypeVar("T")
 
@@ -44,9 +47,30 @@ def forget_view() -> None:
 
 def submit_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     """Work of minutes, which `measurement` finds again under its key. Raises `QueueFull` where there is no room."""
-    return queue("measurements").submit(work, label=label, owner=session().owner, key=key)
+    return queue("measurements").submit(work, label=label, owner=session().owner, key=key, shared=True)
 
 
 def measurement(key: Hashable) -> Job[Any] | None:
-    """This session's work of minutes, running or ended, if it began any under this key."""
-    return queue("measurements").find(session().owner, key)
+    """Work of minutes under this key, whoever began it: another window, or this one before it was loaded again.
+
+    How it ended is told to the session that began it alone.
+    """
+    job = queue("measurements").find(None, key)
+    return None if job is None or (job.finished and not is_own(job)) else job
+
+
+def is_own(job: Job[Any]) -> bool:
+    """Whether this session began it."""
+    return job.owner == session().owner
+
+
+def submit_build(work: "Callable[..., PatchIndex]", label: str, key: Hashable) -> "Job[PatchIndex]":
+    """Work that builds an index, which `build` finds again. Raises `QueueFull` where there is no room."""
+    job = queue("builds").submit(work, label=label, owner=session().owner, key=key, shared=True)
+    session().building = job
+    return job
+
+
+def build() -> Job[Any] | None:
+    """The index that this session builds or has built; else one that is being built, whoever began it."""
+    return session().building or next(iter(queue("builds").unfinished()), None)

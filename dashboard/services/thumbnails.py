@@ -11,6 +11,8 @@ from corrcore.patch_index import PatchIndex
 from dashboard.services import caches
 
 SIDE_PX = 112
+DARK, BRIGHT = 50, 215  # grey levels beyond which little of a coat can be made out
+WELL_LIT = 0.75  # share of pixels that lie between
 
 
 @st.cache_data(max_entries=64, show_spinner="Opening the photos")
@@ -38,6 +40,18 @@ def of_objects(state: str, _instances: Sequence[Instance]) -> list[np.ndarray]:
     key = store.key(task="object thumbnails", objects=state, side=SIDE_PX)
     kept = caches.results().get_or_compute(key, all_of_them).arrays
     return [kept[str(number)] for number in range(len(_instances))]
+
+
+@st.cache_data(max_entries=64, show_spinner="Opening the photos")
+def well_lit_first(state: str, _instances: Sequence[Instance]) -> list[int]:
+    """The places of objects, those first that are neither silhouettes nor glare in the middle.
+
+    A photo that cannot be read is not well lit.
+    """
+    quarter = SIDE_PX // 4
+    inner = [picture[quarter:-quarter, quarter:-quarter].mean(axis=2) for picture in of_objects(state, _instances)]
+    lit = [((grey > DARK) & (grey < BRIGHT)).mean() if np.ptp(grey) else 0 for grey in inner]
+    return sorted(range(len(lit)), key=lambda n: lit[n] < WELL_LIT)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -239,7 +239,7 @@ def test_an_index_is_measured(run, capsys, tmp_path):
         "localisation": 2,
         "radius": 2,
     }
-    assert "psnr db" in capsys.readouterr().out
+    assert "PSNR" in capsys.readouterr().out
 
 
 def test_a_folder_of_results_may_be_relative_or_named_from_home(sizes, few, capsys, tmp_path, monkeypatch):

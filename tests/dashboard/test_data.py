@@ -132,7 +132,8 @@ def test_a_folder_becomes_an_index_on_offer(at, photos, open_page):
         ("", "mine", "Name the folder"),
         ("/nowhere/at/all", "mine", "is no folder; give one that holds photos"),
         (None, "../up", "must be 1 to 64 letters"),
-        (None, "", "must be 1 to 64 letters"),
+        (None, "", "Give the index a name"),
+        ("", "", "Name the folder"),
     ],
     ids=str,
 )

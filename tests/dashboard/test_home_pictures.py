@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dashboard.navigation import PICTURES
-from dashboard.pictures.__main__ import rebuild
+from dashboard.pictures.__main__ import average, rebuild
 
 
 def pixels(path) -> np.ndarray:
@@ -17,6 +17,7 @@ def pixels(path) -> np.ndarray:
 def made(cache_folder, alexnet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     rebuild(folder, alexnet)
+    average(folder, alexnet)
     return folder
 
 

@@ -15,13 +15,14 @@ from corrcore import patch_index as indexes
 from corrcore.datasets import drawn
 from corrcore.datasets.samples import samples
 from corrcore.tasks import reconstruction
+from dashboard import first_views
 from dashboard.services import sessions
 
 from .conftest import ROOT, settled
 
 PICTURES = ("uniform rf", "conv3", "conv4", "conv5")
 PAGE = str(ROOT / "dashboard" / "app_pages" / "reconstruction.py")
-FIRST = next(iter(drawn.unseen().values()))
+FIRST = drawn.unseen()[first_views.REBUILT]
 
 
 def component(at, key):
@@ -179,6 +180,7 @@ def test_an_uploaded_photo_is_rebuilt(at):
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     upload(at, "mine.png", file.getvalue())
+    assert any("A photograph finds little among drawn animals" in caption.value for caption in at.caption)
     assert picture(at, "picture conv3 1").shape == (144, 176, 3)
 
 

@@ -214,6 +214,7 @@ def test_an_uploaded_photo_has_scores_but_no_true_place(open_few, offered):
     shown = values(at, "map sift20")
     assert shown.shape == (250, 167)  # as the protocol has objects
     assert np.isfinite(shown).all()
+    assert any("have only seen drawings" in warning.value for warning in at.warning)
     highest = next(caption.value for caption in at.caption if caption.value.startswith("highest"))
     assert "px from the keypoint" not in highest
     assert not [box for box in component(at, "map sift20")["boxes"] if box["colour"] == "#ffd500"]
@@ -234,6 +235,14 @@ def test_the_lines_of_python_open_a_photo_of_ones_own(open_few, offered, capsys,
     exec(compile(offered["python"], "lines", "exec"), {})
     [(x, y)] = np.load(io.BytesIO(offered["Nose by sift20.npz"]()))["highest_xy"]
     assert capsys.readouterr().out == f"{SIFT20.title} is highest at ({x:.1f}, {y:.1f}) px of the photo\n"
+
+
+def test_numbers_and_pixels_that_links_cannot_have_are_said_once_each(open_few):
+    at = open_few(features=["sift20"], opacity="17", at="1e99,7")
+    assert [warning.value for warning in at.warning] == [
+        "This link asks for opacity 17, which is no number from 0 to 1; another is shown.",
+        "This link asks for the pixel 1e99,7, which is not in this picture; another is shown.",
+    ]
 
 
 def test_links_that_ask_for_what_is_not_offered_say_so(open_few):

@@ -229,6 +229,7 @@ def test_numbers_stand_beside_the_papers_with_intervals_and_differences(cat, ope
         "**PCK at α = 0.1, per keypoint type, %** · alexnet · **drawn, synthetic**"
     ]
     assert any("the longer side of the object's box" in text for text in texts(at.caption))
+    assert any(text.startswith("In drawings, which are easy to align") for text in texts(at.markdown))
 
 
 def test_the_mean_is_over_the_categories_that_are_here_and_not_over_one(cat, places, open_page):
@@ -844,7 +845,7 @@ def test_results_of_a_data_set_that_is_not_here_are_shown_without_its_objects(da
     at = choose_cell(at, 0, "ours")
     assert any("not on this machine" in text for text in texts(at.caption))
     assert not any("](alignment?" in text for text in texts(at.markdown))
-    assert not any("drawn, synthetic" in text for text in texts(at.markdown))
+    assert not any("drawn, synthetic" in text or "In drawings" in text for text in texts(at.markdown))
 
 
 def test_a_link_to_what_is_not_there_is_said(cat, open_page):

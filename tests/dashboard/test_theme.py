@@ -29,3 +29,11 @@ def test_text_and_chips_are_legible(name):
         assert contrast(theme["textColor"], theme[ground]) >= 4.5
         assert contrast(theme["linkColor"], theme[ground]) >= 4.5
         assert contrast(theme["primaryColor"], theme[ground]) >= 3  # lines and marks
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_captions_which_have_60_percent_of_the_texts_colour_are_legible(name):
+    theme = THEMES[name]
+    text, ground = (np.array(ImageColor.getrgb(theme[each])) for each in ("textColor", "backgroundColor"))
+    caption = "#" + "".join(f"{round(level):02x}" for level in 0.6 * text + 0.4 * ground)
+    assert contrast(caption, theme["backgroundColor"]) >= 4.5

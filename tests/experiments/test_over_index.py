@@ -7,6 +7,7 @@ from PIL import Image
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.experiments import AgreementRadius, Context, Localisation, run
+from corrcore.metrics import Estimate
 from corrcore.tasks import averaging, reconstruction
 from tests.conftest import smooth_noise
 from tests.experiments.conftest import StopError, stop_at
@@ -45,8 +46,26 @@ def test_localisation_sums_up_what_each_photo_gives(alexnet, small_index, photos
     assert found["score"].low <= found["score"].value <= found["score"].high
     assert found["score"].samples == np.isfinite(scores).sum() >= 2
     assert found["psnr_db"].samples == 3
-    rows = {row[""]: row for row in result.experiment.summary_rows(result.summary)}
-    assert rows["score"]["mean"].startswith(f"{np.nanmean(scores):.3f} [")
+    rows = {row["measured"]: row for row in result.experiment.summary_rows(result.summary)}
+    assert rows["score, 0.5 by chance"]["mean"].startswith(f"{np.nanmean(scores):.2f} [")
+    assert rows["PSNR"]["mean"].startswith(f"{np.mean(psnr):.1f} dB [")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (30.851, 22.642, 47.3, "31 px [23, 47]"),
+        (30.851, 22.642, np.inf, "31 px [23 or more]"),
+        (np.inf, 22.642, np.inf, "does not fall [23 or more]"),
+        (np.inf, np.inf, np.inf, "does not fall"),
+        (30.851, np.nan, np.nan, "31 px"),
+        (np.nan, np.nan, np.nan, "none"),
+    ],
+)
+def test_radii_are_told_in_words(value, low, high, text):
+    found = {"conv3": {"agreement_radius_px": Estimate(value, low, high, np.empty(0), 9)}}
+    [row] = AgreementRadius("it").summary_rows(found)
+    assert row == {"layer": "conv3", "measured": "agreement radius", "median": text, "samples": "9"}
 
 
 def test_a_stopped_localisation_measures_only_what_is_left(photos, context, store):

@@ -122,14 +122,17 @@ def test_a_prediction_with_kept_detectors_trains_nothing_and_goes_on_where_it_wa
 
 def test_training_that_was_stopped_after_cross_validation_chooses_nothing_again(contexts, flock, tmp_path):
     context = replace(contexts(flock), store=tmp_path)
+    assert not training().begun(context)
     with pytest.raises(StopError):
-        training().train(context, progress=stop_at("sift40: training"))
+        training().train(context, progress=stop_at("SIFT, radius 40 px: training"))
+    assert (training().begun(context), training().outdated(context)) == (True, False)
     assert len(list(tmp_path.glob("*/*.choice"))) == 1
     assert training().known(context) is None
     said = []
     trained, _ = training().train(context, progress=lambda _, text: said.append(text))
     assert not any("cross validation" in text for text in said)
     assert "pck_by_eta" in trained[SIFT40].about
+    assert (training().begun(context), training().outdated(context)) == (False, False)
     assert not list(tmp_path.glob("*/*.choice")) + list(tmp_path.glob("*/*.mining"))
 
 
@@ -148,6 +151,8 @@ def test_detectors_of_other_data_are_not_taken(contexts, flock, store, predicted
         context = replace(context, opened_networks={"alexnet": relabelled(alexnet, digest="other weights")})
     assert kept(contexts, flock, store) is not None
     assert training().known(context) is None
+    assert (training().begun(context), training().outdated(context)) == (False, True)
+    assert not training().outdated(replace(contexts(flock), store=store.folder))
 
 
 def test_detectors_of_other_photos_are_trained_anew(contexts, flock, tmp_path):

@@ -762,4 +762,4 @@ def test_features_of_a_transfer_share_its_progress(alexnet, cats):
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    assert told[-1][1] == "sift20: aligning 2 of 2"
+    assert told[-1][1] == "SIFT, radius 20 px: aligning 2 of 2"

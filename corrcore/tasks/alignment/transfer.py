@@ -156,7 +156,7 @@ def transfer(
 
     def report(share: float) -> None:
         if progress is not None:
-            progress(share, f"{feature.key}: aligning {round(share * len(neighbours))} of {len(neighbours)}")
+            progress(share, f"{feature.title}: aligning {round(share * len(neighbours))} of {len(neighbours)}")
 
     grid = target.grids[feature]
     unaries = [data_term(source.grids[feature], grid, position=options.position) for _, source in neighbours]

@@ -43,7 +43,7 @@ def held_out_scores(
         start: LinearClassifier | None = None
         for step, number in enumerate(np.argsort(costs)):
             start_at, share = (fold + step / len(costs)) / n_folds, 1 / len(costs) / n_folds
-            report = part(progress, start_at, share, f"cost {costs[number]:g}: ")
+            report = part(progress, start_at, share, f"cost {costs[number]:g}, ")
             found = mining.fit(
                 cost=costs[number], start=start, most_rounds=most_rounds, tolerance=1e-2, progress=report
             )

@@ -168,8 +168,7 @@ class HardNegativeMiner:
                 own.append(MiningRound(len(pool.cells), int((y == 1).sum()), float(current.objective.sum()), n_new))
                 if progress is not None:
                     share = len(own) / (len(own) + 3) if n_new else 1
-                    text = f"round {len(own)}, {n_new:,} more hard negatives"
-                    progress((number + share) / len(self._groups), text)
+                    progress((number + share) / len(self._groups), f"round {len(own)}")
                 if n_new and not self._grow(pool, here, scores, hard, new):
                     break
                 if len(own) > 1 and not pool.room and n_new > 0.9 * own[-2].hard:

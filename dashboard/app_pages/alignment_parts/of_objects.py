@@ -7,9 +7,9 @@ from corrcore.tasks.alignment import AlignedPair
 from dashboard.app_pages.alignment_parts import controls, files, table
 from dashboard.app_pages.alignment_parts.neighbours import SHOWN, View, poster, show_figure, work_on_object
 from dashboard.app_pages.alignment_parts.pair_view import ENERGY, chosen_point, show_displacement, show_point
-from dashboard.parts import exports, header, job_panel, pickers
+from dashboard.parts import exports, header, job_panel, pickers, url_state
 from dashboard.services import caches
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 SECTIONS = ("Displacement", "A point", "Accuracy (Table 2)")
 LOOK_FOR = (
@@ -54,7 +54,7 @@ def page() -> None:
             train = data.visible_instances(category, "train")
             objects = caches.state_of([instance]), caches.state_of(train)
         except (OSError, ValueError) as error:
-            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
+            st.error(sentence(error), icon=":material/broken_image:")
             st.stop()
     with beside:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
@@ -71,6 +71,7 @@ def page() -> None:
     }
     pair = AlignedPair(neighbour.crop, view.found.target, alignments)
     names = neighbour.instance.name, instance.name
+    url_state.check_pixel(pair.source.image)
     section = header.section_picker("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         show_displacement(pair, names, feature)

@@ -13,7 +13,7 @@ from corrcore.tasks.alignment import AlignedPair
 from dashboard.app_pages.alignment_parts import controls, files
 from dashboard.app_pages.alignment_parts.controls import Choice
 from dashboard.app_pages.alignment_parts.pair_view import ENERGY, chosen_point, show_displacement, show_point
-from dashboard.parts import exports, header, job_panel, pickers, upload
+from dashboard.parts import exports, header, job_panel, pickers, upload, url_state
 from dashboard.wording import escape_markdown
 
 SECTIONS = ("Displacement", "A point")
@@ -51,6 +51,7 @@ def page() -> None:
         place.markdown(f"**warped by {feature.title}**")
         place.image(images.encode(picture, format="JPEG"), width="stretch")
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
+    url_state.check_pixel(pair.source.image)
     section = header.section_picker("Look closer", SECTIONS, key="alignment_section")
     if section == SECTIONS[0]:
         by_title = {feature.title: feature for feature in choice.each}

@@ -11,7 +11,7 @@ from corrcore.wording import counted
 from dashboard.parts import exports, pickers
 from dashboard.parts.result_panel import experiment_panel
 from dashboard.services import caches
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 PUBLISHED = "published, α = 0.1"
 
@@ -38,7 +38,7 @@ def show(source: str, data: KeypointDataset, category: str, network: Extractor) 
     try:
         computed, missing = _lines(source, data, network, context)
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return
     if computed or missing:
         lines = computed + missing

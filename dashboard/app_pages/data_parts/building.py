@@ -12,11 +12,11 @@ from corrcore.datasets import folder
 from corrcore.patch_index import PatchIndex
 from corrcore.settings import Settings, prepared_path
 from corrcore.wording import counted
-from dashboard.parts import job_panel
+from dashboard.parts import job_panel, pickers
 from dashboard.services import caches, sessions
 from dashboard.services.jobs import QueueFull
 from dashboard.state import session
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 
@@ -35,7 +35,9 @@ def build_form() -> None:
     )
     name, network, scale = st.columns(3, vertical_alignment="bottom")
     name_ = name.text_input("Name", key="build_name", placeholder="my-photos")
-    network_ = network.selectbox("Described by", networks.names(), key="build_network")
+    network_ = network.selectbox(
+        "Described by", networks.names(), format_func=pickers.network_title, key="build_network"
+    )
     scale_ = scale.selectbox("Photos enter", list(SCALES), key="build_scales")
     mirror, hold_out, _ = st.columns(3, vertical_alignment="bottom")
     mirror_ = mirror.toggle("Mirrored as well", key="build_mirror")
@@ -44,8 +46,7 @@ def build_form() -> None:
         start(source, name_, network_ or networks.names()[0], SCALES[scale_], mirror_, int(hold_out_))
     if note := session().building_note:
         st.caption(escape_markdown(note))
-    job = session().building
-    if job is not None:
+    if (job := sessions.build()) is not None:
         job_panel.job_panel(job)
         if job.result is not None:
             st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
@@ -56,12 +57,15 @@ def build_form() -> None:
 def start(source: str, name: str, network: str, scales: tuple[float, ...], mirror: bool, n_held_out: int) -> None:
     """Checks what was asked for and lines the build up; says in a sentence what is wrong."""
     try:
-        target = indexes.path_of(indexes.checked_name(name.strip()))
-        if os.path.lexists(target):
-            msg = f"There is an index {name!r} already; choose another name."
-            raise ValueError(msg)
         if not source.strip():
             msg = "Name the folder that holds the photos."
+            raise ValueError(msg)
+        if not name.strip():
+            msg = "Give the index a name, such as my-photos."
+            raise ValueError(msg)
+        target = indexes.path_of(indexes.checked_name(name.strip()))
+        if os.path.lexists(target):
+            msg = f"There is an index {name.strip()!r} already; choose another name."
             raise ValueError(msg)
         listing = folder.photos(voc_root(prepared_path(source.strip())))
         photos, held_out = folder.hold_out(listing.photos, n_held_out)
@@ -78,17 +82,15 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
                 progress=progress,
             )
 
-        running = session().building
+        running = sessions.build()
         if running is not None and not running.finished:
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
-        session().building = sessions.queue("builds").submit(
-            work, label=f"Building {name.strip()}", owner=session().owner
-        )
+        sessions.submit_build(work, f"Building {name.strip()}", ("build", str(target)))
         left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
         session().building_note = f"{counted(len(listing), 'photo')} found.{left_out}"
     except (ValueError, OSError, QueueFull) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
 
 
 def voc_root(path: Path) -> Path:

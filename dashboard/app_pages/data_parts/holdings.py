@@ -11,7 +11,7 @@ from corrcore.settings import Settings
 from corrcore.wording import counted, size_text
 from dashboard.parts import photo_picker, pickers
 from dashboard.services import caches
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence, with_commands
 
 
 def show_indexes() -> None:
@@ -30,7 +30,9 @@ def show_indexes() -> None:
     for listing in listings:
         if listing.index is None:
             icon = ":material/hourglass_top:" if listing.state is State.UNFINISHED else ":material/error:"
-            st.warning(f"**{escape_markdown(listing.name)}**, {listing.state}: {_plain(listing.note)}", icon=icon)
+            st.warning(
+                f"**{escape_markdown(listing.name)}**, {listing.state}: {with_commands(listing.note)}", icon=icon
+            )
     for index in there:
         if index.skipped:
             _show_skipped(index)
@@ -41,14 +43,8 @@ def _listings() -> list[Listing]:
     try:
         return patch_index.survey()
     except OSError as error:
-        st.error(_plain(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return []
-
-
-def _plain(note: str) -> str:
-    """A sentence with commands between backticks, which stay so, and names of files, which are shown as they are."""
-    parts = note.split("`")
-    return "`".join(part if number % 2 else escape_markdown(part) for number, part in enumerate(parts))
 
 
 def _row(index: PatchIndex) -> dict[str, str]:
@@ -88,7 +84,7 @@ def _delete_form(listings: list[Listing]) -> None:
             try:
                 caches.delete_index(name)
             except OSError as error:
-                st.error(_plain(str(error)), icon=":material/error:")
+                st.error(sentence(error), icon=":material/error:")
                 return
             st.rerun()
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from corrcore.experiments import Row
 from corrcore.features import Feature
-from corrcore.tasks.detection import PriorFusion
+from corrcore.tasks.detection import PRIORS, PriorFusion
+from dashboard import first_views
 from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.parts import pickers, url_state
 
 CHOSEN, AS_SET, BY_HAND = "as chosen on train", "as set for drawings", "by hand"
+ETAS, SIGMAS_PX = (0.0, 1.0), (5.0, 100.0)  # lowest and highest that are chosen by hand
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,22 @@ def choose_weights(places: Sequence[Any], learnt: Learnt) -> Weights:
     """The controls, one in each of four places."""
     at_prior, at_mode, at_eta, at_sigma = places
     detectors, titles = learnt.detectors, pickers.PRIOR_TITLES
+    first = first_views.PRIORS if learnt.data.synthetic else PRIORS
+    url_state.follow_default("prior", first)
     usual = AS_SET if learnt.data.synthetic else CHOSEN
     url_state.check_link("prior", titles.values())
     priors = at_prior.selectbox(
-        "Prior from", list(titles), format_func=titles.__getitem__, key="prior", bind="query-params"
+        "Prior from",
+        sorted(titles, key=lambda n: n != first),
+        format_func=titles.__getitem__,
+        key="prior",
+        bind="query-params",
     )
     if not priors:
         return Weights(0, dict.fromkeys(detectors))
-    url_state.check_link("weights", (usual, BY_HAND))
+    url_state.check_link("weights", (CHOSEN, AS_SET, BY_HAND))
+    url_state.check_number("eta", *ETAS)
+    url_state.check_number("sigma", *SIGMAS_PX)
     mode = at_mode.selectbox(
         "Weight and width",
         (usual, BY_HAND),
@@ -61,7 +71,7 @@ def choose_weights(places: Sequence[Any], learnt: Learnt) -> Weights:
 
     eta = at_eta.slider(
         "Weight η",
-        *(0.0, 1.0, own.eta, 0.005),
+        *(*ETAS, own.eta, 0.005),
         key=key("eta"),
         format="%.3f",
         help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
@@ -70,7 +80,7 @@ def choose_weights(places: Sequence[Any], learnt: Learnt) -> Weights:
     )
     sigma = at_sigma.slider(
         "Width σ, px",
-        *(5.0, 100.0, own.sigma_px, 1.0),
+        *(*SIGMAS_PX, own.sigma_px, 1.0),
         key=key("sigma"),
         format="%.0f",
         help="In pixels of the box, stretched to 500 x 500.",

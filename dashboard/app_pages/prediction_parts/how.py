@@ -15,14 +15,14 @@ $$ f = s^{1-\eta}\, p^{\eta}, \qquad s = \frac{1}{1 + e^{-\text{score}}}, \quad 
 def look_for(drawn: bool) -> str:
     """What to look for, which drawings show otherwise than photos."""
     seen = (
-        "In drawings both find most of them; in photos the network's detectors find them where SIFT's cannot."
+        "In drawings both find most of them, for another animal stands in nearly the same pose. Without it (*Prior "
+        "from*: none) the network's detectors still find most, and SIFT's do not."
         if drawn
         else "The network's detectors find them where SIFT's cannot, and the prior helps both."
     )
     return (
-        "Given an object's box, a detector of every keypoint scores every place in it, and the most similar train "
-        "object says "
-        f"where to expect it. **Look for** eyes, noses and feet that land in place. {seen}"
+        "Given an object's box, a detector of every keypoint scores every place in it, and the train objects "
+        f"most like it say where to expect it. **Look for** eyes, noses and feet that land in place. {seen}"
     )
 
 

@@ -16,9 +16,9 @@ from dashboard.app_pages.prediction_parts.controls import Weights
 from dashboard.app_pages.prediction_parts.seen import PICTURE_PX, Seen, cut
 from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.components import Outline, image_click
-from dashboard.parts import header, legends, url_state
+from dashboard.parts import header, legends, pickers, url_state
 from dashboard.titles import keypoint_title
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 MAPS = ("Detector", "Prior", "Product")
 LIMIT = 1.0  # of the scores' colours: the margin
@@ -32,8 +32,16 @@ def show_one(seen: Seen, weights: Weights, learnt: Learnt) -> None:
     )
     names = learnt.names
     url_state.check_link("keypoint", [keypoint_title(name) for name in names])
-    keypoint = at_keypoint.selectbox("Keypoint", names, format_func=keypoint_title, key="keypoint", bind="query-params")
+    keypoint = at_keypoint.selectbox(
+        "Keypoint",
+        names,
+        pickers.first_keypoint(learnt.data, learnt.category),
+        format_func=keypoint_title,
+        key="keypoint",
+        bind="query-params",
+    )
     feature = _choose_feature(at_feature, weights)
+    url_state.check_number("opacity", 0, 1)
     opacity = at_opacity.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
     own = at_own.toggle(
         "Detector in colours of its own",
@@ -181,7 +189,7 @@ def _show_neighbours(seen: Seen, number: int, learnt: Learnt, n: int) -> None:
         try:
             picture, placed = cut(instance.photo.load(), instance.box, PICTURE_PX)
         except (ImageError, OSError) as error:
-            place.caption(escape_markdown(str(error)))
+            place.caption(sentence(error))
             continue
         points = np.full_like(instance.keypoints, np.nan)
         points[number] = placed.to_crop(instance.keypoints[number])

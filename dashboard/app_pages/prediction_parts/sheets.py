@@ -17,7 +17,7 @@ from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, job_panel, pickers, url_state
 from dashboard.services import caches
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 PER_SHEET = 4
 CAPTION = (
@@ -34,7 +34,7 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
         some, chosen = _choose_sheet(learnt, at_sheet)
         key = ("prediction", learnt.state, caches.state_of(some))
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
     drawn = " · **drawn, synthetic**" if learnt.data.synthetic else ""
     sheet: list[Seen | str] = job_panel.view(_looking(some, learnt), "Looking at objects", key)
@@ -55,22 +55,14 @@ photo, box, own_photo = target.photo.load(), target.box, target.photo.name"""
 def _choose_sheet(learnt: Learnt, beside: Any) -> tuple[list[Instance], int]:
     """Objects to show, and which of them is looked at; both in the URL."""
     data, category = learnt.data, learnt.category
-    offered = data.visible_instances(category, "val") if (category, "val") in data.splits else []
-    if not offered:
-        msg = f"No val object of {category} shows a keypoint; choose another category."
-        raise ValueError(msg)
+    offered = pickers.offered_objects(data, category)
     asked = pickers.asked_object(data, offered)
     chosen = [one.name for one in offered].index(asked)
     n_sheets = -(-len(offered) // PER_SHEET)
     sheet = 1
     if n_sheets > 1:
-        sheet = beside.number_input(
-            f"Page (of {n_sheets}; {counted(len(offered), 'object')})",
-            1,
-            n_sheets,
-            chosen // PER_SHEET + 1,
-            key=f"sheet {data.digest} {category} {asked}",
-        )
+        of, key = f"; {counted(len(offered), 'object')}", f"sheet {data.digest} {category} {asked}"
+        sheet = pickers.choose_page(beside, of, n_sheets, chosen // PER_SHEET + 1, key)
     first = (sheet - 1) * PER_SHEET
     some = offered[first : first + PER_SHEET]
     if asked not in [one.name for one in some]:

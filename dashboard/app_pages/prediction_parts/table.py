@@ -8,7 +8,7 @@ from dashboard import links
 from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.parts import exports, pickers
 from dashboard.parts.result_panel import experiment_panel
-from dashboard.wording import duration, escape_markdown
+from dashboard.wording import rough_duration, sentence
 
 LOOKING_S = 0.3  # per object, by AlexNet on two cores
 
@@ -22,7 +22,7 @@ def show(learnt: Learnt) -> None:
         learnt.context,
         button=f"Compute for {category}",
         title=f"Table 4 has not been computed for {category} yet",
-        text=f"All {counted(n, 'val object')} are looked at; that takes about {duration(LOOKING_S * n)} by AlexNet on two "
+        text=f"All {counted(n, 'val object')} are looked at; that takes about {rough_duration(LOOKING_S * n)} by AlexNet on two "
         "cores, longer by larger networks.",
     )
     if result is None:
@@ -30,7 +30,7 @@ def show(learnt: Learnt) -> None:
     try:
         summary = result.summary
     except ValueError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return
     lines = []
     for row in summary.rows:

@@ -17,7 +17,7 @@ from corrcore.tasks.detection import Prior, TrainedDetectors
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, result_panel
 from dashboard.services import caches, sessions
-from dashboard.wording import duration, escape_markdown
+from dashboard.wording import rough_duration, sentence
 
 TRAINING_S = 1.3  # per object, by AlexNet on two cores
 
@@ -77,7 +77,7 @@ def learn(source: str, data: KeypointDataset, category: str, network: Extractor)
         state = store.key(settings=[training.settings(feature, context) for feature in training.feature_list])
         trained = _have_trained(data, training, context, state)
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
     if trained is None:
         st.stop()
@@ -86,7 +86,7 @@ def learn(source: str, data: KeypointDataset, category: str, network: Extractor)
 
 def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Context, state: str) -> Trained | None:
     category, key = training.category, ("detectors", state)
-    label = f"Training on {category}"
+    label = f"Training detectors of {category}"
     files = [training.file(what, context) for what in (*(each.key for each in training.feature_list), "prior")]
 
     def work(*, progress: Progress) -> Trained:
@@ -103,14 +103,17 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
     if data.synthetic:
         return known() or job_panel.view(work, label, key)
     n = min(len(data.visible_instances(category, "train")), most_objects(data))
-    others = any(file is not None and file.exists() for file in files)
-    why = " Those that are here are of other photos, or of another version of the code." if others else ""
+    why = ""
+    if training.outdated(context):
+        why = "Those that are here are of other photos, or of another version of the code. "
+    elif training.begun(context):
+        why = "Training was begun, and goes on where it was. "
     larger = "" if training.network == networks.DEFAULT else f", several times as long by {training.network}"
     return result_panel.result_panel(
         f"Detectors of {category} have to be trained first",
-        f"{why} By {' and '.join(each.title for each in training.feature_list)}, on "
+        f"{why}By {' and '.join(each.title for each in training.feature_list)}, on "
         f"{counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
-        f"{duration(TRAINING_S * n)} by AlexNet on two cores{larger}, once; it can be stopped and goes on where it "
+        f"{rough_duration(TRAINING_S * n)} by AlexNet on two cores{larger}, once; it can be stopped and goes on where it "
         "was. "
         f"`corrcore evaluate prediction --data {pickers.shell_dataset(training.dataset)} "
         f'--categories "{category}" --network {training.network}` does it too.',

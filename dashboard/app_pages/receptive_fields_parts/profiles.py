@@ -10,7 +10,7 @@ from corrcore.patch_index import PatchIndex
 from corrcore.tasks.averaging import LEAST_AGREEMENT, Agreement, Study
 from dashboard import figures
 from dashboard.app_pages.receptive_fields_parts.seeds import colours_of
-from dashboard.parts import result_panel
+from dashboard.parts import result_panel, url_state
 from dashboard.services import caches
 
 SEEDS = (10, 30, 100)
@@ -90,9 +90,21 @@ def radius_text(radius: float) -> str:
     return f"{radius:.0f} px" if np.isfinite(radius) else "does not fall"
 
 
+def interval_text(low: float, high: float) -> str:
+    """An interval of radii; where agreement does not fall they have no end.
+
+    >>> interval_text(23.4, 41.0), interval_text(23.4, np.inf), interval_text(np.inf, np.inf)
+    ('23 to 41 px', '23 px or more', 'does not fall')
+    """
+    if not np.isfinite(low):
+        return radius_text(low)
+    return f"{low:.0f} to {high:.0f} px" if np.isfinite(high) else f"{low:.0f} px or more"
+
+
 def show_over_seeds(index: PatchIndex) -> None:
     """The agreement radius as a property of the layer: its median over random seeds, computed when asked for."""
     st.subheader("Over many seeds", anchor=False)
+    url_state.check_link("n_seeds", [str(n) for n in SEEDS])
     n_seeds = st.segmented_control(
         "Random seeds", SEEDS, default=SEEDS[1], key="n_seeds", bind="query-params", required=True
     )
@@ -115,7 +127,7 @@ def show_over_seeds(index: PatchIndex) -> None:
         {
             "layer": list(rows),
             "median agreement radius": [radius_text(row.value) for row in rows.values()],
-            "95 % interval": [f"{radius_text(row.low)} to {radius_text(row.high)}" for row in rows.values()],
+            "95 % interval": [interval_text(row.low, row.high) for row in rows.values()],
             "half the receptive field": [f"{index.receptive_field(layer).window_px / 2:.0f} px" for layer in rows],
             "seeds that agree": [f"{row.samples} of {n_seeds}" for row in rows.values()],
         },

@@ -14,7 +14,7 @@ from corrcore.geometry import CellGrid
 from corrcore.patch_index import PatchIndex
 from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study
-from dashboard import figures
+from dashboard import figures, first_views
 from dashboard.components import Outline, image_click
 from dashboard.parts import job_panel, photo_picker, url_state
 from dashboard.services import caches
@@ -68,8 +68,9 @@ exclude = [int(index.locate(layer, drawn).photos[0])]"""
 
 def clicked_seed(index: PatchIndex) -> Seed:
     """The descriptors of a chosen photo at a chosen pixel. Raises ValueError for a photo that is too small."""
-    chosen = photo_picker.choose_photo(index)
+    chosen = photo_picker.choose_photo(index, first_views.AVERAGED)
     features = caches.network(index.extractor).extract(chosen.image, index.layers)
+    url_state.check_pixel(chosen.image)
     x, y = url_state.pixel_of(chosen.image, start=chosen.start)
     grids = {layer: grid.cells for layer, grid in features.items()}
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}

@@ -11,6 +11,7 @@ from corrcore.tasks.reconstruction import Localisation
 from dashboard import figures
 from dashboard.app_pages.reconstruction_parts.figure import Shown
 from dashboard.components import compare
+from dashboard.parts import url_state
 from dashboard.wording import escape_markdown
 
 SHOWN = 10  # neighbours of a patch
@@ -49,11 +50,13 @@ def show_neighbours(shown: Shown, k: int) -> None:
 def show_comparison(shown: Shown) -> None:
     """The input under one of the pictures, with a divider to drag."""
     titles = [column.title for column in shown.columns]
-    left, right = st.columns(2)
+    left, right = st.columns([1, 2], gap="medium")
+    url_state.check_link("compare_layer", titles)
+    url_state.check_link("compare_k", [f"k = {k}" for k in shown.ks])
     title = left.segmented_control(
-        "Picture", titles, default=titles[-1], key="compare_layer", bind="query-params", required=True
+        "Picture", titles, default=titles[1], key="compare_layer", bind="query-params", required=True
     )
-    k = right.segmented_control(
+    k = left.segmented_control(
         "k",
         shown.ks,
         default=shown.ks[-1],
@@ -62,15 +65,17 @@ def show_comparison(shown: Shown) -> None:
         required=True,
         format_func=lambda k: f"k = {k}",
     )
+    left.caption("Drag the divider: left of it is the input, right of it what it was rebuilt as.")
     picture = shown.columns[titles.index(title)].pictures[shown.ks.index(k)]
-    compare(
-        images.encode(figures.crop(shown.chosen.image, shown.covered), format="JPEG"),
-        images.encode(picture, format="JPEG"),
-        labels=("input", f"{title}, k = {k}"),
-        alt=f"{shown.chosen.title} and its reconstruction by {title}",
-        key="compare",
-        width=720,
-    )
+    with right:
+        compare(
+            images.encode(figures.crop(shown.chosen.image, shown.covered), format="JPEG"),
+            images.encode(picture, format="JPEG"),
+            labels=("input", f"{title}, k = {k}"),
+            alt=f"{shown.chosen.title} and its reconstruction by {title}",
+            key="compare",
+            width=720,
+        )
 
 
 def show_numbers(shown: Shown) -> None:

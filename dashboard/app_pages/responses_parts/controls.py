@@ -54,14 +54,23 @@ class Asked:
 def choose() -> Asked:
     """The row of controls."""
     at_data, at_category, at_network, at_keypoint, at_features, at_more = header.two_a_row("controls").columns(
-        [3, 2, 2, 2, 6, 2], gap="small", vertical_alignment="bottom"
+        [3, 2, 3, 2, 6, 2], gap="small", vertical_alignment="bottom"
     )
     source, data, category = pickers.choose_category(at_data, at_category)
     network = pickers.choose_network(at_network)
     known = data.keypoint_names[category]
     url_state.check_link("keypoint", [keypoint_title(name) for name in known])
-    keypoint = at_keypoint.selectbox("Keypoint", known, format_func=keypoint_title, key="keypoint", bind="query-params")
+    keypoint = at_keypoint.selectbox(
+        "Keypoint",
+        known,
+        pickers.first_keypoint(data, category),
+        format_func=keypoint_title,
+        key="keypoint",
+        bind="query-params",
+    )
     features = choose_features(at_features, network)
+    url_state.check_link("scale", list(pickers.SEEN))  # said here, for what a popover says is not seen
+    url_state.check_number("opacity", 0, 1)
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
         seen = st.radio("Crop and scale", list(pickers.SEEN), key="scale", bind="query-params", on_change=forget_pixel)
         opacity = st.slider("Opacity of the map", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")

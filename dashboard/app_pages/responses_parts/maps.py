@@ -1,6 +1,6 @@
 """Scores of every pixel: classifiers, their maps, and the panels that show them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,8 @@ from dashboard.components import Outline, image_click
 from dashboard.parts import header, job_panel, legends, result_panel, url_state
 from dashboard.services import caches, sessions
 from dashboard.services.classifiers import TrainedOn
-from dashboard.state import session
 from dashboard.titles import keypoint_title
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 WHOLE, SQUARE = "The whole picture", f"{responses.SIDE_PX} x {responses.SIDE_PX} px around the keypoint"
 PLAIN = {"displayModeBar": False}
@@ -49,10 +48,7 @@ def classifiers_of(asked: Asked, trained_on: TrainedOn) -> dict[Feature, Keypoin
     """The classifiers of the features. Where some are missing they are trained, on photos at the press of a
     button; the page stops meanwhile.
     """
-    kept = {feature: trained_on.kept(feature) for feature in asked.features}
-    if missing := [feature for feature, each in kept.items() if each is None]:
-        _train(asked, trained_on, missing)
-    found = {feature: each for feature, each in kept.items() if each is not None}
+    found = _kept(asked, trained_on) or _train(asked, trained_on)
     if any(asked.keypoint not in each.names for each in found.values()):
         st.info(
             f"No train object of {escape_markdown(asked.category)} shows "
@@ -64,30 +60,35 @@ def classifiers_of(asked: Asked, trained_on: TrainedOn) -> dict[Feature, Keypoin
     return found
 
 
-def _train(asked: Asked, trained_on: TrainedOn, missing: Sequence[Feature]) -> None:
-    """Begins, watches and ends the training, and runs the page again."""
-    category = escape_markdown(asked.category)
+def _kept(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassifier] | None:
+    """The classifiers of all features asked for, once they are there."""
+    kept = {feature: trained_on.kept(feature) for feature in asked.features}
+    found = {feature: each for feature, each in kept.items() if each is not None}
+    return found if len(found) == len(kept) else None
+
+
+def _train(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassifier]:
+    """The same, trained: on photos at the press of a button; the page stops meanwhile."""
+    missing = [feature for feature in asked.features if trained_on.kept(feature) is None]
     key = ("training", trained_on.state, asked.protocol_name, *map(str, missing))
-    begun = (before := session().view) is not None and before.key == key
-    work, label = trained_on.training(missing), f"Training on {asked.category}"
-    if not asked.data.synthetic and not begun:
-        if caches.read_only():
-            st.info(f"Classifiers of {category} have not been trained on this server.", icon=":material/school:")
-            st.stop()
-        pressed = result_panel.empty_state(
-            f"Classifiers of {category} have to be trained first",
-            f"By {', '.join(feature.title for feature in missing)}, on "
-            f"{counted(len(trained_on.train), 'train object')}; "
-            "that takes a few minutes, once.",
-            button="Train",
-        )
-        if not pressed:
-            st.stop()
-        job_panel.view_job(work, label, key)
-        st.rerun()  # without the button
-    job_panel.view(work, label, key)
-    sessions.forget_view()
-    st.rerun()
+    work, label = trained_on.training(missing), f"Training classifiers of {asked.category}"
+    if asked.data.synthetic:
+        job_panel.view(work, label, key)
+        sessions.forget_view()
+        st.rerun()
+    found = result_panel.result_panel(
+        f"Classifiers of {escape_markdown(asked.category)} have to be trained first",
+        f"By {', '.join(feature.title for feature in missing)}, on {counted(len(trained_on.train), 'train object')}; "
+        "that takes a few minutes, once.",
+        key,
+        work,
+        read=lambda: _kept(asked, trained_on),
+        button="Train",
+        label=label,
+    )
+    if found is None:
+        st.stop()
+    return found
 
 
 def scores_of(asked: Asked, seen: Seen, trained_on: TrainedOn) -> Scores:
@@ -98,7 +99,7 @@ def scores_of(asked: Asked, seen: Seen, trained_on: TrainedOn) -> Scores:
         for feature in asked.features:
             extractors.valid_region(feature, (width, height), network=asked.network)
     except ValueError as error:
-        st.error(escape_markdown(str(error)), icon=":material/broken_image:")
+        st.error(sentence(error), icon=":material/broken_image:")
         st.stop()
     key = (
         "maps",
@@ -155,6 +156,7 @@ def show_panels(asked: Asked, seen: Seen, scores: Scores) -> tuple[int, int]:
     if true is not None and header.section_picker("Part", (WHOLE, SQUARE), key="part") == SQUARE:
         part = responses.around(truth).clip((width, height))
     start = true or highest_within(next(iter(scores.own.values())), everything)[0]
+    url_state.check_pixel(seen.image)
     at = url_state.pixel_of(seen.image, part, start=start)
     if len(scores.own) == 1:
         places = st.columns(2, gap="small")

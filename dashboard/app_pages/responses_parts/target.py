@@ -11,8 +11,9 @@ from corrcore.tasks import classification
 from corrcore.tasks.classification import CropProtocol
 from dashboard.app_pages.responses_parts.controls import Asked
 from dashboard.parts import pickers, upload
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
+ONLY_DRAWINGS = "These classifiers have only seen drawings: for photos choose a data set of photos."
 SMALL_PX = 100  # of a photo's longer side: smaller ones hold next to nothing
 
 
@@ -39,7 +40,7 @@ def choose_object(asked: Asked) -> Seen:
             instance = pickers.choose_object(asked.data, asked.category, beside)
             image, transform = classification.view(instance, asked.protocol)
         except (OSError, ValueError) as error:
-            st.error(escape_markdown(str(error)), icon=":material/broken_image:")
+            st.error(sentence(error), icon=":material/broken_image:")
             st.stop()
     with beside:
         st.caption(escape_markdown(instance.name) + (" · **drawn, synthetic**" if asked.data.synthetic else ""))
@@ -49,12 +50,12 @@ def choose_object(asked: Asked) -> Seen:
 
 def choose_upload(asked: Asked) -> Seen:
     """A photo of one's own, at the protocol's scale; the page stops while there is none."""
+    if asked.data.synthetic:
+        st.warning(ONLY_DRAWINGS, icon=":material/draw:")
     uploaded = upload.upload("A photo, cropped to the object")
     if uploaded is None:
         st.info(
-            f"Upload a photo of a {escape_markdown(asked.category)}. It stays in this session's memory."
-            + " These classifiers have only seen drawings: for photos choose a data set of photos."
-            * asked.data.synthetic,
+            f"Upload a photo of a {escape_markdown(asked.category)}. It stays in this session's memory.",
             icon=":material/upload_file:",
         )
         st.stop()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -53,8 +54,10 @@ def entries_of(kind: kinds.Kind, stored: Stored) -> tuple[list[Entry], dict[Path
     return found, empty
 
 
-def page_of_numbers(kind: kinds.Kind, stored: Stored, entries: Sequence[Entry], empty: Mapping[Path, str]) -> None:
-    """The table of an experiment."""
+def page_of_numbers(
+    kind: kinds.Kind, stored: Stored, entries: Sequence[Entry], empty: Mapping[Path, str], explained: Any
+) -> None:
+    """The table of an experiment; what drawings show is said where the page is `explained`."""
     at_data, at_network, at_how = header.two_a_row("controls").columns([3, 2, 5], gap="small")
     source = choose_source([entry.result for entry in entries], at_data)
     there = [entry for entry in entries if source.made(entry.result.provenance)]
@@ -72,6 +75,8 @@ def page_of_numbers(kind: kinds.Kind, stored: Stored, entries: Sequence[Entry], 
     alpha, over = _choose_measure(there[0])
     view = View(kind, shown, source, how, alpha, over)
     drawn = " · **drawn, synthetic**" if source.synthetic else ""
+    if source.synthetic:
+        explained.markdown(kinds.text_of(kind).drawn)
     st.markdown(f"**{view.metric}** · {escape_markdown(view.network)}{drawn}")
     clicked = show_table(view)
     say_what_it_is_of(view)

@@ -18,7 +18,7 @@ from dashboard.app_pages.results_parts.left_out import (
     say_left_out,
 )
 from dashboard.app_pages.results_parts.source import offered_name
-from dashboard.parts import exports, header, pickers, settings_text, url_state
+from dashboard.parts import exports, header, photo_picker, pickers, settings_text, url_state
 from dashboard.services import caches
 from dashboard.titles import keypoint_title
 from dashboard.wording import escape_markdown
@@ -78,6 +78,8 @@ def _subject(result: Result) -> list[str]:
         value = getattr(experiment, each.name)
         if each.name == "dataset":
             value = pickers.dataset_title(offered_name(result) or str(result.provenance.get("data", value)))
+        if each.name == "index":
+            value = photo_picker.index_title(value)
         text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
         said += [keypoint_title(text) if each.name == "keypoints" else text] if text else []
     return said

@@ -11,7 +11,7 @@ from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import Result
 from dashboard.parts import pickers, url_state
 from dashboard.services import caches
-from dashboard.wording import escape_markdown
+from dashboard.wording import sentence
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def choose_source(results: Sequence[Result], place: Any) -> Source:
     try:
         return Source(name, caches.dataset(name))
     except (OSError, ValueError) as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.stop()
 
 

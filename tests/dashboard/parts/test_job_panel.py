@@ -33,6 +33,15 @@ class Held:
         return "done"
 
 
+class Going:
+    """A job that has been running for a while."""
+
+    id, label, text, owner, shared = 1, "Train", "", "me", False
+    finished = cancelling = False
+    place, running_before, cancel = None, None, None
+    progress, elapsed, remaining = 0.25, 137.0, 411.0
+
+
 def panel(job) -> None:  # an AppTest script stands alone: names of this module are unknown in it
     from dashboard.parts.job_panel import job_panel
 
@@ -58,7 +67,27 @@ def test_job_panel_says_how_many_jobs_wait_before(queue):
     assert work.reported.wait(5)
     jobs = [queue.submit(work, label="Later", owner="me") for _ in range(3)]
     captions = [run(panel, job).caption[0].value for job in jobs]
-    assert captions == ["Next in line", "Waiting, 1 job before it", "Waiting, 2 jobs before it"]
+    assert captions == ["Next in line, after First", "Waiting, 1 job before it", "Waiting, 2 jobs before it"]
+    another = queue.submit(work, label="Another's", owner="another")
+    for job in jobs:
+        job.cancel()
+    assert run(panel, another).caption[0].value == "Next in line"  # what others look at is theirs
+
+
+def test_job_panel_tells_of_shared_work_that_another_session_began(queue):
+    work = Held()
+    job = queue.submit(work, label="Train", owner="another", key="a", shared=True)
+    assert work.reported.wait(5)
+    assert run(panel, job).caption[1].value == (
+        "Begun in another window, or here before a reload; cancelling ends it there too."
+    )
+
+
+def test_an_estimate_has_no_false_digits_and_waits_for_a_pace():
+    job = Going()
+    assert run(panel, job).caption[0].value == "25% · 2 min 17 s so far · about 7 min left"
+    job.progress = 0.01
+    assert run(panel, job).caption[0].value == "1% · 2 min 17 s so far"
 
 
 def test_job_panel_shows_why_a_job_failed(queue):

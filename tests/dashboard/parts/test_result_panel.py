@@ -1,5 +1,6 @@
 """Where a result belongs."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -73,6 +74,31 @@ def test_what_begins_by_itself_needs_no_button():
     at = settled(run(panel, [], begun, True, False))
     assert at.text[0].value == "result 42"
     assert begun == [1]
+
+
+def held_panel(go: object, done: list) -> None:  # an AppTest script stands alone
+    from dashboard.parts.result_panel import result_panel
+
+    def work(*, progress) -> None:
+        while not go.wait(0.01):
+            progress(0.5)
+        done.append(1)
+
+    result_panel("No table yet", "Minutes.", ("held", id(done)), work, read=lambda: done or None, button="Compute it")
+
+
+def test_work_that_goes_on_is_shown_to_whoever_comes():
+    go, done = threading.Event(), []
+    run(held_panel, go, done).button[0].click().run()
+    at = run(held_panel, go, done)  # loaded again, or in another window
+    assert [button.label for button in at.button] == ["Cancel"]
+    assert at.progress[0].text == "No table yet"
+    assert any("Begun in another window" in caption.value for caption in at.caption)
+    at.button[0].click()
+    at = settled(at)
+    assert [button.label for button in run(held_panel, go, done).button] == ["Compute it"]
+    assert not run(held_panel, go, done).caption  # that it was cancelled is no news to others
+    assert not done
 
 
 @pytest.mark.parametrize("automatic", [True, False])
@@ -184,7 +210,7 @@ def test_a_result_without_a_record_is_none(few):
     keypoint = data.keypoint_names["toy cat"][int(val[0].visible.argmax())]
     maxima = Responses("few", "toy cat", features=("sift10",), keypoints=(keypoint,), protocol="small", cost=1.0)
     at = settled(settled(run(experiment_script, maxima, few, True)))
-    assert "no sample of 1 could be measured" in at.error[0].value
+    assert "No sample of 1 could be measured" in at.error[0].value
     assert at.button[0].label == "Compute"
 
 

@@ -142,3 +142,62 @@ def test_links_name_options_by_their_keys_or_their_titles(asked, chosen):
         assert len(warnings(at)) == ("fc7" in asked)
     at.multiselect(key="features").set_value(["conv3"]).run()
     assert at.multiselect(key="features").value == ["conv3"]
+
+
+def numbers_script() -> None:  # an AppTest script stands alone
+    import numpy as np
+    import streamlit as st
+
+    from dashboard.parts import url_state
+
+    url_state.check_number("opacity", 0, 1)
+    st.slider("Opacity", 0.0, 1.0, 0.6, key="opacity", bind="query-params")
+    picture = np.zeros((50, 80, 3), np.uint8)
+    url_state.check_pixel(picture)
+    st.text(str(url_state.pixel_of(picture)))
+    st.button("elsewhere", on_click=url_state.choose, args=("at", "5,6"))
+
+
+@pytest.mark.parametrize("asked", ["17", "nan", "half", "99999999999999999999"])
+def test_a_number_that_a_widget_does_not_take_is_said(asked):
+    at = AppTest.from_function(numbers_script, default_timeout=20)
+    at.query_params["opacity"] = asked
+    for _ in range(2):
+        at.run()
+        sentence = f"This link asks for opacity {asked}, which is no number from 0 to 1; another is shown."
+        assert warnings(at) == [sentence]
+        assert at.slider(key="opacity").value == 0.6
+    at.slider(key="opacity").set_value(0.3).run()
+    assert warnings(at) == []
+
+
+@pytest.mark.parametrize("asked", ["1e99,7", "99999,-5", "80,10", "here"])
+def test_a_pixel_that_is_not_in_the_picture_is_said(asked):
+    at = AppTest.from_function(numbers_script, default_timeout=20)
+    at.query_params["at"] = asked
+    at.run()
+    assert warnings(at) == [f"This link asks for the pixel {asked}, which is not in this picture; another is shown."]
+    assert at.text[0].value == "(40, 25)"
+    at.button[0].click().run()
+    assert warnings(at) == []
+    assert at.text[0].value == "(5, 6)"
+
+
+def default_script(usual: list[str]) -> None:  # an AppTest script stands alone
+    import streamlit as st
+
+    from dashboard.parts import url_state
+
+    url_state.follow_default("prior", usual[0])
+    st.selectbox("Prior", usual, key="prior", bind="query-params")
+
+
+def test_what_other_data_begin_with_is_shown_unless_something_else_was_chosen():
+    usual = ["one", "five", "none"]
+    at = AppTest.from_function(default_script, args=(usual,), default_timeout=20).run()
+    usual[:] = ["five", "one", "none"]
+    assert at.run().selectbox(key="prior").value == "five"
+    at.selectbox(key="prior").set_value("none").run()
+    usual[:] = ["one", "five", "none"]
+    assert at.run().selectbox(key="prior").value == "none"
+    assert not at.exception

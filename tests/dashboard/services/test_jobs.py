@@ -331,3 +331,21 @@ def test_workers_are_named_daemons():
 def test_queue_without_room_is_refused(option):
     with pytest.raises(ValueError, match=f"{option} of a queue must be at least 1; got 0."):
         Queue(**{option: 0})
+
+
+def test_a_shared_job_is_everybodys_until_it_ends(queue):
+    gate = Gate()
+    mine = queue.submit(gate, "result", label="Gate", owner="me", key="a", shared=True)
+    assert gate.begun.wait(5)
+    assert queue.submit(gate, label="Gate", owner="you", key="a", shared=True) is mine
+    assert queue.find(None, "a") is mine
+    assert queue.find("me", "a") is None
+    waiting = queue.submit(_value, 1, label="One", owner="you", key="b")
+    assert queue.unfinished() == [mine]
+    assert (waiting.running_before, mine.running_before) == (mine, None)
+    gate.open.set()
+    assert waiting.wait(5)
+    assert queue.unfinished() == []
+    anew = queue.submit(_value, 2, label="Anew", owner="you", key="a", shared=True)
+    assert anew is not mine
+    assert anew.wait(5)
