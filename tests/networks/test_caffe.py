@@ -15,8 +15,9 @@ from corrcore.networks.caffemodel import read_caffemodel
 from tests.networks import caffe_files
 from tests.networks.caffe_files import random_weights
 
-# In pixels, width and height. At 227, no pooling has a window that reaches beyond the border; the others have some.
-SIZES = [(227, 227), (223, 219), (240, 187), (131, 164), (101, 67)]
+# In pixels, width and height. At 227, the size of training, no pooling has a window that reaches beyond the border; at
+# all others some have one: pool1 at widths of 223 and 240, pool2 at a height of 219, and all three at 170 and 103.
+SIZES = [(227, 227), (223, 219), (240, 187), (170, 103), (97, 71)]
 
 
 @pytest.fixture(scope="module")
