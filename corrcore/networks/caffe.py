@@ -13,6 +13,8 @@ from collections import OrderedDict
 from torch import nn
 
 from corrcore.features import Roles
+from corrcore.networks.module import ModuleSpec
+from corrcore.networks.registry import register
 
 BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
 """The mean of ILSVRC 2012's training photos as Caffe publishes it: blue, green, red, from 0 to 255."""
@@ -109,3 +111,17 @@ def _pooling() -> nn.Module:
 def _normalisation() -> nn.Module:
     """Caffe's local response normalisation across channels; it divides alpha by the size, as torch does."""
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+
+
+register(
+    ModuleSpec(
+        name="caffenet",
+        build=build_caffenet,
+        layers=LAYERS,
+        roles=ROLES,
+        global_layers=GLOBAL_LAYERS,
+        global_size=GLOBAL_SIZE,
+        mean=MEAN,
+        std=STD,
+    )
+)
