@@ -132,18 +132,18 @@ class Fit:
     def wrong(self) -> str:
         """What does not fit, the first of it, as a part of a sentence."""
         network = self.expected.name
-        if not self.enough and self.named < _LEAST * min(self.n, len(self.expected.shapes)):
+        if self.mismatched and (self.enough or self.named >= _LEAST * min(self.n, len(self.expected.shapes))):
+            name = self.mismatched[0]
+            shape, other = self.expected.shapes[name], tuple(self.given[name].shape)
+            more = f", and {len(self.mismatched) - 1} more differ" if len(self.mismatched) > 1 else ""
+            return f"{name} of {network} must be {_by(shape)}; got {_by(other)}{more}"
+        if not self.enough:
             known = [f"{name} ({_by(shape)})" for name, shape in self.expected.shapes.items()][:2]
             got = [f"{name} ({_by(tuple(value.shape))})" for name, value in self.given.items() if value.ndim][:2]
             return (
                 f"the weights must be those of {network} under its module's names, such as {', '.join(known)}; got "
                 f"{', '.join(got) or 'none'}"
             )
-        if self.mismatched:
-            name = self.mismatched[0]
-            shape, got = self.expected.shapes[name], tuple(self.given[name].shape)
-            others = f", and {len(self.mismatched) - 1} more differ" if len(self.mismatched) > 1 else ""
-            return f"{name} of {network} must be {_by(shape)}; got {_by(got)}{others}"
         if self.missing:
             return f"{network} needs the statistics {self.missing[0]}, which the weights lack"
         return f"{network} has no {self.surplus[0]}, which the weights have"

@@ -6,7 +6,7 @@ what comes along with this package. Nothing is downloaded here.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,14 +74,40 @@ def find(sources: Sources) -> tuple[Weights, Path]:
     return read(sources.embedded), sources.embedded
 
 
+def download(sources: Sources, fetch: Callable[[], object]) -> Path:
+    """Downloads a network's weights by the library's own loader, `fetch`, and says where they are then.
+
+    Raises WeightsNotFoundError where that fails.
+    """
+    try:
+        fetch()
+    except Exception as error:  # loaders raise whatever the libraries below them do
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        file = f"{stems(sources.name)[0]}.safetensors"
+        msg = (
+            f"the weights of {sources.name} could not be downloaded ({reason}); try again later, or put {file} in the "
+            "folder CORRCORE_WEIGHTS."
+        )
+        raise WeightsNotFoundError(msg) from error
+    path = next(_downloads(sources), None)
+    if path is None:
+        msg = f"the weights of {sources.name} were downloaded to where they are not looked for; give their file."
+        raise WeightsNotFoundError(msg)
+    return path
+
+
 def _places(sources: Sources) -> Iterator[Path]:
     yield from _own(sources.name)
+    yield from _downloads(sources)
+    if sources.embedded is not None:
+        yield sources.embedded
+
+
+def _downloads(sources: Sources) -> Iterator[Path]:
     if sources.checkpoint and (downloaded := checkpoint_path(sources.checkpoint)).is_file():
         yield downloaded
     if sources.hub and (cached := _in_hub_cache(sources.hub[0], sources.hub[1:])):
         yield cached
-    if sources.embedded is not None:
-        yield sources.embedded
 
 
 def _own(name: str) -> list[Path]:

@@ -149,10 +149,8 @@ def test_a_checkpoint_without_tensors_by_name_is_refused(tmp_path, content):
 
 
 def test_weights_under_other_names_are_refused(embedded):
-    with pytest.raises(
-        ValueError, match=r"such as features.0.weight \(64 x 3 x 11 x 11\), .*; got first.features.0.bias"
-    ):
-        networks.open("alexnet", weights={f"{name}s": value for name, value in rest(embedded).items()})
+    with pytest.raises(ValueError, match=r"such as features.0.weight \(64 x 3 x 11 x 11\), .*; got features.0.biases"):
+        networks.open("alexnet", weights={f"{name}es": value for name, value in embedded.items()})
     with pytest.raises(ValueError, match="got none"):
         networks.open("alexnet", weights={})
 
