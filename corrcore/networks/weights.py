@@ -88,6 +88,11 @@ def _read_arrays(path: Path) -> Mapping[str, torch.Tensor]:
 
 
 def _read_checkpoint(path: Path) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                msg = "TorchScript"
+                raise RuntimeError(msg)
     with _loading, torch.serialization.safe_globals([argparse.Namespace]):  # a script's options, which many keep
         return torch.load(path, map_location="cpu", weights_only=True)
 

@@ -31,8 +31,10 @@ def own_folder(tmp_path, monkeypatch, no_weights_here):
         ("torchvision:resnet50", ["torchvision-resnet50", "resnet50"]),
         (
             TIMM,
-            ["timm-vit_small_patch14_dinov2.lvd142m", "vit_small_patch14_dinov2.lvd142m"]
-            + ["timm-vit_small_patch14_dinov2", "vit_small_patch14_dinov2", "dinov2-s"],
+            [
+                *("timm-vit_small_patch14_dinov2.lvd142m", "vit_small_patch14_dinov2.lvd142m"),
+                *("timm-vit_small_patch14_dinov2", "vit_small_patch14_dinov2", "dinov2-s"),
+            ],
         ),
         ("torchvision:mobilenet_v2", ["torchvision-mobilenet_v2", "mobilenet_v2", "mobilenetv2"]),
         ("vgg16", ["vgg16"]),
