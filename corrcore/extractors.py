@@ -23,12 +23,22 @@ def open(name: str, *, device: torch.device | str | None = None) -> Extractor:  
     return Sift(device) if name == SIFT else networks.open(name, device=device)
 
 
+def named(text: str | Feature, *, network: str) -> Feature:
+    """A feature as people write it, of a network by its name unless it says of which; networks are named in full.
+
+    >>> named("layer3", network="resnet50"), named("resnet50:layer3", network="alexnet").extractor
+    (Feature(extractor='torchvision:resnet50', layer='layer3'), 'torchvision:resnet50')
+    """
+    found = Feature.parse(text, network=network)
+    return Feature(networks.full_name(found.extractor), found.layer)
+
+
 def parse(features: Iterable[str | Feature], network: Extractor) -> tuple[Feature, ...]:
     """Features as people write them: layers of `network`, of another one by its name, and SIFT by its radius.
 
     Raises ValueError for what no extractor has, and for no feature at all.
     """
-    found = tuple(Feature.parse(each, network=network.name) for each in features)
+    found = tuple(named(each, network=network.name) for each in features)
     if not found:
         msg = f"give at least one feature: a layer of {network.name} such as {network.layers[-1]}, or sift20; got none."
         raise ValueError(msg)

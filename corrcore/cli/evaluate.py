@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from corrcore import experiments
+from corrcore.cli.opening import add_network_options, open_network
 from corrcore.cli.shared import ProgressBar, count, number, numbers, print_table, words
 from corrcore.experiments import Context, Experiment, ResultStore
 from corrcore.settings import prepared_path
@@ -30,7 +31,10 @@ def add_parsers(rooms: Any) -> None:
         about = (kind.__doc__ or "").split("\n\n")[0].strip()
         command = commands.add_parser(kind.kind, help=kind.title, description=about)
         for each in fields(kind):
-            _add_option(command, each, get_type_hints(kind)[each.name])
+            if each.name == "network":
+                add_network_options(command, default=each.default, help_text=_COMMON["network"])
+            else:
+                _add_option(command, each, get_type_hints(kind)[each.name])
         command.add_argument(
             "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
         )
@@ -77,6 +81,10 @@ def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> 
     kind: type[Experiment[Any, Any, Any, Any]] = options.kind
     given = {each.name: getattr(options, each.name) for each in fields(kind)}
     context = context or Context(indexes=options.root)
+    if "network" in given and (options.weights or given["network"] not in context.opened_networks):
+        network = open_network(given["network"], options.weights)
+        context.opened_networks[network.name] = network
+        given["network"] = network.name
     store = ResultStore(options.out)
     print(f"results in {store.folder}")
     categories: Sequence[str | None] = [None]

@@ -7,6 +7,7 @@ from typing import Any
 
 from corrcore import networks
 from corrcore import patch_index as indexes
+from corrcore.cli.opening import add_network_options, open_network
 from corrcore.cli.shared import ProgressBar, count, number, numbers, words
 from corrcore.datasets import folder
 from corrcore.settings import prepared_path
@@ -19,7 +20,7 @@ def add_parsers(rooms: Any) -> None:
     build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
     build.add_argument("photos", type=prepared_path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
     build.add_argument("--name", required=True, help="the index's name")
-    build.add_argument("--network", default=networks.DEFAULT, choices=list(networks.names()))
+    add_network_options(build, default=networks.DEFAULT)
     build.add_argument("--layers", type=words, default=None, help="such as conv3,conv4,conv5")
     build.add_argument("--scales", type=numbers, default=(1.0,), help="such as 1,0.6: photos enter at each")
     build.add_argument("--mirror", action="store_true", help="photos enter mirrored as well")
@@ -67,7 +68,7 @@ def _build(options: argparse.Namespace) -> None:
     index = indexes.build(
         photos,
         target,
-        extractor=networks.open(options.network),
+        extractor=open_network(options.network, options.weights),
         layers=options.layers,
         scales=options.scales,
         mirror=options.mirror,

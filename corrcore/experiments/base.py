@@ -138,7 +138,7 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
             and (value := getattr(self, each.name)) != getattr(usual, each.name)
         ]
         words = [" ".join([self.kind, *about]), *unusual]
-        plain = ["".join(letter if letter.isalnum() or letter in " .-_+" else "-" for letter in text) for text in words]
+        plain = [plain_text(text) for text in words]
         name = ", ".join(plain)
         if plain != words or len(name.encode()) > _LONGEST_NAME:  # else two experiments might share a file
             kept = name.encode()[: _LONGEST_NAME - 20].decode(errors="ignore")
@@ -192,6 +192,11 @@ class Result(Generic[Record, Summary]):
             "skipped": self.skipped,
         }
         return json.dumps(to_jsonable(content), indent=1, allow_nan=False, ensure_ascii=False).encode()
+
+
+def plain_text(text: str) -> str:
+    """A name as files and folders may have it everywhere: `torchvision:resnet50` is `torchvision-resnet50`."""
+    return "".join(letter if letter.isalnum() or letter in " .-_+" else "-" for letter in text)
 
 
 def stamp_of(photo: object) -> str:
@@ -264,6 +269,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
         if self.category not in data.keypoint_names:
             msg = f"category of {data.name} must be one of {', '.join(data.categories)}; got {self.category!r}."
             raise ValueError(msg)
+        self = replace(self, network=network.name)  # in full
         features = self.feature_list or self.usual_features(network)
         if others := [str(each) for each in features if each.extractor not in (network.name, SIFT)]:
             msg = (
@@ -278,7 +284,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
     @property
     def feature_list(self) -> tuple[Feature, ...]:
         """The features, parsed."""
-        return tuple(Feature.parse(each, network=self.network) for each in self.features)
+        return tuple(extractors.named(each, network=self.network) for each in self.features)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -319,7 +325,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
 
 def dataset_folder(data: KeypointDataset, network: str) -> str:
     """The folder of a data set's results, which another state of its annotations does not share."""
-    return f"{data.name} {data.digest[:8]} {network}"
+    return f"{data.name} {data.digest[:8]} {plain_text(network)}"
 
 
 def extractor_digests(features: Sequence[Feature], network: Extractor) -> dict[str, str]:

@@ -50,7 +50,8 @@ class Context:
         return self.opened_datasets[source]
 
     def network(self, name: str) -> Extractor:
-        """A network by name."""
+        """A network by name, a short one or in full."""
+        name = name if name in self.opened_networks else networks.full_name(name)
         if name not in self.opened_networks:
             self.opened_networks[name] = networks.open(name, device=self.device)
         return self.opened_networks[name]

@@ -2,10 +2,10 @@
 
 >>> from corrcore import networks
 >>> networks.names()
-('alexnet', 'vgg16')
+('alexnet', 'vgg16', 'caffenet')
 """
 
-from corrcore.networks import timm_, torchvision_  # noqa: F401 - register their networks
+from corrcore.networks import torchvision_, timm_, caffe  # noqa: F401, I001 - register their networks, in this order
 from corrcore.networks.module import ModuleNetwork, ModuleSpec
 from corrcore.networks.own import from_module
 from corrcore.networks.registry import (
@@ -14,6 +14,7 @@ from corrcore.networks.registry import (
     aliases,
     families,
     family_names,
+    full_name,
     names,
     open,
     register,
@@ -34,6 +35,7 @@ __all__ = [
     "families",
     "family_names",
     "from_module",
+    "full_name",
     "names",
     "open",
     "register",

@@ -7,7 +7,7 @@ last pixels; cells whose centre lies beyond the picture are left out.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,14 @@ from corrcore.images import ImageLike, as_image
 from corrcore.networks import by_shifts, every_pixel
 from corrcore.networks.by_shifts import Shifting
 from corrcore.networks.every_pixel import Step, steps_of
+from corrcore.networks.fitting import Adapt, buffers_of, built, fitted
+from corrcore.networks.identify import like
 from corrcore.networks.layers import find_layers, roles_of
-from corrcore.networks.module_geometry import LayerGeometry, ModuleGeometry, on_meta
+from corrcore.networks.lookup import Sources, find, how_to_get
+from corrcore.networks.module_geometry import LayerGeometry, ModuleGeometry
 from corrcore.networks.taps import Taps
-from corrcore.networks.weights import Weights, WeightsNotFoundError, digest, find, how_to_get, read
+from corrcore.networks.weights import Weights, WeightsNotFoundError, digest, read
+from corrcore.settings import prepared_path
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -41,7 +45,8 @@ class ModuleSpec:
     first output they are: `layers` are grids, by depth, found by rule where none are given; `global_layers` (fully
     connected ones) describe a whole image squeezed to `global_size` pixels a side. `roles` are by depth unless given.
     Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` is a file with the weights of all `layers`;
-    `checkpoint` is torchvision's download with everything.
+    `checkpoint` is torchvision's download with everything, `hub` a repository of the Hugging Face hub and its files
+    (see `lookup.Sources`); `fetch` downloads either. `adapt` takes weights that do not fit (see `fitting.Adapt`).
     """
 
     name: str
@@ -54,6 +59,14 @@ class ModuleSpec:
     global_size: int = 224
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    hub: tuple[str, ...] = ()
+    fetch: Callable[[], object] | None = None
+    adapt: Adapt | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """Where its weights may be."""
+        return Sources(self.name, self.checkpoint, self.hub, self.embedded, self.fetch is not None)
 
     def open(
         self,
@@ -62,12 +75,27 @@ class ModuleSpec:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> "ModuleNetwork":
-        """The network with `weights`, by default those `corrcore.networks.weights.find` finds on this machine."""
+        """The network with `weights`, by default those `corrcore.networks.lookup.find` finds on this machine.
+
+        Names may begin otherwise than the module's (see `corrcore.networks.fitting`). Raises ValueError for weights of
+        another network, which is named where it is a known one.
+        """
+        path = None
         if weights is None:
-            weights = find(self.name, checkpoint=self.checkpoint, embedded=self.embedded)
+            weights, path = find(self.sources)
         elif isinstance(weights, (str, os.PathLike)):
-            weights = read(Path(weights))
-        return ModuleNetwork(self, weights, device=device, dtype=dtype)
+            path = prepared_path(weights)
+            weights = read(path)
+        if path is not None and path == self.embedded:
+            return ModuleNetwork(self, weights, device=device, dtype=dtype)
+        found, build = fitted(weights, self.name, self.build, layers=self.layers, adapt=self.adapt)
+        if not found.ok:
+            other = like(weights, self.name)
+            remedy = f"; the weights fit {other}." if other else ". Give weights of this network."
+            msg = f"{'' if path is None else f'{path}: '}{found.wrong()}{remedy}"
+            raise ValueError(msg)
+        spec = self if build is self.build else replace(self, build=build)
+        return ModuleNetwork(spec, found.weights, device=device, dtype=dtype)
 
 
 class ModuleNetwork:
@@ -92,9 +120,8 @@ class ModuleNetwork:
         self.spec, self.name = spec, spec.name
         self.device = torch.device(device) if device is not None else default_device()
         self.dtype = dtype
-        model, self._empty = _built(spec, weights)
+        model, self._empty = built(spec.build, weights)
         self._geometry = ModuleGeometry.of(self._empty)
-        _check_shapes(spec.name, model, weights)
         paths = dict(spec.layers) if spec.layers is not None else find_layers(model, self._geometry.traced)
         modules = dict(model.named_modules())
         if absent := [path for path in [*paths.values(), *spec.global_layers.values()] if path not in modules]:
@@ -127,7 +154,7 @@ class ModuleNetwork:
         lying = {name: (each.path, each.receptive_field) for name, each in self._layers.items()}
         self.digest = digest(
             f"{spec.name} {spec.mean} {spec.std} {dtype} {lying}",
-            {name: weights[name] for name in weights if name in feeding or name in _buffers(model, feeding)},
+            {name: weights[name] for name in weights if name in feeding or name in buffers_of(model, feeding)},
         )
         self._taps = Taps(
             self._model, overwritten={path for path, each in self._geometry.traced.items() if each.overwritten}
@@ -302,7 +329,7 @@ class ModuleNetwork:
         """
         picture = as_image(image)
         if layer in self.spec.global_layers and layer not in self.global_layers:
-            raise WeightsNotFoundError(how_to_get(self.name, f"{layer} of {self.name}", self.spec.checkpoint))
+            raise WeightsNotFoundError(how_to_get(f"the weights of {layer} of {self.name}", self.spec.sources))
         if layer not in self.global_layers:
             msg = (
                 f"global layer of {self.name} must be one of {', '.join(self.global_layers) or 'none'}; got {layer!r}."
@@ -359,38 +386,10 @@ class ModuleNetwork:
         return F.pad(pixels, (0, right, 0, below), mode="replicate") if right or below else pixels
 
 
-def _built(spec: ModuleSpec, weights: Weights) -> tuple[nn.Module, nn.Module]:
-    """The module, without content where all of that comes with the weights, and a copy that has none."""
-    try:
-        with torch.device("meta"):
-            model = spec.build().eval().requires_grad_(False)
-        missing = [name for name, _ in model.named_buffers() if name not in weights and "num_batches" not in name]
-    except NotImplementedError:  # it computes with what it has just made
-        missing, model = ["all"], nn.Identity()
-    if missing:  # buffers that are not among the weights have to be made
-        model = spec.build().eval().requires_grad_(False)
-    return model, on_meta(model)
-
-
-def _buffers(model: nn.Module, parameters: frozenset[str]) -> set[str]:
-    """The buffers of modules whose parameters are used, such as the statistics of norms."""
-    owners = {name.rpartition(".")[0] for name in parameters}
-    return {name for name, _ in model.named_buffers() if name.rpartition(".")[0] in owners}
-
-
 def _unpickled(spec: ModuleSpec, weights: Weights, device: str, dtype: torch.dtype, digest: str) -> ModuleNetwork:
     network = ModuleNetwork(spec, weights, device=device, dtype=dtype)
     network.digest = digest  # which is that of the weights as they were given, not as they were placed
     return network
-
-
-def _check_shapes(network: str, model: nn.Module, weights: Weights) -> None:
-    """Raises ValueError for weights that are those of another network, though some of their names are known."""
-    for name, expected in model.state_dict().items():
-        if name in weights and weights[name].shape != expected.shape:
-            needed, got = (" x ".join(map(str, each.shape)) or "one number" for each in (expected, weights[name]))
-            msg = f"{name} of {network} must be {needed}; got {got}. Give weights of this network."
-            raise ValueError(msg)
 
 
 def nearest_cells(

@@ -1,6 +1,7 @@
 """One's own torch module as a network that every task takes."""
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from corrcore.features import Roles
 from corrcore.networks.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork, ModuleSpec
+from corrcore.networks.weights import Weights
 
 
 class _Copied:
@@ -28,6 +30,7 @@ def from_module(
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
     roles: Roles | None = None,
+    weights: Weights | str | os.PathLike | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> ModuleNetwork:
@@ -35,9 +38,11 @@ def from_module(
 
     `layers` are names of submodules whose outputs are grids of descriptors, by depth, or map names of one's own to
     them; by default they are found by rule. Pixels, RGB from 0 to 1, are normalised by `mean` and `std`. `name`, by
-    default the class's, is what features and files call it.
+    default the class's, is what features and files call it. `weights` take the place of the module's, as
+    `corrcore.networks.open` takes them.
 
-    Raises ValueError for a module that takes no RGB images, and for layers that it does not have.
+    Raises ValueError for a module that takes no RGB images, for layers that it does not have, and for weights of
+    another network.
 
     >>> from torch import nn
     >>> from corrcore import networks
@@ -53,4 +58,6 @@ def from_module(
         msg = f"layers must be names of submodules, such as {', '.join(known[1:4])}; got {', '.join(absent)}."
         raise ValueError(msg)
     spec = ModuleSpec(name or type(module).__name__.lower(), _Copied(module), named, roles, mean=mean, std=std)
+    if weights is not None:
+        return spec.open(weights=weights, device=device, dtype=dtype)
     return ModuleNetwork(spec, module.state_dict(), device=device, dtype=dtype)

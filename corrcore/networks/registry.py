@@ -83,6 +83,15 @@ def aliases() -> dict[str, str]:
     return dict(_ALIASES)
 
 
+def full_name(name: str) -> str:
+    """The name that a network goes by in features, files and results: that of a library in place of a short one.
+
+    >>> full_name("resnet50"), full_name("alexnet")
+    ('torchvision:resnet50', 'alexnet')
+    """
+    return name if name in _SPECS else _ALIASES.get(name, name)
+
+
 def unregister(name: str) -> None:
     """Removes a network that was registered."""
     del _SPECS[name]
@@ -97,7 +106,7 @@ def spec(name: str) -> NetworkSpec:
     """What is registered under a name, or what a library has by it. Raises ValueError for an unknown one."""
     if name in _SPECS:
         return _SPECS[name]
-    family, colon, inner = _ALIASES.get(name, name).partition(":")
+    family, colon, inner = full_name(name).partition(":")
     if colon and inner and family in _FAMILIES:
         return _FAMILIES[family][0](inner)
     msg = (
@@ -116,10 +125,12 @@ def open(  # noqa: A001 - registries open by name
 ) -> Extractor:
     """A network by name, ready to describe images.
 
-    `weights` may be a state dict or a ``.safetensors`` file under the module's own names. By default they are looked
-    for on this machine (`corrcore.networks.weights.find`); nothing is ever fetched from elsewhere.
+    `weights` may be a state dict or a file of any usual kind (`corrcore.networks.weights.read`), whose names may begin
+    otherwise than the module's (`corrcore.networks.fitting`). By default they are looked for on this machine
+    (`corrcore.networks.lookup`); nothing is ever downloaded here.
 
-    Raises ValueError for an unknown name and WeightsNotFoundError where there are no weights on this machine.
+    Raises ValueError for an unknown name and for another network's weights, WeightsNotFoundError where there are none
+    on this machine, and WeightsDamagedError where they cannot be read.
 
     >>> import numpy as np
     >>> from corrcore import networks

@@ -1,8 +1,9 @@
 """Networks of torchvision: AlexNet, whose convolutional weights come along, VGG16, and all others by their names."""
 
 import functools
+import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from corrcore.features import Roles
 from corrcore.networks.module import IMAGENET_MEAN, IMAGENET_STD, ModuleSpec
 from corrcore.networks.registry import register, register_family
-from corrcore.networks.weights import EMBEDDED
+from corrcore.networks.weights import EMBEDDED, Weights
 
 FAMILY = "torchvision"
 
@@ -35,14 +36,19 @@ def _alexnet() -> nn.Module:
     return nn.Sequential(OrderedDict(parts, classifier=classifier))
 
 
-def build(name: str) -> nn.Module:
-    """A classification network of torchvision without its weights. Raises ValueError for an unknown name."""
+def build(name: str, *, side: int | None = None) -> nn.Module:
+    """A classification network of torchvision without its weights; a vision transformer for images of `side` pixels.
+
+    Raises ValueError for an unknown name.
+    """
     from torchvision import models  # only where it is needed, see `_alexnet`
 
     _check(name)
     options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if name in ("googlenet", "inception_v3"):
         options["aux_logits"] = False
+    if side is not None:
+        options["image_size"] = side
     module = models.get_model(name, weights=None, **options)
     return _AnySize(module) if isinstance(module, models.VisionTransformer) else module
 
@@ -78,6 +84,23 @@ class _AnySize(nn.Module):
         return torch.cat([position[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 
 
+def fetch(name: str) -> None:
+    """Downloads the first of the weights that torchvision has of a network to torch's folder, unless they are there."""
+    from torchvision import models
+
+    next(iter(models.get_model_weights(name))).get_state_dict(progress=True, check_hash=True)
+
+
+def _adapt(name: str, module: nn.Module, weights: Weights) -> Iterator[tuple[Callable[[], nn.Module], Weights]]:
+    """A vision transformer's weights that have learnt from images of another size: it is built for that one."""
+    position = weights.get("encoder.pos_embedding")
+    if isinstance(module, _AnySize) and position is not None and position.ndim == 3:
+        side = math.isqrt(position.shape[1] - 1)
+        if side > 0 and side * side == position.shape[1] - 1:
+            patch = module.conv_proj.kernel_size[0]
+            yield functools.partial(build, name, side=side * patch), weights
+
+
 def spec(name: str) -> ModuleSpec:
     """Any classification network of torchvision by its name there: layers by depth, pixels as its weights want them.
 
@@ -94,6 +117,8 @@ def spec(name: str) -> ModuleSpec:
         mean=tuple(about.get("mean", IMAGENET_MEAN)),
         std=tuple(about.get("std", IMAGENET_STD)),
         checkpoint=best.url.rpartition("/")[2] if best is not None else "",
+        fetch=functools.partial(fetch, name) if best is not None else None,
+        adapt=functools.partial(_adapt, name),
     )
 
 
@@ -139,6 +164,7 @@ register(
         ),
         global_layers={"fc6": "classifier.2", "fc7": "classifier.5"},
         checkpoint="alexnet-owt-7be5be79.pth",
+        fetch=functools.partial(fetch, "alexnet"),
         embedded=EMBEDDED / "alexnet_conv.safetensors",
     )
 )
@@ -158,6 +184,7 @@ register(
         ),
         global_layers={"fc6": "classifier.1", "fc7": "classifier.4"},
         checkpoint="vgg16-397923af.pth",
+        fetch=functools.partial(fetch, "vgg16"),
     )
 )
 

@@ -73,7 +73,9 @@ def test_a_registered_network_is_known_until_it_is_removed():
         assert networks.spec("brief") is spec
         with pytest.raises(ValueError, match="a network's name must be new; 'brief' is registered already"):
             networks.register(spec)
-        with pytest.raises(WeightsNotFoundError, match=r"weights of brief are not on .* put brief.safetensors in COR"):
+        with pytest.raises(
+            WeightsNotFoundError, match=r"weights of brief are not on .* put brief.safetensors .*in the folder COR"
+        ):
             networks.open("brief")
     finally:
         networks.unregister("brief")
