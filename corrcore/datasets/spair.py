@@ -162,7 +162,7 @@ class _Tree:
         found: dict[str, list[_Line]] = {}
         for split, path in self.lists.items():
             where = printable_name(path)
-            data = _read(path, self.root, _MAX_LIST_BYTES, "a list has a pair per line", DatasetNotFoundError)
+            data = _read(path, self.root, _MAX_LIST_BYTES, "list of pairs, one per line", DatasetNotFoundError)
             texts = [text for text in data.decode("utf-8-sig", errors="replace").split() if text]
             matches = [_LINE.fullmatch(text) for text in texts]
             found[SPLITS[split]] = [_Line(*match.groups()) for match in matches if match]
@@ -176,13 +176,14 @@ class _Tree:
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every annotation with its category, in order."""
-        for folder in sorted(self.annotations.iterdir()):
-            if folder.is_dir() and not folder.name.startswith("."):
-                files = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
-                if not files:
-                    reason = f"{printable_name(folder)} holds no annotation; put one JSON file per photo there."
-                    self.leave_out(folder.name, reason)
-                yield from ((folder.name, path) for path in files)
+        for folder in _paths_in(self.annotations):
+            if not folder.is_dir():
+                continue
+            files = [path for path in _paths_in(folder) if path.suffix == ".json"]
+            if not files:
+                reason = f"{printable_name(folder)} holds no annotation; put one JSON file per photo there."
+                self.leave_out(folder.name, reason)
+            yield from ((folder.name, path) for path in files)
 
     def photo(self, image: str, category: str) -> FolderPhoto:
         """The photo of an image. Raises FaultError where it is in none of the folders."""
@@ -196,6 +197,15 @@ class _Tree:
         listed = " or ".join(printable_name(folder) for folder in folders)
         msg = f"{image}.jpg is missing; put it into {listed}, or remove its annotation."
         raise FaultError(msg)
+
+
+def _paths_in(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, by name. Raises DatasetNotFoundError where it cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        msg = f"{printable_name(folder)} cannot be read ({error.strerror or error}); allow it or remove it."
+        raise DatasetNotFoundError(msg) from None
 
 
 def _check_link(path: Path, inside: Path) -> None:
@@ -219,7 +229,7 @@ def _read(path: Path, inside: Path, most: int, what: str, error: type[Exception]
         msg = f"{where} cannot be read ({fault.strerror or fault}); allow it or remove it."
         raise error(msg) from None
     if len(data) > most:
-        msg = f"{where} is larger than {most // 10**6} MB, so it is none: {what}."
+        msg = f"{where} is larger than {most // 10**6} MB, so it is no {what}; put the original file there."
         raise error(msg)
     return data
 
@@ -238,6 +248,9 @@ def _objects(tree: _Tree, lines: Mapping[str, Sequence[_Line]]) -> dict[str, dic
             one = _object(tree, category, path, splits.get((category, image), set()))
         except FaultError as fault:
             tree.leave_out(f"{category}/{image}", fault)
+        except OSError as error:
+            reason = f"{printable_name(path)} or its photo cannot be read ({error.strerror or error}); allow it."
+            tree.leave_out(f"{category}/{image}", reason)
         else:
             found.setdefault(category, {})[image] = one
     return found
@@ -268,7 +281,7 @@ def _object(tree: _Tree, category: str, path: Path, splits: set[str]) -> _Object
             f"{printable_name(photo.path)} has {size[0]} x {size[1]} px; put the original photo there."
         )
         raise FaultError(msg)
-    box, points = _box(plain, size, where), _points(plain, size, where)
+    box, points = _box(plain, size, where), _points(plain, where)
     for name, point in list(points.items()):
         if not all(-0.5 <= value <= side - 0.5 for value, side in zip(point, size, strict=True)):
             reason = (
@@ -282,7 +295,7 @@ def _object(tree: _Tree, category: str, path: Path, splits: set[str]) -> _Object
 
 def _plain(path: Path, root: Path) -> Mapping[str, Any]:
     where = printable_name(path)
-    data = _read(path, root, _MAX_ANNOTATION_BYTES, "an annotation has about 1 kB", FaultError)
+    data = _read(path, root, _MAX_ANNOTATION_BYTES, "annotation, which has about 1 kB", FaultError)
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -318,7 +331,7 @@ def _box(plain: Mapping[str, Any], size: tuple[int, int], where: str) -> BoxXYXY
     return left - 1.5, top - 1.5, right - 0.5, bottom - 0.5
 
 
-def _points(plain: Mapping[str, Any], size: tuple[int, int], where: str) -> dict[str, tuple[float, float]]:
+def _points(plain: Mapping[str, Any], where: str) -> dict[str, tuple[float, float]]:
     """The keypoints that are not null, by number."""
     kps = plain.get("kps")
     if not isinstance(kps, dict) or not all(_KEYPOINT.fullmatch(name) for name in kps):
@@ -347,7 +360,7 @@ def _pairs(
 ) -> dict[tuple[str, str], list[InstancePair]]:
     """The pairs that can be measured; `tree.left_out` is told how many of a list cannot, by category."""
     found: dict[tuple[str, str], list[InstancePair]] = {}
-    lists = {ours: path for (_, ours), path in zip(SPLITS.items(), tree.lists.values(), strict=True)}
+    lists = dict(zip(SPLITS.values(), tree.lists.values(), strict=True))
     for split, some in lines.items():
         lost: dict[str, list[_Line]] = {}
         counts: dict[str, int] = {}

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -100,6 +100,9 @@ class KeypointRecord:
             tuple(plain["neighbours"]),
             {row: np.array(points, dtype=float).reshape(-1, 2) for row, points in plain["predicted"].items()},
         )
+
+
+Places = TypeVar("Places", bound=KeypointRecord)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +201,7 @@ def _drawn(n: int, n_resamples: int) -> np.ndarray:
     return bootstrap_counts(n, n_resamples, np.random.default_rng(0)).astype(np.uint16)
 
 
-def table_of_places(result: Result[KeypointRecord, Any], *, stretched: bool) -> KeypointTable:
+def table_of_places(result: Result[Places, Any], *, stretched: bool) -> KeypointTable:
     """The table of predicted places. Raises ValueError for records that do not fit one another."""
     network = getattr(result.experiment, "network", "")
     records = {name: record for name, record in result.records.items() if not np.isnan(record.truth).any(axis=1).all()}

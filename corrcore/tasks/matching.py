@@ -75,7 +75,7 @@ def match_photos(
     feature: Feature,
     *,
     network: Extractor,
-    options: MatchOptions = MatchOptions(),  # noqa: B008 - frozen
+    options: MatchOptions = MatchOptions(),
     boxes: tuple[BoxXYXY, BoxXYXY] | None = None,
 ) -> Float[np.ndarray, "points 2"]:
     """Where points (x, y) of one photo lie in another, in its own pixels, by a feature.
@@ -94,7 +94,7 @@ def describe(
     features: Sequence[Feature],
     *,
     network: Extractor,
-    options: MatchOptions = MatchOptions(),  # noqa: B008
+    options: MatchOptions = MatchOptions(),
     box: BoxXYXY | None = None,
 ) -> dict[Feature, DescribedExtent]:
     """What is matched of a photo, by feature; `box` is the object's, which extent "box" takes.
@@ -147,7 +147,7 @@ def match(
     target: DescribedExtent,
     points: Float[np.ndarray, "points 2"],
     *,
-    options: MatchOptions = MatchOptions(),  # noqa: B008
+    options: MatchOptions = MatchOptions(),
 ) -> Float[np.ndarray, "points 2"]:
     """Where points (x, y) of the source's photo lie in the target's, in its own pixels.
 
