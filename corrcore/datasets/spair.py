@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,7 @@ class _Tree:
         for split, path in self.lists.items():
             where = printable_name(path)
             data = _read(path, self.root, _MAX_LIST_BYTES, "list of pairs, one per line", DatasetNotFoundError)
-            texts = [text for text in data.decode("utf-8-sig", errors="replace").split() if text]
+            texts = data.decode("utf-8-sig", errors="replace").split()
             matches = [_LINE.fullmatch(text) for text in texts]
             found[SPLITS[split]] = [_Line(*match.groups()) for match in matches if match]
             if wrong := [text for text, match in zip(texts, matches, strict=True) if not match]:
@@ -351,8 +352,7 @@ def _points(plain: Mapping[str, Any], where: str) -> dict[str, tuple[float, floa
 
 def _short(value: object) -> str:
     """The beginning of what a file says, on one line."""
-    text = value if isinstance(value, Exception) else repr(value)
-    return printable_name(str(text)[:60])
+    return printable_name((str(value) if isinstance(value, Exception) else repr(value))[:60])
 
 
 def _pairs(
@@ -363,10 +363,9 @@ def _pairs(
     lists = dict(zip(SPLITS.values(), tree.lists.values(), strict=True))
     for split, some in lines.items():
         lost: dict[str, list[_Line]] = {}
-        counts: dict[str, int] = {}
+        counts = Counter(line.category for line in some)
         for line in some:
             own = objects.get(line.category, {})
-            counts[line.category] = counts.get(line.category, 0) + 1
             if line.source != line.target and line.source in own and line.target in own:
                 name = f"{line.number}-{line.source}-{line.target}"
                 pair = InstancePair(name, own[line.source], own[line.target])
