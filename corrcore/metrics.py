@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 Average = Literal["macro", "per_image", "micro"]
 
@@ -98,6 +98,27 @@ def pck(
 def bootstrap_counts(n: int, n_resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resamples n"]:
     """How often each of `n` objects is in a sample of `n` drawn with replacement."""
     return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(float)
+
+
+def bootstrap_pair_counts(
+    first: Int[np.ndarray, " pairs"], second: Int[np.ndarray, " pairs"], n_resamples: int, rng: np.random.Generator
+) -> Float[np.ndarray, "resamples pairs"]:
+    """How often each pair of photos is in a sample whose photos are drawn with replacement.
+
+    Pairs that share a photo are right or wrong together, so photos are drawn, not pairs: a pair is there as often as
+    its two photos are, multiplied (Snijders and Borgatti 1999, for ties between actors). `first` and `second` number
+    the photos of each pair; samples without any pair are drawn again. Raises ValueError for a photo paired with itself.
+    """
+    if not len(first) or (first == second).any():
+        msg = "a bootstrap over photos needs pairs of two different photos."
+        raise ValueError(msg)
+    numbers = np.unique([first, second], return_inverse=True)[1].reshape(2, -1)
+    n_photos = int(numbers.max()) + 1
+    times = np.zeros((n_resamples, len(first)))
+    while (empty := ~times.any(axis=1)).any():
+        drawn = bootstrap_counts(n_photos, int(empty.sum()), rng)
+        times[empty] = drawn[:, numbers[0]] * drawn[:, numbers[1]]
+    return times
 
 
 def _percentages(

@@ -8,6 +8,7 @@ from corrcore.metrics import (
     accuracy,
     bootstrap_counts,
     bootstrap_interval,
+    bootstrap_pair_counts,
     difference,
     keypoint_errors,
     mcnemar,
@@ -265,3 +266,45 @@ def test_mcnemar_counts_what_only_one_has_right():
 @pytest.mark.parametrize("pair", [([True, False], [True, False]), ([True, False], [False, True])])
 def test_mcnemar_of_rows_equally_good_is_no_difference(pair):
     assert mcnemar(*map(np.array, pair)).p == 1
+
+
+def test_pairs_are_there_as_often_as_their_photos_are():
+    """Against lists of photos drawn one by one, in which every pair is looked up."""
+    first, second = np.array([5, 5, 7, 9]), np.array([7, 9, 5, 7])
+    found = bootstrap_pair_counts(first, second, 200, np.random.default_rng(3))
+    drawn = bootstrap_counts(3, 200, np.random.default_rng(3)).astype(int)
+    compared = 0
+    for times, counts in zip(found, drawn, strict=True):
+        photos = np.repeat([5, 7, 9], counts)
+        expected = [
+            sum(a == one and b == other for a in photos for b in photos)
+            for one, other in zip(first, second, strict=True)
+        ]
+        if any(expected):
+            compared += 1
+            assert times.tolist() == expected
+    assert compared > 150
+    assert found.any(axis=1).all()  # those without any pair were drawn again
+
+
+def test_an_interval_over_photos_covers_as_often_as_it_says_and_one_over_pairs_does_not():
+    """Photos are good or bad targets: 380 pairs of 20 photos tell as much as 20 photos do."""
+    rng, covered = np.random.default_rng(0), {"photos": 0, "pairs": 0}
+    sources, targets = np.array([(a, b) for a in range(20) for b in range(20) if a != b]).T
+    for _ in range(200):
+        chance = rng.uniform(size=20)
+        hit = rng.uniform(size=len(targets)) < chance[targets]
+        times = {
+            "photos": bootstrap_pair_counts(sources, targets, 200, rng),
+            "pairs": bootstrap_counts(len(hit), 200, rng),
+        }
+        for over, each in times.items():
+            found = accuracy(hit[:, None], np.ones((len(hit), 1), bool), each, over="micro")
+            covered[over] += found.low <= 50 <= found.high
+    assert covered["photos"] / 200 > 0.9
+    assert covered["pairs"] / 200 < 0.7
+
+
+def test_a_photo_is_no_pair_with_itself():
+    with pytest.raises(ValueError, match="needs pairs of two different photos"):
+        bootstrap_pair_counts(np.array([0, 1]), np.array([1, 1]), 10, np.random.default_rng(0))

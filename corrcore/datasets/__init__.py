@@ -1,6 +1,6 @@
 """Where pictures and their records come from: one module a source, each registered here."""
 
-from corrcore.datasets import toy, voc
+from corrcore.datasets import spair, toy, voc
 from corrcore.datasets.records import DatasetNotFoundError, KeypointDataset
 from corrcore.datasets.registry import (
     Available,
@@ -38,3 +38,4 @@ def _toy() -> KeypointDataset:
 
 register(DatasetSpec(TOY, toy.TITLE, True, _toy))
 register(voc.READER)
+register(spair.READER)

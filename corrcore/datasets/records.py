@@ -1,7 +1,7 @@
 """What every annotated data set gives: objects of a category, each a box in a photo, with named keypoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -61,11 +61,25 @@ class Instance:
 
 
 @dataclass(frozen=True, eq=False)
+class InstancePair:
+    """Two objects of one category in different photos; keypoints of the source are looked for in the target."""
+
+    name: str
+    source: Instance
+    target: Instance
+
+    @property
+    def shared(self) -> Bool[np.ndarray, " keypoints"]:
+        """Which keypoints both objects show."""
+        return self.source.visible & self.target.visible
+
+
+@dataclass(frozen=True, eq=False)
 class KeypointDataset:
     """Instances by category and split. `digest` changes with any annotation.
 
     `synthetic` pictures are drawn, and wherever they are shown they are labelled so. `left_out` names annotations that
-    cannot be used, with the reason in words.
+    cannot be used, with the reason in words. `listed_pairs` are those of a benchmark that says which to measure.
     """
 
     name: str
@@ -73,8 +87,9 @@ class KeypointDataset:
     digest: str
     synthetic: bool
     keypoint_names: Mapping[str, Sequence[str]]
-    splits: Mapping[tuple[str, str], Sequence[Instance]]  # by category and "train" or "val"
+    splits: Mapping[tuple[str, str], Sequence[Instance]]  # by category and "train", "val" or "test"
     left_out: Mapping[str, str]
+    listed_pairs: Mapping[tuple[str, str], Sequence[InstancePair]] = field(default_factory=dict)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -95,3 +110,20 @@ class KeypointDataset:
     def visible_instances(self, category: str, split: str) -> list[Instance]:
         """The instances with at least one visible keypoint. Raises as `instances` does."""
         return [instance for instance in self.instances(category, split) if instance.visible.any()]
+
+    def pairs(self, category: str, split: str) -> Sequence[InstancePair]:
+        """The listed pairs of a category and split; where none are listed, all there are.
+
+        Those are every ordered pair of two objects in different photos that show a common keypoint, in the objects'
+        order, as SPair-71k (Min et al. 2019) makes its list. Raises as `instances` does.
+        """
+        instances = self.instances(category, split)
+        if self.listed_pairs:
+            return self.listed_pairs.get((category, split), ())
+        every = (
+            InstancePair(f"{source.name} to {target.name}", source, target)
+            for source in instances
+            for target in instances
+            if source.photo.name != target.photo.name
+        )
+        return [pair for pair in every if pair.shared.any()]

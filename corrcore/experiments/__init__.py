@@ -12,6 +12,7 @@ from corrcore.experiments.context import Context, default_store
 from corrcore.experiments.detectors import DetectorTraining
 from corrcore.experiments.executors import Executor, Threads
 from corrcore.experiments.over_index import AgreementRadius, Localisation
+from corrcore.experiments.pairs import PairRecord, Pairs
 from corrcore.experiments.prediction import Prediction
 from corrcore.experiments.registry import find, kinds, register, unregister
 from corrcore.experiments.responses import KeypointResponse, Responses
@@ -38,6 +39,8 @@ __all__ = [
     "Localisation",
     "ObjectExperiment",
     "OlderResultError",
+    "PairRecord",
+    "Pairs",
     "Prediction",
     "Responses",
     "Result",

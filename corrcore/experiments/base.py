@@ -251,6 +251,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
     limit: int | None = None
 
     learnt_from: ClassVar[tuple[str, ...]] = ("train",)  # splits that every record depends on
+    sample_noun: ClassVar[str] = "object"
 
     @classmethod
     def usual_features(cls, network: Extractor) -> tuple[Feature, ...]:
@@ -338,7 +339,7 @@ def extractor_digests(features: Sequence[Feature], network: Extractor) -> dict[s
     }
 
 
-def subsample(instances: Sequence[Instance], limit: int | None) -> list[Instance]:
+def subsample(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
     """All, or with a limit so many at random, which a higher limit has too."""
-    order = np.random.default_rng(0).permutation(len(instances))
-    return [instances[n] for n in order[:limit]] if limit else list(instances)
+    order = np.random.default_rng(0).permutation(len(samples))
+    return [samples[n] for n in order[:limit]] if limit else list(samples)

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from corrcore.metrics import (
     McNemar,
     accuracy,
     bootstrap_counts,
+    bootstrap_pair_counts,
     difference,
     keypoint_errors,
     mcnemar,
@@ -101,6 +102,9 @@ class KeypointRecord:
         )
 
 
+Places = TypeVar("Places", bound=KeypointRecord)
+
+
 @dataclass(frozen=True, eq=False)
 class KeypointTable:
     """A category's column of Table 2, 3 or 4: which keypoints of which objects every row has right.
@@ -108,8 +112,9 @@ class KeypointTable:
     `errors` are those of `metrics.keypoint_errors`, in Table 4 in the box stretched to a square; where
     keypoints are only named, in Table 3, they are 0 where right and infinite where wrong. NaN is what an object
     does not show. `photos` numbers those whose objects are resampled together: in Table 3 photos, else every
-    object for itself. `boxes` are not known in Table 3. `left_out` are objects that could not be measured, with
-    the reason.
+    object for itself. Where objects are pairs of photos, `partners` numbers the other photo, and both are
+    resampled (`metrics.bootstrap_pair_counts`). `boxes` are not known in Table 3. `left_out` are objects that could
+    not be measured, with the reason.
     """
 
     experiment: Experiment[Any, Any, Any, Any]
@@ -123,6 +128,7 @@ class KeypointTable:
     left_out: Mapping[str, str]
     average: Average
     n_resamples: int | None = None
+    partners: Int[np.ndarray, " objects"] | None = None
 
     @property
     def category(self) -> str:
@@ -175,13 +181,17 @@ class KeypointTable:
             self._counts(np.full(len(self.objects), True), 2000),
             over=over or self.average,
         )
-        return replace(found, samples=len(np.unique(self.photos)))
+        drawn = [self.photos] if self.partners is None else [self.photos, self.partners]
+        return replace(found, samples=len(np.unique(drawn)))
 
     def mcnemar(self, first: Row, second: Row, *, alpha: float = 0.1) -> McNemar:
         """Keypoints that only one of two rows has right."""
         return mcnemar(self.right(first, alpha=alpha)[self.visible], self.right(second, alpha=alpha)[self.visible])
 
     def _counts(self, some: Bool[np.ndarray, " objects"], n: int) -> Float[np.ndarray, "resamples some"]:
+        if self.partners is not None:
+            drawn = self.n_resamples or n
+            return bootstrap_pair_counts(self.photos[some], self.partners[some], drawn, np.random.default_rng(0))
         photos = np.unique(self.photos[some], return_inverse=True)[1]
         return _drawn(len(np.unique(photos)), self.n_resamples or n)[:, photos].astype(float)
 
@@ -191,7 +201,7 @@ def _drawn(n: int, n_resamples: int) -> np.ndarray:
     return bootstrap_counts(n, n_resamples, np.random.default_rng(0)).astype(np.uint16)
 
 
-def table_of_places(result: Result[KeypointRecord, Any], *, stretched: bool) -> KeypointTable:
+def table_of_places(result: Result[Places, Any], *, stretched: bool) -> KeypointTable:
     """The table of predicted places. Raises ValueError for records that do not fit one another."""
     network = getattr(result.experiment, "network", "")
     records = {name: record for name, record in result.records.items() if not np.isnan(record.truth).any(axis=1).all()}

@@ -13,6 +13,7 @@ from corrcore.cli.shared import ProgressBar
 from corrcore.datasets import toy
 from corrcore.experiments import Context, ResultStore, Transfer
 from tests.conftest import smooth_noise
+from tests.datasets.spair_tree import Tree
 from tests.experiments.sizes import Sizes
 from tests.networks import tiny
 
@@ -283,3 +284,22 @@ def test_a_folder_of_results_that_is_a_file_is_one_sentence(run, tmp_path, capsy
 def test_a_kind_that_is_taken_is_refused():
     with pytest.raises(ValueError, match="an experiment's kind must be new; 'transfer' is registered already"):
         experiments.register(Transfer)
+
+
+def test_pairs_of_a_folder_in_spairs_layout_are_measured_by_category(run, capsys, tmp_path):
+    tree = Tree(tmp_path / "SPair-71k", own=True)
+    words = ("evaluate", "pairs", "--data", tree.root, "--features", "conv3,conv4", "--out", tmp_path / "out")
+    assert run(*words) == 0
+    told = capsys.readouterr().out
+    assert [line for line in told.splitlines() if not line.startswith((" ", "results"))] == [
+        "cat",
+        "cow",
+        "mean over categories",
+    ]
+    assert "PCK at 0.05 per image, %" in told
+    assert run(*words, "--categories", "cow", "--split", "val", "--method", "mrf") == 0
+    assert {name for name in stored(tmp_path / "out") if "mrf" in name} == {
+        "pairs cow, features conv3 conv4, split val, method mrf, extent box.jsonl"
+    }
+    assert run(*words, "--split", "train") == 2
+    assert "split of cat in spair71k must be one of test; got 'train'" in capsys.readouterr().err

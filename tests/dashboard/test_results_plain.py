@@ -16,7 +16,7 @@ import pytest
 
 from corrcore import datasets, experiments
 from corrcore.datasets import DatasetSpec, toy
-from corrcore.experiments import Context, ObjectExperiment, Responses, Result, ResultStore, Transfer, run
+from corrcore.experiments import Context, ObjectExperiment, Pairs, Responses, Result, ResultStore, Transfer, run
 from dashboard.services import caches
 
 CAT = "toy cat"
@@ -207,6 +207,19 @@ def test_responses_of_a_keypoint_are_read_with_their_features(few, alexnet, open
     expected = result.experiment.summary_rows(result.summary)
     assert [line["feature"] for line in at.dataframe[0].value.to_dict("records")] == ["sift10"]
     assert at.dataframe[0].value.to_dict("records") == [dict(line) for line in expected]
+
+
+def test_matched_pairs_are_read_with_both_averages_and_taken_along(few, alexnet, open_page, offered):
+    """Nobody's table of the paper: counted in pairs, whatever the number of val objects."""
+    context = Context(opened_networks={"alexnet": alexnet})
+    result = run(Pairs("few", CAT, limit=3), context=context, store=ResultStore())
+    at = open_page("results")
+    assert at.segmented_control(key="table").value == "Matched pairs"
+    [rows] = [each.value.to_dict("records") for each in at.dataframe]
+    assert rows == [dict(line) for line in result.experiment.summary_rows(result.summary)]
+    assert {"PCK at 0.1 per point, %", "PCK at 0.1 per image, %"} <= set(rows[0])
+    assert any(text.startswith("Of 3 pairs, as many as the limit of 3 allows;") for text in texts(at.caption))
+    assert {name.rpartition(".")[2] for name in offered if name != "python"} == {"csv", "json"}
 
 
 def test_one_whose_result_is_a_table_of_keypoints_has_the_whole_view(few, open_page, offered):

@@ -14,6 +14,7 @@ from corrcore.experiments import (
     Classification,
     Context,
     Localisation,
+    Pairs,
     Prediction,
     Responses,
     SmoothnessSearch,
@@ -31,6 +32,7 @@ EXAMPLES = {
     "smoothness": SmoothnessSearch("toy", CAT, features=("sift20",), smoothnesses=(0.5,)),
     "classification": Classification("toy", CAT, features=("sift20",), protocol="small", costs=(0.1, 1.0), folds=3),
     "responses": Responses("toy", CAT, features=("conv3",), keypoints=("Nose", "TailBase"), side=31, cost=1.0),
+    "pairs": Pairs("toy", CAT, features=("conv3",), limit=4, split="train", longer_side=300, refine=True),
     "prediction": Prediction("toy", CAT, features=("conv5",), costs=(0.1,), refined=True, limit=3),
 }
 
@@ -73,7 +75,7 @@ def another(value):
     if value is None or isinstance(value, (bool, int, float)):
         return 9 if value is None else not value if isinstance(value, bool) else value + 1
     if isinstance(value, str):
-        return {"likeness": "deformation", "deformation": "likeness"}.get(value, f"{value}.")
+        return {"likeness": "deformation", "deformation": "likeness", "nn": "mrf"}.get(value, f"{value}.")
     return (*value, *value[:1]) or ("other",)
 
 
@@ -105,6 +107,9 @@ def test_features_of_every_spelling_are_the_same(context):
             "classification toy cat, limit 20, protocol photo.jsonl",
         ),
         (Responses("toy", CAT, keypoints=("Nose",), side=31), "responses toy cat Nose, side 31.jsonl"),
+        (Pairs("toy", CAT), "pairs toy cat.jsonl"),
+        (Pairs("toy", CAT, split="val", extent="photo"), "pairs toy cat.jsonl"),  # the usual ones
+        (Pairs("toy", CAT, method="mrf"), "pairs toy cat, method mrf, extent box.jsonl"),
         (Prediction("toy", CAT), "prediction toy cat.jsonl"),
         (Prediction("toy", CAT, costs=(0.1,)), "prediction toy cat.jsonl"),  # the usual one of drawn objects
         (Prediction("toy", CAT, refined=True), "prediction toy cat, refined True.jsonl"),

@@ -90,7 +90,9 @@ def extent(result: Result) -> str:
     n, of, noun = len(result.records), result.asked, "samples"
     limit = getattr(result.experiment, "limit", None)
     if isinstance(result.experiment, ObjectExperiment) and limit is not None:
-        of, noun = max(of, _val_objects(result)), "objects"
+        noun = f"{result.experiment.sample_noun}s"
+        if noun == "objects":  # of which the data set may have more than were asked for
+            of = max(of, _val_objects(result))
     if n < of:
         return f"{n} of {of} {noun}"
     return f"{n} {noun}" + (f", as many as the limit of {limit} allows" if limit is not None and n >= limit else "")

@@ -1,0 +1,213 @@
+"""SPair-71k: keypoints of one photo found in another, as benchmarks of semantic correspondence measure it."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from corrcore.datasets.records import Instance, InstancePair
+from corrcore.engines import mrf
+from corrcore.experiments.base import ObjectExperiment, Result, stamp_of, subsample
+from corrcore.experiments.context import Context
+from corrcore.experiments.options import option
+from corrcore.experiments.registry import register
+from corrcore.experiments.tables import KeypointRecord, KeypointTable, Row, table_of_places
+from corrcore.features import Extractor, Feature
+from corrcore.metrics import Average
+from corrcore.tasks import alignment, matching
+from corrcore.tasks.matching import DescribedExtent, MatchOptions, Method
+
+AVERAGES: Mapping[str, Average] = {"per point": "micro", "per image": "per_image"}
+PAIR_ALPHAS = (0.1, 0.05)
+KEPT_BYTES = 512 * 10**6  # of descriptors at a time; a photo at 448 px takes 0.6 MB by AlexNet's conv4
+
+Described = Mapping[Feature, DescribedExtent]
+
+
+class DescribedOnce:
+    """Describes each photo's object once, for a photo is in many pairs; the least recently used go first.
+
+    At most `limit_bytes` of descriptors are kept. Several threads may ask at once.
+    """
+
+    def __init__(
+        self, features: Sequence[Feature], network: Extractor, options: MatchOptions, limit_bytes: int = KEPT_BYTES
+    ) -> None:
+        self.features, self.network, self.options = features, network, options
+        self.limit_bytes = limit_bytes
+        self._kept: OrderedDict[str, Described] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, instance: Instance) -> Described:
+        """What is matched of an object's photo. Raises what loading the photo and describing it do."""
+        with self._lock:
+            if instance.name in self._kept:
+                self._kept.move_to_end(instance.name)
+                return self._kept[instance.name]
+        found = matching.describe(
+            instance.photo.load(), self.features, network=self.network, options=self.options, box=instance.box
+        )
+        with self._lock:
+            self._kept[instance.name] = found
+            while self.n_bytes > self.limit_bytes and len(self._kept) > 1:
+                self._kept.popitem(last=False)
+        return found
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the descriptors that are kept."""
+        return sum(each.grid.descriptors.nbytes for described in self._kept.values() for each in described.values())
+
+
+@dataclass(frozen=True, eq=False)
+class PairRecord(KeypointRecord):
+    """One pair: `box`, `truth` and `predicted` are in pixels of the target; NaN are keypoints that one does not show.
+
+    `photos` are the names of the source's and the target's photo.
+    """
+
+    photos: tuple[str, str]
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "PairRecord":
+        """A record as it was written."""
+        whole = KeypointRecord.read(plain)
+        source, target = plain["photos"]
+        return cls(whole.box, whole.truth, whole.neighbours, whole.predicted, (source, target))
+
+
+@register
+@dataclass(frozen=True)
+class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTable]):
+    """How often keypoints of one photo are found in another of the same category: the measure of SPair-71k.
+
+    A point is right within alpha of the longer side of the target's box. Per point is the share of all points of all
+    pairs; per image every pair's own share, then the mean over pairs. 95 % intervals are over photos, both of each
+    pair. Where a data set lists no pairs, these are all of a category's objects in different photos.
+
+    Others' numbers on SPair-71k are of whole photos (`extent` "photo"); "box" knows more.
+    """
+
+    limit: int | None = option(None, "pairs at most, at random, for a quick look (default: all)")
+    split: str = option(
+        "", "which pairs (default: test where there is one, else val)", choices=("test", "val", "train")
+    )
+    method: Method = option("nn", "the cell most like the point, or alignment of all cells by a random field")
+    extent: str = option(
+        "", "what is described of photos (default: photo for nn, box for mrf)", choices=("photo", "box")
+    )
+    longer_side: int | None = option(None, "px of it (default: 448; for mrf what makes 18 cells of the layer)")
+    refine: bool = option(False, "for nn: between cells, by the parabola around the best one")
+    smoothness: float = option(MatchOptions.smoothness, "for mrf: cost of uneven displacements")
+    position: float = option(MatchOptions.position, "for mrf: cost of a square cell away from the same place")
+
+    kind: ClassVar[str] = "pairs"
+    title: ClassVar[str] = "Matched pairs (SPair-71k)"
+    versions: ClassVar[tuple[int, ...]] = (matching.VERSION, alignment.VERSION, mrf.VERSION)
+    learnt_from: ClassVar[tuple[str, ...]] = ()
+    sample_noun: ClassVar[str] = "pair"
+
+    @classmethod
+    def usual_features(cls, network: Extractor) -> tuple[Feature, ...]:
+        """The network's layer for transfer."""
+        return (Feature(network.name, network.roles.transfer),)
+
+    def resolved(self, context: Context) -> Self:
+        """With its split and extent, too. Raises ValueError for a split that is not there."""
+        found = super().resolved(context)
+        data = context.dataset(self.dataset)
+        usual = "test" if (self.category, "test") in data.splits else "val"
+        found = replace(
+            found, split=self.split or usual, extent=self.extent or ("photo" if self.method == "nn" else "box")
+        )
+        data.instances(found.category, found.split)
+        _ = found.options
+        return found
+
+    @property
+    def options(self) -> MatchOptions:
+        """How points are matched. Raises ValueError for what cannot be."""
+        extent: Any = self.extent
+        return MatchOptions(
+            self.method, extent, self.longer_side, self.refine, smoothness=self.smoothness, position=self.position
+        )
+
+    def samples(self, context: Context) -> Mapping[str, InstancePair]:
+        """The pairs."""
+        pairs = context.dataset(self.dataset).pairs(self.category, self.split)
+        return {pair.name: pair for pair in subsample(pairs, self.limit)}
+
+    def stamp(self, sample: InstancePair) -> str:
+        """Of both photos."""
+        return f"{stamp_of(sample.source.photo)} {stamp_of(sample.target.photo)}"
+
+    def prepare(self, context: Context) -> DescribedOnce:
+        """Photos are described when a pair needs them."""
+        return DescribedOnce(self.feature_list, context.network(self.network), self.options)
+
+    def measure(self, sample: InstancePair, state: DescribedOnce) -> PairRecord:
+        """Where each feature finds the source's keypoints in the target."""
+        source, target, shared = state(sample.source), state(sample.target), sample.shared
+        truth = np.where(shared[:, None], sample.target.keypoints, np.nan)
+        predicted = {}
+        for feature in self.feature_list:
+            points = np.full_like(truth, np.nan)
+            known = sample.source.keypoints[shared]
+            points[shared] = matching.match(source[feature], target[feature], known, options=self.options)
+            predicted[Row(feature).key] = np.round(points, 2)
+        photos = sample.source.photo.name, sample.target.photo.name
+        return PairRecord(sample.target.box, truth, (sample.source.name,), predicted, photos)
+
+    def read_record(self, plain: Mapping[str, Any]) -> PairRecord:
+        """See `Experiment.read_record`."""
+        return PairRecord.read(plain)
+
+    def summarise(self, result: Result[PairRecord, KeypointTable]) -> KeypointTable:
+        """Which points of which pairs each feature has right; objects of the table are pairs."""
+        table = table_of_places(result, stretched=False)
+        photos = [result.records[name].photos for name in table.objects]
+        sources, targets = np.unique(photos, return_inverse=True)[1].reshape(-1, 2).T
+        longer = np.array([_longer_side(result.records[name]) for name in table.objects])
+        # SPair-71k's side leads from the first pixel's centre to the last one's, and is a pixel shorter than the box
+        errors = table.errors * (longer / np.maximum(longer - 1, 1))[:, None]
+        return replace(table, errors=errors, photos=targets, partners=sources, average="micro")
+
+    def summary_rows(self, summary: KeypointTable) -> Sequence[Mapping[str, str]]:
+        """PCK of every feature, per point and per image."""
+        counts = {"pairs": str(len(summary.objects)), "points": str(int(summary.visible.sum()))}
+        rows = []
+        for row in summary.rows:
+            cells = {"row": row.key}
+            for (how, over), alpha in _measures():
+                found = summary.accuracy(row, alpha=alpha, over=over)
+                cells[_heading(how, alpha)] = f"{found.value:.1f} [{found.low:.1f}, {found.high:.1f}]"
+            rows.append(cells | counts)
+        return rows
+
+    @classmethod
+    def mean_rows(cls, summaries: Sequence[KeypointTable]) -> Sequence[Mapping[str, str]]:
+        """The mean over categories, of features that all have."""
+        rows = []
+        for row in (row for row in summaries[0].rows if all(row in table.rows for table in summaries)):
+            cells = {"row": row.key}
+            for (how, over), alpha in _measures():
+                each = [table.accuracy(row, alpha=alpha, over=over).value for table in summaries]
+                cells[_heading(how, alpha)] = f"{np.mean(each):.1f}"
+            rows.append(cells | {"categories": str(len(summaries))})
+        return rows
+
+
+def _measures() -> Sequence[tuple[tuple[str, Average], float]]:
+    return [(average, alpha) for average in AVERAGES.items() for alpha in PAIR_ALPHAS]
+
+
+def _heading(how: str, alpha: float) -> str:
+    return f"PCK at {alpha:g} {how}, %"
+
+
+def _longer_side(record: PairRecord) -> float:
+    left, top, right, bottom = record.box
+    return max(right - left, bottom - top)
