@@ -48,7 +48,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
     )
-    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,cache}")
+    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,network,cache}")
     options_first = argparse.ArgumentParser(prog="corrcore", add_help=False)
     options_first.add_argument("--root")
     options_first.add_argument("room", nargs="?")
@@ -57,11 +57,14 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         from corrcore.cli import index as room
     elif asked == "evaluate":
         from corrcore.cli import evaluate as room
+    elif asked == "network":
+        from corrcore.cli import network as room
     elif asked == "cache":
         from corrcore.cli import cache as room
     else:
         rooms.add_parser("index", help="build and look after patch indexes")
         rooms.add_parser("evaluate", help="measure over many photos")
+        rooms.add_parser("network", help="the networks there are, and their weights")
         rooms.add_parser("cache", help="results kept on disk")
         return parser
     room.add_parsers(rooms)
