@@ -118,13 +118,16 @@ def _arrays(found: list[EffectiveField]) -> bytes:
 
 
 def _picture(found: list[EffectiveField]) -> bytes:
-    """The maps side by side in grey, at one scale of values and pixels, with windows and effective radii."""
-    brightest = max(float(field.map.max()) for field in found)
+    """The maps side by side in grey, at one scale of values and pixels, with the discs that hold half of them.
+
+    Values are multiples of what each pixel would have if all counted alike, and the same ones white in all.
+    """
+    brightest = max(float(np.percentile(field.relative, 99.5)) for field in found)
     side = ZOOM * max(field.side_px for field in found)
     canvas = Image.new("RGB", (len(found) * (side + GAP) + GAP, side + 3 * GAP), "white")
     draw = ImageDraw.Draw(canvas)
     for number, field in enumerate(found):
-        grey = np.rint(255 * np.sqrt(field.map / brightest)).astype(np.uint8)
+        grey = np.rint(255 * np.clip(field.relative / brightest, 0, 1)).astype(np.uint8)
         panel = Image.fromarray(grey.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1))
         x, y = GAP + number * (side + GAP) + (side - panel.width) // 2, 2 * GAP + (side - panel.height) // 2
         canvas.paste(panel.convert("RGB"), (x, y))

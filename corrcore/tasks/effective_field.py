@@ -83,6 +83,11 @@ class EffectiveField:
         return _centre(self.receptive_field, self.side_px)
 
     @property
+    def relative(self) -> Float[np.ndarray, "side side"]:
+        """The map in multiples of what each pixel would have if all counted alike: comparable between layers."""
+        return self.map * self.map.size
+
+    @property
     def radius_px(self) -> float:
         """The radius of the disc that holds half of the map: `radius_of` 0.5.
 
