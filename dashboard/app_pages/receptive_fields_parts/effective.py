@@ -160,7 +160,9 @@ def show_pictures(found: Sequence[EffectiveField], index: PatchIndex) -> None:
             )
             picture = figures.field_picture(each, limit=limit)
             st.image(images.encode(picture, format="PNG"), width=round(each.side_px * ZOOM))
-            more = f" · {each.beyond:.0%} of the gradient beyond {each.side_px} px" if each.beyond >= 5e-3 else ""
+            more = (
+                f" · {100 * each.beyond:.0f} % of the gradient beyond {each.side_px} px" if each.beyond >= 5e-3 else ""
+            )
             st.caption(f"half within {each.radius_px:.0f} px{more}")
     legends.colour_bar(figures.viridis_colours(), "0", f"{limit:.1f} × an even window")
 
@@ -178,7 +180,7 @@ def table(found: Sequence[EffectiveField], studies: Mapping[str, Study]) -> list
                 "if the window were even": "" if size is None else f"{even_radius(size):.0f} px",
                 "agreement radius": profiles.radius_text(study.agreement.agreement_radius_px) if study else "",
                 "95 % within": f"{each.radius_of(fields.TWO_SIGMA):.0f} px",
-                "within the patch": f"{each.share_in_patch:.0%} in {each.receptive_field.stride} px",
+                "within the patch": f"{100 * each.share_in_patch:.0f} % in {each.receptive_field.stride} px",
             }
         )
     return rows
