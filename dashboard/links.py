@@ -92,6 +92,8 @@ class ReceptiveFields(Route):
     seed_from: str = ""
     seed: str = ""
     n_seeds: str = ""
+    radius_section: str = ""
+    n_photos: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from corrcore import networks
+from corrcore.cli.network_field import add_field_parser
 from corrcore.cli.opening import open_network
 from corrcore.cli.shared import print_table
 from corrcore.features import Extractor
@@ -30,6 +31,7 @@ def add_parsers(rooms: Any) -> None:
     fetched = commands.add_parser("fetch", help="download a network's weights; nothing else ever does")
     fetched.add_argument("name", help="a name, or a library's such as timm:NAME")
     fetched.set_defaults(run=_fetch)
+    add_field_parser(commands)
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,6 +26,7 @@ from corrcore.networks import by_shifts, every_pixel
 from corrcore.networks.by_shifts import Shifting
 from corrcore.networks.every_pixel import Step, steps_of
 from corrcore.networks.fitting import Adapt, buffers_of, built, fitted
+from corrcore.networks.gradients import iter_gradients
 from corrcore.networks.identify import like
 from corrcore.networks.layers import find_layers, roles_of
 from corrcore.networks.lookup import Sources, find, how_to_get
@@ -194,6 +195,12 @@ class ModuleNetwork:
         """Size, stride and offset of a layer's cells; their size is None where they see the whole image."""
         return self._layer(layer).receptive_field
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """The one size of images that the network takes, (width, height) in pixels; None where it takes others too."""
+        fixed = self._geometry.fixed
+        return None if fixed is None else (fixed[1], fixed[0])
+
     def smallest_side(self, layer: str) -> int:
         """The shortest image side, in pixels, for which the layer has at least one cell."""
         return self._smallest(self._layer(layer).path)
@@ -315,6 +322,32 @@ class ModuleNetwork:
         yield from every_pixel.iter_tiles(
             image, steps, first, self.normalised, region=region, budget=budget, progress=progress
         )
+
+    def pixel_gradients(
+        self,
+        image: ImageLike,
+        layer: str,
+        cells: Int[np.ndarray, "cells 2"],
+        *,
+        weights: Float[np.ndarray, " channels"] | None = None,
+    ) -> Iterator[Float[np.ndarray, "height width"]]:
+        """How much each pixel moves a cell's numbers, for each of `cells`, (row, column): the gradient of their sum.
+
+        Absolute values per grey level, summed over colours. With `weights`, one per channel, of the weighted sum.
+        Raises ValueError for an unknown layer, an image too small for it, and other numbers of weights.
+        """
+        image, here = as_image(image), self._layer(layer)
+        size = image.shape[:2]
+        self._check_size(layer, (size[1], size[0]))
+
+        def describe(pixels: torch.Tensor) -> torch.Tensor:
+            extended = self._extended(pixels)
+            output = self._taps.run(extended, [here.path], inference=False)[here.path]
+            return here.grids(output, (extended.shape[2], extended.shape[3]), size)[0]
+
+        per_grey_level = self._scale[0].double().cpu().numpy()
+        for gradient in iter_gradients(self.normalised(image[None]), describe, cells, weights):
+            yield np.abs(per_grey_level * gradient).sum(0)
 
     def _shifting(self, layer: str) -> Shifting:
         def describe(image: Image) -> FeatureGrid:

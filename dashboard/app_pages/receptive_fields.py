@@ -11,7 +11,7 @@ from corrcore.patch_index import PatchIndex
 from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
-from dashboard.app_pages.receptive_fields_parts import profiles, seeds
+from dashboard.app_pages.receptive_fields_parts import effective, profiles, seeds
 from dashboard.app_pages.receptive_fields_parts.seeds import CLICKED, RANDOM, Seed
 from dashboard.parts import exports, header, job_panel, photo_picker, url_state
 from dashboard.services import sessions
@@ -165,6 +165,9 @@ def page() -> None:
     found = job.result
     if found is None:
         st.stop()
+    if header.section_picker("Radius", effective.SECTIONS, key="radius_section") == effective.EFFECTIVE:
+        effective.show(index, found)
+        return
     profiles.show_profiles(found, index)
     profiles.show_over_seeds(index)
     header.how_computed(

@@ -24,6 +24,7 @@ from dashboard.figures.draw import (
     image_grid,
     neighbour_view,
 )
+from dashboard.figures.fields import field_limit, field_picture, fields_sheet
 from dashboard.figures.maps import (
     colour_wheel,
     displacement_arrows,
@@ -75,6 +76,9 @@ __all__ = [
     "energy_history",
     "feature_colour",
     "feature_colours",
+    "field_limit",
+    "field_picture",
+    "fields_sheet",
     "heat",
     "highest_share",
     "image_grid",

@@ -1,0 +1,140 @@
+"""`corrcore network field ...`: the effective receptive fields of a network's layers, measured over photos."""
+
+import argparse
+import io
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from corrcore import images, networks
+from corrcore.cli.opening import open_network
+from corrcore.cli.shared import ProgressBar, count, print_table, words
+from corrcore.datasets import folder
+from corrcore.networks import ModuleNetwork
+from corrcore.settings import Settings, prepared_path
+from corrcore.store import Cache, write_atomically
+from corrcore.tasks import effective_field as fields
+from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius
+from corrcore.wording import counted
+
+N_PHOTOS = 16
+SUFFIXES = (".png", ".npz")
+ZOOM, GAP = 2, 12
+
+
+def add_field_parser(rooms: Any) -> None:
+    """Adds the command to those on networks."""
+    command = rooms.add_parser("field", help="effective receptive fields of layers, measured over photos")
+    command.add_argument("name", help=f"such as {networks.DEFAULT}, timm:NAME, or package.module:function")
+    command.add_argument("--weights", type=prepared_path, default=None, metavar="FILE", help="its weights")
+    command.add_argument("--layer", type=words, default=None, help="such as conv3,conv5 (default: a few, by role)")
+    command.add_argument("--photos", type=prepared_path, required=True, help="a folder of photos")
+    command.add_argument(
+        "--limit", type=count, default=N_PHOTOS, metavar="N", help=f"photos at most, spread (default: {N_PHOTOS})"
+    )
+    command.add_argument(
+        "--cells", type=count, default=fields.N_CELLS, metavar="N", help=f"per photo (default: {fields.N_CELLS})"
+    )
+    command.add_argument(
+        "--window", type=count, default=None, metavar="PX", help="side of what is measured (default: the field)"
+    )
+    command.add_argument(
+        "--longer-side",
+        type=count,
+        default=fields.LONGER_SIDE_PX,
+        metavar="PX",
+        help=f"shrink larger photos to this (default: {fields.LONGER_SIDE_PX})",
+    )
+    command.add_argument(
+        "--units", choices=["signs", "sum"], default="signs", help="how a cell's units are added (default: signs)"
+    )
+    command.add_argument("--out", type=prepared_path, default=None, metavar="FILE", help="a .png or .npz to write")
+    command.set_defaults(run=network_field)
+
+
+def network_field(options: argparse.Namespace) -> None:
+    """Measures layers one after another, prints a table, and writes their maps."""
+    if options.out is not None and options.out.suffix not in SUFFIXES:
+        msg = f"--out must end in {' or '.join(SUFFIXES)}; got {options.out.name}."
+        raise ValueError(msg)
+    network = open_network(options.name, options.weights)
+    if not isinstance(network, ModuleNetwork):
+        msg = f"{options.name} has no gradients by pixels; name a network that is a torch module."
+        raise TypeError(msg)
+    layers = options.layer or network.roles.reconstruction
+    for layer in layers:
+        network.receptive_field(layer)  # which knows the names of all
+    listing = folder.photos(options.photos).photos
+    n = min(options.limit, len(listing))
+    photos = [listing[number * len(listing) // n] for number in range(n)]
+    print(f"{counted(len(photos), 'photo')} of {len(listing):,} in {options.photos}")
+    found, rows = [], []
+    with Cache(Settings.from_environment().cache) as results:
+        for layer in layers:
+            begun = time.monotonic()
+            field = effective_field(
+                network,
+                layer,
+                photos,
+                n_cells=options.cells,
+                window_px=options.window,
+                longer_side=options.longer_side,
+                units=options.units,
+                results=results,
+                progress=ProgressBar(),
+            )
+            found.append(field)
+            rows.append(field_row(field, time.monotonic() - begun))
+    print_table(rows)
+    for name, reason in found[0].left_out.items():
+        print(f"  left out: {name}: {reason}")
+    if options.out is not None:
+        write_atomically(options.out, _arrays(found) if options.out.suffix == ".npz" else _picture(found))
+        print(f"written to {options.out}")
+
+
+def field_row(field: EffectiveField, seconds: float) -> dict[str, str]:
+    """A layer's numbers with their units."""
+    window = field.receptive_field
+    even = "" if window.size is None else f" ({even_radius(window.size):.0f} px if even)"
+    return {
+        "layer": field.layer,
+        "theoretical": window.size_text,
+        "stride": f"{window.stride} px",
+        "half within": f"{field.radius_px:.1f} px{even}",
+        "95 % within": f"{field.radius_of(fields.TWO_SIGMA):.0f} px",
+        "by Luo et al.": f"{field.luo_radius_px:.0f} px",
+        "in the patch": f"{100 * field.share_in_patch:.0f} %",
+        f"beyond {field.side_px} px": "" if field.beyond < 5e-4 else f"{100 * field.beyond:.0f} %",
+        "cells": str(field.n_cells),
+        "time": f"{seconds:.1f} s",
+    }
+
+
+def _arrays(found: list[EffectiveField]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **fields.as_arrays(found))
+    return file.getvalue()
+
+
+def _picture(found: list[EffectiveField]) -> bytes:
+    """The maps side by side in grey, at one scale of values and pixels, with the discs that hold half of them.
+
+    Values are multiples of what each pixel would have if all counted alike, and the same ones white in all.
+    """
+    brightest = max(float(np.percentile(field.relative, 99.5)) for field in found)
+    side = ZOOM * max(field.side_px for field in found)
+    canvas = Image.new("RGB", (len(found) * (side + GAP) + GAP, side + 3 * GAP), "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, field in enumerate(found):
+        grey = np.rint(255 * np.clip(field.relative / brightest, 0, 1)).astype(np.uint8)
+        panel = Image.fromarray(grey.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1))
+        x, y = GAP + number * (side + GAP) + (side - panel.width) // 2, 2 * GAP + (side - panel.height) // 2
+        canvas.paste(panel.convert("RGB"), (x, y))
+        middle, radius = ZOOM * (field.centre_px + 0.5), ZOOM * field.radius_px
+        box = (x + middle - radius, y + middle - radius, x + middle + radius, y + middle + radius)
+        draw.ellipse(box, outline="#ffd500", width=2)
+        draw.text((x, GAP // 2), field.layer, "black")
+    return images.encode(np.asarray(canvas), format="PNG")
