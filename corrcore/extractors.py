@@ -94,6 +94,11 @@ def valid_region(feature: Feature, image_size: tuple[int, int], *, network: Extr
     return extractor_of(feature, network).valid_region(feature.layer, image_size)
 
 
+def map_step(feature: Feature, region: PixelBox, *, network: Extractor) -> int:
+    """How far apart the pixels are that `iter_tiles` describes in a region: `Extractor.map_step`."""
+    return extractor_of(feature, network).map_step(feature.layer, region)
+
+
 def iter_tiles(
     image: ImageLike,
     feature: Feature,

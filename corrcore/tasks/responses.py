@@ -28,10 +28,14 @@ RADII_PX = (1, 2, 4, 8)
 
 @dataclass(frozen=True, eq=False)
 class ResponseMap:
-    """``scores[y - region.top, x - region.left, c]`` is what class c's classifier says of the pixel (x, y)."""
+    """``scores[y - region.top, x - region.left, c]`` is what class c's classifier says of the pixel (x, y).
+
+    Only every `step`-th pixel was described; those between have the nearest one's scores (`Extractor.map_step`).
+    """
 
     scores: Float32[np.ndarray, "rows columns classes"]
     region: PixelBox
+    step: int = 1
 
     def highest(self, number: int) -> tuple[int, int]:
         """The pixel (x, y) where a class's score is highest; the first, row by row, of several."""
@@ -66,7 +70,7 @@ def response_map(
         rows = slice(part.top - region.top, part.bottom - region.top)
         columns = slice(part.left - region.left, part.right - region.left)
         scores[rows, columns] = classifier.linear.scores(scaled(found.float().cpu().numpy(), classifier.protocol))
-    return ResponseMap(scores, region)
+    return ResponseMap(scores, region, extractors.map_step(classifier.feature, region, network=network))
 
 
 def around(point: Float[np.ndarray, "2"], side: int = SIDE_PX) -> PixelBox:
