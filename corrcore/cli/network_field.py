@@ -62,7 +62,7 @@ def network_field(options: argparse.Namespace) -> None:
     network = open_network(options.name, options.weights)
     if not isinstance(network, ModuleNetwork):
         msg = f"{options.name} has no gradients by pixels; name a network that is a torch module."
-        raise TypeError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - a sentence to whoever named it
     layers = options.layer or network.roles.reconstruction
     for layer in layers:
         network.receptive_field(layer)  # which knows the names of all

@@ -8,7 +8,8 @@ this says which do; in deep networks it is much smaller, and nearly a Gaussian.
 sum (``units="sum"``). Units that pull a pixel both ways cancel in it, and in a transformer the sum over channels is a
 direction of its own, which its norms remove; the sum is then none of what descriptors do. So by default units are
 added with random signs, others for each photo: over many cells that is the root of the mean square over units, up to a
-factor. By AlexNet the two differ little: half of conv5's gradient lies within 34 px by signs, within 36 px by the sum.
+factor. Measured on photos of VOC2011, half of the gradient of AlexNet's conv5 lies within 35 px by signs and 36 px by
+the sum (64 cells); of a ViT-S/14's third block, within 34 px and 77 px (16 cells, in a square of 336 px).
 """
 
 from collections.abc import Mapping, Sequence
