@@ -259,7 +259,7 @@ CAT = ("--data", "toy", "--categories", "toy cat")
     [
         (("radius", "--index", "it"), "there is no patch index"),
         (("transfer", "--data", "/nowhere"), "/nowhere"),
-        (("transfer", *CAT, "--network", "nonet"), "network must be one of alexnet, vgg16; got 'nonet'"),
+        (("transfer", *CAT, "--network", "nonet"), "network must be one of alexnet, vgg16, caffenet"),
         (("responses", *CAT, "--keypoints", "Nose", "--side", "30"), "side must be odd"),
     ],
     ids=str,
