@@ -35,6 +35,8 @@ def add_parsers(rooms: Any) -> None:
                 add_network_options(command, default=each.default, help_text=_COMMON["network"])
             else:
                 _add_option(command, each, get_type_hints(kind)[each.name])
+        if kind.describes:
+            add_network_options(command, default=None, help_text="the index's network, where its name does not open it")
         command.add_argument(
             "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
         )
@@ -85,6 +87,9 @@ def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> 
         network = open_network(given["network"], options.weights)
         context.opened_networks[network.name] = network
         given["network"] = network.name
+    elif kind.describes and (options.network or options.weights):
+        made_by = context.index(given["index"]).extractor
+        context.opened_networks[made_by] = open_network(options.network or made_by, options.weights)
     store = ResultStore(options.out)
     print(f"results in {store.folder}")
     categories: Sequence[str | None] = [None]

@@ -103,14 +103,15 @@ def _spec(name: str) -> object:
 
 
 def _layers_of(network: Extractor) -> list[LayerOverview]:
-    if isinstance(network, ModuleNetwork):
+    measured: frozenset[str] = getattr(network, "measured", frozenset())
+    if isinstance(network, ModuleNetwork) and not measured:
         return [layer for layer in overview(network.spec) if layer.name in network.layers]
     roles, found = roles_by_layer(network.roles), []
     for layer in network.layers:
         side = network.smallest_side(layer)
         grid = network.extract(np.zeros((side, side, 3), np.uint8), [layer])[layer]
         channels = grid.descriptors.shape[-1]
-        found.append(LayerOverview(layer, channels, grid.receptive_field, False, roles.get(layer, ())))
+        found.append(LayerOverview(layer, channels, grid.receptive_field, layer in measured, roles.get(layer, ())))
     return found
 
 

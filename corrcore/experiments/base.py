@@ -39,7 +39,8 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     it: results of others are measured anew. Fields named in `growing` do not tell one result from another: what
     they ask for is measured besides what is there already. Those `told_by_folder` are not repeated in the
     file's name, and what they stand for is told by the provenance; those `named` always stand in the name. One
-    that is not `listed` is a part of others.
+    that is not `listed` is a part of others. One on an index may describe photos anew (`describes`), by the network
+    that made the index.
     """
 
     kind: ClassVar[str]
@@ -50,6 +51,7 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     told_by_folder: ClassVar[frozenset[str]] = frozenset({"dataset", "network", "index"})
     named: ClassVar[frozenset[str]] = frozenset({"category", "keypoints", "photos"})
     listed: ClassVar[bool] = True
+    describes: ClassVar[bool] = False
 
     def resolved(self, context: Context) -> Self:
         """The same with its defaults filled in by role and its features read; raises ValueError for what does

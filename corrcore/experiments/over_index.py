@@ -159,6 +159,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
     kind: ClassVar[str] = "localisation"
     title: ClassVar[str] = "Localisation of retrieved patches (Figure 1)"
     versions: ClassVar[tuple[int, ...]] = (reconstruction.VERSION,)
+    describes: ClassVar[bool] = True
 
     def resolved(self, context: Context) -> Self:
         """With the folder's whole path, too."""

@@ -8,7 +8,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from corrcore import networks
+from corrcore import images, networks
 from corrcore.cli.opening import open_network
 from corrcore.descriptors.sift import Sift
 from corrcore.experiments import Context, Transfer, run
@@ -215,3 +215,18 @@ def test_an_alias_is_the_network_in_full(tmp_path):
     assert len(resolved) == 1
     assert resolved.pop().network == "torchvision:squeezenet1_1"
     assert run(kinds[0], context=context).experiment.network == "torchvision:squeezenet1_1"
+
+
+def test_an_index_of_ones_own_weights_is_evaluated_with_them(run, capsys, tmp_path, small_photos):
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "it.pth")
+    (tmp_path / "photos").mkdir()
+    for one in small_photos[-2:]:
+        (tmp_path / "photos" / one.name).write_bytes(images.encode(one.pixels, format="PNG"))
+    words = ["--network", "squeezenet", "--weights", tmp_path / "it.pth"]
+    build = ["index", "build", tmp_path / "photos", "--name", "own", "--layers", "features.7"]
+    assert run(*build, *words) == 0, capsys.readouterr().err
+    asked = ["evaluate", "localisation", "--photos", tmp_path / "photos", "--index", "own", "--every", "--limit", 1]
+    assert run(*asked, "--weights", tmp_path / "it.pth") == 0, capsys.readouterr().err
+    assert run(*asked, *words, "--out", tmp_path / "again") == 0, capsys.readouterr().err
+    assert run(*asked, "--out", tmp_path / "third") == 2
+    assert "the weights of torchvision:squeezenet1_1 (" in capsys.readouterr().err

@@ -140,7 +140,7 @@ def test_squeezenet_by_anothers_names_and_pixels_knows_a_cat(file_of, data_folde
         grid = network.extract(one.photo.load(), [last])[last].descriptors
         pixels = torch.from_numpy(one.photo.load()).permute(2, 0, 1).flip(0).float() - bgr
         with torch.inference_mode():
-            expected = reference.classifier(reference.features(pixels[None]))[0].permute(1, 2, 0)
+            expected = reference.classifier[:3](reference.features(pixels[None]))[0].permute(1, 2, 0)
         assert_close(grid, expected)
         told.append(int(grid.mean((0, 1)).argmax()))
     cats = sum(281 <= label <= 287 for label in told)  # ImageNet's tabby to lynx
