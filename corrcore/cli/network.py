@@ -12,7 +12,7 @@ from corrcore.cli.opening import open_network
 from corrcore.cli.shared import print_table
 from corrcore.features import Extractor
 from corrcore.networks import ModuleNetwork, ModuleSpec, WeightsNotFoundError, lookup
-from corrcore.networks.overview import LayerOverview, overview, roles_by_layer
+from corrcore.networks.overview import LayerOverview, overview, roles_by_layer, weights_here
 from corrcore.settings import prepared_path
 
 
@@ -42,7 +42,7 @@ def _list(options: argparse.Namespace) -> None:
             raise ValueError(msg)
     else:
         known = dict.fromkeys(networks.names(), "") | networks.aliases()
-    rows = [{"network": name, "in full": full, "weights": _weights_of(name)} for name, full in known.items()]
+    rows = [{"network": name, "in full": full, "weights": weights_here(name)} for name, full in known.items()]
     rows = [row for row in rows if row["weights"] or not options.here]
     if rows:
         print_table([row | {"weights": row["weights"] or "not here"} for row in rows])
@@ -53,18 +53,6 @@ def _list(options: argparse.Namespace) -> None:
             n = len(networks.family_names(family))
             if n:
                 print(f"  and {n:,} of {family}: `corrcore network list --family {family}`")
-
-
-def _weights_of(name: str) -> str:
-    """Where a network's weights are; empty where they are not here."""
-    try:
-        spec = networks.spec(name)
-    except ValueError:  # of a library that is not installed
-        return ""
-    if not isinstance(spec, ModuleSpec):
-        return "its own"
-    path = lookup.locate(spec.sources)
-    return "" if path is None else "embedded" if path == spec.embedded else str(path)
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -92,7 +80,7 @@ def _opened(options: argparse.Namespace) -> tuple[Extractor | None, str]:
         return None, str(error)
     if options.weights is not None:
         return network, str(options.weights)
-    return network, _weights_of(options.name) or "its own"
+    return network, weights_here(options.name) or "its own"
 
 
 def _spec(name: str) -> object:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from corrcore.features import Roles
 from corrcore.geometry import ReceptiveField
+from corrcore.networks import lookup, registry
 from corrcore.networks.fitting import built, empty_module
 from corrcore.networks.layers import find_layers, roles_of
 from corrcore.networks.module import ModuleSpec
@@ -69,3 +70,15 @@ def roles_by_layer(roles: Roles) -> Mapping[str, tuple[str, ...]]:
         for layer in layers if isinstance(layers, tuple) else (layers,):
             found[layer] = (*found.get(layer, ()), role.name)
     return found
+
+
+def weights_here(name: str) -> str:
+    """Where a network's weights are on this machine, as far as can be told without reading them; empty if nowhere."""
+    try:
+        spec = registry.spec(name)
+    except ValueError:  # of a library that is not installed
+        return ""
+    if not isinstance(spec, ModuleSpec):
+        return "its own"
+    path = lookup.locate(spec.sources)
+    return "" if path is None else "embedded" if path == spec.embedded else str(path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from corrcore import datasets, networks
+from corrcore import datasets
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks.detection import PRIORS
@@ -163,7 +163,7 @@ def network_title(name: str) -> str:
 
 def choose_network(place: Any, *, below: Any = st) -> Extractor:
     """The network whose layers are asked. Where its weights are not here the page stops, and says why `below`."""
-    names = networks.names()
+    names = caches.offered_networks()
     titles = {name: network_title(name) for name in names}
     spelt = titles | {name + WITHOUT_WEIGHTS: title for name, title in titles.items()}  # as links from elsewhere do
     url_state.spell_out("network", spelt)

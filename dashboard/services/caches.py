@@ -20,7 +20,7 @@ from corrcore.datasets.samples import samples
 from corrcore.experiments import Context, Experiment, OlderResultError, Result, ResultStore, Stored
 from corrcore.experiments.results import header_of
 from corrcore.features import Extractor
-from corrcore.networks.weights import checkpoint_path
+from corrcore.networks.overview import weights_here
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.settings import Settings
 from corrcore.store import Cache
@@ -191,12 +191,12 @@ def network(name: str) -> Extractor:
 
 def has_weights(name: str) -> bool:
     """Whether files of a network's weights are here, as far as can be told without reading them."""
-    spec, own = networks.spec(name), Settings.from_environment().weights
-    checkpoint = getattr(spec, "checkpoint", None)
-    if checkpoint is None or getattr(spec, "embedded", None) is not None:  # a spec of another kind, or what comes along
-        return True
-    kept = own is not None and (own / f"{name}.safetensors").is_file()
-    return kept or (bool(checkpoint) and checkpoint_path(checkpoint).is_file())
+    return bool(weights_here(name))
+
+
+def offered_networks() -> tuple[str, ...]:
+    """Those that are registered, and those of libraries, by short names, whose weights are here."""
+    return (*networks.names(), *(name for name in networks.aliases() if has_weights(name)))
 
 
 def layers_of(name: str) -> tuple[str, ...]:

@@ -36,14 +36,14 @@ def build_form() -> None:
     name, network, scale = st.columns(3, vertical_alignment="bottom")
     name_ = name.text_input("Name", key="build_name", placeholder="my-photos")
     network_ = network.selectbox(
-        "Described by", networks.names(), format_func=pickers.network_title, key="build_network"
+        "Described by", caches.offered_networks(), format_func=pickers.network_title, key="build_network"
     )
     scale_ = scale.selectbox("Photos enter", list(SCALES), key="build_scales")
     mirror, hold_out, _ = st.columns(3, vertical_alignment="bottom")
     mirror_ = mirror.toggle("Mirrored as well", key="build_mirror")
     hold_out_ = hold_out.number_input("Photos to hold out", 0, 1000, 0, key="build_hold_out")
     if st.button("Build", type="primary", key="build", icon=":material/construction:"):
-        start(source, name_, network_ or networks.names()[0], SCALES[scale_], mirror_, int(hold_out_))
+        start(source, name_, network_ or networks.DEFAULT, SCALES[scale_], mirror_, int(hold_out_))
     if note := session().building_note:
         st.caption(escape_markdown(note))
     if (job := sessions.build()) is not None:
