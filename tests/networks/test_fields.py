@@ -31,7 +31,7 @@ WHOLE = [
 SIZE = 131, 96  # odd and even
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def opened(name: str) -> ModuleNetwork:
     """A network with random weights, in double precision."""
     spec = networks.spec(name)

@@ -34,7 +34,13 @@ def network(request) -> Extractor:
     assert isinstance(spec, ModuleSpec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return ModuleNetwork(spec, dict(spec.build().state_dict()), device="cpu")
+        module = spec.build().train()
+        for norm in module.modules():
+            if isinstance(norm, torch.nn.BatchNorm2d):
+                norm.momentum = 1.0  # of trained networks, values neither vanish nor explode
+        with torch.no_grad():
+            module(torch.rand(2, 3, 224, 224) - 0.5)
+        return ModuleNetwork(spec, dict(module.state_dict()), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ def test_a_photo_is_rebuilt_from_an_index_of_it_and_cells_average(network, tmp_p
     own = image[part.top : part.bottom, part.left : part.right]
     assert (rebuilt == own).mean() > 0.9  # patches are found where they lie, but for those that look alike
     study = averaging.study(grid.flat()[len(grid.cells) // 2], layer, index=index, ks=(5,), profile_k=5)
-    assert np.isfinite(study.profile.agreement[:2]).all()
+    assert np.isfinite(study.agreement.agreement[:2]).all()
 
 
 def test_objects_are_aligned_and_their_keypoints_carried(network, data):
@@ -107,5 +113,5 @@ def test_keypoints_are_predicted_in_a_box(network, data):
     [instance] = data.visible_instances(CAT, "val")
     photo = instance.photo.load()
     found = detection.predict_object(photo, instance.box, trained, training.prior, network=network)
-    assert np.isfinite(found.keypoints(feature)[detectors.trained]).all()
-    assert detectors.trained.any()
+    assert np.isfinite(found.keypoints(feature)[list(detectors.trained)]).all()
+    assert detectors.trained

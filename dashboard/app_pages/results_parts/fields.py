@@ -67,7 +67,7 @@ def _lines_of(name: str) -> list[dict[str, Any]]:
             {
                 "network": name,
                 "layer": layer,
-                "size, px": "whole image" if field.size is None else str(field.size),
+                "size, px": field.size,  # none where it is the whole image
                 "stride, px": field.stride,
                 "offset, px": field.offset,
                 PAPER_SIZE: size,
