@@ -19,14 +19,12 @@ timm = pytest.importorskip("timm", reason="networks of timm need timm")
 
 CHAINS = ["alexnet", "torchvision:squeezenet1_1"]
 BRANCHES = [
-    *("torchvision:resnet18", "torchvision:mobilenet_v2", "torchvision:googlenet"),
-    *("torchvision:shufflenet_v2_x0_5", "torchvision:mnasnet0_5", "torchvision:convnext_tiny"),
-    *("timm:tf_efficientnet_lite0", "timm:tf_mixnet_s", "timm:dla34"),
+    *("torchvision:resnet18", "torchvision:mobilenet_v2", "torchvision:shufflenet_v2_x0_5"),
+    *("timm:tf_efficientnet_lite0", "timm:dla34"),
 ]
 WHOLE = [
-    *("torchvision:efficientnet_b0", "torchvision:regnet_y_400mf", "torchvision:vit_b_16"),
-    *("timm:vit_small_patch14_dinov2", "timm:vit_small_patch16_dinov3", "timm:vit_tiny_patch16_224"),
-    *("timm:eca_resnet33ts", "timm:xcit_nano_12_p16_224", "timm:pvt_v2_b0"),
+    *("torchvision:efficientnet_b0", "torchvision:vit_b_16", "timm:vit_small_patch14_dinov2"),
+    *("timm:vit_small_patch16_dinov3", "timm:eca_resnet33ts", "timm:pvt_v2_b0"),
 ]
 SIZE = 131, 96  # odd and even
 
@@ -183,7 +181,7 @@ def graphs(draw) -> nn.Module:
     return nn.Sequential(*steps)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(graph=graphs(), width=st.integers(64, 80), height=st.integers(64, 80))
 def test_fields_of_random_graphs_are_what_gradients_reach(graph, width, height):
     last = str(len(graph) - 1)

@@ -16,7 +16,6 @@ from corrcore.tasks.reconstruction import Retrieval
 pytest.importorskip("timm", reason="networks of timm need timm")
 
 NAMES = [
-    "torchvision:resnet18",  # branches, ends at a stride of 32
     "torchvision:mobilenet_v2",  # depthwise windows
     "torchvision:squeezenet1_1",  # pools that round up
     "torchvision:efficientnet_b0",  # sees the whole image by squeeze and excitation
