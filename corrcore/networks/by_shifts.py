@@ -30,12 +30,9 @@ def step_px(stride: int, region: PixelBox) -> int:
 
 def _shifts(stride: int, step: int, region: PixelBox) -> list[tuple[int, int]]:
     """The shifts (x, y) that describe a region's pixels; small regions do not need all."""
-    across, down = (sorted({pixel % stride // step for pixel in range(start, stop)}) for start, stop in _sides(region))
+    sides = (region.left, region.right), (region.top, region.bottom)
+    across, down = (sorted({pixel % stride // step for pixel in range(start, stop)}) for start, stop in sides)
     return [(x * step, y * step) for y in down for x in across]
-
-
-def _sides(region: PixelBox) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (region.left, region.right), (region.top, region.bottom)
 
 
 @dataclass(frozen=True)

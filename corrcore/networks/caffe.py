@@ -12,9 +12,9 @@ from collections import OrderedDict
 
 from torch import nn
 
-from corrcore.features import Roles
 from corrcore.networks.module import ModuleSpec
 from corrcore.networks.registry import register
+from corrcore.networks.torchvision_ import ALEXNET_ROLES
 
 BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
 """The mean of ILSVRC 2012's training photos as Caffe publishes it: blue, green, red, from 0 to 255."""
@@ -47,16 +47,6 @@ GLOBAL_LAYERS = {"fc6": "relu6", "fc7": "relu7"}
 
 GLOBAL_SIZE = 227
 """The side, in pixels, of the images that the fully connected layers take."""
-
-ROLES = Roles(
-    reconstruction=("conv3", "conv4", "conv5"),
-    transfer="conv4",
-    classification=("conv1", "conv2", "conv3", "conv4", "conv5"),
-    detection="conv5",
-    retrieval="conv5",
-    prior="pool5",
-)
-"""The layers that tasks take by default: those of AlexNet."""
 
 
 def build_caffenet() -> nn.Module:
@@ -118,7 +108,7 @@ register(
         name="caffenet",
         build=build_caffenet,
         layers=LAYERS,
-        roles=ROLES,
+        roles=ALEXNET_ROLES,
         global_layers=GLOBAL_LAYERS,
         global_size=GLOBAL_SIZE,
         mean=MEAN,

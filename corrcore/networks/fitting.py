@@ -250,15 +250,9 @@ def empty_module(build: Build) -> nn.Module:
 
 def built(build: Build, weights: Weights) -> tuple[nn.Module, nn.Module]:
     """The module, without content where all of that comes with the weights, and a copy that has none."""
-    try:
-        with torch.device("meta"):
-            model = build().eval().requires_grad_(False)
-        missing = [name for name, _ in model.named_buffers() if name not in weights and "num_batches" not in name]
-    except NotImplementedError:  # it computes with what it has just made
-        missing, model = ["all"], nn.Identity()
-    if missing:  # buffers that are not among the weights have to be made
-        model = build().eval().requires_grad_(False)
-    return model, on_meta(model)
+    empty = empty_module(build)
+    lacking = any(name not in weights and "num_batches" not in name for name, _ in empty.named_buffers())
+    return (build().eval().requires_grad_(False) if lacking else on_meta(empty)), empty
 
 
 def buffers_of(model: nn.Module, parameters: Set[str]) -> set[str]:

@@ -5,6 +5,7 @@ First a file in the folder ``CORRCORE_WEIGHTS``, then what torch and the Hugging
 what comes along with this package. Nothing is downloaded here.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,13 @@ def stems(name: str) -> list[str]:
 def locate(sources: Sources) -> Path | None:
     """The file that a network's weights are read from; None where there is none."""
     return next(_places(sources), None)
+
+
+def may_be_here(name: str) -> bool:
+    """Whether any file on this machine could be a network's: told without its library, whose import takes a second."""
+    hub = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface"), "hub")
+    folders = checkpoint_path("").expanduser(), Path(hub).expanduser()
+    return bool(_own(name)) or any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
 
 
 def find(sources: Sources) -> tuple[Weights, Path]:

@@ -74,8 +74,11 @@ def roles_by_layer(roles: Roles) -> Mapping[str, tuple[str, ...]]:
 
 def weights_here(name: str) -> str:
     """Where a network's weights are on this machine, as far as can be told without reading them; empty if nowhere."""
+    full = registry.full_name(name)
+    if ":" in full and not lookup.may_be_here(full):
+        return ""
     try:
-        spec = registry.spec(name)
+        spec = registry.spec(full)
     except ValueError:  # of a library that is not installed
         return ""
     if not isinstance(spec, ModuleSpec):

@@ -320,7 +320,7 @@ def _stretch(grid: Grid, dim: int, start: int, stop: int, step: int, length: int
         if step == 1 and start <= grid.before and stop >= length - grid.after:
             return replace(grid, before=grid.before - start, after=grid.after - (length - stop))
         return Unknown("slice")
-    n = -(-(stop - start) // 1)
+    n = stop - start
     if dim == grid.y:
         return replace(grid, rows=n, down=grid.down.starting(start).every(step))
     return replace(grid, columns=n, across=grid.across.starting(start).every(step))

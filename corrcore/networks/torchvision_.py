@@ -17,6 +17,16 @@ from corrcore.networks.weights import EMBEDDED, Weights
 
 FAMILY = "torchvision"
 
+ALEXNET_ROLES = Roles(
+    reconstruction=("conv3", "conv4", "conv5"),
+    transfer="conv4",
+    classification=("conv1", "conv2", "conv3", "conv4", "conv5"),
+    detection="conv5",
+    retrieval="conv5",
+    prior="pool5",
+)
+"""The layers that tasks take by default of AlexNet, and of networks whose layers are called as its."""
+
 
 def _alexnet() -> nn.Module:
     """The graph of torchvision's AlexNet; to import it from there takes as long as to import torch."""
@@ -44,9 +54,8 @@ def build(name: str, *, side: int | None = None) -> nn.Module:
     from torchvision import models  # only where it is needed, see `_alexnet`
 
     _check(name)
-    options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    if name in ("googlenet", "inception_v3"):
-        options["aux_logits"] = False
+    inception = name in ("googlenet", "inception_v3")
+    options: dict[str, Any] = {"init_weights": False, "aux_logits": False} if inception else {}
     if side is not None:
         options["image_size"] = side
     module = models.get_model(name, weights=None, **options)
@@ -154,14 +163,7 @@ register(
             "conv5": "features.11",
             "pool5": "features.12",
         },
-        roles=Roles(
-            reconstruction=("conv3", "conv4", "conv5"),
-            transfer="conv4",
-            classification=("conv1", "conv2", "conv3", "conv4", "conv5"),
-            detection="conv5",
-            retrieval="conv5",
-            prior="pool5",
-        ),
+        roles=ALEXNET_ROLES,
         global_layers={"fc6": "classifier.2", "fc7": "classifier.5"},
         checkpoint="alexnet-owt-7be5be79.pth",
         fetch=functools.partial(fetch, "alexnet"),

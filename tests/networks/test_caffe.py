@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from corrcore import networks
 from corrcore.networks import caffe
 from corrcore.networks.caffemodel import read_caffemodel
 from tests.networks import caffe_files
@@ -176,7 +177,7 @@ def test_layers_and_roles_are_those_of_the_module():
     assert {*caffe.LAYERS.values(), *caffe.GLOBAL_LAYERS.values()} <= set(modules)
     order = list(modules)
     assert sorted(caffe.LAYERS.values(), key=order.index) == list(caffe.LAYERS.values())
-    roles = caffe.ROLES
+    roles = networks.spec("caffenet").roles
     named = (
         *roles.reconstruction,
         *roles.classification,

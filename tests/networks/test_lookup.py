@@ -1,5 +1,6 @@
 """In which order weights are looked for, and what is said where there are none."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,24 @@ def test_caffes_file_in_the_folder_is_caffenets_with_the_mean_beside_it(own_fold
     shifted = networks.open("caffenet", device="cpu")
     assert shifted.digest == networks.open("caffenet", weights=read_caffemodel(path, mean=mean), device="cpu").digest
     assert shifted.digest != network.digest
+
+
+def test_what_is_on_no_page_costs_no_library(tmp_path):
+    code = (
+        "import sys\n"
+        "from corrcore import networks\n"
+        "from corrcore.networks.overview import weights_here\n"
+        "print([name for name in networks.aliases() if weights_here(name)], 'timm' in sys.modules)\n"
+    )
+    (tmp_path / "weights").mkdir()
+    nowhere = {"TORCH_HOME": str(tmp_path), "HF_HOME": str(tmp_path), "CORRCORE_WEIGHTS": str(tmp_path / "weights")}
+
+    def said() -> str:
+        found = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **nowhere}, capture_output=True, text=True, check=True
+        )
+        return found.stdout.strip()
+
+    assert said() == "[] False"
+    (tmp_path / "weights" / "mobilenet_v2.safetensors").touch()
+    assert said() == "['mobilenetv2'] False"
