@@ -2,20 +2,22 @@
 
 A *cell* is one position of a layer's grid. Its *receptive field* is every input pixel that is path-connected
 to it. Its *patch* is the much smaller square, one stride wide, that stands for the cell when an image is rebuilt
-from cells (Long, Zhang and Darrell 2014, Section 3). Both are centred on the *receptive-field centre*.
+from cells (Long, Zhang and Darrell 2014, Section 3). The patch is centred on the cell's *centre*, and so is the
+receptive field, unless windows lie askew on the image (`ReceptiveField.balanced`).
 
 All half-pixel arithmetic of receptive fields lives here. Pixel centres are at integers; the origin is the
 centre of the top-left pixel.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 
 WINDOW_STRIDES, WIDE_STRIDES = 11, 20
+_ASKEW = 1 / 8  # of a stride: windows that lie farther than that from the middle of the image are askew
 
 
 class PixelBox(NamedTuple):
@@ -69,10 +71,11 @@ class KernelSpec:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Cell ``i`` along an axis sees ``size`` pixels centred on pixel ``offset + stride * i``.
+    """Cell ``i`` along an axis stands at pixel ``offset + stride * i`` and sees ``size`` pixels around it.
 
     Both axes are alike. `size` and `stride` are in pixels; `offset` is a whole or half pixel. A `size` of None is the
-    whole image: what attention, averages over the image or norms over it make of any field.
+    whole image: what attention, averages over the image or norms over it make of any field. The window's middle is
+    `askew` pixels further right and below than where the cell stands, 0 in most networks: see `balanced`.
 
     >>> from corrcore.geometry import ReceptiveField, KernelSpec
     >>> conv1 = ReceptiveField.of_kernels([KernelSpec(size=11, stride=4, padding=2)])
@@ -87,6 +90,7 @@ class ReceptiveField:
     size: int | None
     stride: int
     offset: float
+    askew: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("size", self.size), ("stride", self.stride)):
@@ -114,7 +118,8 @@ class ReceptiveField:
         and its padding moves the first cell ``padding * j`` pixels to the left.
         """
         reach = (kernel.size - 1) * kernel.dilation * self.stride
-        return ReceptiveField(
+        return replace(
+            self,
             size=None if self.size is None else self.size + reach,
             stride=self.stride * kernel.stride,
             offset=self.offset + reach / 2 - kernel.padding * self.stride,
@@ -126,18 +131,34 @@ class ReceptiveField:
             msg = f"branches must share one stride to meet in a cell; got {self.stride} and {other.stride} pixels."
             raise ValueError(msg)
         if self.size is None or other.size is None:
-            return ReceptiveField(None, self.stride, self.offset)
-        first = min(self.offset - (self.size - 1) / 2, other.offset - (other.size - 1) / 2)
-        last = max(self.offset + (self.size - 1) / 2, other.offset + (other.size - 1) / 2)
+            return replace(self, size=None)
+        middles = self.offset + self.askew, other.offset + other.askew
+        first = min(middles[0] - (self.size - 1) / 2, middles[1] - (other.size - 1) / 2)
+        last = max(middles[0] + (self.size - 1) / 2, middles[1] + (other.size - 1) / 2)
         return ReceptiveField(size=round(last - first) + 1, stride=self.stride, offset=(first + last) / 2)
+
+    def balanced(self, n_cells: int, side: int) -> "ReceptiveField":
+        """The same windows, of `n_cells` along an image of `side` pixels, with cells where what they describe is.
+
+        A convolution of stride 2 and 3 taps on an even side leaves a pixel over on the right: all windows lie half a
+        pixel left of the middle, and after four of them, as in MobileNets and ResNets, 7.5 px. But networks are trained
+        on pictures and their mirror images, and learn to describe what lies as far from the left as the cell's
+        counterpart does from the right: there their gradients have their centre, and points are found best
+        (`corrcore network field NAME` measures it). Windows that are askew by an eighth of a stride or less are left as
+        they are.
+        """
+        middle = (side - 1 - (n_cells - 1) * self.stride) / 2
+        if abs(middle - self.offset) <= _ASKEW * self.stride:
+            return self
+        return replace(self, offset=middle, askew=self.askew + self.offset - middle)
 
     def starting(self, cell: int) -> "ReceptiveField":
         """The same cells, counted from one of them on; from a negative one where others come before."""
-        return ReceptiveField(self.size, self.stride, self.offset + self.stride * cell)
+        return replace(self, offset=self.offset + self.stride * cell)
 
     def every(self, step: int) -> "ReceptiveField":
         """Every second, third, ... of the cells."""
-        return ReceptiveField(self.size, self.stride * step, self.offset)
+        return replace(self, stride=self.stride * step)
 
     @property
     def window_px(self) -> int:
@@ -149,6 +170,11 @@ class ReceptiveField:
         if self.size is None or self.size > WIDE_STRIDES * self.stride:
             return WINDOW_STRIDES * self.stride
         return self.size
+
+    @property
+    def around_px(self) -> int | None:
+        """The side of the least square around where a cell stands that holds all it sees; None for the whole image."""
+        return None if self.size is None else self.size + round(2 * abs(self.askew))
 
     @property
     def windowed(self) -> bool:
@@ -166,11 +192,11 @@ class ReceptiveField:
         return f"{self.window_px} px of {self.size_text}" if self.windowed else self.size_text
 
     def centre(self, cell: float) -> float:
-        """The pixel that is the middle of the receptive field of a (fractional) cell, along one axis."""
+        """The pixel where a (fractional) cell stands, along one axis."""
         return self.offset + self.stride * cell
 
     def cell(self, pixel: float) -> float:
-        """The fractional cell whose receptive field is centred on a pixel: the inverse of `centre`."""
+        """The fractional cell that stands at a pixel: the inverse of `centre`."""
         return (pixel - self.offset) / self.stride
 
     def first_pixel(self, cell: Int[np.ndarray, "..."] | int, side: int) -> Int[np.ndarray, "..."]:
@@ -185,13 +211,20 @@ class ReceptiveField:
         left, top = int(self.first_pixel(column, side)), int(self.first_pixel(row, side))
         return PixelBox(left, top, left + side, top + side)
 
+    @property
+    def window(self) -> "ReceptiveField":
+        """The same cells standing in the middle of what they see."""
+        return replace(self, offset=self.offset + self.askew, askew=0.0)
+
     def patch_box(self, row: int, column: int) -> PixelBox:
         """The patch of a cell: a square one stride wide. Patches of all cells tile the image."""
         return self._box(row, column, self.stride)
 
     def receptive_field_box(self, row: int, column: int) -> PixelBox:
-        """The receptive field of a cell. Near the border it leaves the image (see `PixelBox.clip`)."""
-        return self._box(row, column, self.window_px)
+        """The receptive field of a cell, or the square that stands for it. Near the border it leaves the image (see
+        `PixelBox.clip`).
+        """
+        return (self if self.windowed else self.window)._box(row, column, self.window_px)
 
 
 @dataclass(frozen=True)
@@ -218,13 +251,13 @@ class CellGrid:
         return PixelBox(first.left, first.top, last.right, last.bottom).clip(self.image_size)
 
     def centres(self) -> Float[np.ndarray, "rows columns 2"]:
-        """Receptive-field centres, (x, y) in pixels."""
+        """Where cells stand, (x, y) in pixels."""
         x = self.receptive_field.offset + self.receptive_field.stride * np.arange(self.columns)
         y = self.receptive_field.offset + self.receptive_field.stride * np.arange(self.rows)
         return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1)
 
     def nearest(self, x: float, y: float) -> tuple[int, int]:
-        """Row and column of the cell whose receptive-field centre is nearest to a point. Its patch holds the pixel."""
+        """Row and column of the cell whose centre is nearest to a point. Its patch holds the pixel."""
         row, column = self.nearest_cells(np.array([x, y]))
         return int(row), int(column)
 
@@ -251,10 +284,10 @@ class CellGrid:
         )
 
     def inner(self) -> Int[np.ndarray, " inner_cells"]:
-        """The cells whose receptive field lies wholly inside the image.
+        """The cells whose receptive field lies wholly inside the image, and the square around them that stands for it.
 
         The others see padding, which tells a network where the border is.
         """
-        side = self.receptive_field.window_px
-        corners = self.corners(side)
-        return np.flatnonzero(((corners >= 0) & (corners + side <= self.image_size)).all(axis=1))
+        own = self.receptive_field
+        corners = np.stack([replace(self, receptive_field=each).corners(own.window_px) for each in (own, own.window)])
+        return np.flatnonzero(((corners >= 0) & (corners + own.window_px <= self.image_size)).all(axis=(0, 2)))

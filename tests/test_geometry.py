@@ -176,3 +176,26 @@ def test_all_public_classes_are_pickled():
 def test_clip_of_a_box_outside_has_no_area():
     assert PixelBox(-20, 5, -10, 9).clip((30, 30)).width == 0
     assert PixelBox(-2, -3, 4, 40).clip((30, 30)) == PixelBox(0, 0, 4, 30)
+
+
+def test_windows_that_lie_askew_have_their_cells_in_the_middle_of_the_image():
+    halved = ReceptiveField.of_kernels([KernelSpec(3, 2, 1)] * 4)
+    assert (halved.size, halved.stride, halved.offset) == (31, 16, 0.0)
+    found = halved.balanced(14, 224)
+    assert (found.stride, found.offset, found.askew) == (16, 7.5, -7.5)
+    assert found.window == halved
+    grid = CellGrid(found, 14, 14, (224, 224))
+    np.testing.assert_array_equal(grid.centres() + grid.centres()[::-1, ::-1], 223)  # as in the mirror
+    assert grid.covered == PixelBox(0, 0, 224, 224)
+    assert found.receptive_field_box(5, 5) == PixelBox(65, 65, 96, 96)
+    assert found.patch_box(5, 5) == PixelBox(80, 80, 96, 96)
+    assert found.around_px == 46
+    for cell in grid.inner():
+        assert found.receptive_field_box(*divmod(int(cell), 14)).inside((224, 224))
+
+
+def test_windows_in_the_middle_and_those_an_eighth_of_a_stride_beside_it_stay():
+    alexnet = ReceptiveField.of_kernels([KernelSpec(11, 4, 2), KernelSpec(3, 2), KernelSpec(5, 1, 2), KernelSpec(3, 2)])
+    assert alexnet.balanced(13, 224) is alexnet
+    patches = ReceptiveField(14, 14, 6.5)
+    assert patches.balanced(37, 518) is patches

@@ -106,6 +106,7 @@ def field_row(field: EffectiveField, seconds: float) -> dict[str, str]:
         "half within": f"{field.radius_px:.1f} px{even}",
         "95 % within": f"{field.radius_of(fields.TWO_SIGMA):.0f} px",
         "by Luo et al.": f"{field.luo_radius_px:.0f} px",
+        "middle": " ".join(f"{off:+.1f}" for off in field.mass_px) + " px",
         "in the patch": f"{100 * field.share_in_patch:.0f} %",
         f"beyond {field.side_px} px": "" if field.beyond < 5e-4 else f"{100 * field.beyond:.0f} %",
         "cells": str(field.n_cells),

@@ -115,6 +115,7 @@ class ModuleGeometry:
         found = self.traced[path]
         seen = found.seen
         if isinstance(seen, Grid) and (field := seen.receptive_field) is not None:
+            field = field.balanced(seen.rows, self.size[0])
             return LayerGeometry(path, field, seen, found.parameters, found.chain, measured=False)
         return None
 

@@ -80,8 +80,17 @@ class EffectiveField:
 
     @property
     def centre_px(self) -> float:
-        """Where on the map the receptive field's centre is, along both axes."""
+        """Where on the map the cell's centre is, along both axes."""
         return _centre(self.receptive_field, self.side_px)
+
+    @property
+    def mass_px(self) -> tuple[float, float]:
+        """How far right and below of the cell's centre the map's centre of mass lies, in pixels.
+
+        About 0 where cells stand where what they describe is (`ReceptiveField.balanced`).
+        """
+        along = np.arange(self.side_px) - self.centre_px
+        return float(self.map.sum(0) @ along), float(self.map.sum(1) @ along)
 
     @property
     def relative(self) -> Float[np.ndarray, "side side"]:
@@ -158,11 +167,10 @@ def even_radius(side_px: float, share: float = HALF) -> float:
 
 
 def window_of(field: ReceptiveField, *, longer_side: int = LONGER_SIDE_PX) -> int:
-    """The side of the square that is measured by default, in pixels: the theoretical field where that is no wider than
-    three quarters of the photos' longer side; else those.
+    """The side of the square that is measured by default, in pixels: what holds the theoretical field, where that is no
+    wider than three quarters of the photos' longer side; else those.
     """
-    most = longer_side * 3 // 4
-    return most if field.size is None else min(field.size, most)
+    return min(field.around_px or longer_side, longer_side * 3 // 4)
 
 
 def effective_field(
@@ -266,7 +274,7 @@ def choose_cells(cells: CellGrid, n: int, side: int, rng: np.random.Generator) -
     among those with the square inside; where there is none of these either, of the middle half of rows and columns.
     """
     places = np.stack(np.divmod(np.arange(len(cells)), cells.columns), axis=-1)
-    for needed in (max(side, cells.receptive_field.size or 0), side):
+    for needed in (max(side, cells.receptive_field.around_px or 0), side):
         corners = cells.corners(needed)
         allowed = np.flatnonzero(((corners >= 0) & (corners + needed <= cells.image_size)).all(axis=1))
         if len(allowed):

@@ -26,8 +26,8 @@ def field_picture(field: EffectiveField, *, limit: float, scale: int = 3) -> np.
     middle = scale * (field.centre_px + 0.5) - 0.5
     size = field.receptive_field.size
     if size is not None and size <= field.side_px:
-        half = scale * size / 2 - 0.5
-        draw.rectangle((middle - half, middle - half, middle + half, middle + half), outline="white", width=scale - 1)
+        half, seen = scale * size / 2 - 0.5, middle + scale * field.receptive_field.askew
+        draw.rectangle((seen - half, seen - half, seen + half, seen + half), outline="white", width=scale - 1)
     radius = scale * field.radius_px
     for more, colour, width in ((1, "black", scale + 2), (0, "white", scale)):
         reach = radius + more

@@ -86,7 +86,7 @@ def sides(field: ReceptiveField, cell: tuple[int, int], size: tuple[int, int]) -
         if field.size is None:
             both.append((0, length))
             continue
-        first = int(field.first_pixel(index, field.size))
+        first = int(field.window.first_pixel(index, field.size))
         both.append((max(first, 0), min(first + field.size, length)))
     return both
 

@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 from torchvision.transforms.functional import normalize
 
 from corrcore import datasets, networks
+from corrcore.decoding import decode
 from corrcore.networks import ModuleSpec
 from corrcore.networks.torchvision_ import build
+from corrcore.tasks.effective_field import effective_field
 from tests.conftest import smooth_noise
 
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -145,3 +147,19 @@ def test_squeezenet_by_anothers_names_and_pixels_knows_a_cat(file_of, data_folde
         told.append(int(grid.mean((0, 1)).argmax()))
     cats = sum(281 <= label <= 287 for label in told)  # ImageNet's tabby to lynx
     assert cats >= 4, told  # by chance 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "layer"),
+    [
+        ("mobilenetv2", "mobilenetv2_features_torchvision_fp16.safetensors", "features.13"),
+        ("efficientnet-lite0", "efficientnet_lite0_timm_fp16.safetensors", "blocks.4.2"),
+    ],
+)
+def test_cells_stand_where_their_gradients_are(file_of, data_folder, name, file, layer):
+    network = networks.open(name, weights=file_of(file), device="cpu")
+    photos = sorted((data_folder / "VOC2011" / "JPEGImages").glob("*.jpg"))[::100][:8]
+    found = effective_field(network, layer, [decode(photo) for photo in photos])
+    field = network.receptive_field(layer)
+    assert abs(field.askew) == 7.5
+    assert max(map(abs, found.mass_px)) < 4  # which are up to 10 px from the middle of the windows

@@ -60,9 +60,14 @@ def test_of_a_linear_network_is_its_composed_kernel(windows, units):
     module, network = chain(*windows)
     expected = abs(composed(module)).sum(0)
     found = effective_field(network, "last", PHOTOS, units=units)
-    assert found.side_px == network.receptive_field("last").size == len(expected)
-    np.testing.assert_allclose(found.map, expected / expected.sum(), atol=1e-9)
-    assert found.centre_px == (len(expected) - 1) / 2
+    field = network.receptive_field("last")
+    assert (field.size, found.side_px) == (len(expected), field.around_px)
+    first = round(found.centre_px + field.askew - (len(expected) - 1) / 2)
+    inside = slice(first, first + len(expected))
+    np.testing.assert_allclose(found.map[inside, inside], expected / expected.sum(), atol=1e-9)
+    along = np.arange(len(expected)) - (len(expected) - 1) / 2 + field.askew
+    shares = expected / expected.sum()
+    assert found.mass_px == pytest.approx((shares.sum(0) @ along, shares.sum(1) @ along))
     assert (found.n_photos, found.n_cells, dict(found.left_out)) == (2, 8, {})
 
 
@@ -71,7 +76,7 @@ def test_a_larger_window_is_placed_around_the_same_centre(more):
     module, network = chain((4, 2, 1), (3, 1, 1))
     expected = abs(composed(module)).sum(0)
     found = effective_field(network, "last", PHOTOS, window_px=len(expected) + more)
-    first = int(found.centre_px - (len(expected) - 1) / 2)
+    first = round(found.centre_px + found.receptive_field.askew - (len(expected) - 1) / 2)
     inside = slice(first, first + len(expected))
     np.testing.assert_allclose(found.map[inside, inside], expected / expected.sum(), atol=1e-9)
     assert found.beyond < 1e-12
@@ -89,9 +94,11 @@ def test_of_a_field_wider_than_the_photo_every_pixel_is_the_mean_over_cells_that
     module, network = chain((41, 2, 20))
     kernel = abs(composed(module)).sum(0)
     found = effective_field(network, "last", [smooth_noise(32, 33, 0)], n_cells=2)
-    seen = found.map > 0
+    first = round(found.centre_px + found.receptive_field.askew - 20)
+    inside = found.map[first : first + 41, first : first + 41]
+    seen = inside > 0
     assert 0.5 < seen.mean() < 1
-    np.testing.assert_allclose(found.map[seen], kernel[seen] / kernel[seen].sum(), atol=1e-9)
+    np.testing.assert_allclose(inside[seen], kernel[seen] / kernel[seen].sum(), atol=1e-9)
 
 
 def random_network(build, layers):
@@ -129,12 +136,12 @@ def test_no_gradient_leaves_the_theoretical_window(layers_of, size):
         field = network.receptive_field(layer)
         assert field.size is not None
         found = effective_field(network, layer, [smooth_noise(*size, 4)], n_cells=2, window_px=field.size + 10)
-        first = int(found.centre_px - (field.size - 1) / 2)
+        first = round(found.centre_px + field.askew - (field.size - 1) / 2)
         inside = slice(first, first + field.size)
         assert 1 - found.map[inside, inside].sum() < 1e-12
         assert found.map[first].sum() + found.map[:, first].sum() > 0 or field.size > 100
         exact = effective_field(network, layer, [smooth_noise(*size, 4)], n_cells=2)
-        assert exact.side_px == field.size
+        assert exact.side_px == field.around_px
         assert exact.beyond < 1e-12
 
 
