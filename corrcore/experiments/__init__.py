@@ -18,6 +18,7 @@ from corrcore.experiments.registry import find, kinds, register, unregister
 from corrcore.experiments.responses import KeypointResponse, Responses
 from corrcore.experiments.results import OlderResultError, ResultStore, Stored
 from corrcore.experiments.run import run
+from corrcore.experiments.sweep import LayerRecord, Sweep, best_layers
 from corrcore.experiments.tables import ALPHAS, UNALIGNED, KeypointRecord, KeypointTable, Row
 from corrcore.experiments.transfer import SmoothnessSearch, Transfer, best_smoothness
 
@@ -36,6 +37,7 @@ __all__ = [
     "KeypointRecord",
     "KeypointResponse",
     "KeypointTable",
+    "LayerRecord",
     "Localisation",
     "ObjectExperiment",
     "OlderResultError",
@@ -48,8 +50,10 @@ __all__ = [
     "Row",
     "SmoothnessSearch",
     "Stored",
+    "Sweep",
     "Threads",
     "Transfer",
+    "best_layers",
     "best_smoothness",
     "dataset_folder",
     "default_store",

@@ -18,6 +18,7 @@ from corrcore.metrics import Estimate, bootstrap_interval
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex
 from corrcore.settings import prepared_path
 from corrcore.tasks import averaging, reconstruction
+from corrcore.tasks.averaging import Agreement
 
 WITHIN_PX = (4, 8, 16)
 
@@ -247,16 +248,20 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
         """One seed's radius in each layer."""
         index, record = state.index, {}
         for layer in state.layers:
-            rng = np.random.default_rng([self.seed, sample])
-            chosen = rng.integers(0, index.n_patches(layer), size=1)
-            photo = int(index.locate(layer, chosen).photos[0])
-            descriptor = index.descriptors(layer, chosen)[0]
-            averages = averaging.average(descriptor, layer, index=index, ks=(self.k,), exclude=(photo,))
-            profile = averaging.agreement(averages.ids, layer, index=index, rng=rng)
+            chosen, profile = agreement_of_seed(index, layer, np.random.default_rng([self.seed, sample]), self.k)
             record[layer] = {
-                "id": int(chosen[0]),
+                "id": chosen,
                 "agreement_radius_px": profile.agreement_radius_px,
                 "agreement_at_centre": float(profile.agreement[0]),
                 "agreement_at_rim": float(profile.agreement[-1]),
             }
         return record
+
+
+def agreement_of_seed(index: PatchIndex, layer: str, rng: np.random.Generator, k: int) -> tuple[int, Agreement]:
+    """A descriptor of the index at random, by its number, and how far around it its `k` neighbours agree."""
+    chosen = rng.integers(0, index.n_patches(layer), size=1)
+    photo = int(index.locate(layer, chosen).photos[0])
+    descriptor = index.descriptors(layer, chosen)[0]
+    averages = averaging.average(descriptor, layer, index=index, ks=(k,), exclude=(photo,))
+    return int(chosen[0]), averaging.agreement(averages.ids, layer, index=index, rng=rng)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from corrcore import concurrency, extractors, images
 from corrcore.concurrency import Progress
@@ -166,6 +166,46 @@ def usual_costs(protocol: CropProtocol) -> tuple[float, ...]:
     return COSTS if protocol.unit_length else RAW_COSTS
 
 
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """How often keypoints of photos that were not learnt from are named rightly: by cost, and of each at the best.
+
+    `objects` are those that samples are of, by number.
+    """
+
+    cost: float
+    curve: tuple[float, ...]
+    right: Bool[np.ndarray, " samples"]
+    objects: Int[np.ndarray, " samples"]
+
+
+def cross_validated(
+    samples: Samples,
+    feature: Feature,
+    photos: Sequence[str],
+    *,
+    costs: Sequence[float] = COSTS,
+    n_folds: int = 5,
+    device: torch.device | str | None = None,
+) -> CrossValidation | None:
+    """Cross validation at each of `costs`, the best being the least of several of highest accuracy.
+
+    `photos` are the objects' photos by name; folds share none. Classes that only one fold has are left out of it; None
+    where fewer than two are left, so that nothing can be validated.
+    """
+    of = folds(samples, photos, n_folds, np.random.default_rng(0))
+    in_folds = {int(label): len(np.unique(of[samples.labels == label])) for label in np.unique(samples.labels)}
+    usable = np.isin(samples.labels, [label for label, n in in_folds.items() if n > 1])
+    if len(np.unique(samples.labels[usable])) < 2 or len(np.unique(of[usable])) < 2:
+        return None
+    labels = np.unique(samples.labels[usable], return_inverse=True)[1]
+    there = np.unique(of[usable], return_inverse=True)[1]
+    right = svm.cross_validate(samples.features[feature][usable], labels, there, costs=costs, device=device)
+    curve = right.mean(axis=1).tolist()
+    best = max(range(len(costs)), key=lambda n: (curve[n], -costs[n]))
+    return CrossValidation(costs[best], tuple(curve), right[best], samples.objects[usable])
+
+
 def best_cost(
     samples: Samples,
     feature: Feature,
@@ -175,22 +215,13 @@ def best_cost(
     n_folds: int = 5,
     device: torch.device | str | None = None,
 ) -> tuple[float, list[float]]:
-    """The cost of highest accuracy in cross validation, the least of several, and the accuracies of all.
-
-    `photos` are the objects' photos by name; folds share none. Classes that only one fold has are left out of it; where
-    fewer than two are left, nothing can be validated: the middle cost, and NaN.
+    """The cost that `cross_validated` finds best, and the accuracies of all; where it finds none, the middle cost and
+    NaN.
     """
-    of = folds(samples, photos, n_folds, np.random.default_rng(0))
-    in_folds = {int(label): len(np.unique(of[samples.labels == label])) for label in np.unique(samples.labels)}
-    usable = np.isin(samples.labels, [label for label, n in in_folds.items() if n > 1])
-    if len(np.unique(samples.labels[usable])) < 2 or len(np.unique(of[usable])) < 2:
+    found = cross_validated(samples, feature, photos, costs=costs, n_folds=n_folds, device=device)
+    if found is None:
         return sorted(costs)[len(costs) // 2], [float("nan")] * len(costs)
-    labels = np.unique(samples.labels[usable], return_inverse=True)[1]
-    there = np.unique(of[usable], return_inverse=True)[1]
-    right = svm.cross_validate(samples.features[feature][usable], labels, there, costs=costs, device=device)
-    curve = right.mean(axis=1).tolist()
-    best = max(range(len(costs)), key=lambda n: (curve[n], -costs[n]))
-    return costs[best], curve
+    return found.cost, list(found.curve)
 
 
 def train(

@@ -101,6 +101,29 @@ def localise(
     count, for padding betrays position; squares of nearly one grey level, which match anywhere, are left out. At most
     `max_cells` cells, drawn by `rng`, are measured.
     """
+    cells = cells_to_measure(grid, rng=rng, max_cells=max_cells)
+    return localise_cells(image, grid, cells, nearest[cells], layer, index, side=side)
+
+
+def cells_to_measure(grid: CellGrid, *, rng: np.random.Generator, max_cells: int = 256) -> Int[np.ndarray, " measured"]:
+    """The cells that `localise` measures: those whose receptive field and rim lie inside, or so many at random."""
+    searched = grid.receptive_field.window_px + 2 * _RIM_PX
+    corners = grid.corners(grid.receptive_field.window_px) - _RIM_PX
+    cells = np.flatnonzero(((corners >= 0) & (corners + searched <= grid.image_size)).all(axis=1))
+    return cells if len(cells) <= max_cells else np.sort(rng.choice(cells, max_cells, replace=False))
+
+
+def localise_cells(
+    image: Image,
+    grid: CellGrid,
+    cells: Int[np.ndarray, " measured"],
+    nearest: Int[np.ndarray, " measured"],
+    layer: str,
+    index: PatchIndex,
+    *,
+    side: int | None = None,
+) -> Localisation:
+    """`localise` of some cells, whose neighbours alone are given."""
     field = grid.receptive_field
     window = field.window_px
     side = side or min(3 * field.stride, window // 2)
@@ -108,13 +131,10 @@ def localise(
     lowest, highest = -middle, window - side - middle
     searched = window + 2 * _RIM_PX
     corners = grid.corners(window) - _RIM_PX
-    cells = np.flatnonzero(((corners >= 0) & (corners + searched <= grid.image_size)).all(axis=1))
-    if len(cells) > max_cells:
-        cells = np.sort(rng.choice(cells, max_cells, replace=False))
     offsets = [np.empty((0, 2), np.int64)]
     for start in range(0, len(cells), _MATCHES_AT_ONCE):
         part = cells[start : start + _MATCHES_AT_ONCE]
-        neighbours, valid = index.cut_receptive_fields(layer, nearest[part])
+        neighbours, valid = index.cut_receptive_fields(layer, nearest[start : start + _MATCHES_AT_ONCE])
         whole = valid.all(axis=(1, 2))
         part, neighbours = part[whole], neighbours[whole]
         if len(part):

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
+from corrcore.experiments import Sweep
 from dashboard.app_pages.results_parts import kinds
+from dashboard.app_pages.results_parts.depth import page_of_sweeps
 from dashboard.app_pages.results_parts.fields import page_of_fields
 from dashboard.app_pages.results_parts.numbers import entries_of, page_of_numbers
 from dashboard.app_pages.results_parts.plain import page_of_plain
@@ -38,6 +40,9 @@ def page() -> None:
         page_of_fields()
         return
     kind = there[title]
+    if kind is Sweep:
+        page_of_sweeps(stored)
+        return
     entries, empty = entries_of(kind, stored)
     if entries or kind.number:
         page_of_numbers(kind, stored, entries, empty, top)

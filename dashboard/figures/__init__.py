@@ -13,6 +13,7 @@ from dashboard.figures.charts import (
     score_profile,
     scores_of_all,
 )
+from dashboard.figures.depth import DepthCurve, depth_curves, network_colours
 from dashboard.figures.draw import (
     Column,
     averages_sheet,
@@ -56,6 +57,7 @@ __all__ = [
     "TEAL",
     "YELLOW",
     "Column",
+    "DepthCurve",
     "Ends",
     "RowStyle",
     "accuracy_curves",
@@ -66,6 +68,7 @@ __all__ = [
     "colour_wheel",
     "confusion",
     "crop",
+    "depth_curves",
     "displacement_arrows",
     "displacement_colours",
     "displacement_picture",
@@ -87,6 +90,7 @@ __all__ = [
     "match_distances",
     "maxima_counts",
     "neighbour_view",
+    "network_colours",
     "of_cells",
     "offset_map",
     "pck_curves",
