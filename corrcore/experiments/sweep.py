@@ -165,7 +165,7 @@ class Sweep(ObjectExperiment[Feature, _State, LayerRecord, Layers]):
         result = run(search, context=context, store=store, progress=report)
         best = best_smoothness(result)[feature]
         row = next(row for row in result.summary.rows if row.key == f"{feature.key} {best}")
-        return result.summary.accuracy(row, alpha=0.1), best
+        return replace(result.summary.accuracy(row, alpha=0.1), resampled=np.empty(0)), best
 
     def read_record(self, plain: Mapping[str, Any]) -> LayerRecord:
         """See `Experiment.read_record`."""

@@ -5,6 +5,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import streamlit as st
 
@@ -67,11 +68,15 @@ def page_of_sweeps(stored: Stored) -> None:
     _export(subject, chosen)
 
 
+def _sweep_of(result: Result) -> Sweep:
+    return cast("Sweep", result.experiment)
+
+
 def _choose_subject(results: Mapping[Path, Result]) -> tuple[str, dict[str, Result]]:
     """A data set and a category, with how much of them was swept; and its results by network."""
     subjects: dict[str, dict[str, Result]] = {}
     for result in results.values():
-        experiment = result.experiment
+        experiment = _sweep_of(result)
         name = offered_name(result)
         data = pickers.dataset_title(name) if name else known_as(result.provenance)
         limit = "all train objects" if experiment.limit is None else f"{experiment.limit} train objects"
@@ -187,8 +192,8 @@ def _export(subject: str, chosen: Mapping[str, Result]) -> None:
     if not chosen:
         return
     lines = _lines(chosen)
-    files = [f"{result.experiment.network}" for result in chosen.values()]
-    category = next(iter(chosen.values())).experiment.category
+    sweeps = [_sweep_of(result) for result in chosen.values()]
+    named, category = [sweep.network for sweep in sweeps], sweeps[0].category
     exports.export_row(
         downloads={
             f"sweep {category}.csv": lambda: exports.as_csv([{**line, "of": subject} for line in lines]),
@@ -199,7 +204,7 @@ def _export(subject: str, chosen: Mapping[str, Result]) -> None:
         python=f"""from corrcore.experiments import ResultStore, Sweep
 
 for path, result in ResultStore().scan().results.items():
-    if isinstance(result.experiment, Sweep) and result.experiment.network in {files!r}:
+    if isinstance(result.experiment, Sweep) and result.experiment.network in {named!r}:
         print(path.name, result.experiment.network)
         for row in result.experiment.summary_rows(result.summary):
             print(row)
