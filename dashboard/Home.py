@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import StopException
 
 from dashboard.navigation import pages
 from dashboard.parts import url_state
+from dashboard.parts.status_line import status_line
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
@@ -27,4 +29,10 @@ page = st.navigation(
 )
 st.set_page_config(page_title=f"{page.title} · corrcore")
 url_state.arrive(page.url_path)
-page.run()
+try:
+    page.run()
+except StopException:  # a page that waits for its work has a foot, too
+    status_line()
+    raise
+if page.url_path:
+    status_line()

@@ -21,6 +21,7 @@ from corrcore.tasks import classification
 from dashboard import figures
 from dashboard.app_pages.results_parts.charts import group_words, groups_of
 from dashboard.services import caches
+from dashboard.services.kept_networks import kept_networks
 from tests.conftest import relabelled
 
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
@@ -334,7 +335,7 @@ def test_receptive_fields_of_all_networks_stand_beside_the_papers(alexnet, open_
 def test_a_network_without_weights_is_named_with_the_reason(open_page, monkeypatch, tmp_path):
     monkeypatch.delenv("CORRCORE_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    caches.network.clear()
+    kept_networks().clear()
     at = open_page("results", table="1 Receptive fields")
     [missing] = [each for each in at.expander if each.label.startswith("Networks")]
     assert "vgg16" in missing.label
@@ -342,7 +343,7 @@ def test_a_network_without_weights_is_named_with_the_reason(open_page, monkeypat
 
 
 def test_a_table_of_vgg16_has_its_layers_and_nothing_in_print_beside_it(places, open_page, vgg16_weights):
-    caches.network.clear()
+    kept_networks().clear()
     vgg16 = caches.network("vgg16")
     layer = vgg16.roles.transfer
     places("cat", {"NN": never, layer: early, "sift20": even}, network=vgg16)
