@@ -46,7 +46,7 @@ from dashboard.figures.style import (
     keypoint_colour,
     row_style,
 )
-from dashboard.figures.table_charts import Ends, by_difficulty, category_bars, pck_curves
+from dashboard.figures.table_charts import Dot, Ends, by_difficulty, category_bars, grouped_dots, pck_curves
 from dashboard.figures.tables import BLUE, ORANGE, TEAL, heat, table_picture
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "TEAL",
     "YELLOW",
     "Column",
+    "Dot",
     "Ends",
     "RowStyle",
     "accuracy_curves",
@@ -79,6 +80,7 @@ __all__ = [
     "field_limit",
     "field_picture",
     "fields_sheet",
+    "grouped_dots",
     "heat",
     "highest_share",
     "image_grid",

@@ -36,8 +36,8 @@ def _without_weights() -> None:
             st.caption("All that are known by a short name have their weights here.")
             return
         st.caption(
-            f"Download one with its command, or put its file (.pth is as good) in {lookup.folder_text()}. Any other "
-            "network of torchvision and timm goes by its name there."
+            f"Download one with its command, or put its file (.pth is as good) in {lookup.folder_text()}. "
+            "`corrcore network list` names all there are."
         )
         st.markdown("\n".join(lines))
 
@@ -55,7 +55,7 @@ def ways_to_get() -> list[str]:
         full = networks.full_name(name)
         spec = networks.spec(name) if full == name else None
         fetched = spec is None or getattr(spec, "fetch", None) is not None
-        ways = [f"`{lookup.fetch_command(name)}`"] * fetched + [f"`{lookup.file_for(full)}`"]
+        ways = [f"`{lookup.fetch_command(name)}`"] * fetched + [f"`{name}.safetensors`"]
         library = full.partition(":")[0] if spec is None else ""
         lines.append(f"- **{networks.title(name)}**{library and f' · {library}'}: {' or '.join(ways)}")
     return lines

@@ -891,3 +891,121 @@ def test_bars_have_the_papers_numbers_over_them(cat, open_page):
     assert [trace["name"] for trace in bars] == ["NN, not aligned", "conv4", "SIFT, radius 20 px"]
     paper = [trace for trace in traces if trace["type"] == "scatter"]
     assert [trace["y"] for trace in paper] == [[11.1], [19.6], [16.0]]
+
+
+# Networks side by side
+
+SIDE_BY_SIDE = {"view": "Networks side by side"}
+
+
+@pytest.fixture
+def cousin(alexnet):
+    """Another network, of which nothing is in print."""
+    return relabelled(alexnet, name="cousin")
+
+
+@pytest.fixture
+def two(cat, places, cousin):
+    """AlexNet's results, and those of a network whose layer is better; SIFT and NN are alike."""
+    places("cat", {"NN": never, "conv3": always, "sift20": even}, network=cousin)
+
+
+def rows_of(at):
+    return list(at.dataframe[0].value[["network", "row"]].itertuples(index=False, name=None))
+
+
+def dots_of(at):
+    """The chart's traces by name."""
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    return {trace["name"]: trace for trace in figure["data"]}
+
+
+def test_networks_stand_side_by_side_alexnet_first_and_what_is_alike_stands_once(two, open_page):
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.multiselect(key="networks").value == ["AlexNet", "cousin"]
+    own, alike = [("AlexNet", "conv4"), ("cousin", "conv3")], [("", "NN, not aligned"), ("", "SIFT, radius 20 px")]
+    assert rows_of(at) == own + alike
+    found = at.dataframe[0].value
+    assert found["ours"].tolist() == pytest.approx([100, 100, 0, 50])
+    assert found["95 %"][0] == "[100.0, 100.0]"
+    assert found["objects"].tolist() == [12] * 4
+
+
+def test_what_differs_by_network_stands_by_each(cat, places, cousin, open_page):
+    places("cat", {"NN": never, "conv3": always, "sift20": early}, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert [each for each in rows_of(at) if "SIFT" in each[1]] == [
+        ("AlexNet", "SIFT, radius 20 px"),
+        ("cousin", "SIFT, radius 20 px"),
+    ]
+    assert ("", "NN, not aligned") in rows_of(at)
+
+
+def test_the_chart_has_intervals_colours_by_depth_and_published_numbers_of_the_papers_network_alone(
+    cat, places, cousin, open_page, alexnet
+):
+    places("cat", {"conv4": early, "conv5": early}, network=cousin)
+    dots = dots_of(open_page("results", **SIDE_BY_SIDE))
+    assert {name for name in dots if "published" in name and "SIFT" not in name} == {
+        "AlexNet · NN, not aligned, published",
+        "AlexNet · conv4, published",
+    }
+    assert dots["AlexNet · conv4"]["marker"]["color"] == figures.feature_colour(row("conv4").feature, alexnet.layers)
+    assert dots["cousin · conv5"]["error_x"]["array"][0] > 5
+    assert dots["cousin · conv5"]["error_x"]["arrayminus"][0] > 5
+
+
+def test_the_networks_that_are_shown_are_chosen_and_in_the_link(two, open_page):
+    at = open_page("results", **SIDE_BY_SIDE, networks="cousin")
+    assert {network for network, _ in rows_of(at)} == {"cousin"}
+    query = linked(at)
+    assert (query["view"], query["networks"], query["category"]) == ("Networks side by side", "cousin", "cat")
+    at.multiselect(key="networks").set_value([]).run()
+    assert [each.value for each in at.info] == ["Choose a network."]
+    at = open_page("results", **SIDE_BY_SIDE, networks="nonet")
+    assert any("nonet" in text for text in texts(at.warning))
+    assert {"AlexNet", "cousin"} <= {network for network, _ in rows_of(at)}
+
+
+def test_a_network_that_lacks_a_category_is_named_and_comes_back_with_the_next(two, places, open_page):
+    places("cow", {"conv4": even})
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.selectbox(key="category").value == "cat"
+    at.selectbox(key="category").set_value("cow").run()
+    assert not at.exception
+    assert rows_of(at) == [("AlexNet", "conv4")]
+    assert any("Not measured for cow: cousin." in text for text in texts(at.caption))
+    at.selectbox(key="category").set_value("cat").run()
+    assert not at.exception
+    assert ("AlexNet", "conv4") in rows_of(at)
+
+
+def test_networks_of_different_objects_are_said_to_be(cat, places, cousin, open_page):
+    places("cat", {"conv4": even}, some=5, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert any("**Not of the same objects**: AlexNet 12, cousin 5" in text for text in texts(at.caption))
+
+
+def test_what_is_taken_along_is_what_stands_side_by_side(two, open_page, offered):
+    open_page("results", **SIDE_BY_SIDE)
+    files = {name.rpartition(".")[2]: make() for name, make in offered.items() if name != "python"}
+    lines = list(csv.DictReader(io.StringIO(files["csv"].decode())))
+    assert [(line["network"], line["row"], line["value"]) for line in lines] == [
+        ("alexnet", "conv4", "100.0"),
+        ("cousin", "conv3", "100.0"),
+        ("", "NN", "0.0"),
+        ("", "sift20", "50.0"),
+    ]
+    assert set(json.loads(files["json"])["networks"]) == {"AlexNet", "cousin"}
+    assert len(json.loads(files["json"])["numbers"]) == 4
+    assert r"cousin · conv3 & 100.0 [100.0, 100.0] \\" in files["tex"].decode()
+    assert decoding.decode(files["png"]).shape[0] > 4 * 48
+    printed = printed_by(offered["python"])
+    assert "conv3" in printed
+    assert "conv4" in printed
+
+
+def test_one_network_has_no_others_to_stand_beside(cat, open_page):
+    at = open_page("results")
+    assert "view" not in [each.key for each in at.get("button_group")]
+    assert at.selectbox(key="network").options == ["alexnet"]

@@ -45,14 +45,19 @@ def test_every_known_network_without_weights_is_named_with_both_ways_to_get_it(e
     ways = ways_to_get()
     assert "- **VGG16**: `corrcore network fetch vgg16` or `vgg16.safetensors`" in ways
     assert "- **CaffeNet**: `caffenet.safetensors`" in ways
-    [mobilenet] = [each for each in ways if "MobileNetV2" in each]
-    assert mobilenet.startswith("- **MobileNetV2** · torchvision: `corrcore network fetch mobilenetv2` or ")
-    assert mobilenet.endswith("`torchvision-mobilenet_v2.safetensors`")
+    assert "- **MobileNetV2** · torchvision: `corrcore network fetch mobilenetv2` or `mobilenetv2.safetensors`" in ways
     assert len(ways) == 2 + len(networks.aliases())
     assert not any("AlexNet" in each for each in ways)
     (empty / "vgg16.safetensors").touch()
     monkeypatch.setenv("CORRCORE_WEIGHTS", str(empty))
     assert not any("VGG16" in each for each in ways_to_get())
+
+
+def test_the_files_it_names_are_those_that_are_looked_for(empty, monkeypatch):
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(empty))
+    for line in ways_to_get():
+        (empty / line.rpartition("`")[0].rpartition("`")[2]).touch()
+    assert ways_to_get() == []
 
 
 def test_a_page_without_networks_in_memory_costs_no_torch():
