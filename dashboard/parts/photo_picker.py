@@ -130,8 +130,8 @@ def choose_index(below: Any) -> PatchIndex:
         of = f"{len(index.photos)} drawn animals, {patches}. For photographs build an index on the Data page."
     else:
         of = f"{counted(len(index.photos), 'photo')}, {patches}"
-    described = f"**{escape_markdown(index_title(name))}** · described by **{networks.title(index.extractor)}**"
-    st.caption(f"{described} · {of}")
+    named, network = escape_markdown(index_title(name)), escape_markdown(networks.title(index.extractor))
+    st.caption(f"**{named}** · described by **{network}** · {of}")
     return index
 
 

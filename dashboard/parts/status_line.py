@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard.services.kept_networks import kept_networks
+from dashboard.wording import escape_markdown
 
 
 def status_line() -> None:
@@ -13,7 +14,7 @@ def status_line() -> None:
             from corrcore import networks, wording  # in memory already, with torch
 
             said = [f"{networks.title(each.name)}, {wording.size_text(each.n_bytes)} on {each.device}" for each in held]
-            st.caption(f"In memory: {' · '.join(said)}", width="content")
+            st.caption(escape_markdown(f"In memory: {' · '.join(said)}"), width="content")
         _without_weights()
 
 

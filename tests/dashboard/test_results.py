@@ -14,8 +14,9 @@ import pytest
 
 from corrcore import datasets, decoding, experiments, networks
 from corrcore.datasets import DatasetSpec, toy
-from corrcore.experiments import Classification, Context, KeypointRecord, Prediction, Row, Transfer
+from corrcore.experiments import Classification, Context, KeypointRecord, Pairs, Prediction, Row, Transfer
 from corrcore.experiments.classification import ClassificationRecord
+from corrcore.experiments.pairs import PairRecord
 from corrcore.experiments.results import Outcome
 from corrcore.tasks import classification
 from dashboard import figures
@@ -983,7 +984,7 @@ def test_a_network_that_lacks_a_category_is_named_and_comes_back_with_the_next(t
 def test_networks_of_different_objects_are_said_to_be(cat, places, cousin, open_page):
     places("cat", {"conv4": even}, some=5, network=cousin)
     at = open_page("results", **SIDE_BY_SIDE)
-    assert any("**Not of the same objects**: AlexNet 12, cousin 5" in text for text in texts(at.caption))
+    assert any("**Not of the same val objects**: AlexNet 12, cousin 5" in text for text in texts(at.caption))
 
 
 def test_what_is_taken_along_is_what_stands_side_by_side(two, open_page, offered):
@@ -1003,6 +1004,50 @@ def test_what_is_taken_along_is_what_stands_side_by_side(two, open_page, offered
     printed = printed_by(offered["python"])
     assert "conv3" in printed
     assert "conv4" in printed
+
+
+@pytest.fixture
+def pairs(data, write):
+    """Leaves the result of pairs in which a feature has keypoint k right where ``rule(k)``, in the target's box."""
+
+    def pairs(network, key, rule):
+        records = {}
+        for pair in data.pairs("cat", "val")[:6]:
+            truth = np.where(pair.shared[:, None], pair.target.keypoints, np.nan)
+            off = np.where(rule(np.arange(len(truth))), 0.0, 0.5)[:, None] * max(pair.target.size) * np.array([1, 0])
+            photos = pair.source.photo.name, pair.target.photo.name
+            records[pair.name] = PairRecord(pair.target.box, truth, (pair.source.name,), {key: truth + off}, photos)
+        return write(Pairs(FEW, "cat", network=network.name), records, network=network)
+
+    return pairs
+
+
+def test_matched_pairs_of_networks_stand_side_by_side_too(cat, pairs, alexnet, cousin, open_page, offered):
+    pairs(alexnet, "conv4", lambda k: k < 0)
+    assert "view" not in [each.key for each in open_page("results", table="Matched pairs").get("button_group")]
+    pairs(cousin, "conv3", lambda k: k >= 0)
+    at = open_page("results", table="Matched pairs", **SIDE_BY_SIDE)
+    assert rows_of(at) == [("AlexNet", "conv4"), ("cousin", "conv3")]
+    assert at.dataframe[0].value["ours"].tolist() == pytest.approx([0, 100])
+    assert at.dataframe[0].value["pairs"].tolist() == [6, 6]
+    assert list(at.segmented_control(key="average").options) == ["per point", "per image"]
+    assert any("**PCK at α = 0.1, per point, %** · cat" in text for text in texts(at.markdown))
+    assert "6 objects" in printed_by(offered["python"])
+    at.segmented_control(key="table").set_value(TRANSFER)
+    assert not at.run().exception
+    at.segmented_control(key="table").set_value("Matched pairs")
+    assert not at.run().exception
+
+
+def test_a_table_and_matched_pairs_of_networks_have_averages_of_their_own(two, pairs, alexnet, cousin, open_page):
+    for network in (alexnet, cousin):
+        pairs(network, "conv4", lambda k: k > 3)
+    at = open_page("results", table=TRANSFER, **SIDE_BY_SIDE)
+    assert at.segmented_control(key="average").value == "per keypoint type"
+    at.segmented_control(key="table").set_value("Matched pairs").run()
+    assert not at.exception
+    assert at.segmented_control(key="view").value == "Networks side by side"
+    assert at.segmented_control(key="average").value == "per point"
 
 
 def test_one_network_has_no_others_to_stand_beside(cat, open_page):

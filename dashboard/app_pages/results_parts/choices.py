@@ -8,7 +8,7 @@ import streamlit as st
 from corrcore.experiments import ALPHAS, Classification, Result
 from corrcore.metrics import Average
 from dashboard.app_pages.results_parts import kinds
-from dashboard.app_pages.results_parts.view import AVERAGES, Entry
+from dashboard.app_pages.results_parts.view import Entry
 from dashboard.parts import header, pickers, settings_text, url_state
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ def choose_measure(entry: Entry) -> tuple[float | None, Average | None]:
     with at_alpha:
         alpha = ALPHA_TITLES[header.section_picker("Alpha", tuple(ALPHA_TITLES), key="alpha")]
     with at_over:
-        over = AVERAGES[header.section_picker("Average", tuple(AVERAGES), key="average")]
+        over = entry.averages[header.section_picker("Average", tuple(entry.averages), key="average")]
     return alpha, over
 
 

@@ -17,7 +17,6 @@ from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, settings_text
 from dashboard.wording import escape_markdown
 
-ONE, SIDE_BY_SIDE = "One network", "Networks side by side"
 COMPARED, BY_CATEGORY = "Two rows compared", "By category"
 CURVE, DIFFICULT = "PCK against alpha", "Accuracy by size and visibility"
 HOW_COMPARED = r"""
@@ -65,7 +64,7 @@ def page_of_numbers(
         left_out.say_left_out(left_out.left_out_of(stored, kind, source, empty))
         return
     networks = choices.by_network(there)
-    if len(networks) > 1 and header.section_picker("View", (ONE, SIDE_BY_SIDE), key="view") == SIDE_BY_SIDE:
+    if side_by_side.is_asked_for(networks):
         side_by_side.page_of_networks(kind, source, networks, (at_network, at_how))
         return
     _, there = choices.choose("Network", networks, "network", at_network)
@@ -141,7 +140,7 @@ def _state_of(view: View) -> dict[str, str | list[str]]:
     section = st.session_state["results_section"]
     state: dict[str, str | list[str]] = {
         "table": kinds.title_of(view.kind),
-        **({"view": ONE} if "view" in st.session_state else {}),
+        **({"view": side_by_side.ONE} if "view" in st.session_state else {}),
         "data": pickers.dataset_title(view.source.name),
         "network": st.session_state["network"],
         choices.how_key(view.kind): view.how,

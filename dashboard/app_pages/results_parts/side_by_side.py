@@ -19,6 +19,7 @@ from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, url_state
 from dashboard.wording import escape_markdown
 
+ONE, SIDE_BY_SIDE = "One network", "Networks side by side"
 ALIKE = "Whatever the network"
 HOW = """
 Each network's result is asked for the same category, at the same α and by the same average. Intervals are of 95 %, by
@@ -51,6 +52,11 @@ class Line:
     def label(self) -> str:
         """Network and row."""
         return self.row.title if self.network == ALIKE else f"{self.network} · {self.row.title}"
+
+
+def is_asked_for(by_network: Collection[str]) -> bool:
+    """Whether networks are to stand side by side; there is a choice where results are of several."""
+    return len(by_network) > 1 and header.section_picker("View", (ONE, SIDE_BY_SIDE), key="view") == SIDE_BY_SIDE
 
 
 def page_of_networks(
@@ -148,14 +154,14 @@ def _chart(lines: Sequence[Line], first: View) -> Any:
 
 
 def _say_of_chart(lines: Sequence[Line], views: Mapping[str, View], category: str, *, missing: Sequence[str]) -> None:
-    counts = {title: view.extent(category) for title, view in views.items()}
+    counts, first = {title: view.extent(category) for title, view in views.items()}, next(iter(views.values()))
+    what = "pairs" if first.first.is_of_pairs else "val objects"
     if len(set(counts.values())) == 1:
         n, of = next(iter(counts.values()))
-        objects = f"Val objects: {n}" + (f" of {of}." if n < of else ".")
+        objects = f"{what.capitalize()}: {n}" + (f" of {of}." if n < of else ".")
     else:
         listed = ", ".join(f"{title} {n}" for title, (n, _) in counts.items())
-        objects = f"**Not of the same objects**: {listed}; a part of the differences comes from that."
-    first = next(iter(views.values()))
+        objects = f"**Not of the same {what}**: {escape_markdown(listed)}; a part of the differences comes from that."
     said = [
         kinds.text_of(first.kind).definition(first.alpha),
         objects + quick_look([view.first for view in views.values()]),
@@ -178,7 +184,9 @@ def _columns(lines: Sequence[Line]) -> dict[str, list[Any]]:
     if any(line.published is not None for line in lines):
         columns[PAPER] = [np.nan if line.published is None else line.published for line in lines]
         columns[DIFFERENCE] = [own - other for own, other in zip(columns[OURS], columns[PAPER], strict=True)]
-    columns["objects"] = [line.view.extent(line.category)[0] for line in lines]
+    columns["pairs" if lines[0].view.first.is_of_pairs else "objects"] = [
+        line.view.extent(line.category)[0] for line in lines
+    ]
     return columns
 
 

@@ -135,11 +135,9 @@ def say_what_it_is_of(view: View) -> None:
 def quick_look(entries: Collection[Entry]) -> str:
     """That fewer objects were learnt from, too, and that there is more to come."""
     limited = {limit for entry in entries if (limit := getattr(entry.result.experiment, "limit", None))}
-    said = (
-        f" A quick look, limited to {' or '.join(map(str, sorted(limited)))}: less was learnt from, too."
-        if limited
-        else ""
-    )
+    learnt = any(getattr(entry.result.experiment, "learnt_from", ()) for entry in entries)
+    said = f" A quick look, limited to {' or '.join(map(str, sorted(limited)))}" if limited else ""
+    said += (": less was learnt from, too." if learnt else ".") * bool(limited)
     return said + " Some are still being measured, or were stopped." * any(
         not entry.result.finished for entry in entries
     )

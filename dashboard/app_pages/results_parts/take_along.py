@@ -120,6 +120,8 @@ def python_of(views: Sequence[View], network: str) -> str:
     view = views[0]
     listed = "\n".join(f"    {entry.file!r}," for each in views for entry in each.entries.values())
     options = "" if view.alpha is None else f", alpha={view.alpha}, over={view.over!r}"
+    result = view.first.result
+    table = "result.summary" if result.experiment.table(result) is None else "result.experiment.table(result)"
     return f"""from corrcore.experiments import ResultStore
 
 files = [  # {view.source.title}, {network}, {view.how}
@@ -128,7 +130,7 @@ files = [  # {view.source.title}, {network}, {view.how}
 store = ResultStore()
 for file in files:
     result = store.read(store.folder / file)
-    table = result.experiment.table(result)
+    table = {table}
     print(file, "{{}} objects".format(len(table.objects)))
     for row in table.rows:
         found = table.accuracy(row{options})

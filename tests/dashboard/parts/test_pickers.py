@@ -3,6 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.services.kept_networks import kept_networks
+
 from .scripts import run
 
 
@@ -38,7 +40,9 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.delenv("CORRCORE_WEIGHTS", raising=False)
-    return tmp_path
+    kept_networks().clear()
+    yield tmp_path
+    kept_networks().clear()
 
 
 def test_networks_are_offered_whose_weights_are_here_with_what_they_are_from(nowhere, monkeypatch):

@@ -37,7 +37,7 @@ def test_it_says_which_networks_are_in_memory_how_large_and_where():
     network = caches.network("alexnet")
     [said] = run(line_script).caption
     assert network.n_bytes == sum(each.nbytes for each in network._model.state_dict().values() if not each.is_meta)
-    assert said.value == f"In memory: AlexNet, {size_text(network.n_bytes)} on {network.device}"
+    assert said.value == f"In memory\\: AlexNet, {size_text(network.n_bytes)} on {network.device}"
     assert 5e6 < network.n_bytes < 20e6
 
 
