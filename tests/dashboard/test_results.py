@@ -448,7 +448,7 @@ def test_the_link_says_what_is_shown_even_where_it_is_the_default(cat, open_page
     assert linked(at) == {
         "table": TRANSFER,
         "data": FEW,
-        "network": "alexnet",
+        "network": "AlexNet",
         "how": "as usual",
         "alpha": "α = 0.1",
         "average": "per keypoint type",
@@ -753,7 +753,7 @@ def test_results_of_other_networks_and_weights_are_other_tables(cat, places, ale
     other = places("cat", {"conv4": even}, network=relabelled(alexnet, name="cousin"))
     assert "cousin" in other.parent.name
     at = open_page("results")
-    assert list(at.selectbox(key="network").options) == ["alexnet", "cousin"]
+    assert list(at.selectbox(key="network").options) == ["AlexNet", "cousin"]
     at.selectbox(key="network").set_value("cousin")
     found = table(at.run())
     assert found["cat", "ours"]["conv4"] == pytest.approx(50)
@@ -761,7 +761,14 @@ def test_results_of_other_networks_and_weights_are_other_tables(cat, places, ale
     with_header(cat, lambda header: header["provenance"]["extractors"].update(alexnet="0123456789"))
     places("cat", {"conv4": never}, limit=12)
     options = open_page("results").selectbox(key="network").options
-    assert len([each for each in options if each.startswith("alexnet, weights ")]) == 2
+    assert len([each for each in options if each.startswith("AlexNet, weights ")]) == 2
+
+
+@pytest.mark.parametrize("asked", ["cousin", "alexnet", "AlexNet", "AlexNet · embedded"])
+def test_a_link_names_the_network_of_a_table_as_other_pages_do(two, open_page, asked):
+    at = open_page("results", network=asked)
+    assert at.selectbox(key="network").value == ("cousin" if asked == "cousin" else "AlexNet")
+    assert not at.warning
 
 
 def test_objects_that_could_not_be_measured_are_named(places, open_page):
@@ -1053,4 +1060,4 @@ def test_a_table_and_matched_pairs_of_networks_have_averages_of_their_own(two, p
 def test_one_network_has_no_others_to_stand_beside(cat, open_page):
     at = open_page("results")
     assert "view" not in [each.key for each in at.get("button_group")]
-    assert at.selectbox(key="network").options == ["alexnet"]
+    assert at.selectbox(key="network").options == ["AlexNet"]

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from corrcore import networks
 from corrcore.experiments import ALPHAS, Classification, Result
 from corrcore.metrics import Average
 from dashboard.app_pages.results_parts import kinds
@@ -31,14 +32,25 @@ def grouped(entries: Sequence[Entry], title: Callable[[Entry], str]) -> dict[str
 
 
 def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """By name, and where weights of one name differ, by these."""
+    """By the name in print, and where weights of one name differ, by these."""
     names = [name for name, _ in {(entry.network, entry.weights) for entry in entries}]
-    return grouped(
-        entries,
-        lambda entry: (
-            entry.network if names.count(entry.network) == 1 else f"{entry.network}, weights {entry.weights[:8]}"
-        ),
-    )
+
+    def title(entry: Entry) -> str:
+        several = names.count(entry.network) > 1
+        return networks.title(entry.network) + f", weights {entry.weights[:8]}" * several
+
+    return grouped(entries, title)
+
+
+def choose_network(groups: Mapping[str, list[Entry]], place: Any) -> tuple[str, list[Entry]]:
+    """One of several networks, which a link may name by any of its names."""
+
+    def title(text: str) -> str:
+        name, comma, weights = text.partition(", weights ")
+        return networks.title(pickers.network_named(name) or name) + comma + weights
+
+    url_state.spell_out("network", {value: title(value) for value in st.query_params.get_all("network")})
+    return choose("Network", groups, "network", place)
 
 
 def by_how(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

@@ -67,7 +67,7 @@ def page_of_numbers(
     if side_by_side.is_asked_for(networks):
         side_by_side.page_of_networks(kind, source, networks, (at_network, at_how))
         return
-    _, there = choices.choose("Network", networks, "network", at_network)
+    _, there = choices.choose_network(networks, at_network)
     groups = choices.by_how(there)
     how, there = choices.choose_how(kind, groups, at_how)
     shown, fewer = choices.of_most_objects(there)

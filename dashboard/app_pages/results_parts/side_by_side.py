@@ -90,20 +90,12 @@ def page_of_networks(
 
 def _by_how(by_network: Mapping[str, Sequence[Entry]]) -> dict[str, dict[str, list[Entry]]]:
     """Results by how they were measured, then by network: AlexNet first, then in alphabetical order."""
-    titles = {name: _title(name, entries) for name, entries in by_network.items()}
     first = networks.title(networks.DEFAULT)
-    order = sorted(titles, key=lambda name: (not titles[name].startswith(first), titles[name].lower()))
     found: dict[str, dict[str, list[Entry]]] = {}
-    for name in order:
-        for how, some in choices.by_how(by_network[name]).items():
-            found.setdefault(how, {})[titles[name]] = some
+    for title in sorted(by_network, key=lambda title: (not title.startswith(first), title.lower())):
+        for how, some in choices.by_how(by_network[title]).items():
+            found.setdefault(how, {})[title] = some
     return found
-
-
-def _title(name: str, entries: Sequence[Entry]) -> str:
-    """A network's name in print; the weights where results are of several."""
-    network = entries[0].network
-    return networks.title(network) + name.removeprefix(network)
 
 
 def _choose_category(entries: Mapping[str, Sequence[Entry]], place: Any) -> str:
