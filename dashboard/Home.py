@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import StopException
 
 from dashboard.navigation import pages
 from dashboard.parts import url_state
@@ -29,10 +28,12 @@ page = st.navigation(
 )
 st.set_page_config(page_title=f"{page.title} · corrcore")
 url_state.arrive(page.url_path)
-try:
+if not page.url_path:
     page.run()
-except StopException:  # a page that waits for its work has a foot, too
-    status_line()
-    raise
-if page.url_path:
-    status_line()
+else:
+    body, foot = st.container(), st.container()
+    with foot:
+        say_what_is_in_memory = status_line()
+    with body:
+        page.run()
+    say_what_is_in_memory()

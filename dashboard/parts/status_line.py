@@ -1,21 +1,32 @@
 """The foot of every page: which networks are in memory, and how to get those whose weights are not here."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from dashboard.services.kept_networks import kept_networks
 from dashboard.wording import escape_markdown
 
 
-def status_line() -> None:
-    """What is in memory, and, opened, the known networks without weights."""
-    held = kept_networks().held()
+def status_line() -> Callable[[], None]:
+    """What is in memory, and, opened, the known networks without weights.
+
+    It stands before the page has run, for many a page stops to wait; what comes back is to be called when it has, and
+    says anew what is in memory.
+    """
     with st.container(horizontal=True, vertical_alignment="center", key="status-line"):
-        if held:
+        place = st.empty()
+        _without_weights()
+
+    def say() -> None:
+        if held := kept_networks().held():
             from corrcore import networks, wording  # in memory already, with torch
 
             said = [f"{networks.title(each.name)}, {wording.size_text(each.n_bytes)} on {each.device}" for each in held]
-            st.caption(escape_markdown(f"In memory: {' · '.join(said)}"), width="content")
-        _without_weights()
+            place.caption(escape_markdown(f"In memory: {' · '.join(said)}"), width="content")
+
+    say()
+    return say
 
 
 @st.fragment

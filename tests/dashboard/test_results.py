@@ -353,7 +353,7 @@ def test_a_table_of_vgg16_has_its_layers_and_nothing_in_print_beside_it(places, 
     assert list(table(at).index) == titles
     assert [each.title for each in at.multiselect(key="rows").value] == titles
     assert ("cat", "paper") not in table(at)
-    assert any("· vgg16" in text for text in texts(at.markdown))
+    assert any("· VGG16" in text for text in texts(at.markdown))
     at = choose_cell(at, 1, "ours")
     [link] = [text for text in texts(at.markdown) if "on the Alignment page](" in text]
     assert f"network=vgg16&upper={layer}" in link

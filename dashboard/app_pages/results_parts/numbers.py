@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from corrcore import networks
 from corrcore.experiments import Stored
 from dashboard.app_pages.results_parts import choices, kinds, left_out, side_by_side, take_along
 from dashboard.app_pages.results_parts.cell import show_cell
@@ -63,11 +64,11 @@ def page_of_numbers(
         left_out.nothing_yet(kind, source)
         left_out.say_left_out(left_out.left_out_of(stored, kind, source, empty))
         return
-    networks = choices.by_network(there)
-    if side_by_side.is_asked_for(networks):
-        side_by_side.page_of_networks(kind, source, networks, (at_network, at_how))
+    by_network = choices.by_network(there)
+    if side_by_side.is_asked_for(by_network):
+        side_by_side.page_of_networks(kind, source, by_network, (at_network, at_how))
         return
-    _, there = choices.choose_network(networks, at_network)
+    _, there = choices.choose_network(by_network, at_network)
     groups = choices.by_how(there)
     how, there = choices.choose_how(kind, groups, at_how)
     shown, fewer = choices.of_most_objects(there)
@@ -76,7 +77,7 @@ def page_of_numbers(
     drawn = " · **drawn, synthetic**" if source.synthetic else ""
     if source.synthetic:
         explained.markdown(kinds.text_of(kind).drawn)
-    st.markdown(f"**{view.metric}** · {escape_markdown(view.network)}{drawn}")
+    st.markdown(f"**{view.metric}** · {escape_markdown(networks.title(view.network))}{drawn}")
     clicked = show_table(view)
     say_what_it_is_of(view)
     say_what_the_paper_has_otherwise(view, groups)

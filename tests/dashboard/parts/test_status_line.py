@@ -41,6 +41,20 @@ def test_it_says_which_networks_are_in_memory_how_large_and_where():
     assert 5e6 < network.n_bytes < 20e6
 
 
+def page_script() -> None:  # an AppTest script stands alone
+    from dashboard.parts.status_line import status_line
+    from dashboard.services import caches
+
+    say = status_line()
+    caches.network("alexnet")
+    say()
+
+
+def test_what_a_page_has_opened_is_said_once_it_has_run():
+    [said] = run(page_script).caption
+    assert "AlexNet" in said.value
+
+
 def test_every_known_network_without_weights_is_named_with_both_ways_to_get_it(empty, monkeypatch):
     ways = ways_to_get()
     assert "- **VGG16**: `corrcore network fetch vgg16` or `vgg16.safetensors`" in ways
