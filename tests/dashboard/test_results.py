@@ -228,7 +228,7 @@ def test_numbers_stand_beside_the_papers_with_intervals_and_differences(cat, ope
     assert list(found["cat", "diff."]) == pytest.approx([-11.1, 80.4, 34.0])
     assert list(found["cat", "95 %"]) == ["[0.0, 0.0]", "[100.0, 100.0]", "[50.0, 50.0]"]
     assert [text for text in texts(at.markdown) if text.startswith("**PCK")] == [
-        "**PCK at α = 0.1, per keypoint type, %** · alexnet · **drawn, synthetic**"
+        "**PCK at α = 0.1, per keypoint type, %** · AlexNet · **drawn, synthetic**"
     ]
     assert any("the longer side of the object's box" in text for text in texts(at.caption))
     assert any(text.startswith("In drawings, which are easy to align") for text in texts(at.markdown))
@@ -964,6 +964,7 @@ def test_the_chart_has_intervals_colours_by_depth_and_published_numbers_of_the_p
 
 
 def test_the_networks_that_are_shown_are_chosen_and_in_the_link(two, open_page):
+    assert linked(open_page("results", **SIDE_BY_SIDE))["networks"] == ["AlexNet", "cousin"]
     at = open_page("results", **SIDE_BY_SIDE, networks="cousin")
     assert {network for network, _ in rows_of(at)} == {"cousin"}
     query = linked(at)
