@@ -176,6 +176,8 @@ class Results(_OfKeypoints):
 
     path: ClassVar[str] = "results"
     table: str = ""
+    view: str = ""  # of one network, or of several
+    networks: tuple[str, ...] = ()  # that stand side by side
     how: str = ""
     seen: str = ""
     alpha: str = ""

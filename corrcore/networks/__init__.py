@@ -20,6 +20,7 @@ from corrcore.networks.registry import (
     register,
     register_family,
     spec,
+    title,
     unregister,
 )
 from corrcore.networks.weights import WeightsDamagedError, WeightsNotFoundError
@@ -41,5 +42,6 @@ __all__ = [
     "register",
     "register_family",
     "spec",
+    "title",
     "unregister",
 ]

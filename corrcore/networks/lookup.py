@@ -91,10 +91,9 @@ def download(sources: Sources, fetch: Callable[[], object]) -> Path:
         fetch()
     except Exception as error:  # loaders raise whatever the libraries below them do
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        file = f"{stems(sources.name)[0]}.safetensors"
         msg = (
-            f"the weights of {sources.name} could not be downloaded ({reason}); try again later, or put {file} in the "
-            "folder CORRCORE_WEIGHTS."
+            f"the weights of {sources.name} could not be downloaded ({reason}); try again later, or put "
+            f"{file_for(sources.name)} in the folder CORRCORE_WEIGHTS."
         )
         raise WeightsNotFoundError(msg) from error
     path = next(_downloads(sources), None)
@@ -142,12 +141,26 @@ def _in_hub_cache(repository: str, files: Sequence[str]) -> Path | None:
     return next((Path(path) for path in cached if isinstance(path, str)), None)
 
 
+def fetch_command(name: str) -> str:
+    """What downloads a network's weights on the command line, where its library has them."""
+    return f"corrcore network fetch {name}"
+
+
+def file_for(name: str) -> str:
+    """The file that a network's weights may be put into, in the folder of weights; .pth is as good."""
+    return f"{stems(name)[0]}.safetensors"
+
+
+def folder_text() -> str:
+    """The folder of weights in words, and where it is."""
+    folder = Settings.from_environment().weights
+    return f"the folder CORRCORE_WEIGHTS ({'not set' if folder is None else folder})"
+
+
 def how_to_get(what: str, sources: Sources) -> str:
     """A sentence that says that `what` is not here, and how to get it."""
-    folder = Settings.from_environment().weights
-    file = f"{stems(sources.name)[0]}.safetensors"
-    put = f"put {file} (or .pth) in the folder CORRCORE_WEIGHTS ({'not set' if folder is None else folder})"
+    put = f"put {file_for(sources.name)} (or .pth) in {folder_text()}"
     if not sources.fetched:
         return f"{what} are not on this machine; give a file of weights, or {put}."
     of = sources.hub[0] if sources.hub else sources.checkpoint
-    return f"{what} ({of}) are not on this machine; `corrcore network fetch {sources.name}` downloads them, or {put}."
+    return f"{what} ({of}) are not on this machine; `{fetch_command(sources.name)}` downloads them, or {put}."

@@ -201,6 +201,11 @@ class ModuleNetwork:
         fixed = self._geometry.fixed
         return None if fixed is None else (fixed[1], fixed[0])
 
+    @property
+    def n_bytes(self) -> int:
+        """Of the weights that are in memory."""
+        return sum(value.nbytes for value in self._model.state_dict().values() if not value.is_meta)
+
     def smallest_side(self, layer: str) -> int:
         """The shortest image side, in pixels, for which the layer has at least one cell."""
         return self._smallest(self._layer(layer).path)

@@ -51,6 +51,22 @@ _ALIASES: dict[str, str] = {
 }
 """Short names of networks that are often asked."""
 
+_TITLES: dict[str, str] = {
+    "alexnet": "AlexNet",
+    "vgg16": "VGG16",
+    "caffenet": "CaffeNet",
+    "torchvision:resnet50": "ResNet-50",
+    "torchvision:mobilenet_v2": "MobileNetV2",
+    "torchvision:squeezenet1_1": "SqueezeNet 1.1",
+    "torchvision:convnext_tiny": "ConvNeXt-T",
+    "timm:tf_efficientnet_lite0.in1k": "EfficientNet-Lite0",
+    "timm:vit_small_patch14_dinov2.lvd142m": "ViT-S/14 DINOv2",
+    "timm:vit_base_patch14_dinov2.lvd142m": "ViT-B/14 DINOv2",
+    "timm:vit_small_patch16_dinov3.lvd1689m": "ViT-S/16 DINOv3",
+    "timm:vit_base_patch16_clip_224.openai": "ViT-B/16 CLIP",
+}
+"""What networks are called in print, by their full names."""
+
 
 def register(spec: NetworkSpec) -> None:
     """Adds a network. Raises ValueError for a name that is taken."""
@@ -90,6 +106,16 @@ def full_name(name: str) -> str:
     ('torchvision:resnet50', 'alexnet')
     """
     return name if name in _SPECS else _ALIASES.get(name, name)
+
+
+def title(name: str) -> str:
+    """What a network is called in print; its name where that is not known.
+
+    >>> title("dinov2-s"), title("torchvision:mobilenet_v2"), title("torchvision:resnet18")
+    ('ViT-S/14 DINOv2', 'MobileNetV2', 'torchvision:resnet18')
+    """
+    full = full_name(name)
+    return _TITLES.get(full, full)
 
 
 def unregister(name: str) -> None:

@@ -47,7 +47,7 @@ from dashboard.figures.style import (
     keypoint_colour,
     row_style,
 )
-from dashboard.figures.table_charts import Ends, by_difficulty, category_bars, pck_curves
+from dashboard.figures.table_charts import Dot, Ends, by_difficulty, category_bars, grouped_dots, pck_curves
 from dashboard.figures.tables import BLUE, ORANGE, TEAL, heat, table_picture
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "YELLOW",
     "Column",
     "DepthCurve",
+    "Dot",
     "Ends",
     "RowStyle",
     "accuracy_curves",
@@ -82,6 +83,7 @@ __all__ = [
     "field_limit",
     "field_picture",
     "fields_sheet",
+    "grouped_dots",
     "heat",
     "highest_share",
     "image_grid",

@@ -1,6 +1,7 @@
 """Charts of tables: rows compared by category, by the limit of what counts as right, and by difficulty."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
@@ -59,6 +60,61 @@ def category_bars(
     figure.update_xaxes(tickvals=list(range(len(categories))), ticktext=list(categories), showgrid=False)
     figure.update_yaxes(ticksuffix=" %", rangemode="tozero")
     return _legend_above(figure, list(rows), height=height)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A row of a group: its number with the ends of its interval, its colour, and the published number."""
+
+    title: str
+    ends: Ends
+    colour: str
+    published: float | None = None
+
+
+def grouped_dots(groups: Mapping[str, Sequence[Dot]], *, title: str) -> go.Figure:
+    """Rows one below the other under their group's name: dots with intervals, hollow diamonds for published numbers."""
+    figure, ticks = go.Figure(), list[tuple[float, str]]()
+    y = 0.0
+    for group, dots in groups.items():
+        ticks.append((y, f"<b>{group}</b>" if group else ""))
+        for dot in dots:
+            y += 1
+            ticks.append((y, dot.title))
+            _draw_dot(figure, dot, y, f"{group} · {dot.title}" if group else dot.title)
+        y += 1.4
+    figure.update_xaxes(title=title, ticksuffix=" %", rangemode="tozero", zeroline=False)
+    figure.update_yaxes(
+        tickvals=[at for at, _ in ticks],
+        ticktext=[text for _, text in ticks],
+        range=[y - 0.6, -0.6],
+        showgrid=False,
+        zeroline=False,
+    )
+    styled(figure, height=round(24 * (y + 1)) + 70)
+    return figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
+
+
+def _draw_dot(figure: go.Figure, dot: Dot, y: float, name: str) -> None:
+    value, low, high = dot.ends
+    figure.add_scatter(
+        x=[value],
+        y=[y],
+        name=name,
+        mode="markers",
+        marker={"size": 10, "color": dot.colour},
+        error_x={"array": [high - value], "arrayminus": [value - low], "color": dot.colour, "thickness": 2, "width": 4},
+        hovertemplate=f"%{{x:.1f}} % [{low:.1f}, {high:.1f}]",
+    )
+    if dot.published is not None:
+        figure.add_scatter(
+            x=[dot.published],
+            y=[y],
+            name=f"{name}, published",
+            mode="markers",
+            marker={"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}},
+            hovertemplate="%{x:.1f} %",
+        )
 
 
 def pck_curves(

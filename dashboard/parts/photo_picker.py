@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import decoding, images
+from corrcore import decoding, images, networks
 from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
 from corrcore.datasets import drawn
@@ -127,9 +127,11 @@ def choose_index(below: Any) -> PatchIndex:
         st.stop()
     patches = _patches_text([index.n_patches(layer) for layer in index.layers])
     if is_drawn(index):
-        st.caption(f"{len(index.photos)} drawn animals, {patches}. For photographs build an index on the Data page.")
+        of = f"{len(index.photos)} drawn animals, {patches}. For photographs build an index on the Data page."
     else:
-        st.caption(f"{counted(len(index.photos), 'photo')}, {patches}, described by {index.extractor}")
+        of = f"{counted(len(index.photos), 'photo')}, {patches}"
+    named, network = escape_markdown(index_title(name)), escape_markdown(networks.title(index.extractor))
+    st.caption(f"**{named}** · described by **{network}** · {of}")
     return index
 
 

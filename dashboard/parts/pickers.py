@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from corrcore import datasets
+from corrcore import datasets, networks
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks.detection import PRIORS
@@ -33,6 +33,7 @@ PROTOCOLS = {  # how objects are seen to name their keypoints
 LONGER_SIDE_PX = 500  # of photos that are looked at
 PER_SHEET = 16
 WITHOUT_WEIGHTS = " · no weights"
+OF_NETWORKS = "Networks whose weights are on this machine. At the foot of the page are others, and how to get them."
 
 SYNTHETIC = "Drawn animals"
 
@@ -156,21 +157,35 @@ def show_left_out(what: str, reasons: Mapping[str, str]) -> None:
                 st.caption(escape_markdown(f"{each}: {reason}"))
 
 
-def network_title(name: str) -> str:
-    """What a network is called where it is chosen, and so in links: those without weights say so."""
-    return name if caches.has_weights(name) else f"{name}{WITHOUT_WEIGHTS}"
+def network_titles() -> dict[str, str]:
+    """What the networks whose weights are here are called where one is chosen, and so in links: the name in print and
+    what it is from.
+    """
+    return {name: f"{networks.title(name)} · {origin}" for name, origin in caches.offered_networks().items()}
+
+
+def network_named(text: str) -> str | None:
+    """The known network that a link names: by its title with or without what it is from, or by any of its names."""
+    asked = text.partition(" · ")[0]
+    names = {each: name for name in caches.known_networks() for each in (name, networks.full_name(name))}
+    return names.get(asked) or {networks.title(name): name for name in names.values()}.get(asked)
 
 
 def choose_network(place: Any, *, below: Any = st) -> Extractor:
-    """The network whose layers are asked. Where its weights are not here the page stops, and says why `below`."""
-    names = caches.offered_networks()
-    titles = {name: network_title(name) for name in names}
-    spelt = titles | {name + WITHOUT_WEIGHTS: title for name, title in titles.items()}  # as links from elsewhere do
-    url_state.spell_out("network", spelt)
-    url_state.check_link("network", [*titles.values(), *spelt])
-    name = place.selectbox("Network", names, format_func=titles.__getitem__, key="network", bind="query-params")
+    """The network whose layers are asked, of those whose weights are here.
+
+    Where a link asks for one without, the page stops and says `below` how to get them.
+    """
+    titles = network_titles()
+    asked = {value: name for value in st.query_params.get_all("network") if (name := network_named(value))}
+    titles |= {name: f"{networks.title(name)}{WITHOUT_WEIGHTS}" for name in asked.values() if name not in titles}
+    url_state.spell_out("network", {value: titles[name] for value, name in asked.items()})
+    url_state.check_link("network", list(titles.values()))
+    name = place.selectbox(
+        "Network", list(titles), format_func=titles.__getitem__, key="network", bind="query-params", help=OF_NETWORKS
+    )
     try:
-        return caches.network(name or names[0])
+        return caches.network(name or next(iter(titles)))
     except (OSError, ValueError) as error:
         below.error(sentence(error), icon=":material/error:")
         st.stop()

@@ -27,6 +27,7 @@ from corrcore.store import Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
 from corrcore.tasks.reconstruction import Reconstruction
+from dashboard.services.kept_networks import kept_networks
 
 T = TypeVar("T")
 CROPS_KEPT = 200  # described objects, half a megabyte each by two features
@@ -182,21 +183,34 @@ def read_only() -> bool:
     return Settings.from_environment().read_only
 
 
-@st.cache_resource(max_entries=4, show_spinner="Loading the network")
 def network(name: str) -> Extractor:
-    """A network by name. Raises WeightsNotFoundError where its weights are not on this machine."""
+    """A network by any of its names. Raises WeightsNotFoundError where its weights are not on this machine."""
+    full, kept = networks.full_name(name), kept_networks()
+    if full in kept:
+        return kept.get(full, lambda: networks.open(full))
     _settle()
-    return networks.open(name)
+    with st.spinner("Loading the network"):
+        return kept.get(full, lambda: networks.open(full))
 
 
-def has_weights(name: str) -> bool:
-    """Whether files of a network's weights are here, as far as can be told without reading them."""
-    return bool(weights_here(name))
+def known_networks() -> tuple[str, ...]:
+    """Those that are registered, and those of libraries by short names, one library after the other."""
+    families, names = networks.families(), networks.aliases()
+    return (*networks.names(), *sorted(names, key=lambda name: families.index(names[name].partition(":")[0])))
 
 
-def offered_networks() -> tuple[str, ...]:
-    """Those that are registered, and those of libraries, by short names, whose weights are here."""
-    return (*networks.names(), *(name for name in networks.aliases() if has_weights(name)))
+def offered_networks() -> dict[str, str]:
+    """The known networks whose weights are here, as far as can be told without reading them, and what they are from."""
+    found = {name: weights_here(name) for name in known_networks()}
+    return {name: _origin(name, where) for name, where in found.items() if where}
+
+
+def _origin(name: str, where: str) -> str:
+    """A library's name, or that of what comes along with this package; else a file's or the network's own weights."""
+    family, colon, _ = networks.full_name(name).partition(":")
+    if colon:
+        return family
+    return where if where in ("embedded", "its own") else "a file"
 
 
 def layers_of(name: str) -> tuple[str, ...]:

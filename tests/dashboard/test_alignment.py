@@ -19,6 +19,7 @@ from corrcore.features import Feature
 from corrcore.tasks import alignment
 from dashboard.services import caches
 from dashboard.services.jobs import Queue
+from dashboard.services.kept_networks import kept_networks
 from dashboard.wording import escape_markdown
 
 from ..conftest import smooth_noise
@@ -388,9 +389,9 @@ def test_another_session_waits_for_nothing_that_was_aligned_before(first, open_f
 
 @pytest.fixture
 def vgg16(vgg16_weights):
-    caches.network.clear()
+    kept_networks().clear()
     yield
-    caches.network.clear()
+    kept_networks().clear()
 
 
 def test_vgg16_aligns_by_its_own_layers(open_few, vgg16, offered):
@@ -406,7 +407,7 @@ def test_vgg16_aligns_by_its_own_layers(open_few, vgg16, offered):
 def test_a_network_without_weights_is_said_to_have_none(open_few, monkeypatch, tmp_path):
     monkeypatch.setenv("CORRCORE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    caches.network.clear()
+    kept_networks().clear()
     at = open_few(network="vgg16")
     assert ["vgg16.safetensors" in error.value for error in at.error] == [True]
 

@@ -109,6 +109,7 @@ def test_every_faulty_index_is_a_line_with_its_path_and_a_remedy(faulty, open_pa
 
 def test_an_index_is_built_by_the_network_that_is_chosen(at, photos, vgg_weights, monkeypatch):
     monkeypatch.setenv("CORRCORE_WEIGHTS", str(vgg_weights))
+    at.run()  # they were put there meanwhile
     at.selectbox(key="build_network").set_value("vgg16")
     build(at, photos, "mine")
     assert indexes.PatchIndex(indexes.default_root() / "mine").layers == ("conv3_3", "conv4_3", "conv5_3")

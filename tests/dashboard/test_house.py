@@ -53,7 +53,7 @@ def test_a_network_and_a_data_set_are_on_offer_on_every_page_on_keypoints(joined
     at.run()
     assert not at.exception
     assert "few" in at.selectbox(key="data").options
-    assert "tiny" in at.selectbox(key="network").options
+    assert "tiny · embedded" in at.selectbox(key="network").options
 
 
 def test_an_experiment_has_its_command_and_is_on_the_results_page(joined, open_page, capsys):

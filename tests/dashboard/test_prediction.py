@@ -17,6 +17,7 @@ from corrcore.tasks import detection
 from corrcore.tasks.detection import PriorFusion
 from dashboard import figures
 from dashboard.services import caches
+from dashboard.services.kept_networks import kept_networks
 
 from .conftest import component, keys, offered_as, parameters, picture, settled, texts
 
@@ -401,12 +402,12 @@ def test_a_photo_that_is_gone_is_said(open_few, monkeypatch):
 
 
 def test_vgg16_predicts_by_its_own_layers(open_page, offered, vgg16_weights, data):
-    caches.network.clear()
+    kept_networks().clear()
     few = replace(data, splits={key: some[:5] if key[1] == "train" else some[:1] for key, some in data.splits.items()})
     with offered_as("five", replace(few, digest="5" * 32)):
         at = open_page("prediction", data="five", network="vgg16")
         settled(at, 240)
-    caches.network.clear()
+    kept_networks().clear()
     assert {row["row"] for row in rows(offered)} == {"sift16+prior", "conv5_3+prior"}
     assert parameters(at)["network"].startswith("vgg16, weights ")
     assert any("cells of conv5_3, which together see 228 x 228 px" in text for text in texts(at))

@@ -349,5 +349,5 @@ def test_an_index_of_another_network_is_searched_by_it(open_page, vgg_index):
     at = open_page("reconstruction", index=vgg_index, photo=f"sample:{FIRST.name}", k="2")
     assert list(at.pills(key="layers").options) == ["conv3_3", "conv4_3", "conv5_3"]
     assert {"picture conv3_3 1", "picture conv5_3 2"} <= keys(at)
-    assert any("described by vgg16" in caption.value for caption in at.caption)
+    assert any("**by-vgg16** · described by **VGG16**" in caption.value for caption in at.caption)
     assert not [each for each in at.selectbox if each.key == "network"]

@@ -14,13 +14,15 @@ import pytest
 
 from corrcore import datasets, decoding, experiments, networks
 from corrcore.datasets import DatasetSpec, toy
-from corrcore.experiments import Classification, Context, KeypointRecord, Prediction, Row, Transfer
+from corrcore.experiments import Classification, Context, KeypointRecord, Pairs, Prediction, Row, Transfer
 from corrcore.experiments.classification import ClassificationRecord
+from corrcore.experiments.pairs import PairRecord
 from corrcore.experiments.results import Outcome
 from corrcore.tasks import classification
 from dashboard import figures
 from dashboard.app_pages.results_parts.charts import group_words, groups_of
 from dashboard.services import caches
+from dashboard.services.kept_networks import kept_networks
 from tests.conftest import relabelled
 
 TRANSFER, CLASSIFICATION, PREDICTION = "2 Transfer", "3 Classification", "4 Prediction"
@@ -226,7 +228,7 @@ def test_numbers_stand_beside_the_papers_with_intervals_and_differences(cat, ope
     assert list(found["cat", "diff."]) == pytest.approx([-11.1, 80.4, 34.0])
     assert list(found["cat", "95 %"]) == ["[0.0, 0.0]", "[100.0, 100.0]", "[50.0, 50.0]"]
     assert [text for text in texts(at.markdown) if text.startswith("**PCK")] == [
-        "**PCK at α = 0.1, per keypoint type, %** · alexnet · **drawn, synthetic**"
+        "**PCK at α = 0.1, per keypoint type, %** · AlexNet · **drawn, synthetic**"
     ]
     assert any("the longer side of the object's box" in text for text in texts(at.caption))
     assert any(text.startswith("In drawings, which are easy to align") for text in texts(at.markdown))
@@ -334,7 +336,7 @@ def test_receptive_fields_of_all_networks_stand_beside_the_papers(alexnet, open_
 def test_a_network_without_weights_is_named_with_the_reason(open_page, monkeypatch, tmp_path):
     monkeypatch.delenv("CORRCORE_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    caches.network.clear()
+    kept_networks().clear()
     at = open_page("results", table="1 Receptive fields")
     [missing] = [each for each in at.expander if each.label.startswith("Networks")]
     assert "vgg16" in missing.label
@@ -342,7 +344,7 @@ def test_a_network_without_weights_is_named_with_the_reason(open_page, monkeypat
 
 
 def test_a_table_of_vgg16_has_its_layers_and_nothing_in_print_beside_it(places, open_page, vgg16_weights):
-    caches.network.clear()
+    kept_networks().clear()
     vgg16 = caches.network("vgg16")
     layer = vgg16.roles.transfer
     places("cat", {"NN": never, layer: early, "sift20": even}, network=vgg16)
@@ -351,7 +353,7 @@ def test_a_table_of_vgg16_has_its_layers_and_nothing_in_print_beside_it(places, 
     assert list(table(at).index) == titles
     assert [each.title for each in at.multiselect(key="rows").value] == titles
     assert ("cat", "paper") not in table(at)
-    assert any("· vgg16" in text for text in texts(at.markdown))
+    assert any("· VGG16" in text for text in texts(at.markdown))
     at = choose_cell(at, 1, "ours")
     [link] = [text for text in texts(at.markdown) if "on the Alignment page](" in text]
     assert f"network=vgg16&upper={layer}" in link
@@ -446,7 +448,7 @@ def test_the_link_says_what_is_shown_even_where_it_is_the_default(cat, open_page
     assert linked(at) == {
         "table": TRANSFER,
         "data": FEW,
-        "network": "alexnet",
+        "network": "AlexNet",
         "how": "as usual",
         "alpha": "α = 0.1",
         "average": "per keypoint type",
@@ -751,7 +753,7 @@ def test_results_of_other_networks_and_weights_are_other_tables(cat, places, ale
     other = places("cat", {"conv4": even}, network=relabelled(alexnet, name="cousin"))
     assert "cousin" in other.parent.name
     at = open_page("results")
-    assert list(at.selectbox(key="network").options) == ["alexnet", "cousin"]
+    assert list(at.selectbox(key="network").options) == ["AlexNet", "cousin"]
     at.selectbox(key="network").set_value("cousin")
     found = table(at.run())
     assert found["cat", "ours"]["conv4"] == pytest.approx(50)
@@ -759,7 +761,14 @@ def test_results_of_other_networks_and_weights_are_other_tables(cat, places, ale
     with_header(cat, lambda header: header["provenance"]["extractors"].update(alexnet="0123456789"))
     places("cat", {"conv4": never}, limit=12)
     options = open_page("results").selectbox(key="network").options
-    assert len([each for each in options if each.startswith("alexnet, weights ")]) == 2
+    assert len([each for each in options if each.startswith("AlexNet, weights ")]) == 2
+
+
+@pytest.mark.parametrize("asked", ["cousin", "alexnet", "AlexNet", "AlexNet · embedded"])
+def test_a_link_names_the_network_of_a_table_as_other_pages_do(two, open_page, asked):
+    at = open_page("results", network=asked)
+    assert at.selectbox(key="network").value == ("cousin" if asked == "cousin" else "AlexNet")
+    assert not at.warning
 
 
 def test_objects_that_could_not_be_measured_are_named(places, open_page):
@@ -890,3 +899,166 @@ def test_bars_have_the_papers_numbers_over_them(cat, open_page):
     assert [trace["name"] for trace in bars] == ["NN, not aligned", "conv4", "SIFT, radius 20 px"]
     paper = [trace for trace in traces if trace["type"] == "scatter"]
     assert [trace["y"] for trace in paper] == [[11.1], [19.6], [16.0]]
+
+
+# Networks side by side
+
+SIDE_BY_SIDE = {"view": "Networks side by side"}
+
+
+@pytest.fixture
+def cousin(alexnet):
+    """Another network, of which nothing is in print."""
+    return relabelled(alexnet, name="cousin")
+
+
+@pytest.fixture
+def two(cat, places, cousin):
+    """AlexNet's results, and those of a network whose layer is better; SIFT and NN are alike."""
+    places("cat", {"NN": never, "conv3": always, "sift20": even}, network=cousin)
+
+
+def rows_of(at):
+    return list(at.dataframe[0].value[["network", "row"]].itertuples(index=False, name=None))
+
+
+def dots_of(at):
+    """The chart's traces by name."""
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    return {trace["name"]: trace for trace in figure["data"]}
+
+
+def test_networks_stand_side_by_side_alexnet_first_and_what_is_alike_stands_once(two, open_page):
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.multiselect(key="networks").value == ["AlexNet", "cousin"]
+    own, alike = [("AlexNet", "conv4"), ("cousin", "conv3")], [("", "NN, not aligned"), ("", "SIFT, radius 20 px")]
+    assert rows_of(at) == own + alike
+    found = at.dataframe[0].value
+    assert found["ours"].tolist() == pytest.approx([100, 100, 0, 50])
+    assert found["95 %"][0] == "[100.0, 100.0]"
+    assert found["objects"].tolist() == [12] * 4
+
+
+def test_what_differs_by_network_stands_by_each(cat, places, cousin, open_page):
+    places("cat", {"NN": never, "conv3": always, "sift20": early}, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert [each for each in rows_of(at) if "SIFT" in each[1]] == [
+        ("AlexNet", "SIFT, radius 20 px"),
+        ("cousin", "SIFT, radius 20 px"),
+    ]
+    assert ("", "NN, not aligned") in rows_of(at)
+
+
+def test_the_chart_has_intervals_colours_by_depth_and_published_numbers_of_the_papers_network_alone(
+    cat, places, cousin, open_page, alexnet
+):
+    places("cat", {"conv4": early, "conv5": early}, network=cousin)
+    dots = dots_of(open_page("results", **SIDE_BY_SIDE))
+    assert {name for name in dots if "published" in name and "SIFT" not in name} == {
+        "AlexNet · NN, not aligned, published",
+        "AlexNet · conv4, published",
+    }
+    assert dots["AlexNet · conv4"]["marker"]["color"] == figures.feature_colour(row("conv4").feature, alexnet.layers)
+    assert dots["cousin · conv5"]["error_x"]["array"][0] > 5
+    assert dots["cousin · conv5"]["error_x"]["arrayminus"][0] > 5
+
+
+def test_the_networks_that_are_shown_are_chosen_and_in_the_link(two, open_page):
+    assert linked(open_page("results", **SIDE_BY_SIDE))["networks"] == ["AlexNet", "cousin"]
+    at = open_page("results", **SIDE_BY_SIDE, networks="cousin")
+    assert {network for network, _ in rows_of(at)} == {"cousin"}
+    query = linked(at)
+    assert (query["view"], query["networks"], query["category"]) == ("Networks side by side", "cousin", "cat")
+    at.multiselect(key="networks").set_value([]).run()
+    assert [each.value for each in at.info] == ["Choose a network."]
+    at = open_page("results", **SIDE_BY_SIDE, networks="nonet")
+    assert any("nonet" in text for text in texts(at.warning))
+    assert {"AlexNet", "cousin"} <= {network for network, _ in rows_of(at)}
+
+
+def test_a_network_that_lacks_a_category_is_named_and_comes_back_with_the_next(two, places, open_page):
+    places("cow", {"conv4": even})
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.selectbox(key="category").value == "cat"
+    at.selectbox(key="category").set_value("cow").run()
+    assert not at.exception
+    assert rows_of(at) == [("AlexNet", "conv4")]
+    assert any("Not measured for cow: cousin." in text for text in texts(at.caption))
+    at.selectbox(key="category").set_value("cat").run()
+    assert not at.exception
+    assert ("AlexNet", "conv4") in rows_of(at)
+
+
+def test_networks_of_different_objects_are_said_to_be(cat, places, cousin, open_page):
+    places("cat", {"conv4": even}, some=5, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert any("**Not of the same val objects**: AlexNet 12, cousin 5" in text for text in texts(at.caption))
+
+
+def test_what_is_taken_along_is_what_stands_side_by_side(two, open_page, offered):
+    open_page("results", **SIDE_BY_SIDE)
+    files = {name.rpartition(".")[2]: make() for name, make in offered.items() if name != "python"}
+    lines = list(csv.DictReader(io.StringIO(files["csv"].decode())))
+    assert [(line["network"], line["row"], line["value"]) for line in lines] == [
+        ("alexnet", "conv4", "100.0"),
+        ("cousin", "conv3", "100.0"),
+        ("", "NN", "0.0"),
+        ("", "sift20", "50.0"),
+    ]
+    assert set(json.loads(files["json"])["networks"]) == {"AlexNet", "cousin"}
+    assert len(json.loads(files["json"])["numbers"]) == 4
+    assert r"cousin · conv3 & 100.0 [100.0, 100.0] \\" in files["tex"].decode()
+    assert decoding.decode(files["png"]).shape[0] > 4 * 48
+    printed = printed_by(offered["python"])
+    assert "conv3" in printed
+    assert "conv4" in printed
+
+
+@pytest.fixture
+def pairs(data, write):
+    """Leaves the result of pairs in which a feature has keypoint k right where ``rule(k)``, in the target's box."""
+
+    def pairs(network, key, rule):
+        records = {}
+        for pair in data.pairs("cat", "val")[:6]:
+            truth = np.where(pair.shared[:, None], pair.target.keypoints, np.nan)
+            off = np.where(rule(np.arange(len(truth))), 0.0, 0.5)[:, None] * max(pair.target.size) * np.array([1, 0])
+            photos = pair.source.photo.name, pair.target.photo.name
+            records[pair.name] = PairRecord(pair.target.box, truth, (pair.source.name,), {key: truth + off}, photos)
+        return write(Pairs(FEW, "cat", network=network.name), records, network=network)
+
+    return pairs
+
+
+def test_matched_pairs_of_networks_stand_side_by_side_too(cat, pairs, alexnet, cousin, open_page, offered):
+    pairs(alexnet, "conv4", lambda k: k < 0)
+    assert "view" not in [each.key for each in open_page("results", table="Matched pairs").get("button_group")]
+    pairs(cousin, "conv3", lambda k: k >= 0)
+    at = open_page("results", table="Matched pairs", **SIDE_BY_SIDE)
+    assert rows_of(at) == [("AlexNet", "conv4"), ("cousin", "conv3")]
+    assert at.dataframe[0].value["ours"].tolist() == pytest.approx([0, 100])
+    assert at.dataframe[0].value["pairs"].tolist() == [6, 6]
+    assert list(at.segmented_control(key="average").options) == ["per point", "per image"]
+    assert any("**PCK at α = 0.1, per point, %** · cat" in text for text in texts(at.markdown))
+    assert "6 objects" in printed_by(offered["python"])
+    at.segmented_control(key="table").set_value(TRANSFER)
+    assert not at.run().exception
+    at.segmented_control(key="table").set_value("Matched pairs")
+    assert not at.run().exception
+
+
+def test_a_table_and_matched_pairs_of_networks_have_averages_of_their_own(two, pairs, alexnet, cousin, open_page):
+    for network in (alexnet, cousin):
+        pairs(network, "conv4", lambda k: k > 3)
+    at = open_page("results", table=TRANSFER, **SIDE_BY_SIDE)
+    assert at.segmented_control(key="average").value == "per keypoint type"
+    at.segmented_control(key="table").set_value("Matched pairs").run()
+    assert not at.exception
+    assert at.segmented_control(key="view").value == "Networks side by side"
+    assert at.segmented_control(key="average").value == "per point"
+
+
+def test_one_network_has_no_others_to_stand_beside(cat, open_page):
+    at = open_page("results")
+    assert "view" not in [each.key for each in at.get("button_group")]
+    assert at.selectbox(key="network").options == ["AlexNet"]

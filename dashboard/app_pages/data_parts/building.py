@@ -35,8 +35,9 @@ def build_form() -> None:
     )
     name, network, scale = st.columns(3, vertical_alignment="bottom")
     name_ = name.text_input("Name", key="build_name", placeholder="my-photos")
+    titles = pickers.network_titles()
     network_ = network.selectbox(
-        "Described by", caches.offered_networks(), format_func=pickers.network_title, key="build_network"
+        "Described by", list(titles), format_func=titles.__getitem__, key="build_network", help=pickers.OF_NETWORKS
     )
     scale_ = scale.selectbox("Photos enter", list(SCALES), key="build_scales")
     mirror, hold_out, _ = st.columns(3, vertical_alignment="bottom")

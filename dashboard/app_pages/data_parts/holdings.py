@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from corrcore import patch_index
+from corrcore import networks, patch_index
 from corrcore.datasets import drawn
 from corrcore.patch_index import SAMPLES, Listing, PatchIndex, State
 from corrcore.settings import Settings
@@ -51,7 +51,7 @@ def _row(index: PatchIndex) -> dict[str, str]:
     patches = " · ".join(f"{layer} {index.n_patches(layer):,}" for layer in index.layers)
     return {
         "name": photo_picker.DRAWN_INDEX if photo_picker.is_drawn(index) else index.name,
-        "network": index.extractor,
+        "network": networks.title(index.extractor),
         "photos": f"{len(index.photos):,}",
         "pictures": f"{index.n_pictures:,}",
         "patches": patches,

@@ -1,14 +1,22 @@
 """Results sorted into tables: by network, by how they were measured, one per category."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from corrcore.experiments import Result
+import streamlit as st
+
+from corrcore import networks
+from corrcore.experiments import ALPHAS, Classification, Result
+from corrcore.metrics import Average
+from dashboard.app_pages.results_parts import kinds
 from dashboard.app_pages.results_parts.view import Entry
-from dashboard.parts import pickers, settings_text, url_state
+from dashboard.parts import header, pickers, settings_text, url_state
+
+T = TypeVar("T")
+ALPHA_TITLES = {f"α = {alpha}": alpha for alpha in ALPHAS}
 
 
-def choose(label: str, groups: Mapping[str, list[Entry]], key: str, place: Any) -> tuple[str, list[Entry]]:
+def choose(label: str, groups: Mapping[str, T], key: str, place: Any) -> tuple[str, T]:
     """One of several groups, with its title."""
     url_state.check_link(key, list(groups))
     title = place.selectbox(label, list(groups), key=key, bind="query-params") or next(iter(groups))
@@ -24,14 +32,25 @@ def grouped(entries: Sequence[Entry], title: Callable[[Entry], str]) -> dict[str
 
 
 def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """By name, and where weights of one name differ, by these."""
+    """By the name in print, and where weights of one name differ, by these."""
     names = [name for name, _ in {(entry.network, entry.weights) for entry in entries}]
-    return grouped(
-        entries,
-        lambda entry: (
-            entry.network if names.count(entry.network) == 1 else f"{entry.network}, weights {entry.weights[:8]}"
-        ),
-    )
+
+    def title(entry: Entry) -> str:
+        several = names.count(entry.network) > 1
+        return networks.title(entry.network) + f", weights {entry.weights[:8]}" * several
+
+    return grouped(entries, title)
+
+
+def choose_network(groups: Mapping[str, list[Entry]], place: Any) -> tuple[str, list[Entry]]:
+    """One of several networks, which a link may name by any of its names."""
+
+    def title(text: str) -> str:
+        name, comma, weights = text.partition(", weights ")
+        return networks.title(pickers.network_named(name) or name) + comma + weights
+
+    url_state.spell_out("network", {value: title(value) for value in st.query_params.get_all("network")})
+    return choose("Network", groups, "network", place)
 
 
 def by_how(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -53,6 +72,31 @@ def by_how(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
         name: found[name]
         for name in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), len(name)))
     }
+
+
+def how_key(kind: kinds.Kind) -> str:
+    """What links call how an experiment's results were measured."""
+    return "seen" if kind is Classification else "how"
+
+
+def choose_how(kind: kinds.Kind, groups: Mapping[str, T], place: Any) -> tuple[str, T]:
+    """How results were measured; no choice is shown where there is one way, but for classification."""
+    if len(groups) == 1 and kind is not Classification:
+        return next(iter(groups.items()))
+    label = "Crop and scale" if kind is Classification else "Measured with"
+    return choose(label, groups, how_key(kind), place)
+
+
+def choose_measure(entry: Entry) -> tuple[float | None, Average | None]:
+    """Alpha, and what PCK is averaged over; None where keypoints have no places."""
+    if not entry.measures_places:
+        return None, None
+    at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
+    with at_alpha:
+        alpha = ALPHA_TITLES[header.section_picker("Alpha", tuple(ALPHA_TITLES), key="alpha")]
+    with at_over:
+        over = entry.averages[header.section_picker("Average", tuple(entry.averages), key="average")]
+    return alpha, over
 
 
 def _features(result: Result) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corrcore import experiments
-from corrcore.experiments import Classification, Experiment, Prediction, Transfer
+from corrcore.experiments import Classification, Experiment, Pairs, Prediction, Transfer
 from corrcore.tasks.detection import PRIORS
 
 FIELDS = "1 Receptive fields"
@@ -73,6 +73,10 @@ _TEXTS: Mapping[type, TableText] = {
             f"{PRIORS} priors": f"the median of the {PRIORS} places, with no detector",
         },
         "In drawings both find most keypoints with a prior; without one the layer finds most, and SIFT does not.",
+    ),
+    Pairs: TableText(
+        "A keypoint of one photo counts as right when it is found within {} of the longer side of the object's box in "
+        "the other.",
     ),
 }
 _OTHER = TableText("A keypoint counts as right when its error is at most {}.", words={**PCK, **ROWS})

@@ -6,21 +6,20 @@ from typing import Any
 
 import streamlit as st
 
-from corrcore.experiments import ALPHAS, Classification, Stored
-from corrcore.metrics import Average
-from dashboard.app_pages.results_parts import choices, kinds, left_out, take_along
+from corrcore import networks
+from corrcore.experiments import Stored
+from dashboard.app_pages.results_parts import choices, kinds, left_out, side_by_side, take_along
 from dashboard.app_pages.results_parts.cell import show_cell
 from dashboard.app_pages.results_parts.charts import show_categories, show_curve, show_difficulty
 from dashboard.app_pages.results_parts.compared import show_compared
 from dashboard.app_pages.results_parts.source import choose_source
 from dashboard.app_pages.results_parts.table import say_what_it_is_of, say_what_the_paper_has_otherwise, show_table
-from dashboard.app_pages.results_parts.view import AVERAGES, Entry, View
+from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, settings_text
 from dashboard.wording import escape_markdown
 
 COMPARED, BY_CATEGORY = "Two rows compared", "By category"
 CURVE, DIFFICULT = "PCK against alpha", "Accuracy by size and visibility"
-ALPHA_TITLES = {f"α = {alpha}": alpha for alpha in ALPHAS}
 HOW_COMPARED = r"""
 *Per keypoint type* is the share of right ones for every type, then the mean over types,
 
@@ -65,19 +64,20 @@ def page_of_numbers(
         left_out.nothing_yet(kind, source)
         left_out.say_left_out(left_out.left_out_of(stored, kind, source, empty))
         return
-    _, there = choices.choose("Network", choices.by_network(there), "network", at_network)
+    by_network = choices.by_network(there)
+    if side_by_side.is_asked_for(by_network):
+        side_by_side.page_of_networks(kind, source, by_network, (at_network, at_how))
+        return
+    _, there = choices.choose_network(by_network, at_network)
     groups = choices.by_how(there)
-    key = "seen" if kind is Classification else "how"
-    how, there = next(iter(groups.items()))
-    if len(groups) > 1 or kind is Classification:
-        how, there = choices.choose("Crop and scale" if key == "seen" else "Measured with", groups, key, at_how)
+    how, there = choices.choose_how(kind, groups, at_how)
     shown, fewer = choices.of_most_objects(there)
-    alpha, over = _choose_measure(there[0])
+    alpha, over = choices.choose_measure(there[0])
     view = View(kind, shown, source, how, alpha, over)
     drawn = " · **drawn, synthetic**" if source.synthetic else ""
     if source.synthetic:
         explained.markdown(kinds.text_of(kind).drawn)
-    st.markdown(f"**{view.metric}** · {escape_markdown(view.network)}{drawn}")
+    st.markdown(f"**{view.metric}** · {escape_markdown(networks.title(view.network))}{drawn}")
     clicked = show_table(view)
     say_what_it_is_of(view)
     say_what_the_paper_has_otherwise(view, groups)
@@ -87,19 +87,7 @@ def page_of_numbers(
     if clicked is not None:
         show_cell(view, *clicked)
     _look_closer(view)
-    _finish(view, key)
-
-
-def _choose_measure(entry: Entry) -> tuple[float | None, Average | None]:
-    """Alpha, and what PCK is averaged over; None where keypoints have no places."""
-    if not entry.measures_places:
-        return None, None
-    at_alpha, at_over = st.columns([2, 3], gap="small", width=620)
-    with at_alpha:
-        alpha = ALPHA_TITLES[header.section_picker("Alpha", tuple(ALPHA_TITLES), key="alpha")]
-    with at_over:
-        over = AVERAGES[header.section_picker("Average", tuple(AVERAGES), key="average")]
-    return alpha, over
+    _finish(view)
 
 
 def _look_closer(view: View) -> None:
@@ -110,7 +98,7 @@ def _look_closer(view: View) -> None:
     sections[header.section_picker("Look closer", tuple(sections), key="results_section")](view)
 
 
-def _finish(view: View, how_key: str) -> None:
+def _finish(view: View) -> None:
     """How it is computed, and what to take along."""
     entry = view.first
     settings = settings_text.settings_of(entry.result.experiment)
@@ -138,7 +126,7 @@ def _finish(view: View, how_key: str) -> None:
             f"{view.file}.png": lambda: take_along.picture(view),
         },
         python=take_along.python_lines(view),
-        state=_state_of(view, how_key),
+        state=_state_of(view),
     )
 
 
@@ -148,14 +136,15 @@ def _words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _state_of(view: View, how_key: str) -> dict[str, str | list[str]]:
+def _state_of(view: View) -> dict[str, str | list[str]]:
     """What is shown, in the words of links: defaults are others where there are other results."""
     section = st.session_state["results_section"]
     state: dict[str, str | list[str]] = {
         "table": kinds.title_of(view.kind),
+        **({"view": side_by_side.ONE} if "view" in st.session_state else {}),
         "data": pickers.dataset_title(view.source.name),
         "network": st.session_state["network"],
-        how_key: view.how,
+        choices.how_key(view.kind): view.how,
         "results_section": section,
     }
     if view.over is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from corrcore.experiments import ObjectExperiment, Result, Stored
-from dashboard.app_pages.results_parts import kinds
+from corrcore.experiments import KeypointTable, ObjectExperiment, Result, Stored
+from dashboard.app_pages.results_parts import choices, kinds, side_by_side
 from dashboard.app_pages.results_parts.left_out import (
     LeftOut,
     file_of,
@@ -17,7 +17,8 @@ from dashboard.app_pages.results_parts.left_out import (
     nothing_yet,
     say_left_out,
 )
-from dashboard.app_pages.results_parts.source import offered_name
+from dashboard.app_pages.results_parts.source import choose_source, offered_name
+from dashboard.app_pages.results_parts.view import Entry
 from dashboard.parts import exports, header, photo_picker, pickers, settings_text, url_state
 from dashboard.services import caches
 from dashboard.titles import keypoint_title
@@ -46,9 +47,25 @@ def page_of_plain(kind: kinds.Kind, stored: Stored) -> None:
         nothing_yet(kind)
         say_left_out(left_out)
         return
+    tables = {path: results[path].summary for path in rows if isinstance(results[path].summary, KeypointTable)}
+    entries = [Entry(path, results[path], table) for path, table in tables.items()]
+    if side_by_side.is_asked_for(choices.by_network(entries)):
+        _show_networks(kind, entries)
+        say_left_out(left_out)
+        return
     path, title = _choose({path: results[path] for path in rows})
     _show(results[path], rows[path], left_out)
     _export(kind, path, results[path], rows[path], title)
+
+
+def _show_networks(kind: kinds.Kind, entries: Sequence[Entry]) -> None:
+    at_data, *places = header.two_a_row("controls").columns([3, 2, 5], gap="small")
+    source = choose_source([entry.result for entry in entries], at_data)
+    there = [entry for entry in entries if source.made(entry.result.provenance)]
+    if there:
+        side_by_side.page_of_networks(kind, source, choices.by_network(there), places)
+    else:
+        nothing_yet(kind, source)
 
 
 def _whole_rows(rows: Lines) -> Lines:
@@ -146,5 +163,9 @@ print("{{}} of {{}} samples".format(len(result.records), result.asked))
 for row in result.experiment.summary_rows(result.summary):
     print(row)
 """,
-        state={"table": kinds.title_of(kind), "result": title},
+        state={
+            "table": kinds.title_of(kind),
+            **({"view": side_by_side.ONE} if "view" in st.session_state else {}),
+            "result": title,
+        },
     )

@@ -1,6 +1,6 @@
 """The table itself, one colour range over all its numbers, and what is said under it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def say_what_it_is_of(view: View) -> None:
         else ""
     )
     st.caption(
-        f"{text.definition(view.alpha)} Val objects: {', '.join(counts)}.{_quick_look(view)} Colours from 0 to "
+        f"{text.definition(view.alpha)} Val objects: {', '.join(counts)}.{quick_look(view.entries.values())} Colours from 0 to "
         f"{view.highest:.0f} %. Click a cell to see what it is made of, a heading to sort.{paper}"
     )
     if means := view.published_means:
@@ -132,16 +132,14 @@ def say_what_it_is_of(view: View) -> None:
         st.markdown("\n".join(f"- **{word}**: {meaning}." for word, meaning in text.words.items()))
 
 
-def _quick_look(view: View) -> str:
+def quick_look(entries: Collection[Entry]) -> str:
     """That fewer objects were learnt from, too, and that there is more to come."""
-    limited = {limit for entry in view.entries.values() if (limit := getattr(entry.result.experiment, "limit", None))}
-    said = (
-        f" A quick look, limited to {' or '.join(map(str, sorted(limited)))}: less was learnt from, too."
-        if limited
-        else ""
-    )
+    limited = {limit for entry in entries if (limit := getattr(entry.result.experiment, "limit", None))}
+    learnt = any(getattr(entry.result.experiment, "learnt_from", ()) for entry in entries)
+    said = f" A quick look, limited to {' or '.join(map(str, sorted(limited)))}" if limited else ""
+    said += (": less was learnt from, too." if learnt else ".") * bool(limited)
     return said + " Some are still being measured, or were stopped." * any(
-        not entry.result.finished for entry in view.entries.values()
+        not entry.result.finished for entry in entries
     )
 
 

@@ -1,6 +1,7 @@
 """The table to take along: CSV, LaTeX, JSON, a picture, and the lines of Python that print the same numbers."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from corrcore import images
@@ -85,39 +86,51 @@ def cells_of(view: View) -> tuple[list[str], list[list[str]], list[list[float | 
     return ["", *map(view.heading, view.columns)], rows, shares
 
 
-def caption(view: View) -> str:
-    """What a table that was taken along is of."""
+def caption(view: View, *, network: str = "") -> str:
+    """What a table that was taken along is of; of a `network` or several named otherwise than the view's."""
     drawn = " · drawn, synthetic" if view.source.synthetic else ""
     beside = " (published)" if view.has_published else ""
     return (
         f"{kinds.name_of(view.kind)}. {view.metric} [95 % interval]{beside} · {view.source.title}{drawn} · "
-        f"{view.network} · "
-        f"{view.how}"
+        f"{network or view.network} · {view.how}"
     )
+
+
+def spelt_out(text: str) -> str:
+    """Text without the Greek letters that PIL's font lacks."""
+    for letter, name in {"α": "alpha", "η": "eta", "σ": "sigma"}.items():
+        text = text.replace(letter, name)
+    return text
 
 
 def picture(view: View) -> bytes:
     """The table drawn."""
     headings, rows, shares = cells_of(view)
-    title = caption(view)
-    for letter, name in {"α": "alpha", "η": "eta", "σ": "sigma"}.items():  # which PIL's font lacks
-        title = title.replace(letter, name)
+    title = spelt_out(caption(view))
     return images.encode(figures.table_picture(title, headings, rows, shares), format="PNG")
 
 
 def python_lines(view: View) -> str:
     """What prints the same numbers."""
-    listed = "\n".join(f"    {entry.file!r}," for entry in view.entries.values())
+    return python_of([view], view.network)
+
+
+def python_of(views: Sequence[View], network: str) -> str:
+    """What prints the numbers of views that are measured alike, of a network or several."""
+    view = views[0]
+    listed = "\n".join(f"    {entry.file!r}," for each in views for entry in each.entries.values())
     options = "" if view.alpha is None else f", alpha={view.alpha}, over={view.over!r}"
+    result = view.first.result
+    table = "result.summary" if result.experiment.table(result) is None else "result.experiment.table(result)"
     return f"""from corrcore.experiments import ResultStore
 
-files = [  # {view.source.title}, {view.network}, {view.how}
+files = [  # {view.source.title}, {network}, {view.how}
 {listed}
 ]
 store = ResultStore()
 for file in files:
     result = store.read(store.folder / file)
-    table = result.experiment.table(result)
+    table = {table}
     print(file, "{{}} objects".format(len(table.objects)))
     for row in table.rows:
         found = table.accuracy(row{options})

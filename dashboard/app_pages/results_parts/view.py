@@ -18,6 +18,7 @@ from dashboard.services import caches
 
 MEAN = "mean"
 AVERAGES: dict[str, Average] = {"per keypoint type": "macro", "per image": "per_image"}
+AVERAGES_OF_PAIRS: dict[str, Average] = {"per point": "micro", "per image": "per_image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,16 @@ class Entry:
     def weights(self) -> str:
         """The digest of the network's weights."""
         return str(self.result.provenance.get("extractors", {}).get(self.network, ""))
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether its objects are pairs of photos."""
+        return self.table.partners is not None
+
+    @property
+    def averages(self) -> dict[str, Average]:
+        """What PCK is averaged over."""
+        return AVERAGES_OF_PAIRS if self.is_of_pairs else AVERAGES
 
     @property
     def measures_places(self) -> bool:
@@ -114,9 +125,11 @@ class View:
         return {row.title: figures.row_style(row, layers) for row in self.rows}
 
     def extent(self, category: str) -> tuple[int, int]:
-        """How many val objects a category's table is of, and how many there are, as far as that is known."""
+        """How many val objects, or pairs, a category's table is of, and how many there are, as far as that is known."""
         entry = self.entries[category]
         n = len(entry.table.objects)
+        if entry.is_of_pairs:
+            return n, max(n, entry.result.asked)
         asked = entry.result.asked if entry.measures_places else n
         return n, len(self.source.val(category)) or max(n, asked)
 
@@ -169,7 +182,7 @@ class View:
     @property
     def average(self) -> str:
         """How PCK is averaged, in words; empty where nothing was chosen."""
-        return next((title for title, over in AVERAGES.items() if over == self.over), "")
+        return next((title for title, over in self.first.averages.items() if over == self.over), "")
 
     @property
     def metric(self) -> str:

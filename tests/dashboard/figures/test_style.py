@@ -82,6 +82,15 @@ def test_colours_go_by_depth_whatever_layers_are_called():
     assert len(set(figures.feature_colours(of(*DEEP), DEEP).values())) == len(DEEP)
 
 
+def test_layers_of_the_same_relative_depth_have_the_same_colour_in_any_network():
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        colours = set()
+        for n in (5, 9, 25, 101):
+            layers = tuple(f"layer{number}" for number in range(n))
+            colours.add(figures.feature_colour(*of(layers[round(share * (n - 1))]), layers))
+        assert len(colours) == 1
+
+
 def test_sift_darkens_with_its_radius_and_is_no_layers_colour():
     colours = list(figures.feature_colours(of(*RADII), ALEXNET).values())
     assert (np.diff([luminance(colour) for colour in colours]) < 0).all()

@@ -57,3 +57,27 @@ def test_labels_of_curves_do_not_lie_on_one_another():
     places = [note.y for note in figure.layout.annotations]
     assert [note.text for note in figure.layout.annotations] == ["a", "b", "c"]
     assert np.diff(places).min() >= 4
+
+
+def test_rows_stand_under_their_groups_with_intervals_and_hollow_published_numbers():
+    groups = {
+        "AlexNet": [
+            figures.Dot("conv1", (30.0, 25.0, 37.0), "#0d84c9", 17.0),
+            figures.Dot("conv5", (40.0, 38.0, 41.0), "#cf7c00"),
+        ],
+        "ViT": [figures.Dot("norm", (50.0, 49.0, 51.0), "#cf7c00")],
+    }
+    figure = figures.grouped_dots(groups, title="PCK")
+    conv1, paper, conv5, norm = figure.data
+    assert (conv1.name, conv1.x[0], conv1.marker.color) == ("AlexNet · conv1", 30, "#0d84c9")
+    assert (conv1.error_x.array[0], conv1.error_x.arrayminus[0]) == (7, 5)
+    assert (paper.name, paper.x[0], paper.y[0]) == ("AlexNet · conv1, published", 17, conv1.y[0])
+    assert paper.marker.symbol.endswith("open")
+    ticks = dict(zip(figure.layout.yaxis.ticktext, figure.layout.yaxis.tickvals, strict=True))
+    assert [ticks[name] for name in ("conv1", "conv5", "norm")] == [conv1.y[0], conv5.y[0], norm.y[0]]
+    assert ticks["<b>AlexNet</b>"] < ticks["conv1"] < ticks["conv5"] < ticks["<b>ViT</b>"] < ticks["norm"]
+    bottom, top = figure.layout.yaxis.range
+    assert bottom > ticks["norm"]  # the first row is above the last
+    assert top < ticks["<b>AlexNet</b>"]
+    many = figures.grouped_dots({"a": groups["AlexNet"] * 20}, title="PCK")
+    assert many.layout.height / 40 > 20  # px a row

@@ -3,6 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.services.kept_networks import kept_networks
+
 from .scripts import run
 
 
@@ -35,15 +37,39 @@ def network_script() -> None:  # an AppTest script stands alone
 def nowhere(tmp_path, monkeypatch):
     """A machine without weights but those that come along."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.delenv("CORRCORE_WEIGHTS", raising=False)
-    return tmp_path
+    kept_networks().clear()
+    yield tmp_path
+    kept_networks().clear()
 
 
-def test_a_network_without_weights_says_so_in_the_menu_and_where_they_belong(nowhere):
+def test_networks_are_offered_whose_weights_are_here_with_what_they_are_from(nowhere, monkeypatch):
+    assert run(network_script).selectbox[0].options == ["AlexNet · embedded"]
+    for file in ("vgg16", "tf_efficientnet_lite0", "mobilenet_v2"):
+        (nowhere / f"{file}.safetensors").touch()  # damaged, but there
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(nowhere))
     at = run(network_script)
-    assert at.selectbox[0].options == ["alexnet", "vgg16 · no weights", "caffenet · no weights"]
-    at.selectbox[0].set_value("vgg16").run()
+    one_after_the_other = ["VGG16 · a file", "MobileNetV2 · torchvision", "EfficientNet-Lite0 · timm"]
+    assert at.selectbox[0].options == ["AlexNet · embedded", *one_after_the_other]
+
+
+def asked_for(network: str) -> AppTest:
+    at = AppTest.from_function(network_script, default_timeout=20)
+    at.query_params["network"] = network
+    at.run()
+    assert not at.exception
+    return at
+
+
+@pytest.mark.parametrize("asked", ["vgg16", "VGG16", "vgg16 · no weights", "VGG16 · a file"])
+def test_a_link_to_a_network_without_weights_says_where_they_belong(nowhere, asked):
+    at = asked_for(asked)
+    assert at.selectbox[0].options == ["AlexNet · embedded", "VGG16 · no weights"]
+    assert at.selectbox[0].value == "vgg16"
     assert not at.text
+    assert not at.warning
     [error] = at.error
     assert error.value.startswith("The weights of vgg16 ")
     assert "in the folder CORRCORE\\_WEIGHTS" in error.value
@@ -51,17 +77,19 @@ def test_a_network_without_weights_says_so_in_the_menu_and_where_they_belong(now
     assert at.text[0].value == "alexnet"
 
 
-@pytest.mark.parametrize("asked", ["vgg16", "vgg16 · no weights"])
-def test_a_link_names_a_network_whether_its_weights_are_here_or_not(nowhere, monkeypatch, asked):
-    at = AppTest.from_function(network_script, default_timeout=20)
-    at.query_params["network"] = asked
-    at.run()
-    assert at.selectbox[0].value == "vgg16"
-    assert not at.warning
-    (nowhere / "vgg16.safetensors").touch()  # damaged, but there
+@pytest.mark.parametrize(
+    "asked", ["mobilenetv2", "torchvision:mobilenet_v2", "MobileNetV2", "MobileNetV2 · torchvision"]
+)
+def test_a_link_names_a_network_by_any_of_its_names(nowhere, monkeypatch, asked):
+    (nowhere / "mobilenet_v2.safetensors").touch()  # damaged, but there
     monkeypatch.setenv("CORRCORE_WEIGHTS", str(nowhere))
-    at = AppTest.from_function(network_script, default_timeout=20)
-    at.query_params["network"] = asked
-    at.run()
-    assert (at.selectbox[0].options[:2], at.selectbox[0].value) == (["alexnet", "vgg16"], "vgg16")
+    at = asked_for(asked)
+    assert at.selectbox[0].options == ["AlexNet · embedded", "MobileNetV2 · torchvision"]
+    assert at.selectbox[0].value == "mobilenetv2"
     assert not at.warning
+
+
+def test_a_link_to_an_unknown_network_shows_another_and_says_so(nowhere):
+    at = asked_for("nonet")
+    assert at.text[0].value == "alexnet"
+    assert "nonet" in at.warning[0].value

@@ -1,0 +1,278 @@
+"""Networks side by side: the rows of several in one chart and one table, for a category."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from corrcore import images, networks
+from corrcore.experiments import Row, to_jsonable
+from corrcore.metrics import Estimate
+from dashboard import figures
+from dashboard.app_pages.results_parts import choices, kinds, take_along
+from dashboard.app_pages.results_parts.source import Source
+from dashboard.app_pages.results_parts.table import DIFFERENCE, INTERVAL, OURS, PAPER, quick_look
+from dashboard.app_pages.results_parts.view import Entry, View
+from dashboard.parts import exports, header, pickers, url_state
+from dashboard.wording import escape_markdown
+
+ONE, SIDE_BY_SIDE = "One network", "Networks side by side"
+ALIKE = "Whatever the network"
+HOW = """
+Each network's result is asked for the same category, at the same α and by the same average. Intervals are of 95 %, by
+the bootstrap over objects, over photos in Table 3. Rows that ask no layer and are right about the same keypoints of
+the same objects by several networks stand once. Intervals of two rows that overlap do not say that the rows are alike:
+both are right about easy objects and wrong about hard ones.
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of one network; of several where it asks no layer of theirs and is alike: then `network` is `ALIKE`."""
+
+    network: str
+    view: View
+    row: Row
+    category: str
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number, with its interval."""
+        return self.view.estimates[self.row, self.category]
+
+    @property
+    def published(self) -> float | None:
+        """The number in print."""
+        return self.view.published(self.row, self.category)
+
+    @property
+    def label(self) -> str:
+        """Network and row."""
+        return self.row.title if self.network == ALIKE else f"{self.network} · {self.row.title}"
+
+
+def is_asked_for(by_network: Collection[str]) -> bool:
+    """Whether networks are to stand side by side; there is a choice where results are of several."""
+    return len(by_network) > 1 and header.section_picker("View", (ONE, SIDE_BY_SIDE), key="view") == SIDE_BY_SIDE
+
+
+def page_of_networks(
+    kind: kinds.Kind, source: Source, by_network: Mapping[str, Sequence[Entry]], places: Sequence[Any]
+) -> None:
+    """The choices, the chart, the table, and what to take along."""
+    at_category, at_how = places
+    how, entries = choices.choose_how(kind, _by_how(by_network), at_how)
+    category = _choose_category(entries, at_category)
+    named = {
+        title: some for title, each in entries.items() if (some := [e for e in each if e.table.category == category])
+    }
+    chosen = _choose_networks(named)
+    alpha, over = choices.choose_measure(next(iter(named.values()))[0])
+    if not chosen:
+        st.info("Choose a network.", icon=":material/hub:")
+        return
+    views = {}
+    for title in chosen:
+        shown, _ = choices.of_most_objects(named[title])
+        views[title] = View(kind, shown, source, how, alpha, over)
+    lines = lines_of(views, category)
+    first = next(iter(views.values()))
+    drawn = " · **drawn, synthetic**" if source.synthetic else ""
+    st.markdown(f"**{first.metric}** · {escape_markdown(category)}{drawn}")
+    st.plotly_chart(_chart(lines, first), key="networks chart", config={"displayModeBar": False})
+    _say_of_chart(lines, views, category, missing=[title for title in entries if title not in named])
+    _show_table(lines)
+    _finish(lines, views, category)
+
+
+def _by_how(by_network: Mapping[str, Sequence[Entry]]) -> dict[str, dict[str, list[Entry]]]:
+    """Results by how they were measured, then by network: AlexNet first, then in alphabetical order."""
+    first = networks.title(networks.DEFAULT)
+    found: dict[str, dict[str, list[Entry]]] = {}
+    for title in sorted(by_network, key=lambda title: (not title.startswith(first), title.lower())):
+        for how, some in choices.by_how(by_network[title]).items():
+            found.setdefault(how, {})[title] = some
+    return found
+
+
+def _choose_category(entries: Mapping[str, Sequence[Entry]], place: Any) -> str:
+    """A category, at first one that most networks have."""
+    has = [{entry.table.category for entry in some} for some in entries.values()]
+    offered = sorted(set().union(*has))
+    first = max(offered, key=lambda category: sum(category in each for each in has))
+    url_state.check_link("category", offered)
+    index = offered.index(first)
+    return place.selectbox("Category", offered, index, key="category", bind="query-params") or first
+
+
+def _choose_networks(offered: Collection[str]) -> list[str]:
+    """Networks that have the results, all to begin with, in their order."""
+    url_state.check_link("networks", list(offered))
+    chosen = st.multiselect(
+        "Networks", list(offered), list(offered), key="networks", bind="query-params", placeholder="Choose networks"
+    )
+    return [title for title in offered if title in chosen]
+
+
+def lines_of(views: Mapping[str, View], category: str) -> list[Line]:
+    """The rows of all views, network by network; those that several have alike stand once, at the end."""
+    own: list[Line] = []
+    alike: dict[tuple[Row, bytes, tuple[str, ...]], list[Line]] = {}
+    for title, view in views.items():
+        table = view.tables[category]
+        for row in table.rows:
+            line = Line(title, view, row, category)
+            if row.feature is not None and not row.feature.is_sift:
+                own.append(line)
+            else:
+                right = np.nan_to_num(table.errors[table.rows.index(row)], nan=-1).tobytes()
+                alike.setdefault((row, right, table.objects), []).append(line)
+    together = [some for some in alike.values() if len(some) == len(views) > 1]
+    own += [line for some in alike.values() if some not in together for line in some]
+    own.sort(key=lambda line: list(views).index(line.network))
+    return own + [Line(ALIKE, some[0].view, some[0].row, category) for some in together]
+
+
+def _chart(lines: Sequence[Line], first: View) -> Any:
+    groups: dict[str, list[figures.Dot]] = {}
+    for line in lines:
+        found, style = line.estimate, line.view.styles[line.row.title]
+        dot = figures.Dot(line.row.title, (found.value, found.low, found.high), style.colour, line.published)
+        groups.setdefault(line.network, []).append(dot)
+    return figures.grouped_dots(groups, title=first.metric.removesuffix(", %"))
+
+
+def _say_of_chart(lines: Sequence[Line], views: Mapping[str, View], category: str, *, missing: Sequence[str]) -> None:
+    counts, first = {title: view.extent(category) for title, view in views.items()}, next(iter(views.values()))
+    what = "pairs" if first.first.is_of_pairs else "val objects"
+    if len(set(counts.values())) == 1:
+        n, of = next(iter(counts.values()))
+        objects = f"{what.capitalize()}: {n}" + (f" of {of}." if n < of else ".")
+    else:
+        listed = ", ".join(f"{title} {n}" for title, (n, _) in counts.items())
+        objects = f"**Not of the same {what}**: {escape_markdown(listed)}; a part of the differences comes from that."
+    said = [
+        kinds.text_of(first.kind).definition(first.alpha),
+        objects + quick_look([view.first for view in views.values()]),
+        "Lines are 95 % intervals. Layers are coloured by their depth, from blue for the first to orange for the last.",
+    ]
+    if any(line.published is not None for line in lines):
+        said.append("Hollow diamonds are the paper's numbers.")
+    if missing:
+        said.append(f"Not measured for {escape_markdown(category)}: {escape_markdown(', '.join(missing))}.")
+    st.caption(" ".join(said))
+
+
+def _columns(lines: Sequence[Line]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
+        "network": ["" if line.network == ALIKE else line.network for line in lines],
+        "row": [line.row.title for line in lines],
+        OURS: [line.estimate.value for line in lines],
+        INTERVAL: [exports.interval_text(line.estimate) for line in lines],
+    }
+    if any(line.published is not None for line in lines):
+        columns[PAPER] = [np.nan if line.published is None else line.published for line in lines]
+        columns[DIFFERENCE] = [own - other for own, other in zip(columns[OURS], columns[PAPER], strict=True)]
+    columns["pairs" if lines[0].view.first.is_of_pairs else "objects"] = [
+        line.view.extent(line.category)[0] for line in lines
+    ]
+    return columns
+
+
+def _highest(lines: Sequence[Line]) -> float:
+    return max(line.view.highest for line in lines)
+
+
+def _show_table(lines: Sequence[Line]) -> None:
+    import pandas as pd  # Streamlit has it loaded
+
+    columns, highest = _columns(lines), _highest(lines)
+
+    def shade(value: float) -> str:
+        colour, white = figures.heat(value / highest)
+        return f"background-color: {colour}" + ("; color: white" if white else "")
+
+    digits = lines[0].view.digits(lines[0].category)
+    forms = {OURS: "{:.1f}", PAPER: f"{{:.{digits}f}}", DIFFERENCE: "{:+.1f}"}
+    shown = pd.DataFrame(columns).style.map(shade, subset=[OURS])
+    shown = shown.format({name: form for name, form in forms.items() if name in columns}, na_rep="")
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="content",
+        height="content",
+        placeholder="",
+        key="networks table",
+        column_config={name: st.column_config.TextColumn(width=170) for name in ("network", "row")},
+        alt=f"{kinds.name_of(lines[0].view.kind)} by {len({line.network for line in lines} - {ALIKE})} networks",
+    )
+    st.caption(f"Colours from 0 to {highest:.0f} %. Click a heading to sort.")
+
+
+def csv_lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """What is shown, a line per row, as `take_along.lines_of` has it."""
+    by_view = {id(line.view): take_along.lines_of(line.view) for line in lines}
+    return [
+        {**each, "network": "" if line.network == ALIKE else each["network"]}
+        for line in lines
+        for each in by_view[id(line.view)]
+        if (each["row"], each["category"]) == (line.row.key, line.category)
+    ]
+
+
+def _as_json(lines: Sequence[Line], views: Mapping[str, View]) -> bytes:
+    content = {
+        "networks": {title: json.loads(take_along.as_json(view)) for title, view in views.items()},
+        "numbers": csv_lines(lines),
+    }
+    return json.dumps(to_jsonable(content), indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]], list[list[float | None]]]:
+    """The table in text, for pictures and LaTeX."""
+    rows, shares, highest = [], [], _highest(lines)
+    for line in lines:
+        paper = "" if line.published is None else f" ({line.published:.{line.view.digits(line.category)}f})"
+        value = f"{line.estimate.value:.1f} {exports.interval_text(line.estimate)}{paper}"
+        rows.append([line.label, value])
+        shares.append([None, line.estimate.value / highest])
+    return ["", lines[0].view.heading(lines[0].category)], rows, shares
+
+
+def _finish(lines: Sequence[Line], views: Mapping[str, View], category: str) -> None:
+    first = next(iter(views.values()))
+    header.how_computed(
+        kinds.text_of(first.kind).definition(None) + "\n" + HOW,
+        {
+            "data": first.source.title,
+            "category": category,
+            "how": first.how,
+            **{title: f"weights {view.first.weights[:8]}, {view.first.file}" for title, view in views.items()},
+        },
+    )
+    headings, rows, shares = _cells(lines)
+    about = take_along.caption(first, network=", ".join(views))
+    file = f"{first.file}, {category}, networks side by side"
+    exports.export_row(
+        downloads={
+            f"{file}.csv": lambda: exports.as_csv(csv_lines(lines)),
+            f"{file}.tex": lambda: exports.as_latex(headings, rows, about),
+            f"{file}.json": lambda: _as_json(lines, views),
+            f"{file}.png": lambda: images.encode(
+                figures.table_picture(take_along.spelt_out(about), headings, rows, shares), format="PNG"
+            ),
+        },
+        python=take_along.python_of(list(views.values()), ", ".join(views)),
+        state={
+            "table": kinds.title_of(first.kind),
+            "view": st.session_state["view"],
+            "data": pickers.dataset_title(first.source.name),
+            "category": category,
+            "networks": list(views),
+            choices.how_key(first.kind): first.how,
+            **({} if first.over is None else {name: st.session_state[name] for name in ("alpha", "average")}),
+        },
+    )
