@@ -56,11 +56,11 @@ def test_networks_stand_side_by_side_with_all_their_layers(open_page, offered):
     kept(VALUES)
     at = open_page("results", table="Sweep over depth")
     assert not at.exception
-    assert sorted(at.multiselect(key="swept_networks").value) == ["alexnet", "other"]
+    assert sorted(at.multiselect(key="swept_networks").value) == ["AlexNet", "other"]
     [rows] = [each.value for each in at.dataframe]
     lines = rows.to_dict("records")
     assert [(line["network"], line["layer"]) for line in lines if line["best for"] == "classification"] == [
-        ("alexnet", "conv3"),
+        ("AlexNet", "conv3"),
         ("other", "conv5"),
     ]
     assert lines[1][MEASURES["classification"]] == "70.0 [65.0, 75.0]"

@@ -9,6 +9,7 @@ from typing import cast
 
 import streamlit as st
 
+from corrcore import networks
 from corrcore.experiments import Result, Stored, Sweep
 from corrcore.experiments.sweep import BEST, MEASURES, best_layers, measure_text
 from dashboard import figures
@@ -81,7 +82,7 @@ def _choose_subject(results: Mapping[Path, Result]) -> tuple[str, dict[str, Resu
         data = pickers.dataset_title(name) if name else known_as(result.provenance)
         limit = "all train objects" if experiment.limit is None else f"{experiment.limit} train objects"
         subject = f"{data} · {experiment.category} · {limit}, {experiment.objects} transferred to"
-        subjects.setdefault(subject, {})[experiment.network] = result
+        subjects.setdefault(subject, {})[networks.title(experiment.network)] = result
     url_state.check_link("swept", list(subjects))
     chosen = st.selectbox("Objects", list(subjects), key="swept", bind="query-params") or next(iter(subjects))
     return chosen, subjects[chosen]
