@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from corrcore.features import Roles
-from corrcore.networks.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork, ModuleSpec
+from corrcore.networks.module import ModuleNetwork
+from corrcore.networks.module_spec import IMAGENET_MEAN, IMAGENET_STD, ModuleSpec
 from corrcore.networks.weights import Weights
 
 
