@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch.nn import functional as F
 
 from corrcore.concurrency import default_device
-from corrcore.features import FeatureGrid, Image, check_cells
+from corrcore.features import FeatureGrid, Image, MapMethod, check_cells
 from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.images import ImageLike, as_image
 from corrcore.networks import by_shifts, every_pixel
@@ -216,6 +216,10 @@ class ModuleNetwork:
     def map_step(self, layer: str, region: PixelBox) -> int:
         """How far apart the pixels are that `iter_tiles` describes in a region: see `Extractor.map_step`."""
         return 1 if self._steps(layer) else by_shifts.step_px(self.receptive_field(layer).stride, region)
+
+    def map_method(self, layer: str) -> MapMethod:
+        """How `iter_tiles` gets descriptors between the cells of a layer's grid."""
+        return "one pass" if self._steps(layer) else "shifted images"
 
     def iter_tiles(
         self,

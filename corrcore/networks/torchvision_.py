@@ -121,7 +121,8 @@ def spec(name: str) -> ModuleSpec:
     from torchvision import models
 
     _check(name)
-    best, *others = [*models.get_model_weights(name)] or [None]
+    known: list[Any] = list(models.get_model_weights(name))
+    best = known[0] if known else None
     about = _pixels_of(best)
     return ModuleSpec(
         name=f"{FAMILY}:{name}",
@@ -131,7 +132,7 @@ def spec(name: str) -> ModuleSpec:
         checkpoint=best.url.rpartition("/")[2] if best is not None else "",
         fetch=functools.partial(fetch, name) if best is not None else None,
         adapt=functools.partial(_adapt, name),
-        others=tuple(each.url.rpartition("/")[2] for each in others if _pixels_of(each) == about),
+        others=tuple(each.url.rpartition("/")[2] for each in known[1:] if _pixels_of(each) == about),
     )
 
 

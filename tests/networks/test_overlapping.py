@@ -3,6 +3,7 @@
 import functools
 import pickle
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def opened(kind: str, grid_stride: int | None = None) -> ModuleNetwork:
 
 def tokens(network: ModuleNetwork, pixels: torch.Tensor) -> SimpleNamespace:
     """What enters a transformer's first block: tokens without a place, tokens by rows and columns, and angles."""
-    module = network._model
+    module: Any = network._model
     with torch.inference_mode():
         conv = module.patch_embed if hasattr(module, "patch_embed") else module.conv_proj
         patches = conv(pixels)
@@ -87,7 +88,7 @@ def test_a_patch_of_both_grids_enters_the_network_alike(kind, stride):
     assert fine.placed.shape[1:3] == (3 * times + 1, 5 * times + 1)
     torch.testing.assert_close(fine.placed[:, ::times, ::times], plain.placed, rtol=1e-4, atol=1e-5)
     if kind == "rotary":  # attention knows no more of places than what lies between them
-        from timm.layers import apply_rot_embed_cat
+        from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 
         vectors = torch.randn(4, 6, 16)
         for_plain, for_fine = (
@@ -101,7 +102,7 @@ def test_a_patch_of_both_grids_enters_the_network_alike(kind, stride):
 def test_positions_of_patches_between_are_between(kind):
     """On a position that grows evenly over the image, half way is half way."""
     network = opened(kind, 7)
-    module = network._model
+    module: Any = network._model
     known = module.pos_embed if kind == "timm" else module.encoder.pos_embedding
     before, kept = known.shape[1] - 9, known.clone()
     try:
@@ -121,7 +122,7 @@ def test_positions_of_patches_between_are_between(kind):
 def test_cells_lie_where_the_shifted_images_do(kind, size):
     """Odd and even sizes, and images that are extended to whole patches."""
     plain, fine, first = opened(kind), opened(kind, 7), FIRST[kind]
-    image = smooth_noise(*size, 3)
+    image = smooth_noise(size[0], size[1], 3)
     grid = fine.extract(image, [first])[first]
     assert grid.receptive_field == ReceptiveField(14, 7, 6.5)
     rows, columns = grid.descriptors.shape[:2]
@@ -143,7 +144,7 @@ def test_deep_layers_have_their_tokens_in_the_right_rows(kind, size):
     network = opened(kind, 7)
     first, last = FIRST[kind], network.layers[-1]
     assert network.receptive_field(last) == ReceptiveField(None, 7, 6.5)
-    found = network.extract(smooth_noise(*size, 3), [first, last])
+    found = network.extract(smooth_noise(size[0], size[1], 3), [first, last])
     assert found[last].descriptors.shape[:2] == found[first].descriptors.shape[:2]
 
 
