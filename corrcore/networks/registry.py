@@ -161,6 +161,9 @@ def open(  # noqa: A001 - registries open by name
     otherwise than the module's (`corrcore.networks.fitting`). By default they are looked for on this machine
     (`corrcore.networks.lookup`); nothing is ever downloaded here.
 
+    Networks run in single precision on every device unless `dtype` asks for half: that halves memory and batches'
+    bytes, and is for devices that have units for it. Results of each are filed apart, by the digest.
+
     Raises ValueError for an unknown name and for another network's weights, WeightsNotFoundError where there are none
     on this machine, and WeightsDamagedError where they cannot be read.
 
