@@ -161,8 +161,10 @@ def open(  # noqa: A001 - registries open by name
     otherwise than the module's (`corrcore.networks.fitting`). By default they are looked for on this machine
     (`corrcore.networks.lookup`); nothing is ever downloaded here.
 
-    Networks run in single precision on every device unless `dtype` asks for half: that halves memory and batches'
-    bytes, and is for devices that have units for it. Results of each are filed apart, by the digest.
+    Networks run in single precision on every device unless `dtype` asks for half, which takes half the memory; results
+    of each are filed apart, by the digest. The error of `torch.float16` is small: a cosine of at least 0.9997 to single
+    precision, of any cell of three layers each of AlexNet, MobileNetV2 and DINOv2's ViT-S on photos of VOC (one to
+    four, on a CPU). That of `torch.bfloat16` is not: 0.988, in MobileNetV2.
 
     Raises ValueError for an unknown name and for another network's weights, WeightsNotFoundError where there are none
     on this machine, and WeightsDamagedError where they cannot be read.

@@ -138,12 +138,12 @@ def test_cells_lie_where_the_shifted_images_do(kind, size):
         torch.testing.assert_close(own[:rows, :columns], shifted[:rows, :columns], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("size", "stride"), [*((size, 7) for size in SIZES), ((14, 70), 7), ((56, 14), 2)], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_deep_layers_have_their_tokens_in_the_right_rows(kind, size):
-    network = opened(kind, 7)
+def test_deep_layers_have_their_tokens_in_the_right_rows(kind, size, stride):
+    network = opened(kind, stride)
     first, last = FIRST[kind], network.layers[-1]
-    assert network.receptive_field(last) == ReceptiveField(None, 7, 6.5)
+    assert network.receptive_field(last) == ReceptiveField(None, stride, 6.5)
     found = network.extract(smooth_noise(size[0], size[1], 3), [first, last])
     assert found[last].descriptors.shape[:2] == found[first].descriptors.shape[:2]
 
