@@ -182,7 +182,7 @@ def test_name_and_digest_tell_the_grid():
 
 def test_a_finer_grid_is_opened_by_name_with_the_networks_own_weights(tmp_path, monkeypatch, no_weights_here):
     timm = pytest.importorskip("timm")
-    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "test_vit.pth")
+    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "test_vit.r160_in1k.pth")
     monkeypatch.setenv("CORRCORE_WEIGHTS", str(tmp_path))
     name = "timm:test_vit.r160_in1k"
     found, given = networks.open(f"{name}@8"), networks.open(name, grid_stride=8)
