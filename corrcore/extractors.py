@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from corrcore import networks
 from corrcore.descriptors.sift import Sift
-from corrcore.features import SIFT, Extractor, Feature, FeatureGrid, group_by_extractor
+from corrcore.features import SIFT, Extractor, Feature, FeatureGrid, MapMethod, group_by_extractor
 from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.images import ImageLike, as_image
 
@@ -97,6 +97,11 @@ def valid_region(feature: Feature, image_size: tuple[int, int], *, network: Extr
 def map_step(feature: Feature, region: PixelBox, *, network: Extractor) -> int:
     """How far apart the pixels are that `iter_tiles` describes in a region: `Extractor.map_step`."""
     return extractor_of(feature, network).map_step(feature.layer, region)
+
+
+def map_method(feature: Feature, *, network: Extractor) -> MapMethod:
+    """How `iter_tiles` gets descriptors between the cells of a grid: `Extractor.map_method`."""
+    return extractor_of(feature, network).map_method(feature.layer)
 
 
 def iter_tiles(

@@ -7,7 +7,7 @@ any of them, and names what it wants by a `Feature`.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from corrcore.images import ImageLike
 Image = UInt8[np.ndarray, "_height _width 3"]  # names begin with _: images of one call differ in size
 
 SIFT = "sift"
+
+MapMethod = Literal["one pass", "shifted images"]
+"""How a descriptor for every pixel is had: all in one pass over the image, or by a pass for each shift of it."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,10 @@ class Extractor(Protocol):
         1 where every pixel has a descriptor of its own; else those between have the nearest one's, as all would take
         too long.
         """
+        ...
+
+    def map_method(self, layer: str) -> MapMethod:
+        """How `iter_tiles` gets descriptors between the cells of a layer's grid."""
         ...
 
     def iter_tiles(

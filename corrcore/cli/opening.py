@@ -17,7 +17,10 @@ from corrcore.settings import prepared_path
 
 def add_network_options(command: argparse.ArgumentParser, *, default: Any, help_text: str = "") -> None:
     """Adds ``--network`` and ``--weights``."""
-    about = "a name that `corrcore network list` shows, a library's such as timm:NAME, or package.module:function"
+    about = (
+        "a name that `corrcore network list` shows, a library's such as timm:NAME, or package.module:function; with "
+        "@7 after it, a vision transformer's cells are 7 px apart, by overlapping patches"
+    )
     usual = f" (default: {default})" if default else ""
     command.add_argument("--network", default=default, help=f"{help_text + ': ' if help_text else ''}{about}{usual}")
     command.add_argument(

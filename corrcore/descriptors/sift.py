@@ -25,7 +25,7 @@ from jaxtyping import Float, Float32, Int, Num
 from corrcore import concurrency, images
 from corrcore.descriptors import on_cpu, on_torch
 from corrcore.descriptors.taps import N_BINS, N_DIRECTIONS, Taps, VoteWindow
-from corrcore.features import SIFT, FeatureGrid, Image, Roles, check_cells
+from corrcore.features import SIFT, FeatureGrid, Image, MapMethod, Roles, check_cells
 from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
 from corrcore.images import ImageLike
 
@@ -120,6 +120,10 @@ class Sift:
         """The whole image. Raises ValueError for what is no usable radius."""
         _radius(layer)
         return PixelBox(0, 0, *image_size)
+
+    def map_method(self, layer: str) -> MapMethod:  # noqa: ARG002
+        """Always one pass: it describes any point."""
+        return "one pass"
 
     def map_step(self, layer: str, region: PixelBox) -> int:  # noqa: ARG002
         """1: every pixel has its own."""

@@ -6,7 +6,8 @@
 """
 
 from corrcore.networks import torchvision_, timm_, caffe  # noqa: F401, I001 - register their networks, in this order
-from corrcore.networks.module import ModuleNetwork, ModuleSpec
+from corrcore.networks.module import ModuleNetwork
+from corrcore.networks.module_spec import ModuleSpec
 from corrcore.networks.own import from_module
 from corrcore.networks.registry import (
     DEFAULT,

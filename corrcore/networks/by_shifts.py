@@ -4,7 +4,9 @@ A network describes the pixels that its cells are centred on. Of an image whose 
 describes others, in between. All shifts smaller than the stride together describe every pixel; where that is too much
 work, shifts of `step` pixels do, and the pixels between have the nearest one's descriptor.
 
-What a network computes in one pass over all shifts (`every_pixel`), where it is a chain of windows, is the same.
+What a network computes in one pass over all shifts (`every_pixel`), where it is a chain of windows, is the same. A
+vision transformer can cut overlapping patches in one pass instead (`overlapping`): that takes more work the more pixels
+there are, and gives other values than those that a classifier has learnt from, so maps are made by shifts.
 """
 
 from collections.abc import Callable, Iterator

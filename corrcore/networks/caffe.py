@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from corrcore.networks.module import ModuleSpec
+from corrcore.networks.module_spec import ModuleSpec
 from corrcore.networks.registry import register
 from corrcore.networks.torchvision_ import ALEXNET_ROLES
 

@@ -240,12 +240,12 @@ def fitted(
 
 
 def empty_module(build: Build) -> nn.Module:
-    """A module without content."""
+    """A module without content, in single precision whatever it comes in: images without content are."""
     try:
         with torch.device("meta"):
-            return build().eval().requires_grad_(False)
+            return build().eval().requires_grad_(False).float()
     except NotImplementedError:  # it computes with what it has just made
-        return on_meta(build().eval())
+        return on_meta(build().eval()).float()
 
 
 def built(build: Build, weights: Weights) -> tuple[nn.Module, nn.Module]:

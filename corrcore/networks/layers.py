@@ -7,7 +7,7 @@ from torch import nn
 
 from corrcore.features import Roles
 from corrcore.geometry import ReceptiveField
-from corrcore.networks.rules import Grid, Unknown
+from corrcore.networks.seen import Grid, Unknown
 from corrcore.networks.trace import Traced
 
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)

@@ -23,7 +23,7 @@ class Sources:
 
     `checkpoint` is the file in torch's folder of downloads, `hub` the Hugging Face hub's repository and the files of it
     that hold them, the best one first; `embedded` comes along with this package. `fetched` is whether ``corrcore
-    network fetch`` gets them.
+    network fetch`` gets them. `others` are files in torch's folder that do as well where `checkpoint` is not there.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Sources:
     hub: tuple[str, ...] = ()
     embedded: Path | None = None
     fetched: bool = False
+    others: tuple[str, ...] = ()
 
 
 def stems(name: str) -> list[str]:
@@ -111,8 +112,9 @@ def _places(sources: Sources) -> Iterator[Path]:
 
 
 def _downloads(sources: Sources) -> Iterator[Path]:
-    if sources.checkpoint and (downloaded := checkpoint_path(sources.checkpoint)).is_file():
-        yield downloaded
+    for checkpoint in (sources.checkpoint, *sources.others):
+        if checkpoint and (downloaded := checkpoint_path(checkpoint)).is_file():
+            yield downloaded
     if sources.hub and (cached := _in_hub_cache(sources.hub[0], sources.hub[1:])):
         yield cached
 

@@ -1,13 +1,15 @@
 """Where the cells of layers lie whose receptive fields cannot be derived: measured, and said to be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import nn
 
 from corrcore.geometry import ReceptiveField
-from corrcore.networks.rules import Grid
+from corrcore.networks.gradients import iter_gradients
+from corrcore.networks.seen import Grid
 from corrcore.networks.taps import Taps
 
 _CELLS = ((0.5, 0.5), (0.4, 0.65))  # whose gradients are taken, as shares of the rows and columns
@@ -100,17 +102,20 @@ def _fields(module: nn.Module, found: Mapping[str, Grid], size: tuple[int, int])
         return {}
     weight = next(module.parameters())
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, *size, generator=generator).to(weight.device, weight.dtype).requires_grad_()
-    with torch.enable_grad():
-        outputs = Taps(module).run(image, list(found), inference=False)
-        fields = {}
+    image = torch.randn(1, 3, *size, generator=generator).to(weight.device, weight.dtype)
+
+    def energies(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+        outputs = Taps(module).run(pixels, list(found), inference=False)
         for path, grid in found.items():
-            seen = [
-                _gradient(outputs[path], image, grid, int(down * grid.rows), int(across * grid.columns))
-                for down, across in _CELLS
-            ]
-            fields[path] = _field(grid, seen, size)
-    return fields
+            for down, across in _CELLS:
+                cell = _cell(outputs[path], grid, int(down * grid.rows), int(across * grid.columns))
+                yield cell.float().square().sum()
+
+    gradients = iter_gradients(image, energies)
+    return {
+        path: _field(grid, [np.square(gradient).sum(0) for gradient in islice(gradients, len(_CELLS))], size)
+        for path, grid in found.items()
+    }
 
 
 def _field(grid: Grid, seen: Sequence[np.ndarray], size: tuple[int, int]) -> ReceptiveField:
@@ -126,11 +131,8 @@ def _field(grid: Grid, seen: Sequence[np.ndarray], size: tuple[int, int]) -> Rec
     return ReceptiveField(None if reach >= min(size) else reach, stride, offset)
 
 
-def _gradient(output: torch.Tensor, image: torch.Tensor, grid: Grid, row: int, column: int) -> np.ndarray:
-    """The squared gradients of one cell's numbers by the pixels of an image."""
+def _cell(output: torch.Tensor, grid: Grid, row: int, column: int) -> torch.Tensor:
+    """One cell's numbers."""
     if grid.tokens:
-        cell = output.movedim(grid.y, 0)[grid.before + row * grid.columns + column]
-    else:
-        cell = output.movedim((grid.y, grid.x), (0, 1))[row, column]
-    (gradient,) = torch.autograd.grad(cell.float().square().sum(), image, retain_graph=True)
-    return gradient[0].square().sum(0).double().cpu().numpy()
+        return output.movedim(grid.y, 0)[grid.before + row * grid.columns + column]
+    return output.movedim((grid.y, grid.x), (0, 1))[row, column]

@@ -5,98 +5,34 @@ of different sizes, or a module takes multiples of a patch only, pictures are ex
 last pixels; cells whose centre lies beyond the picture are left out.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import nn
 from torch.nn import functional as F
 
 from corrcore.concurrency import default_device
-from corrcore.features import FeatureGrid, Image, Roles, check_cells
+from corrcore.features import FeatureGrid, Image, MapMethod, check_cells
 from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.images import ImageLike, as_image
 from corrcore.networks import by_shifts, every_pixel
 from corrcore.networks.by_shifts import Shifting
 from corrcore.networks.every_pixel import Step, steps_of
-from corrcore.networks.fitting import Adapt, buffers_of, built, fitted
-from corrcore.networks.gradients import iter_gradients
-from corrcore.networks.identify import like
+from corrcore.networks.fitting import buffers_of, built
+from corrcore.networks.gradients import iter_gradients, weighted
 from corrcore.networks.layers import find_layers, roles_of
-from corrcore.networks.lookup import Sources, find, how_to_get
+from corrcore.networks.lookup import how_to_get
 from corrcore.networks.module_geometry import LayerGeometry, ModuleGeometry
+from corrcore.networks.module_spec import ModuleSpec
+from corrcore.networks.overlapping import patch_px
+from corrcore.networks.placing import place
 from corrcore.networks.taps import Taps
-from corrcore.networks.weights import Weights, WeightsNotFoundError, digest, read
-from corrcore.settings import prepared_path
+from corrcore.networks.weights import Weights, WeightsNotFoundError, digest
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class ModuleSpec:
-    """What must be known of a torch module to ask its layers.
-
-    `build` makes it, with any weights. `layers` and `global_layers` map names shown to people to the submodules whose
-    first output they are: `layers` are grids, by depth, found by rule where none are given; `global_layers` (fully
-    connected ones) describe a whole image squeezed to `global_size` pixels a side. `roles` are by depth unless given.
-    Pixels, 0-1 RGB, are normalised by `mean` and `std`. `embedded` is a file with the weights of all `layers`;
-    `checkpoint` is torchvision's download with everything, `hub` a repository of the Hugging Face hub and its files
-    (see `lookup.Sources`); `fetch` downloads either. `adapt` takes weights that do not fit (see `fitting.Adapt`).
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    layers: Mapping[str, str] | None = None
-    roles: Roles | None = None
-    checkpoint: str = ""
-    embedded: Path | None = None
-    global_layers: Mapping[str, str] = field(default_factory=dict)
-    global_size: int = 224
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    hub: tuple[str, ...] = ()
-    fetch: Callable[[], object] | None = None
-    adapt: Adapt | None = None
-
-    @property
-    def sources(self) -> Sources:
-        """Where its weights may be."""
-        return Sources(self.name, self.checkpoint, self.hub, self.embedded, self.fetch is not None)
-
-    def open(
-        self,
-        *,
-        weights: Weights | str | os.PathLike | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> "ModuleNetwork":
-        """The network with `weights`, by default those `corrcore.networks.lookup.find` finds on this machine.
-
-        Names may begin otherwise than the module's (see `corrcore.networks.fitting`). Raises ValueError for weights of
-        another network, which is named where it is a known one.
-        """
-        path = None
-        if weights is None:
-            weights, path = find(self.sources)
-        elif isinstance(weights, (str, os.PathLike)):
-            path = prepared_path(weights)
-            weights = read(path)
-        if path is not None and path == self.embedded:
-            return ModuleNetwork(self, weights, device=device, dtype=dtype)
-        found, build = fitted(weights, self.name, self.build, layers=self.layers, adapt=self.adapt)
-        if not found.ok:
-            other = like(weights, self.name)
-            remedy = f"; the weights fit {other}." if other else ". Give weights of this network."
-            msg = f"{'' if path is None else f'{path}: '}{found.wrong()}{remedy}"
-            raise ValueError(msg)
-        spec = self if build is self.build else replace(self, build=build)
-        return ModuleNetwork(spec, found.weights, device=device, dtype=dtype)
+BATCH_BYTES = 2**30  # of what a batch's layers hold at a time: VGG16's of eight photos of 500 x 375 px
 
 
 class ModuleNetwork:
@@ -121,8 +57,9 @@ class ModuleNetwork:
         self.spec, self.name = spec, spec.name
         self.device = torch.device(device) if device is not None else default_device()
         self.dtype = dtype
-        model, self._empty = built(spec.build, weights)
-        self._geometry = ModuleGeometry.of(self._empty)
+        model, self._empty = built(spec.builder, weights)
+        patch = None if spec.grid_stride is None else patch_px(self._empty)
+        self._geometry = ModuleGeometry.of(self._empty, multiple=patch)
         paths = dict(spec.layers) if spec.layers is not None else find_layers(model, self._geometry.traced)
         modules = dict(model.named_modules())
         if absent := [path for path in [*paths.values(), *spec.global_layers.values()] if path not in modules]:
@@ -140,7 +77,7 @@ class ModuleNetwork:
                 f"such as {next(iter(model.state_dict()))}; got {', '.join(list(weights)[:3]) or 'none'}."
             )
             raise ValueError(msg)
-        self._model = self._placed(model, weights)
+        self._model = place(model, weights, self.device, dtype)
         self._layers = self._geometry.layers(known, self._model, self._empty)
         if missing := [path for name, path in known.items() if name not in self._layers and spec.layers is not None]:
             msg = f"{', '.join(missing)} of {self.name} must give a grid of cells whose places are known; take others."
@@ -171,25 +108,6 @@ class ModuleNetwork:
     def _has_weights(self, path: str, weights: Weights) -> bool:
         found = self._geometry.traced.get(path)
         return found is not None and found.parameters <= weights.keys()
-
-    def _placed(self, model: nn.Module, weights: Weights) -> nn.Module:
-        placed = model.state_dict()  # whose versions some modules ask for
-        kept = {name: self._on_device(weight) for name, weight in weights.items() if name in placed}
-        for name in list(placed):
-            if name not in kept:
-                del placed[name]
-        placed.update(kept)
-        model.load_state_dict(placed, strict=False, assign=True)
-        for module in model.modules():
-            for name, buffer in module.named_buffers(recurse=False):
-                if not buffer.is_meta:
-                    setattr(module, name, self._on_device(buffer))
-        return model.requires_grad_(False)
-
-    def _on_device(self, weight: torch.Tensor) -> torch.Tensor:
-        layout = torch.channels_last if weight.ndim == 4 else torch.preserve_format
-        dtype = self.dtype if weight.is_floating_point() else weight.dtype
-        return weight.to(self.device, dtype, memory_format=layout)
 
     def receptive_field(self, layer: str) -> ReceptiveField:
         """Size, stride and offset of a layer's cells; their size is None where they see the whole image."""
@@ -231,7 +149,7 @@ class ModuleNetwork:
         return self.extract_batch([as_image(image)], layers)[0]
 
     def extract_batch(self, images: Sequence[ImageLike], layers: Sequence[str]) -> list[dict[str, FeatureGrid]]:
-        """`extract` for several images of one size in one pass.
+        """`extract` for several images of one size, as many in a pass as `BATCH_BYTES` hold.
 
         Raises ValueError for an unknown layer, images of different sizes, or one too small for a layer.
         """
@@ -245,14 +163,17 @@ class ModuleNetwork:
             raise ValueError(msg)
         for layer in layers:
             self._check_size(layer, (width, height))
-        pixels = self._extended(self.normalised(np.stack(images)))
-        outputs = self._taps.run(pixels, list({self._layer(layer).path for layer in layers}))
+        paths = list(dict.fromkeys(self._layer(layer).path for layer in layers))
+        most = self._geometry.batch_size(paths, (height, width), BATCH_BYTES // self.dtype.itemsize)
         found: list[dict[str, FeatureGrid]] = [{} for _ in images]
-        for layer in layers:
-            here = self._layer(layer)
-            grids = here.grids(outputs[here.path], (pixels.shape[2], pixels.shape[3]), (height, width))
-            for number, descriptors in enumerate(grids):
-                found[number][layer] = FeatureGrid(descriptors, here.receptive_field, (width, height), layer)
+        for first in range(0, len(images), most):
+            pixels = self._extended(self.normalised(np.stack(images[first : first + most])))
+            outputs = self._taps.run(pixels, paths)
+            for layer in layers:
+                here = self._layer(layer)
+                grids = here.grids(outputs[here.path], (pixels.shape[2], pixels.shape[3]), (height, width))
+                for number, descriptors in enumerate(grids, start=first):
+                    found[number][layer] = FeatureGrid(descriptors, here.receptive_field, (width, height), layer)
         return found
 
     def sample_at(
@@ -301,6 +222,10 @@ class ModuleNetwork:
         """How far apart the pixels are that `iter_tiles` describes in a region: see `Extractor.map_step`."""
         return 1 if self._steps(layer) else by_shifts.step_px(self.receptive_field(layer).stride, region)
 
+    def map_method(self, layer: str) -> MapMethod:
+        """How `iter_tiles` gets descriptors between the cells of a layer's grid."""
+        return "one pass" if self._steps(layer) else "shifted images"
+
     def iter_tiles(
         self,
         image: ImageLike,
@@ -345,13 +270,15 @@ class ModuleNetwork:
         size = image.shape[:2]
         self._check_size(layer, (size[1], size[0]))
 
-        def describe(pixels: torch.Tensor) -> torch.Tensor:
+        def sums(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
             extended = self._extended(pixels)
             output = self._taps.run(extended, [here.path], inference=False)[here.path]
-            return here.grids(output, (extended.shape[2], extended.shape[3]), size)[0]
+            found = weighted(here.grids(output, (extended.shape[2], extended.shape[3]), size)[0], weights)
+            for row, column in cells:
+                yield found[int(row), int(column)]
 
         per_grey_level = self._scale[0].double().cpu().numpy()
-        for gradient in iter_gradients(self.normalised(image[None]), describe, cells, weights):
+        for gradient in iter_gradients(self.normalised(image[None]), sums):
             yield np.abs(per_grey_level * gradient).sum(0)
 
     def _shifting(self, layer: str) -> Shifting:

@@ -1,8 +1,9 @@
 """Where the cells of a module's layers lie in images of any size."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from corrcore.geometry import ReceptiveField
 from corrcore.networks import measured
-from corrcore.networks.rules import Grid, Unknown
+from corrcore.networks.seen import Grid, Unknown
 from corrcore.networks.taps import Taps
 from corrcore.networks.trace import Traced, trace
 
@@ -46,7 +47,7 @@ class LayerGeometry:
         if places.tokens:
             n = output.shape[places.y] - places.before - places.after
             tokens = output.movedim(places.y, 1).narrow(1, places.before, n)
-            rows = _rows_of(n, extended)
+            rows = _rows_of(n, extended, field.stride)
             found = tokens.reshape(tokens.shape[0], rows, n // rows, -1)
         else:
             found = output.movedim((places.y, places.x), (1, 2))
@@ -54,10 +55,17 @@ class LayerGeometry:
         return found[:, :rows, :columns]
 
 
-def _rows_of(n: int, size: tuple[int, int]) -> int:
-    """How many rows a number of square cells makes of an image of ``(height, width)``."""
-    rows = [rows for rows in range(1, n + 1) if n % rows == 0]
-    return min(rows, key=lambda rows: abs(rows * rows * size[1] - n * size[0]))
+def _rows_of(n: int, size: tuple[int, int], stride: int) -> int:
+    """How many rows a number of cells makes of an image of ``(height, width)``, as far apart down as across.
+
+    Windows larger than the stride leave out as much along either axis.
+    """
+    for left in range(-stride, min(size)):
+        rows, columns = ((side - left) // stride for side in size)
+        if rows * columns == n:
+            return rows
+    divisors = [rows for rows in range(1, n + 1) if n % rows == 0]
+    return min(divisors, key=lambda rows: abs(rows * rows * size[1] - n * size[0]))
 
 
 @dataclass(frozen=True)
@@ -75,16 +83,20 @@ class ModuleGeometry:
     fixed: tuple[int, int] | None
 
     @classmethod
-    def of(cls, module: nn.Module) -> "ModuleGeometry":
-        """That of a module on the device "meta". Raises ValueError for one that takes no images."""
+    def of(cls, module: nn.Module, *, multiple: int | None = None) -> "ModuleGeometry":
+        """That of a module on the device "meta"; `multiple` where it is known, as of patches that overlap.
+
+        Raises ValueError for a module that takes no images.
+        """
         size, traced = _first_that_runs(module)
         square = size[0] == size[1]
         if square and not _same(traced, _traced(module, (size[0] + 32, size[1] + 32))):
             return cls(traced, size, 1, size)
-        larger = [_traced(module, (size[0] + more, size[1] + more)) for more in _MORE_PX]
-        if all(_same(traced, found) for found in larger):
-            return cls(traced, size, 1, None)
-        multiple = max((_stride(each) for each in traced.values()), default=1)
+        if multiple is None:
+            larger = [_traced(module, (size[0] + more, size[1] + more)) for more in _MORE_PX]
+            if all(_same(traced, found) for found in larger):
+                return cls(traced, size, 1, None)
+            multiple = max((_stride(each) for each in traced.values()), default=1)
         rounded = tuple(-(-side // multiple) * multiple for side in size)
         one, two = (_traced(module, (rounded[0] + n * multiple, rounded[1] + 2 * n * multiple)) for n in (0, 1))
         if not _same(one, two):
@@ -119,23 +131,33 @@ class ModuleGeometry:
             return LayerGeometry(path, field, seen, found.parameters, found.chain, measured=False)
         return None
 
+    def batch_size(self, paths: Sequence[str], size: tuple[int, int], numbers: int) -> int:
+        """How many images of ``(height, width)`` run together, to some submodules, within so many numbers; at least 1.
+
+        A module's input and output are in memory together, besides what is kept of the submodules asked for. Numbers
+        grow with the image's area: scores of attention, which would grow faster, are never written out.
+        """
+        order = list(self.traced)
+        until = max((order.index(path) for path in paths), default=-1)
+        largest = max((prod(self.traced[path].shape) for path in order[: until + 1]), default=1)
+        each = 2 * largest + sum(prod(self.traced[path].shape) for path in paths)
+        return max(1, int(numbers * prod(self.size) / (max(1, each) * prod(size))))
+
     def takes(self, empty: nn.Module, path: str, side: int) -> bool:
         """Whether square images of a side, in pixels, get as far as a submodule and leave it a cell."""
         return self._n_cells(empty, path, (side, side)) > 0
 
     def beyond_last_px(self, empty: nn.Module, layer: LayerGeometry) -> int:
         """The pixels at the right and at the bottom of any image that no shift of it has a cell for, at most."""
-        field = layer.receptive_field
-        if self.multiple > 1:
-            return 0
+        field, whole = layer.receptive_field, self.multiple
         beyond = []
-        for side in range(self.size[1], self.size[1] + field.stride):
+        for side in range(self.size[1], self.size[1] + max(field.stride, whole)):
             n = min(
-                self._n_cells(empty, layer.path, (self.size[0], side)),
+                self._n_cells(empty, layer.path, (self.size[0], -(-side // whole) * whole)),
                 int((side - 0.5 - field.offset) // field.stride) + 1,
             )
             beyond.append(side - 1 - int(np.floor(field.offset)) - field.stride * (n - 1))
-        return max(beyond)
+        return max(0, max(beyond) - field.stride + 1)  # further in, each shift has a cell
 
     def _n_cells(self, empty: nn.Module, path: str, size: tuple[int, int]) -> int:
         """How many cells lie along the columns of images of ``(height, width)``; 0 where they are too small."""
@@ -145,7 +167,12 @@ class ModuleGeometry:
             output = Taps(empty).run(torch.empty(1, 3, *size, device=device), [path])[path]
         except Exception:
             return 0
-        return output.shape[seen.x] if isinstance(seen, Grid) else output.numel()
+        if not isinstance(seen, Grid):
+            return output.numel()
+        if not seen.tokens:
+            return output.shape[seen.x]
+        n = output.shape[seen.x] - seen.before - seen.after
+        return n // _rows_of(n, size, seen.down.stride) if n else 0
 
 
 def _first_that_runs(module: nn.Module) -> tuple[tuple[int, int], Mapping[str, Traced]]:

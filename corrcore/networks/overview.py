@@ -9,9 +9,10 @@ from corrcore.geometry import ReceptiveField
 from corrcore.networks import lookup, registry
 from corrcore.networks.fitting import built, empty_module
 from corrcore.networks.layers import find_layers, roles_of
-from corrcore.networks.module import ModuleSpec
 from corrcore.networks.module_geometry import ModuleGeometry
-from corrcore.networks.rules import Unknown
+from corrcore.networks.module_spec import ModuleSpec
+from corrcore.networks.overlapping import patch_px
+from corrcore.networks.seen import Unknown
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ def overview(spec: ModuleSpec) -> list[LayerOverview]:
     LayerOverview(name='conv1_1', channels=64, receptive_field=ReceptiveField(size=3, stride=1, offset=0.0), \
 measured=False, roles=())
     """
-    model, empty = built(spec.build, empty_module(spec.build).state_dict())
-    geometry = ModuleGeometry.of(empty)
+    model, empty = built(spec.builder, empty_module(spec.builder).state_dict())
+    geometry = ModuleGeometry.of(empty, multiple=None if spec.grid_stride is None else patch_px(empty))
     paths = dict(spec.layers) if spec.layers is not None else find_layers(model, geometry.traced)
     paths = {name: path for name, path in paths.items() if path in geometry.traced}
     if any(isinstance(geometry.traced[path].seen, Unknown) for path in paths.values()):
-        model = spec.build().eval().requires_grad_(False)  # which is measured, whatever its weights
+        model = spec.builder().eval().requires_grad_(False)  # which is measured, whatever its weights
     layers = geometry.layers(paths, model, empty)
     roles = spec.roles or roles_of({name: each.receptive_field.stride for name, each in layers.items()})
     return [
@@ -75,7 +76,7 @@ def roles_by_layer(roles: Roles) -> Mapping[str, tuple[str, ...]]:
 def weights_here(name: str) -> str:
     """Where a network's weights are on this machine, as far as can be told without reading them; empty if nowhere."""
     full = registry.full_name(name)
-    if ":" in full and not lookup.may_be_here(full):
+    if ":" in full and not lookup.may_be_here(registry.split_stride(full)[0]):
         return ""
     try:
         spec = registry.spec(full)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from corrcore.features import Roles
-from corrcore.networks.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork, ModuleSpec
+from corrcore.networks.module import ModuleNetwork
+from corrcore.networks.module_spec import IMAGENET_MEAN, IMAGENET_STD, ModuleSpec
 from corrcore.networks.weights import Weights
 
 
@@ -46,11 +47,11 @@ def from_module(
 
     >>> from torch import nn
     >>> from corrcore import networks
-    >>> windows = nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.Conv2d(8, 16, 3, stride=2)
+    >>> windows = nn.Conv2d(3, 8, 4, stride=2, padding=1), nn.Conv2d(8, 16, 4, stride=2, padding=1)
     >>> mine = nn.Sequential(windows[0], nn.ReLU(), windows[1], nn.ReLU())
     >>> network = networks.from_module(mine, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), name="mine")
     >>> network.layers, network.receptive_field("3")
-    (('1', '3'), ReceptiveField(size=9, stride=4, offset=2.0))
+    (('1', '3'), ReceptiveField(size=10, stride=4, offset=1.5))
     """
     known = [path for path, _ in module.named_modules()]
     named = layers if layers is None or isinstance(layers, Mapping) else {path: path for path in layers}

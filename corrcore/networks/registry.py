@@ -33,6 +33,15 @@ class NetworkSpec(Protocol):
         ...
 
 
+@runtime_checkable
+class FinerSpec(Protocol):
+    """That of a network that may have a finer grid."""
+
+    def finer(self, grid_stride: int) -> NetworkSpec:
+        """That of the network with a cell every `grid_stride` pixels."""
+        ...
+
+
 DEFAULT = "alexnet"
 """The network that is asked unless another is named: its weights come along."""
 
@@ -105,7 +114,19 @@ def full_name(name: str) -> str:
     >>> full_name("resnet50"), full_name("alexnet")
     ('torchvision:resnet50', 'alexnet')
     """
-    return name if name in _SPECS else _ALIASES.get(name, name)
+    plain, stride = split_stride(name)
+    full = plain if plain in _SPECS else _ALIASES.get(plain, plain)
+    return full if stride is None else f"{full}@{stride}"
+
+
+def split_stride(name: str) -> tuple[str, int | None]:
+    """A network's name, and the stride of the finer grid that it is asked for.
+
+    >>> split_stride("dinov2-s@7"), split_stride("alexnet")
+    (('dinov2-s', 7), ('alexnet', None))
+    """
+    plain, at, stride = name.rpartition("@")
+    return (plain, int(stride)) if at and name not in _SPECS and stride.isdecimal() else (name, None)
 
 
 def title(name: str) -> str:
@@ -132,6 +153,13 @@ def spec(name: str) -> NetworkSpec:
     """What is registered under a name, or what a library has by it. Raises ValueError for an unknown one."""
     if name in _SPECS:
         return _SPECS[name]
+    plain, stride = split_stride(name)
+    if stride is not None:
+        found = spec(plain)
+        if not isinstance(found, FinerSpec):
+            msg = f"{plain} has no grid of {stride} px: only vision transformers have finer ones."
+            raise ValueError(msg)
+        return found.finer(stride)
     family, colon, inner = full_name(name).partition(":")
     if colon and inner and family in _FAMILIES:
         return _FAMILIES[family][0](inner)
@@ -148,12 +176,21 @@ def open(  # noqa: A001 - registries open by name
     weights: Weights | str | os.PathLike | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    grid_stride: int | None = None,
 ) -> Extractor:
     """A network by name, ready to describe images.
+
+    With `grid_stride` a vision transformer has a cell every so many pixels, by overlapping patches
+    (`corrcore.networks.overlapping`); "dinov2-s@7" is the name of such a network, wherever names are taken.
 
     `weights` may be a state dict or a file of any usual kind (`corrcore.networks.weights.read`), whose names may begin
     otherwise than the module's (`corrcore.networks.fitting`). By default they are looked for on this machine
     (`corrcore.networks.lookup`); nothing is ever downloaded here.
+
+    Networks run in single precision on every device unless `dtype` asks for half, which takes half the memory; results
+    of each are filed apart, by the digest. The error of `torch.float16` is small: a cosine of at least 0.9997 to single
+    precision, of any cell of three layers each of AlexNet, MobileNetV2 and DINOv2's ViT-S on photos of VOC (one to
+    four, on a CPU). That of `torch.bfloat16` is not: 0.988, in MobileNetV2.
 
     Raises ValueError for an unknown name and for another network's weights, WeightsNotFoundError where there are none
     on this machine, and WeightsDamagedError where they cannot be read.
@@ -165,4 +202,5 @@ def open(  # noqa: A001 - registries open by name
     >>> grids["conv5"].descriptors.shape, grids["conv5"].receptive_field
     (torch.Size([14, 19, 256]), ReceptiveField(size=163, stride=16, offset=15.0))
     """
+    name = name if grid_stride is None else f"{split_stride(name)[0]}@{grid_stride}"
     return spec(name).open(weights=weights, device=device, dtype=dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from corrcore.networks.module import ModuleSpec
+from corrcore.networks.module_spec import ModuleSpec
 from corrcore.networks.registry import register_family
 from corrcore.networks.weights import Weights
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from corrcore.features import Roles
-from corrcore.networks.module import IMAGENET_MEAN, IMAGENET_STD, ModuleSpec
+from corrcore.networks.module_spec import IMAGENET_MEAN, IMAGENET_STD, ModuleSpec
 from corrcore.networks.registry import register, register_family
 from corrcore.networks.weights import EMBEDDED, Weights
 
@@ -78,10 +78,13 @@ class _AnySize(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """All tokens, the class token first."""
-        patches = self.conv_proj(image)
-        tokens = torch.cat([self.class_token.expand(len(image), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
-        tokens = tokens + self._positions(patches.shape[2], patches.shape[3])
+        tokens = self._pos_embed(self.conv_proj(image).permute(0, 2, 3, 1))
         return self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens)))
+
+    def _pos_embed(self, patches: torch.Tensor) -> torch.Tensor:
+        """The tokens of patches, (batch, rows, columns, channels): named and called as timm's."""
+        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches.flatten(1, 2)], dim=1)
+        return tokens + self._positions(patches.shape[1], patches.shape[2])
 
     def _positions(self, rows: int, columns: int) -> torch.Tensor:
         position = self.encoder.pos_embedding
@@ -118,17 +121,25 @@ def spec(name: str) -> ModuleSpec:
     from torchvision import models
 
     _check(name)
-    best = next(iter(models.get_model_weights(name)), None)
-    about: Mapping[str, Any] = vars(best.transforms()) if best is not None else {}
+    known: list[Any] = list(models.get_model_weights(name))
+    best = known[0] if known else None
+    about = _pixels_of(best)
     return ModuleSpec(
         name=f"{FAMILY}:{name}",
         build=functools.partial(build, name),
-        mean=tuple(about.get("mean", IMAGENET_MEAN)),
-        std=tuple(about.get("std", IMAGENET_STD)),
+        mean=about.get("mean", IMAGENET_MEAN),
+        std=about.get("std", IMAGENET_STD),
         checkpoint=best.url.rpartition("/")[2] if best is not None else "",
         fetch=functools.partial(fetch, name) if best is not None else None,
         adapt=functools.partial(_adapt, name),
+        others=tuple(each.url.rpartition("/")[2] for each in known[1:] if _pixels_of(each) == about),
     )
+
+
+def _pixels_of(weights: Any) -> Mapping[str, Any]:
+    """How weights want pixels normalised."""
+    found = vars(weights.transforms()) if weights is not None else {}
+    return {key: tuple(found[key]) for key in ("mean", "std") if key in found}
 
 
 def names() -> tuple[str, ...]:

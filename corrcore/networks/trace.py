@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from corrcore.geometry import ReceptiveField
-from corrcore.networks.rules import Call, Grid, Seen, flat, follow
+from corrcore.networks.rules import follow
+from corrcore.networks.seen import Call, Grid, Seen, flat
 
 
 @dataclass(frozen=True)

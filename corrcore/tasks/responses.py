@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from corrcore import extractors
-from corrcore.features import Extractor, Feature, Image
+from corrcore.features import Extractor, Feature, Image, MapMethod
 from corrcore.geometry import PixelBox
 from corrcore.metrics import bootstrap_interval
 from corrcore.tasks.classification import KeypointClassifier, scaled
@@ -31,11 +31,24 @@ class ResponseMap:
     """``scores[y - region.top, x - region.left, c]`` is what class c's classifier says of the pixel (x, y).
 
     Only every `step`-th pixel was described; those between have the nearest one's scores (`Extractor.map_step`).
+    `method` is how (`Extractor.map_method`).
     """
 
     scores: Float32[np.ndarray, "rows columns classes"]
     region: PixelBox
     step: int = 1
+    method: MapMethod = "one pass"
+
+    @property
+    def how(self) -> str:
+        """How scores between the cells of a layer's grid were had, in words.
+
+        >>> ResponseMap(np.zeros((8, 8, 1), np.float32), PixelBox(0, 0, 8, 8), 2, "shifted images").how
+        'a score every 2 px, by shifted images'
+        """
+        return f"a score every {'pixel' if self.step == 1 else f'{self.step} px'}, " + (
+            "in one pass" if self.method == "one pass" else f"by {self.method}"
+        )
 
     def highest(self, number: int) -> tuple[int, int]:
         """The pixel (x, y) where a class's score is highest; the first, row by row, of several."""
@@ -70,7 +83,8 @@ def response_map(
         rows = slice(part.top - region.top, part.bottom - region.top)
         columns = slice(part.left - region.left, part.right - region.left)
         scores[rows, columns] = classifier.linear.scores(scaled(found.float().cpu().numpy(), classifier.protocol))
-    return ResponseMap(scores, region, extractors.map_step(classifier.feature, region, network=network))
+    step = extractors.map_step(classifier.feature, region, network=network)
+    return ResponseMap(scores, region, step, extractors.map_method(classifier.feature, network=network))
 
 
 def around(point: Float[np.ndarray, "2"], side: int = SIDE_PX) -> PixelBox:

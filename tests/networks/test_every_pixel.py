@@ -202,7 +202,7 @@ def test_what_is_no_chain_is_described_at_every_pixel_by_shifts():
     field = network.receptive_field("last")
     assert (field.size, field.stride, field.window.offset) == (9, 4, 2.0)
     found, region = whole(network, image, "last")
-    assert network.map_step("last", region) == 1
+    assert (network.map_step("last", region), network.map_method("last")) == (1, "shifted images")
     assert region.left == region.top == int(field.offset) == 3
     assert region.right > 61 - 4 - 2
     for x, y in ((0, 0), (3, 1), (2, 2)):
@@ -213,6 +213,21 @@ def test_what_is_no_chain_is_described_at_every_pixel_by_shifts():
     at = network.sample_at(image, points, ["last"], exact=True)["last"]
     pixels = np.clip(np.floor(points + 0.5).astype(int), [3, 3], [region.right - 1, region.bottom - 1]) - 3
     torch.testing.assert_close(at, found[pixels[:, 1], pixels[:, 0]])
+
+
+def test_no_pixel_that_a_shift_describes_is_left_out():
+    """Nor is any taken in that none does."""
+    network = _network(Branching, "last")
+    first = int(network.receptive_field("last").offset)
+    for width in (61, 62, 63, 64):
+        image = smooth_noise(width, 45, 9)
+        reached = set()
+        for x in range(4):
+            columns = network.extract(np.ascontiguousarray(image[:, x:]), ["last"])["last"].descriptors.shape[1]
+            reached |= {first + x + 4 * column for column in range(columns)}
+        region = network.valid_region("last", (width, 45))
+        assert set(range(region.left, region.right)) <= reached
+        assert region.right not in reached
 
 
 def test_where_shifts_are_too_many_pixels_share_the_nearest_ones_descriptor_and_it_is_said():

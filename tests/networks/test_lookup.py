@@ -93,6 +93,26 @@ print(locate(Sources("timm:test_vit.r160_in1k", hub=("timm/test_vit.r160_in1k", 
     assert done.stdout.split() == [str(snapshot / "model.safetensors"), "None"], done.stderr
 
 
+def test_weights_of_a_later_recipe_do_where_the_first_are_not_here(own_folder, no_weights_here):
+    from torchvision.models import ResNet50_Weights
+
+    first, second = (each.url.rpartition("/")[2] for each in ResNet50_Weights)
+    sources = networks.spec("resnet50").sources
+    assert locate(sources) is None
+    (no_weights_here / second).touch()
+    assert locate(sources) == no_weights_here / second
+    (no_weights_here / first).touch()
+    assert locate(sources) == no_weights_here / first
+
+
+def test_weights_that_want_other_pixels_are_not_taken_for_the_first(own_folder, no_weights_here):
+    from torchvision.models import VGG16_Weights
+
+    features = VGG16_Weights.IMAGENET1K_FEATURES.url.rpartition("/")[2]
+    (no_weights_here / features).touch()
+    assert locate(networks.spec("torchvision:vgg16").sources) is None
+
+
 def test_what_is_missing_is_one_sentence_with_both_remedies(own_folder):
     with pytest.raises(WeightsNotFoundError) as caught:
         networks.open("resnet50")

@@ -148,6 +148,44 @@ def test_a_batch_gives_what_single_images_give(alexnet):
             torch.testing.assert_close(grids[layer].descriptors, grid.descriptors, rtol=1e-4, atol=1e-5)
 
 
+def test_batches_run_so_many_at_a_time_as_a_budget_holds(monkeypatch):
+    network, images = networks.open("alexnet", device="cpu"), [photo(120, 90, seed) for seed in range(5)]
+    whole = network.extract_batch(images, ("conv2", "conv5"))
+    ran = []
+    network._model.register_forward_pre_hook(lambda _, arguments: ran.append(len(arguments[0])))
+    # conv1 has 64 x 21 x 29 numbers, of four bytes, and its input and output are there together; conv2 and conv5 stay.
+    each = 4 * (2 * 64 * 21 * 29 + 192 * 10 * 14 + 256 * 4 * 6)
+    for budget, expected in ((5 * each, [5]), (2.6 * each, [2, 2, 1]), (1, [1] * 5)):
+        ran.clear()
+        monkeypatch.setattr("corrcore.networks.module.BATCH_BYTES", int(1.15 * budget))
+        found = network.extract_batch(images, ("conv2", "conv5"))
+        assert ran == expected
+        for grids, expected_grids in zip(found, whole, strict=True):
+            for layer, grid in grids.items():
+                torch.testing.assert_close(grid.descriptors, expected_grids[layer].descriptors, rtol=1e-4, atol=1e-5)
+
+
+def test_half_the_bytes_a_number_twice_the_images():
+    sizes = []
+    for dtype in (torch.float32, torch.bfloat16):
+        network = networks.open("alexnet", device="cpu", dtype=dtype)
+        sizes.append(network._geometry.batch_size(["features.11"], (500, 500), 2**30 // network.dtype.itemsize))
+    assert sizes[1] // 2 == sizes[0] > 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float32])
+def test_a_module_in_any_precision_is_a_network(dtype):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3)).to(dtype)
+    found = networks.from_module(module, device="cpu", name="mine")
+    assert (found.receptive_field("3").size, found.receptive_field("3").stride) == (7, 2)
+    assert module[0].weight.dtype == dtype
+    assert found.extract(photo(31, 30), ["3"])["3"].descriptors.dtype == torch.float32
+    double = networks.from_module(module, device="cpu", name="mine", dtype=torch.float64)
+    assert double.extract(photo(31, 30), ["3"])["3"].descriptors.dtype == torch.float64
+    with pytest.raises(ValueError, match="an embedding of positions"):
+        ModuleSpec("mine", lambda: module).finer(2).open(weights=module.state_dict())
+
+
 def test_bfloat16_stays_close_to_float32(alexnet):
     half = networks.open("alexnet", device="cpu", dtype=torch.bfloat16)
     image = photo(160, 120)
