@@ -207,9 +207,9 @@ def _show_panel(
         legends.colour_bar(figures.score_colours(), f"{-limit:.2f}", f"{limit:.2f}")
     distance = np.hypot(*(np.array(highest) - seen.truth[asked.number]))
     away = "" if true is None else f", {distance:.0f} px from the keypoint"
-    step = scores.maps[feature].step
-    coarse = f"; a score every {step} px" if step > 1 else ""
-    st.caption(f"highest {score:.3f} at {highest}{away}" + ("" if whole else ", of this square") + coarse)
+    found = scores.maps[feature]
+    how = "" if found.method == "one pass" else f"; {found.how}"
+    st.caption(f"highest {score:.3f} at {highest}{away}" + ("" if whole else ", of this square") + how)
 
 
 def _show_key(asked: Asked, *, whole: bool, marked: bool) -> None:
