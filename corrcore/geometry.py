@@ -142,10 +142,12 @@ class ReceptiveField:
 
         A convolution of stride 2 and 3 taps on an even side leaves a pixel over on the right: all windows lie half a
         pixel left of the middle, and after four of them, as in MobileNets and ResNets, 7.5 px. But networks are trained
-        on pictures and their mirror images, and learn to describe what lies as far from the left as the cell's
-        counterpart does from the right: there their gradients have their centre, and points are found best
-        (`corrcore network field NAME` measures it). Windows that are askew by an eighth of a stride or less are left as
-        they are.
+        on pictures and their mirror images, and deep layers learn to describe what lies as far from the left as the
+        cell's counterpart does from the right. There is where their gradients are (`corrcore network field` measures
+        it): of MobileNetV2's last layers four fifths of the way from the windows' middle, half of it where a stride
+        begins, and nothing of it in the first layers, whose windows are a few strides wide. `side` is therefore that of
+        the images a network was trained on. Windows that are askew by an eighth of a stride or less are left as they
+        are.
         """
         middle = (side - 1 - (n_cells - 1) * self.stride) / 2
         if abs(middle - self.offset) <= _ASKEW * self.stride:

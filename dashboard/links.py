@@ -178,6 +178,8 @@ class Results(_OfKeypoints):
     table: str = ""
     view: str = ""  # of one network, or of several
     networks: tuple[str, ...] = ()  # that stand side by side
+    swept: str = ""  # of which objects layers were swept
+    swept_networks: tuple[str, ...] = ()
     how: str = ""
     seen: str = ""
     alpha: str = ""

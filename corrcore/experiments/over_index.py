@@ -248,7 +248,9 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
         """One seed's radius in each layer."""
         index, record = state.index, {}
         for layer in state.layers:
-            chosen, profile = agreement_of_seed(index, layer, np.random.default_rng([self.seed, sample]), self.k)
+            rng = np.random.default_rng([self.seed, sample])
+            chosen = int(rng.integers(0, index.n_patches(layer), size=1)[0])
+            profile = agreement_of_seed(index, layer, chosen, self.k, rng)
             record[layer] = {
                 "id": chosen,
                 "agreement_radius_px": profile.agreement_radius_px,
@@ -258,10 +260,9 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
         return record
 
 
-def agreement_of_seed(index: PatchIndex, layer: str, rng: np.random.Generator, k: int) -> tuple[int, Agreement]:
-    """A descriptor of the index at random, by its number, and how far around it its `k` neighbours agree."""
-    chosen = rng.integers(0, index.n_patches(layer), size=1)
-    photo = int(index.locate(layer, chosen).photos[0])
-    descriptor = index.descriptors(layer, chosen)[0]
+def agreement_of_seed(index: PatchIndex, layer: str, seed: int, k: int, rng: np.random.Generator) -> Agreement:
+    """How far around it the `k` neighbours in other photos agree of a descriptor of the index, by its number."""
+    photo = int(index.locate(layer, np.array([seed])).photos[0])
+    descriptor = index.descriptors(layer, np.array([seed]))[0]
     averages = averaging.average(descriptor, layer, index=index, ks=(k,), exclude=(photo,))
-    return int(chosen[0]), averaging.agreement(averages.ids, layer, index=index, rng=rng)
+    return averaging.agreement(averages.ids, layer, index=index, rng=rng)

@@ -23,7 +23,7 @@ from corrcore.features import Extractor, Feature
 from corrcore.metrics import Estimate, bootstrap_interval
 from corrcore.networks import ModuleNetwork
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex
-from corrcore.tasks import alignment, averaging, classification, effective_field, localisation
+from corrcore.tasks import alignment, averaging, classification, effective_field, localisation, reconstruction
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 FINEST_PX = 4  # stride of the layers that are swept unless others are asked for: finer grids take hours and say little
@@ -73,10 +73,10 @@ class Sweep(ObjectExperiment[Feature, _State, LayerRecord, Layers]):
     All is measured on the train split, so that a layer may be chosen by it. Classification: accuracy of five-fold cross
     validation at the best cost, folds share no photo (Table 3's protocol). Transfer: PCK at 0.1 of `objects` objects
     whose own photos are left out of their neighbours, at the best of three smoothnesses (Table 2's). Localisation: the
-    score of retrieved patches of 20 photos among `photos` others; the agreement radius is the median of 30 seeds there.
-    The effective radius is that of the disc that holds half of the gradient, over 8 photos. Layers of stride 4 px and
-    more, unless others are asked for; layers that were measured before are not measured again. Of the train objects
-    `limit` are taken.
+    score of retrieved patches of 20 photos among `photos` others; the agreement radius is the median of a seed in each
+    of 30 of these. The effective radius is that of the disc that holds half of the gradient, over 8 photos. Layers of
+    stride 4 px and more, unless others are asked for; layers that were measured before are not measured again. Of the
+    train objects `limit` are taken.
     """
 
     limit: int | None = option(100, "train objects at most, at random")
@@ -94,6 +94,7 @@ class Sweep(ObjectExperiment[Feature, _State, LayerRecord, Layers]):
         svm.VERSION,
         alignment.VERSION,
         mrf.VERSION,
+        reconstruction.VERSION,
         averaging.VERSION,
         effective_field.VERSION,
     )
@@ -162,15 +163,18 @@ class Sweep(ObjectExperiment[Feature, _State, LayerRecord, Layers]):
         )
         store = None if context.store is None else ResultStore(context.store)
         report = concurrency.part(context.progress, 0, 1, f"{feature.layer}, transfer: ")
-        result = run(search, context=context, store=store, progress=report)
-        best = best_smoothness(result)[feature]
+        try:
+            result = run(search, context=context, store=store, progress=report)
+            best = best_smoothness(result)[feature]
+        except ValueError:  # no object has a neighbour in another photo, or shows a keypoint
+            return NOTHING, float("nan")
         row = next(row for row in result.summary.rows if row.key == f"{feature.key} {best}")
         return replace(result.summary.accuracy(row, alpha=0.1), resampled=np.empty(0)), best
 
     def read_record(self, plain: Mapping[str, Any]) -> LayerRecord:
         """See `Experiment.read_record`."""
         measures = {name: _estimate(each) for name, each in plain["measures"].items()}
-        return LayerRecord(plain["depth"], plain["stride_px"], plain["smoothness"], measures)
+        return LayerRecord(plain["depth"], plain["stride_px"], _number(plain["smoothness"]), measures)
 
     def summarise(self, result: Result[LayerRecord, Layers]) -> Layers:
         """The layers by depth."""
@@ -214,13 +218,18 @@ def measure_text(name: Measure, found: Estimate) -> str:
 
 
 def _estimate(plain: Mapping[str, Any]) -> Estimate:
-    value, low, high = (float("nan" if plain[end] is None else plain[end]) for end in ("value", "low", "high"))
+    value, low, high = (_number(plain[end]) for end in ("value", "low", "high"))
     return Estimate(value, low, high, np.empty(0), plain["samples"])
 
 
+def _number(plain: float | str | None) -> float:
+    return float("nan" if plain is None else plain)
+
+
 def _bootstrapped(values: Sequence[float], statistic: Any) -> Estimate:
+    """The statistic of those that are numbers; nothing where less than half of them are."""
     there = np.array([value for value in values if not np.isnan(value)])
-    if len(there) < 2:
+    if len(there) < max(2, len(values) / 2):
         return NOTHING
     low, high = bootstrap_interval(there, rng=np.random.default_rng(0), statistic=statistic)
     return Estimate(float(statistic(there)), low, high, np.empty(0), len(there))
@@ -251,13 +260,17 @@ def _retrieved(layer: str, state: _State, progress: Progress) -> dict[Measure, E
             return {"localisation": NOTHING, "agreement": NOTHING}
         scores = [_score(number, photo, layer, index, state.network) for number, photo in enumerate(state.queried)]
         enough = index.n_patches(layer) > 2 * averaging.PROFILE_K
-        radii = [_radius(number, layer, index) for number in range(SEEDS if enough else 0)]
+        radii = [_radius(photo, layer, index) for photo in range(min(SEEDS, len(index.photos)) if enough else 0)]
     return {"localisation": _bootstrapped(scores, np.mean), "agreement": _bootstrapped(radii, np.median)}
 
 
-def _radius(seed: int, layer: str, index: PatchIndex) -> float:
-    """The agreement radius of one seed in pixels."""
-    return agreement_of_seed(index, layer, np.random.default_rng([0, seed]), averaging.PROFILE_K)[1].agreement_radius_px
+def _radius(photo: int, layer: str, index: PatchIndex) -> float:
+    """The agreement radius, in pixels, of a seed at random in a photo, which is the one picture of itself."""
+    rng, cells = np.random.default_rng([0, photo]), index.grid(layer, photo)
+    if not len(cells):
+        return float("nan")
+    seed = index.id_at(layer, photo, int(rng.integers(cells.rows)), int(rng.integers(cells.columns)))
+    return agreement_of_seed(index, layer, seed, averaging.PROFILE_K, rng).agreement_radius_px
 
 
 def _score(number: int, photo: Photo, layer: str, index: PatchIndex, network: Extractor) -> float:

@@ -59,7 +59,7 @@ class ModuleNetwork:
         self.dtype = dtype
         model, self._empty = built(spec.builder, weights)
         patch = None if spec.grid_stride is None else patch_px(self._empty)
-        self._geometry = ModuleGeometry.of(self._empty, multiple=patch)
+        self._geometry = ModuleGeometry.of(self._empty, multiple=patch, train_px=spec.train_px)
         paths = dict(spec.layers) if spec.layers is not None else find_layers(model, self._geometry.traced)
         modules = dict(model.named_modules())
         if absent := [path for path in [*paths.values(), *spec.global_layers.values()] if path not in modules]:

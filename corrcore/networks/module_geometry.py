@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -17,6 +17,8 @@ from corrcore.networks.taps import Taps
 from corrcore.networks.trace import Traced, trace
 
 _SIZES = ((224, 448), (320, 480), (384, 640), (64, 96), (224, 224), (384, 384), (512, 512))  # tried, rows and columns
+_USUAL_PX = 224  # side of the images that networks are trained on
+_DEEP = 8  # strides that fields are wide of layers whose gradients have moved to the middle, see `_balanced`
 _MORE_PX = (1, 2, 4, 8, 16)  # by which images are larger where stride by stride something may depend on their size
 
 
@@ -75,40 +77,36 @@ class ModuleGeometry:
     `traced` is of its submodules, on an image of `size` (rows, columns). Where windows lie differently on images of
     other sizes ("SAME" padding), or only some sizes are taken (patches), images are to be extended to multiples of
     `multiple` pixels: then cells lie on them as they lie here. `fixed` is the one size that is taken, (rows, columns).
+    `trained` is how many rows of cells submodules have on images like those it was trained on, of `train_px` a side.
     """
 
     traced: Mapping[str, Traced]
     size: tuple[int, int]
     multiple: int
     fixed: tuple[int, int] | None
+    trained: Mapping[str, int]
+    train_px: int
 
     @classmethod
-    def of(cls, module: nn.Module, *, multiple: int | None = None) -> "ModuleGeometry":
+    def of(cls, module: nn.Module, *, multiple: int | None = None, train_px: int | None = None) -> "ModuleGeometry":
         """That of a module on the device "meta"; `multiple` where it is known, as of patches that overlap.
 
-        Raises ValueError for a module that takes no images.
+        Unless `train_px` is given, images are taken to be of the side that submodules divide without a rest, the least
+        from 224 px. Raises ValueError for a module that takes no images.
         """
-        size, traced = _first_that_runs(module)
-        square = size[0] == size[1]
-        if square and not _same(traced, _traced(module, (size[0] + 32, size[1] + 32))):
-            return cls(traced, size, 1, size)
-        if multiple is None:
-            larger = [_traced(module, (size[0] + more, size[1] + more)) for more in _MORE_PX]
-            if all(_same(traced, found) for found in larger):
-                return cls(traced, size, 1, None)
-            multiple = max((_stride(each) for each in traced.values()), default=1)
-        rounded = tuple(-(-side // multiple) * multiple for side in size)
-        one, two = (_traced(module, (rounded[0] + n * multiple, rounded[1] + 2 * n * multiple)) for n in (0, 1))
-        if not _same(one, two):
-            return cls(traced, size, 1, size)
-        return cls(one, (rounded[0], rounded[1]), multiple, None)
+        traced, size, multiple, fixed = _lying_alike(module, multiple)
+        whole = max((_stride(each) for each in traced.values()), default=1) if train_px is None else multiple
+        side = size[0] if fixed is not None else -(-(train_px or _USUAL_PX) // whole) * whole
+        trained = traced if side == size[0] else _traced(module, (side, side))
+        rows = {path: each.seen.rows for path, each in trained.items() if isinstance(each.seen, Grid)}
+        return cls(traced, size, multiple, fixed, rows, side)
 
     def layers(self, paths: Mapping[str, str], module: nn.Module, empty: nn.Module) -> dict[str, LayerGeometry]:
         """Where the cells of submodules' outputs lie, by the layers' names; those that have none are left out.
 
         What cannot be derived is measured on the module itself, of which `empty` is the copy without content.
         """
-        found = {name: self._derived(path) for name, path in paths.items()}
+        found = self._balanced({name: self._derived(path) for name, path in paths.items()})
         missing = [
             paths[name]
             for name, each in found.items()
@@ -123,11 +121,21 @@ class ModuleGeometry:
                     )
         return {name: each for name, each in found.items() if each is not None}
 
+    def _balanced(self, layers: Mapping[str, LayerGeometry | None]) -> dict[str, LayerGeometry | None]:
+        """Layers with their cells where what they describe is (`ReceptiveField.balanced`): all of one stride alike."""
+        deepest = {each.receptive_field.stride: each.receptive_field for each in layers.values() if each is not None}
+        deep = {stride for stride, field in deepest.items() if (field.size or np.inf) >= _DEEP * stride}
+        return {
+            name: replace(each, receptive_field=each.receptive_field.balanced(self.trained[each.path], self.train_px))
+            if each is not None and each.receptive_field.stride in deep and each.path in self.trained
+            else each
+            for name, each in layers.items()
+        }
+
     def _derived(self, path: str) -> LayerGeometry | None:
         found = self.traced[path]
         seen = found.seen
         if isinstance(seen, Grid) and (field := seen.receptive_field) is not None:
-            field = field.balanced(seen.rows, self.size[0])
             return LayerGeometry(path, field, seen, found.parameters, found.chain, measured=False)
         return None
 
@@ -173,6 +181,26 @@ class ModuleGeometry:
             return output.shape[seen.x]
         n = output.shape[seen.x] - seen.before - seen.after
         return n // _rows_of(n, size, seen.down.stride) if n else 0
+
+
+def _lying_alike(
+    module: nn.Module, multiple: int | None
+) -> tuple[Mapping[str, Traced], tuple[int, int], int, tuple[int, int] | None]:
+    """What `ModuleGeometry` has of a module, and on which images its cells lie so."""
+    size, traced = _first_that_runs(module)
+    square = size[0] == size[1]
+    if square and not _same(traced, _traced(module, (size[0] + 32, size[1] + 32))):
+        return traced, size, 1, size
+    if multiple is None:
+        larger = [_traced(module, (size[0] + more, size[1] + more)) for more in _MORE_PX]
+        if all(_same(traced, found) for found in larger):
+            return traced, size, 1, None
+        multiple = max((_stride(each) for each in traced.values()), default=1)
+    rounded = size[0] + -size[0] % multiple, size[1] + -size[1] % multiple
+    one, two = (_traced(module, (rounded[0] + n * multiple, rounded[1] + 2 * n * multiple)) for n in (0, 1))
+    if not _same(one, two):
+        return traced, size, 1, size
+    return one, rounded, multiple, None
 
 
 def _first_that_runs(module: nn.Module) -> tuple[tuple[int, int], Mapping[str, Traced]]:

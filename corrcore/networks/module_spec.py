@@ -35,6 +35,7 @@ class ModuleSpec:
     `checkpoint` is torchvision's download with everything, `others` are downloads that do as well, `hub` is a
     repository of the Hugging Face hub and its files (see `lookup.Sources`); `fetch` downloads the first. `adapt` takes
     weights that do not fit (see `fitting.Adapt`). `grid_stride` is that of a grid which is `finer` than the network's.
+    `train_px` is the side of the images that it was trained on (see `ReceptiveField.balanced`).
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModuleSpec:
     adapt: Adapt | None = None
     grid_stride: int | None = None
     others: tuple[str, ...] = ()
+    train_px: int | None = None
 
     @property
     def sources(self) -> Sources:

@@ -40,7 +40,8 @@ def overview(spec: ModuleSpec) -> list[LayerOverview]:
 measured=False, roles=())
     """
     model, empty = built(spec.builder, empty_module(spec.builder).state_dict())
-    geometry = ModuleGeometry.of(empty, multiple=None if spec.grid_stride is None else patch_px(empty))
+    patch = None if spec.grid_stride is None else patch_px(empty)
+    geometry = ModuleGeometry.of(empty, multiple=patch, train_px=spec.train_px)
     paths = dict(spec.layers) if spec.layers is not None else find_layers(model, geometry.traced)
     paths = {name: path for name, path in paths.items() if path in geometry.traced}
     if any(isinstance(geometry.traced[path].seen, Unknown) for path in paths.values()):

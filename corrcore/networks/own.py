@@ -34,13 +34,16 @@ def from_module(
     weights: Weights | str | os.PathLike | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    train_px: int | None = None,
 ) -> ModuleNetwork:
     """A torch module with its weights, as an extractor; the module itself stays as it is.
 
     `layers` are names of submodules whose outputs are grids of descriptors, by depth, or map names of one's own to
     them; by default they are found by rule. Pixels, RGB from 0 to 1, are normalised by `mean` and `std`. `name`, by
     default the class's, is what features and files call it. `weights` take the place of the module's, as
-    `corrcore.networks.open` takes them.
+    `corrcore.networks.open` takes them. `train_px` is the side of the images that it was trained on, by default 224 or
+    the next that its strides divide; where windows lie askew on these, cells stand where what they describe is
+    (`ReceptiveField.balanced`).
 
     Raises ValueError for a module that takes no RGB images, for layers that it does not have, and for weights of
     another network.
@@ -58,7 +61,8 @@ def from_module(
     if named is not None and (absent := [path for path in named.values() if path not in known]):
         msg = f"layers must be names of submodules, such as {', '.join(known[1:4])}; got {', '.join(absent)}."
         raise ValueError(msg)
-    spec = ModuleSpec(name or type(module).__name__.lower(), _Copied(module), named, roles, mean=mean, std=std)
+    called, build = name or type(module).__name__.lower(), _Copied(module)
+    spec = ModuleSpec(called, build, named, roles, mean=mean, std=std, train_px=train_px)
     if weights is not None:
         return spec.open(weights=weights, device=device, dtype=dtype)
     return ModuleNetwork(spec, module.state_dict(), device=device, dtype=dtype)

@@ -113,6 +113,7 @@ def spec(name: str) -> ModuleSpec:
         hub=(repository, *files) if repository else (),
         fetch=functools.partial(fetch, name) if repository or about.get("url") else None,
         adapt=functools.partial(_adapt, name),
+        train_px=(about.get("input_size") or (None,))[-1],
     )
 
 

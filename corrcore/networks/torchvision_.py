@@ -132,6 +132,7 @@ def spec(name: str) -> ModuleSpec:
         checkpoint=best.url.rpartition("/")[2] if best is not None else "",
         fetch=functools.partial(fetch, name) if best is not None else None,
         adapt=functools.partial(_adapt, name),
+        train_px=next(iter(vars(best.transforms()).get("crop_size", ())), None) if best is not None else None,
         others=tuple(each.url.rpartition("/")[2] for each in known[1:] if _pixels_of(each) == about),
     )
 

@@ -212,8 +212,20 @@ class PatchIndex:
     def cut_receptive_fields(
         self, layer: str, ids: Int[np.ndarray, " cells"]
     ) -> tuple[UInt8[np.ndarray, "cells side side 3"], Bool[np.ndarray, "cells side side"]]:
-        """The receptive fields of patches (`ReceptiveField.window_px`), and which pixels lie inside the picture."""
+        """The squares around patches that stand for their receptive fields (`ReceptiveField.window_px`), and which
+        pixels lie inside the picture.
+        """
         return self._cut(layer, ids, self.receptive_field(layer).window_px)
+
+    def see_no_border(self, layer: str, ids: Int[np.ndarray, " cells"]) -> Bool[np.ndarray, " cells"]:
+        """Whether patches' receptive fields, and the squares that stand for them, lie inside the picture."""
+        cells, field = self.locate(layer, ids), self.receptive_field(layer)
+        inside = np.ones(len(ids), bool)
+        for each in (field, field.window):
+            for along, sides in ((cells.columns, self.widths), (cells.rows, self.heights)):
+                first = each.first_pixel(along, each.window_px)
+                inside &= (first >= 0) & (first + each.window_px <= sides[cells.pictures])
+        return inside
 
     def verify(self, *, progress: Progress | None = None) -> None:
         """Reads everything and compares it with the checksums taken when it was written; raises IndexDamagedError."""

@@ -109,7 +109,8 @@ def cells_to_measure(grid: CellGrid, *, rng: np.random.Generator, max_cells: int
     """The cells that `localise` measures: those whose receptive field and rim lie inside, or so many at random."""
     searched = grid.receptive_field.window_px + 2 * _RIM_PX
     corners = grid.corners(grid.receptive_field.window_px) - _RIM_PX
-    cells = np.flatnonzero(((corners >= 0) & (corners + searched <= grid.image_size)).all(axis=1))
+    searchable = np.flatnonzero(((corners >= 0) & (corners + searched <= grid.image_size)).all(axis=1))
+    cells = np.intersect1d(searchable, grid.inner())
     return cells if len(cells) <= max_cells else np.sort(rng.choice(cells, max_cells, replace=False))
 
 
@@ -134,10 +135,11 @@ def localise_cells(
     offsets = [np.empty((0, 2), np.int64)]
     for start in range(0, len(cells), _MATCHES_AT_ONCE):
         part = cells[start : start + _MATCHES_AT_ONCE]
-        neighbours, valid = index.cut_receptive_fields(layer, nearest[start : start + _MATCHES_AT_ONCE])
-        whole = valid.all(axis=(1, 2))
+        neighbours = nearest[start : start + _MATCHES_AT_ONCE]
+        whole = index.see_no_border(layer, neighbours)
         part, neighbours = part[whole], neighbours[whole]
         if len(part):
+            neighbours, _ = index.cut_receptive_fields(layer, neighbours)
             windows, _ = images.extract_patches(image, corners[part], height=searched, width=searched)
             squares = images.grey(neighbours[:, middle : middle + side, middle : middle + side])
             best, matchable = _best_match(images.grey(windows), squares)

@@ -18,6 +18,7 @@ from corrcore.experiments import (
     Prediction,
     Responses,
     SmoothnessSearch,
+    Sweep,
     Transfer,
 )
 from corrcore.experiments.base import from_jsonable, subsample, to_jsonable
@@ -33,6 +34,7 @@ EXAMPLES = {
     "classification": Classification("toy", CAT, features=("sift20",), protocol="small", costs=(0.1, 1.0), folds=3),
     "responses": Responses("toy", CAT, features=("conv3",), keypoints=("Nose", "TailBase"), side=31, cost=1.0),
     "pairs": Pairs("toy", CAT, features=("conv3",), limit=4, split="train", longer_side=300, refine=True),
+    "sweep": Sweep("toy", CAT, features=("conv3",), objects=4, photos=9, limit=5),
     "prediction": Prediction("toy", CAT, features=("conv5",), costs=(0.1,), refined=True, limit=3),
 }
 

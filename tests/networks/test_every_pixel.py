@@ -200,10 +200,10 @@ def test_what_is_no_chain_is_described_at_every_pixel_by_shifts():
     network = _network(Branching, "last")
     image = smooth_noise(61, 45, 9)
     field = network.receptive_field("last")
-    assert (field.size, field.stride, field.window.offset) == (9, 4, 2.0)
+    assert (field.size, field.stride, field.offset) == (9, 4, 2.0)
     found, region = whole(network, image, "last")
     assert (network.map_step("last", region), network.map_method("last")) == (1, "shifted images")
-    assert region.left == region.top == int(field.offset) == 3
+    assert region.left == region.top == 2
     assert region.right > 61 - 4 - 2
     for x, y in ((0, 0), (3, 1), (2, 2)):
         shifted = network.extract(np.ascontiguousarray(image[y:, x:]), ["last"])["last"].descriptors
@@ -211,7 +211,7 @@ def test_what_is_no_chain_is_described_at_every_pixel_by_shifts():
         torch.testing.assert_close(own, shifted[: own.shape[0], : own.shape[1]], atol=1e-6, rtol=1e-5)
     points = np.array([[2.0, 2.0], [17.2, 9.9], [200.0, 30.0], [0.0, 44.0]])
     at = network.sample_at(image, points, ["last"], exact=True)["last"]
-    pixels = np.clip(np.floor(points + 0.5).astype(int), [3, 3], [region.right - 1, region.bottom - 1]) - 3
+    pixels = np.clip(np.floor(points + 0.5).astype(int), [2, 2], [region.right - 1, region.bottom - 1]) - 2
     torch.testing.assert_close(at, found[pixels[:, 1], pixels[:, 0]])
 
 

@@ -280,3 +280,32 @@ def test_a_network_is_traced_while_others_run():
         assert {task.result().digest for task in made} == {network.digest}
         for task in ran:
             torch.testing.assert_close(task.result()["conv5"].descriptors, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "offset"),
+    [
+        ("torchvision:mobilenet_v2", "features.3", 0.0),  # windows of 19 px, five strides
+        ("torchvision:mobilenet_v2", "features.8", 7.5),  # as the deepest of its stride
+        ("torchvision:mobilenet_v2", "features.18.2", 15.5),
+        ("torchvision:inception_v3", "Mixed_7c", 37.0),  # in the middle of the 299 px that it was trained on
+    ],
+)
+def test_cells_of_deep_layers_stand_in_the_middle_of_what_a_network_was_trained_on(name, layer, offset):
+    network = without_weights(networks.spec(name))
+    assert network.receptive_field(layer).offset == offset
+
+
+def test_what_windows_leave_over_on_images_of_no_multiple_of_their_stride_moves_no_cell():
+    patches = networks.from_module(nn.Sequential(nn.Conv2d(3, 2, 12, stride=12), nn.Conv2d(2, 2, 9, padding=4)))
+    field = patches.receptive_field(patches.layers[-1])
+    assert (field.offset, field.askew) == (5.5, 0.0)
+
+
+@pytest.mark.parametrize(("train_px", "offset"), [(None, 7.5), (224, 7.5), (225, 0.0), (17 * 16 + 1, 0.0)])
+def test_ones_own_module_is_told_by_the_images_it_was_trained_on(train_px, offset):
+    """On odd sides four windows of three, two apart, are in the middle."""
+    halved = [nn.Conv2d(3 if n == 0 else 2, 2, 3, stride=2, padding=1) for n in range(4)]
+    wide = nn.Conv2d(2, 2, 9, padding=4)
+    network = networks.from_module(nn.Sequential(*halved, wide), layers=["4"], train_px=train_px)
+    assert network.receptive_field("4").offset == offset

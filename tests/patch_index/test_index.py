@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from corrcore import images
+from corrcore import images, networks
+from corrcore.geometry import PixelBox
 from corrcore.patch_index import IndexDamagedError, IndexNotFoundError, PatchIndex, build
+from tests.conftest import ArrayPhoto, smooth_noise
 from tests.patch_index.exact import Means, noise_photos
 
 LAYERS = ("conv3", "conv5")
@@ -321,3 +324,23 @@ def test_another_format_is_refused(index):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(IndexDamagedError, match="has format 99, this version reads 2"):
         PatchIndex(index.folder)
+
+
+def test_patches_see_no_border_where_window_and_square_lie_inside(tmp_path):
+    """Of a network whose windows lie 7.5 px left of where its cells stand."""
+    torch.manual_seed(0)
+    halved = [nn.Conv2d(3 if n == 0 else 2, 2, 3, stride=2, padding=1) for n in range(4)]
+    network = networks.from_module(nn.Sequential(*halved, nn.Conv2d(2, 2, 9, padding=4)), layers=["4"], device="cpu")
+    index = build([ArrayPhoto("noise", smooth_noise(240, 224, 0))], tmp_path / "askew", extractor=network)
+    field, grid = index.receptive_field("4"), index.grid("4", 0)
+    assert (field.askew, field.size) == (-7.5, 159)
+    seen = index.see_no_border("4", np.arange(len(grid)))
+    for number, found in enumerate(seen):
+        row, column = divmod(number, grid.columns)
+        left, top = grid.corners(159)[number].tolist()
+        square = PixelBox(left, top, left + 159, top + 159)
+        assert found == (
+            field.receptive_field_box(row, column).inside(grid.image_size) and square.inside(grid.image_size)
+        )
+    np.testing.assert_array_equal(np.flatnonzero(seen), grid.inner())
+    assert 0 < seen.sum() < len(grid)
