@@ -1,7 +1,5 @@
 """What sessions share."""
 
-import streamlit as st
-
 from dashboard.services import caches
 
 
@@ -10,4 +8,3 @@ def test_results_are_in_the_folder_that_the_environment_names_now(tmp_path, monk
         monkeypatch.setenv("CORRCORE_CACHE", str(folder))
         assert caches.results().folder == folder / "results"
         assert caches.results() is caches.results()
-    st.cache_resource.clear()
