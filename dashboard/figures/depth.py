@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from corrcore.metrics import Estimate
 from dashboard.figures.style import PALETTE, styled
@@ -60,26 +60,13 @@ def depth_curves(
     Lines and bands end where a value is missing.
     """
     figure = go.Figure()
+    for curve in curves:  # bands first, so that none lies over another's line
+        _add_bands(figure, curve, styles[curve.network].colour)
     for curve in curves:
-        style = styles[curve.network]
-        x = np.array(curve.depths, float)
-        y = np.array([each.value for each in curve.values], float)
-        y[~np.isfinite(y)] = np.nan
-        low, high = (np.array([getattr(each, end) for each in curve.values], float) for end in ("low", "high"))
-        for run in _runs(np.isfinite(y) & np.isfinite(low) & np.isfinite(high)):
-            figure.add_scatter(
-                x=[*x[run], *x[run][::-1]],
-                y=[*high[run], *low[run][::-1]],
-                mode="lines",
-                fill="toself",
-                fillcolor=_clear(style.colour),
-                line={"width": 0 if run.stop - run.start > 1 else 4, "color": _clear(style.colour)},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+        style, y = styles[curve.network], _finite(curve)
         highest = int(np.nanargmax(y)) if best and np.isfinite(y).any() else -1
         figure.add_scatter(
-            x=x,
+            x=list(curve.depths),
             y=y,
             name=curve.network,
             text=list(curve.layers),
@@ -98,6 +85,28 @@ def depth_curves(
     figure.update_xaxes(title="depth, share of the network's layers", range=[0, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(title=title)
     return styled(figure, height=height).update_layout(margin_t=8)
+
+
+def _finite(curve: DepthCurve) -> Float[np.ndarray, " layers"]:
+    """A curve's values, NaN where there is none to draw."""
+    y = np.array([each.value for each in curve.values], float)
+    return np.where(np.isfinite(y), y, np.nan)
+
+
+def _add_bands(figure: go.Figure, curve: DepthCurve, colour: str) -> None:
+    x = np.array(curve.depths, float)
+    low, high = (np.array([getattr(each, end) for each in curve.values], float) for end in ("low", "high"))
+    for run in _runs(np.isfinite(_finite(curve)) & np.isfinite(low) & np.isfinite(high)):
+        figure.add_scatter(
+            x=[*x[run], *x[run][::-1]],
+            y=[*high[run], *low[run][::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor=_clear(colour),
+            line={"width": 0 if run.stop - run.start > 1 else 4, "color": _clear(colour)},
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _runs(there: Bool[np.ndarray, " n"]) -> list[slice]:

@@ -186,6 +186,13 @@ def test_a_curve_leaves_out_what_is_infinite_and_stars_its_highest_point():
     assert {band.mode for band in bands} == {"lines"}
 
 
+def test_no_band_lies_over_another_networks_line():
+    values = [replace(NOTHING, value=value, low=value - 1, high=value + 1) for value in (3.0, 4.0)]
+    curves = [DepthCurve(name, ["a", "b"], [0.5, 1.0], values) for name in ("it", "other")]
+    figure = figures.depth_curves(curves, styles=figures.network_styles(["it", "other"]), title="px")
+    assert [trace.name for trace in figure.data] == [None, None, "it", "other"]
+
+
 def test_no_two_of_many_networks_look_alike():
     styles = figures.network_styles([f"network {n}" for n in range(20)])
     assert len(set(styles.values())) == 20

@@ -3,15 +3,15 @@
 import html
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import streamlit as st
 
 from corrcore.experiments import Result, Stored, Sweep
-from corrcore.experiments.sweep import BEST
+from corrcore.experiments.sweep import BEST, MEASURES
 from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.results_parts import choices, kinds
@@ -198,6 +198,18 @@ def _lines(chosen: Mapping[str, Swept]) -> list[dict[str, str]]:
     return [{"network": network, **row} for network, each in chosen.items() for row in each.rows]
 
 
+def _widths(networks: Collection[str]) -> dict[str, Any]:
+    """Of the table's columns in pixels: names stay in sight on a phone, where the numbers are scrolled."""
+    longest = max(map(len, networks))
+    return {
+        "network": st.column_config.TextColumn(width=min(30 + 7 * longest, 140), pinned=True),
+        "layer": st.column_config.TextColumn(width=80, pinned=True),
+        "stride": st.column_config.TextColumn(width=60),
+        MEASURES["localisation"]: st.column_config.TextColumn(width=165),
+        "best for": st.column_config.TextColumn(width=180),
+    }
+
+
 def _table(chosen: Mapping[str, Swept]) -> None:
     lines = _lines(chosen)
     with st.expander("Numbers of every layer", icon=":material/table_chart:"):
@@ -206,6 +218,7 @@ def _table(chosen: Mapping[str, Swept]) -> None:
             hide_index=True,
             width="stretch",
             height="content",
+            column_config=_widths(chosen),
             alt="Sweep over depth: every layer's numbers",
         )
     for network, each in chosen.items():
