@@ -103,7 +103,12 @@ def _by_subject(swept: Sequence[Swept]) -> dict[str, dict[str, Swept]]:
     how = settings_text.titles([each.sweep for each in swept], besides=("objects",))
     groups: dict[str, list[Swept]] = {}
     for each, source, measured in zip(swept, data, how, strict=True):
-        said = [source, each.sweep.category, _extent(each.sweep), *([measured] if measured != settings_text.AS_USUAL else [])]
+        said = [
+            source,
+            each.sweep.category,
+            _extent(each.sweep),
+            *([measured] if measured != settings_text.AS_USUAL else []),
+        ]
         groups.setdefault(" · ".join(said), []).append(each)
     found: dict[str, dict[str, Swept]] = {}
     for subject, some in groups.items():
@@ -202,7 +207,7 @@ def _widths(networks: Collection[str]) -> dict[str, Any]:
     """Of the table's columns in pixels: names stay in sight on a phone, where the numbers are scrolled."""
     longest = max(map(len, networks))
     return {
-        "network": st.column_config.TextColumn(width=min(30 + 7 * longest, 140), pinned=True),
+        "network": st.column_config.TextColumn(width=min(30 + 7 * longest, 120), pinned=True),
         "layer": st.column_config.TextColumn(width=80, pinned=True),
         "stride": st.column_config.TextColumn(width=60),
         MEASURES["localisation"]: st.column_config.TextColumn(width=165),

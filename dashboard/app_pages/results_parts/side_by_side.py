@@ -259,7 +259,9 @@ def csv_lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
 
 def _as_json(lines: Sequence[Line], views: Mapping[str, Sequence[View]]) -> bytes:
     several = {
-        title if len(some) == 1 else f"{title}, {view.first.file}": view for title, some in views.items() for view in some
+        title if len(some) == 1 else f"{title}, {view.first.file}": view
+        for title, some in views.items()
+        for view in some
     }
     content = {
         "networks": {title: json.loads(take_along.as_json(view)) for title, view in several.items()},

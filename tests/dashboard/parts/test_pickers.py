@@ -98,7 +98,9 @@ def test_a_link_to_an_unknown_network_shows_another_and_says_so(nowhere):
     assert "nonet" in at.warning[0].value
 
 
-@pytest.mark.parametrize("asked", ["dinov2-s@7", "timm:vit_small_patch14_dinov2.lvd142m@7", "ViT-S/14 DINOv2, every 7 px"])
+@pytest.mark.parametrize(
+    "asked", ["dinov2-s@7", "timm:vit_small_patch14_dinov2.lvd142m@7", "ViT-S/14 DINOv2, every 7 px"]
+)
 def test_a_link_names_a_finer_grid_by_any_of_its_names(asked):
     assert network_named(asked) == network_named(f"{asked} · timm") == "dinov2-s@7"
 
