@@ -21,6 +21,7 @@ from corrcore.networks.registry import (
     register,
     register_family,
     spec,
+    split_stride,
     title,
     unregister,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "register",
     "register_family",
     "spec",
+    "split_stride",
     "title",
     "unregister",
 ]

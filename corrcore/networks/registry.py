@@ -3,6 +3,7 @@
 Whole libraries are families: `open("torchvision:resnet50")` asks the family for the network of that name.
 """
 
+import numbers
 import os
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -134,9 +135,11 @@ def title(name: str) -> str:
 
     >>> title("dinov2-s"), title("torchvision:mobilenet_v2"), title("torchvision:resnet18")
     ('ViT-S/14 DINOv2', 'MobileNetV2', 'torchvision:resnet18')
+    >>> title("dinov2-s@7")
+    'ViT-S/14 DINOv2, every 7 px'
     """
-    full = full_name(name)
-    return _TITLES.get(full, full)
+    plain, stride = split_stride(full_name(name))
+    return _TITLES.get(plain, plain) + ("" if stride is None else f", every {stride} px")
 
 
 def unregister(name: str) -> None:
@@ -155,6 +158,9 @@ def spec(name: str) -> NetworkSpec:
         return _SPECS[name]
     plain, stride = split_stride(name)
     if stride is not None:
+        if split_stride(plain)[1] is not None:
+            msg = f"network must name one grid, such as {split_stride(plain)[0]}@{stride}; got {name!r}."
+            raise ValueError(msg)
         found = spec(plain)
         if not isinstance(found, FinerSpec):
             msg = f"{plain} has no grid of {stride} px: only vision transformers have finer ones."
@@ -192,8 +198,9 @@ def open(  # noqa: A001 - registries open by name
     precision, of any cell of three layers each of AlexNet, MobileNetV2 and DINOv2's ViT-S on photos of VOC (one to
     four, on a CPU). That of `torch.bfloat16` is not: 0.988, in MobileNetV2.
 
-    Raises ValueError for an unknown name and for another network's weights, WeightsNotFoundError where there are none
-    on this machine, and WeightsDamagedError where they cannot be read.
+    Raises ValueError for an unknown name, for another network's weights and for a `grid_stride` that is no positive
+    whole number or that the network cannot have, WeightsNotFoundError where there are none on this machine, and
+    WeightsDamagedError where they cannot be read.
 
     >>> import numpy as np
     >>> from corrcore import networks
@@ -202,5 +209,10 @@ def open(  # noqa: A001 - registries open by name
     >>> grids["conv5"].descriptors.shape, grids["conv5"].receptive_field
     (torch.Size([14, 19, 256]), ReceptiveField(size=163, stride=16, offset=15.0))
     """
-    name = name if grid_stride is None else f"{split_stride(name)[0]}@{grid_stride}"
+    if grid_stride is not None:
+        whole = isinstance(grid_stride, numbers.Integral) and not isinstance(grid_stride, bool)
+        if not whole or grid_stride < 1:
+            msg = f"grid_stride must be a whole number of pixels from 1; got {grid_stride!r}."
+            raise ValueError(msg)
+        name = f"{split_stride(name)[0]}@{grid_stride}"
     return spec(name).open(weights=weights, device=device, dtype=dtype)

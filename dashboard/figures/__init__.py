@@ -13,7 +13,7 @@ from dashboard.figures.charts import (
     score_profile,
     scores_of_all,
 )
-from dashboard.figures.depth import DepthCurve, depth_curves, network_colours
+from dashboard.figures.depth import DepthCurve, NetworkStyle, depth_curves, network_styles
 from dashboard.figures.draw import (
     Column,
     averages_sheet,
@@ -60,6 +60,7 @@ __all__ = [
     "DepthCurve",
     "Dot",
     "Ends",
+    "NetworkStyle",
     "RowStyle",
     "accuracy_curves",
     "agreement_profile",
@@ -92,7 +93,7 @@ __all__ = [
     "match_distances",
     "maxima_counts",
     "neighbour_view",
-    "network_colours",
+    "network_styles",
     "of_cells",
     "offset_map",
     "pck_curves",

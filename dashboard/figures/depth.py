@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Bool, Float
 
 from corrcore.metrics import Estimate
 from dashboard.figures.style import PALETTE, styled
 
-_BAND = 0.12  # opacity of intervals
+_BAND = 0.18  # opacity of intervals
+_COLOURS = PALETTE[:-1]  # no yellow, which is faint on white
+_GLYPHS = {"circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲", "triangle-down": "▼"}
 
 
 @dataclass(frozen=True)
@@ -23,40 +26,44 @@ class DepthCurve:
     dash: str = "solid"
 
 
-def network_colours(networks: Sequence[str]) -> dict[str, str]:
-    """A colour per network, the same in every chart of them."""
-    return {name: PALETTE[n % len(PALETTE)] for n, name in enumerate(networks)}
+@dataclass(frozen=True)
+class NetworkStyle:
+    """How a network is drawn; `symbol` is that of its markers, in plotly's words."""
+
+    colour: str
+    symbol: str
+
+    @property
+    def glyph(self) -> str:
+        """The symbol as text."""
+        return _GLYPHS[self.symbol]
+
+
+def network_styles(networks: Sequence[str]) -> dict[str, NetworkStyle]:
+    """A colour per network, the same in every chart; where there are more than colours, markers tell them apart."""
+    styles = [NetworkStyle(colour, symbol) for symbol in _GLYPHS for colour in _COLOURS]
+    return {name: styles[n % len(styles)] for n, name in enumerate(networks)}
 
 
 def depth_curves(
     curves: Sequence[DepthCurve],
     *,
-    colours: Mapping[str, str],
+    styles: Mapping[str, NetworkStyle],
     title: str,
     chance: float | None = None,
     digits: int = 1,
     best: bool = True,
-    height: int = 300,
+    height: int = 280,
 ) -> go.Figure:
-    """A line per network with its intervals as a band; its highest point is a star where more is `best`."""
+    """A line per network with its intervals as bands; its highest point is a star where more is `best`.
+
+    Lines and bands end where a value is missing.
+    """
     figure = go.Figure()
+    for curve in curves:  # bands first, so that none lies over another's line
+        _add_bands(figure, curve, styles[curve.network].colour)
     for curve in curves:
-        colour = colours[curve.network]
-        y = np.array([each.value for each in curve.values], float)
-        y[~np.isfinite(y)] = np.nan
-        low, high = (np.array([getattr(each, end) for each in curve.values], float) for end in ("low", "high"))
-        banded = np.isfinite(y) & np.isfinite(low) & np.isfinite(high)
-        if banded.sum() > 1:
-            x = np.array(curve.depths)[banded]
-            figure.add_scatter(
-                x=[*x, *x[::-1]],
-                y=[*high[banded], *low[banded][::-1]],
-                fill="toself",
-                fillcolor=_clear(colour),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+        style, y = styles[curve.network], _finite(curve)
         highest = int(np.nanargmax(y)) if best and np.isfinite(y).any() else -1
         figure.add_scatter(
             x=list(curve.depths),
@@ -64,19 +71,52 @@ def depth_curves(
             name=curve.network,
             text=list(curve.layers),
             mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": curve.dash},
+            line={"color": style.colour, "width": 2, "dash": curve.dash},
             marker={
-                "color": colour,
-                "size": [14 if n == highest else 6 for n in range(len(y))],
-                "symbol": ["star" if n == highest else "circle" for n in range(len(y))],
+                "color": style.colour,
+                "opacity": 1,
+                "size": [15 if n == highest else 7 for n in range(len(y))],
+                "symbol": ["star" if n == highest else style.symbol for n in range(len(y))],
             },
             hovertemplate=f"%{{text}}: %{{y:.{digits}f}}",
         )
     if chance is not None:
         figure.add_hline(y=chance, line={"dash": "dot", "width": 1, "color": "#8a8a8a"})
-    figure.update_xaxes(title="depth, share of the network's layers", range=[0, 1.04])
+    figure.update_xaxes(title="depth, share of the network's layers", range=[0, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(title=title)
-    return styled(figure, height=height)
+    return styled(figure, height=height).update_layout(margin_t=8)
+
+
+def _finite(curve: DepthCurve) -> Float[np.ndarray, " layers"]:
+    """A curve's values, NaN where there is none to draw."""
+    y = np.array([each.value for each in curve.values], float)
+    return np.where(np.isfinite(y), y, np.nan)
+
+
+def _add_bands(figure: go.Figure, curve: DepthCurve, colour: str) -> None:
+    x = np.array(curve.depths, float)
+    low, high = (np.array([getattr(each, end) for each in curve.values], float) for end in ("low", "high"))
+    for run in _runs(np.isfinite(_finite(curve)) & np.isfinite(low) & np.isfinite(high)):
+        figure.add_scatter(
+            x=[*x[run], *x[run][::-1]],
+            y=[*high[run], *low[run][::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor=_clear(colour),
+            line={"width": 0 if run.stop - run.start > 1 else 4, "color": _clear(colour)},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+
+
+def _runs(there: Bool[np.ndarray, " n"]) -> list[slice]:
+    """Where there is something without a gap.
+
+    >>> _runs(np.array([True, True, False, True]))
+    [slice(0, 2, None), slice(3, 4, None)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(int))).tolist()
+    return [slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _clear(colour: str) -> str:

@@ -1,5 +1,6 @@
 """What pages on keypoints let one choose: a data set, a category, an object, a network. Choices live in the URL."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -165,20 +166,35 @@ def network_titles() -> dict[str, str]:
 
 
 def network_named(text: str) -> str | None:
-    """The known network that a link names: by its title with or without what it is from, or by any of its names."""
+    """The known network that a link names: by its title with or without what it is from, or by any of its names.
+
+    A known network with a finer grid is known, too.
+    """
     asked = text.partition(" · ")[0]
-    names = {each: name for name in caches.known_networks() for each in (name, networks.full_name(name))}
-    return names.get(asked) or {networks.title(name): name for name in names.values()}.get(asked)
+    stride = networks.split_stride(asked)[1] or next(map(int, re.findall(r", every (\d+) px$", asked)), None)
+    finer = "" if stride is None else f"@{stride}"
+    for name in caches.known_networks():
+        if asked in (f"{each}{finer}" for each in (name, networks.full_name(name))):
+            return f"{name}{finer}"
+        if asked == networks.title(f"{name}{finer}"):
+            return f"{name}{finer}"
+    return None
+
+
+def _title_of_asked(name: str) -> str:
+    """What a network is called that a link asks for and the menu lacks: one with a finer grid, or without weights."""
+    origin = caches.offered_networks().get(networks.split_stride(name)[0])
+    return networks.title(name) + (WITHOUT_WEIGHTS if origin is None else f" · {origin}")
 
 
 def choose_network(place: Any, *, below: Any = st) -> Extractor:
-    """The network whose layers are asked, of those whose weights are here.
+    """The network whose layers are asked, of those whose weights are here, and with a finer grid where a link asks.
 
-    Where a link asks for one without, the page stops and says `below` how to get them.
+    Where a link asks for one without weights, or for a grid that it cannot have, the page stops and says so `below`.
     """
     titles = network_titles()
     asked = {value: name for value in st.query_params.get_all("network") if (name := network_named(value))}
-    titles |= {name: f"{networks.title(name)}{WITHOUT_WEIGHTS}" for name in asked.values() if name not in titles}
+    titles |= {name: _title_of_asked(name) for name in asked.values() if name not in titles}
     url_state.spell_out("network", {value: titles[name] for value, name in asked.items()})
     url_state.check_link("network", list(titles.values()))
     name = place.selectbox(

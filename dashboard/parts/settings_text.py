@@ -1,6 +1,6 @@
 """How experiments were measured, in words rather than in the names of their fields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +15,7 @@ WORDS = {
     "folds": "folds",
     "refined": "also the best pixel around the best cell",
 }
+AS_USUAL = "as usual"
 _WHAT = ("dataset", "category", "network", "features", "limit", "keypoints", "index", "photos")
 
 
@@ -25,13 +26,16 @@ def settings_of(experiment: Experiment) -> Mapping[str, Any]:
     }
 
 
-def titles(experiments: Sequence[Experiment]) -> list[str]:
+def titles(experiments: Sequence[Experiment], *, besides: Collection[str] = ()) -> list[str]:
     """How each of several experiments of one kind was measured, so that they are told apart.
 
     What is unusual is said of each whatever the others are, so that links keep their meaning when there are
-    more results.
+    more results. The fields `besides` are left out, for they are said elsewhere.
     """
-    plain = [settings_of(experiment) for experiment in experiments]
+    plain = [
+        {name: value for name, value in settings_of(experiment).items() if name not in besides}
+        for experiment in experiments
+    ]
     defaults = {each.name: to_jsonable(each.default) for each in fields(experiments[0])} if experiments else {}
     usual = [_title(how, _unusual(how, defaults)) for how in plain]
     alike = {title: [how for how, own in zip(plain, usual, strict=True) if own == title] for title in usual}
@@ -60,4 +64,4 @@ def _title(how: Mapping[str, Any], named: Sequence[str]) -> str:
             continue
         text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
         parts.append(words if value is True else f"{words} {text}")
-    return ", ".join(parts) or "as usual"
+    return ", ".join(parts) or AS_USUAL

@@ -105,10 +105,14 @@ def state_of(instances: Sequence[Instance]) -> str:
     return stores.key(task="objects", objects=objects)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
 def results() -> Cache:
-    """Results kept on disk, for all sessions."""
-    return Cache(Settings.from_environment().cache)
+    """Results kept on disk, for all sessions: in the folder that the environment names now."""
+    return _results_in(Settings.from_environment().cache)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _results_in(folder: Path) -> Cache:
+    return Cache(folder)
 
 
 def store() -> ResultStore:

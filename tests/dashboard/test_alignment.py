@@ -608,9 +608,6 @@ def cats(data):
 def own_results(monkeypatch, tmp_path):
     """A folder of results of a test's own."""
     monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
-    caches.results.clear()
-    yield
-    caches.results.clear()
 
 
 def labelled(at, label):

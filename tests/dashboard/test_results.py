@@ -913,6 +913,11 @@ def cousin(alexnet):
 
 
 @pytest.fixture
+def third(alexnet):
+    return relabelled(alexnet, name="third")
+
+
+@pytest.fixture
 def two(cat, places, cousin):
     """AlexNet's results, and those of a network whose layer is better; SIFT and NN are alike."""
     places("cat", {"NN": never, "conv3": always, "sift20": even}, network=cousin)
@@ -993,6 +998,51 @@ def test_networks_of_different_objects_are_said_to_be(cat, places, cousin, open_
     places("cat", {"conv4": even}, some=5, network=cousin)
     at = open_page("results", **SIDE_BY_SIDE)
     assert any("**Not of the same val objects**: AlexNet 12, cousin 5" in text for text in texts(at.caption))
+
+
+def test_networks_of_as_many_but_other_objects_are_said_to_be(data, places, write, cousin, open_page):
+    rows = {"conv4": even}
+    places("cat", rows, some=11)
+    file = places("cat", rows, some=12, network=cousin)
+    first = data.visible_instances("cat", "val")[0].name
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if json.loads(line).get("name") != first))
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert any("**Not of the same val objects**: AlexNet 11, cousin 11, 10 in common" in t for t in texts(at.caption))
+
+
+def test_networks_meet_where_one_was_measured_in_parts(data, places, cousin, open_page, offered):
+    places("cat", {"NN": never, "conv5": even}, features=("conv5",))
+    places("cat", {"NN": never, "conv4": always}, features=("conv4",))
+    places("cat", {"NN": never, "conv3": even}, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.multiselect(key="networks").value == ["AlexNet", "cousin"]
+    assert rows_of(at) == [("AlexNet", "conv4"), ("AlexNet", "conv5"), ("cousin", "conv3"), ("", "NN, not aligned")]
+    assert at.dataframe[0].value["ours"].tolist() == pytest.approx([100, 50, 50, 0])
+    assert not any("Not measured" in text or "Not of the same" in text for text in texts(at.caption))
+    assert {"conv3", "conv4", "conv5"} <= set(printed_by(offered["python"]).split())
+    [content] = [json.loads(make()) for name, make in offered.items() if name.endswith("json")]
+    assert len(content["networks"]) == 3
+    at.segmented_control(key="view").set_value("One network")
+    assert not at.run().exception
+
+
+def test_a_row_that_two_results_of_a_network_have_is_of_the_most_objects(data, places, cousin, open_page):
+    places("cat", {"conv4": always, "conv5": even}, some=5, features=("conv4", "conv5"), limit=5)
+    places("cat", {"conv4": never}, features=("conv4",))
+    places("cat", {"conv3": even}, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert rows_of(at) == [("AlexNet", "conv4"), ("AlexNet", "conv5"), ("cousin", "conv3")]
+    assert at.dataframe[0].value["objects"].tolist() == [12, 5, 12]
+    assert any("AlexNet 12 and 5, cousin 12, 5 in common" in text for text in texts(at.caption))
+
+
+def test_a_network_that_was_measured_otherwise_is_named(two, places, third, open_page):
+    places("cat", {"conv4": even}, network=third, iterations=7)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.multiselect(key="networks").value == ["AlexNet", "cousin"]
+    assert "Not measured as usual: third." in texts(at.caption)
+    assert "iterations 7" in at.selectbox(key="how").options
 
 
 def test_what_is_taken_along_is_what_stands_side_by_side(two, open_page, offered):

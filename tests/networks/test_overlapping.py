@@ -1,6 +1,7 @@
 """Finer grids by overlapping patches: against the patches side by side, shifted images, and gradients."""
 
 import functools
+import inspect
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -203,12 +204,26 @@ def test_a_finer_grid_is_opened_by_name_with_the_networks_own_weights(tmp_path, 
         ("timm:test_vit@16", "stride must be one of 8, 4, 2, 1 px"),
         ("timm:test_vit@0", "stride must be one of 8, 4, 2, 1 px"),
         ("nothing@4", "network must be one of .*; got 'nothing'"),
+        ("dinov2-s@7@7", "^network must name one grid, such as dinov2-s@7; got 'dinov2-s@7@7'.$"),
+        ("timm:test_vit@8@4", "^network must name one grid, such as timm:test_vit@4; got 'timm:test_vit@8@4'.$"),
     ],
 )
 def test_what_has_no_such_grid_is_said(name, message):
     pytest.importorskip("timm")
     with pytest.raises(ValueError, match=message):
         overlapped_of(name)
+
+
+@pytest.mark.parametrize("stride", [-7, 0, 7.0, "7", True])
+def test_a_grid_stride_that_is_no_number_of_pixels_is_refused(stride):
+    with pytest.raises(ValueError, match=f"^grid_stride must be a whole number of pixels from 1; got {stride!r}.$"):
+        inspect.unwrap(networks.open)("dinov2-s", grid_stride=stride)  # without the tests' check of types
+
+
+def test_a_finer_grid_is_called_by_the_networks_name_in_print():
+    assert networks.title("dinov2-s@7") == "ViT-S/14 DINOv2, every 7 px"
+    assert networks.title(networks.full_name("dinov2-s@7")) == "ViT-S/14 DINOv2, every 7 px"
+    assert networks.title("timm:test_vit@8") == "timm:test_vit, every 8 px"
 
 
 def overlapped_of(name: str) -> nn.Module:

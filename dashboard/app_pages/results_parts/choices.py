@@ -9,7 +9,7 @@ from corrcore import networks
 from corrcore.experiments import ALPHAS, Classification, Result
 from corrcore.metrics import Average
 from dashboard.app_pages.results_parts import kinds
-from dashboard.app_pages.results_parts.view import Entry
+from dashboard.app_pages.results_parts.view import Entry, network_of, weights_of
 from dashboard.parts import header, pickers, settings_text, url_state
 
 T = TypeVar("T")
@@ -33,13 +33,16 @@ def grouped(entries: Sequence[Entry], title: Callable[[Entry], str]) -> dict[str
 
 def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     """By the name in print, and where weights of one name differ, by these."""
-    names = [name for name, _ in {(entry.network, entry.weights) for entry in entries}]
+    titles = network_titles([entry.result for entry in entries])
+    title_of = {entry.path: title for entry, title in zip(entries, titles, strict=True)}
+    return grouped(entries, lambda entry: title_of[entry.path])
 
-    def title(entry: Entry) -> str:
-        several = names.count(entry.network) > 1
-        return networks.title(entry.network) + f", weights {entry.weights[:8]}" * several
 
-    return grouped(entries, title)
+def network_titles(results: Sequence[Result]) -> list[str]:
+    """The names in print of the networks that results are of, and where weights of one name differ, these."""
+    of = [(network_of(result), weights_of(result)) for result in results]
+    names = [name for name, _ in set(of)]
+    return [networks.title(name) + f", weights {weights[:8]}" * (names.count(name) > 1) for name, weights in of]
 
 
 def choose_network(groups: Mapping[str, list[Entry]], place: Any) -> tuple[str, list[Entry]]:
@@ -53,17 +56,17 @@ def choose_network(groups: Mapping[str, list[Entry]], place: Any) -> tuple[str, 
     return choose("Network", groups, "network", place)
 
 
-def by_how(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+def by_how(entries: Sequence[Entry], *, features_apart: bool = True) -> dict[str, list[Entry]]:
     """By how they were measured, in words; what is usual comes first.
 
-    Where a category was measured with several lists of features, these are told apart, too.
+    Where a category was measured with several lists of features, these are told apart, too, if asked for.
     """
     titles = settings_text.titles([entry.result.experiment for entry in entries])
     title_of = {entry.path: title for entry, title in zip(entries, titles, strict=True)}
     groups = grouped(entries, lambda entry: title_of[entry.path])
     found: dict[str, list[Entry]] = {}
     for title, members in groups.items():
-        if _measures_twice(members):
+        if features_apart and _measures_twice(members):
             found |= grouped(members, lambda entry, title=title: f"{title}, {_features(entry.result)}")
         else:
             found[title] = members

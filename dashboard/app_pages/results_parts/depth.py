@@ -3,26 +3,27 @@
 import html
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import streamlit as st
 
-from corrcore import networks
 from corrcore.experiments import Result, Stored, Sweep
-from corrcore.experiments.sweep import BEST, MEASURES, best_layers, measure_text
+from corrcore.experiments.sweep import BEST, MEASURES
+from corrcore.wording import counted
 from dashboard import figures
-from dashboard.app_pages.results_parts import kinds
+from dashboard.app_pages.results_parts import choices, kinds
 from dashboard.app_pages.results_parts.left_out import file_of, left_out_of_kind, nothing_yet, say_left_out
 from dashboard.app_pages.results_parts.source import known_as, offered_name
 from dashboard.figures import DepthCurve
-from dashboard.parts import exports, header, pickers, url_state
+from dashboard.parts import exports, header, pickers, settings_text, url_state
 from dashboard.wording import escape_markdown
 
 LOOK_FOR = (
-    "**Look for** where each line is highest: the middle layers know best where things are, the last ones forget it. "
-    "Stars mark the best layer of each network."
+    "**Look for** where each line is highest, in the middle or near an end, and whether it is at the same depth for "
+    "each purpose. Stars mark the best layer of each network."
 )
 _TITLES = {
     "classification": "Keypoints named rightly",
@@ -37,60 +38,109 @@ _AXES = {
     "radii": "radius, px",
 }
 _EFFECTIVE, _AGREEMENT = "effective", "agreement"
+INTERVALS = (
+    "Measured on the train split. Bands are 95 % intervals: of accuracy and localisation over photos, of transfer over "
+    "objects, of agreement radii over seeds (cells taken at random). Radii: solid, the disc that holds half of a "
+    "cell's gradient, which has no interval; dashed, how far around their places a cell and its nearest neighbours "
+    "agree, where that falls at all."
+)
 PLAIN = {"displayModeBar": False}
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """A network's result and its file."""
+
+    path: Path
+    result: Result
+
+    @property
+    def sweep(self) -> Sweep:
+        """What was asked for."""
+        return cast("Sweep", self.result.experiment)
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, str]]:
+        """Its layers, as they are printed."""
+        return self.sweep.summary_rows(self.result.summary)
 
 
 def page_of_sweeps(stored: Stored) -> None:
     """Curves of several networks, a table of their layers, and what to take along."""
-    results: dict[Path, Result] = {}
+    swept: list[Swept] = []
     empty: dict[Path, str] = {}
     for path, result in stored.results.items():
         if isinstance(result.experiment, Sweep):
             if result.records:
-                results[path] = result
+                swept.append(Swept(path, result))
             else:
                 empty[path] = "no layer has been measured yet."
     left_out = left_out_of_kind(stored, Sweep, empty)
-    if not results:
+    if not swept:
         st.markdown("**Sweep over depth**")
         nothing_yet(Sweep)
         say_left_out(left_out)
         return
-    subject, there = _choose_subject(results)
+    subject, there = choices.choose("Objects", _by_subject(swept), "swept", st)
     chosen = _choose_networks(there)
     if chosen:
-        _draw(chosen)
+        _draw(chosen, figures.network_styles(list(there)))
         _table(chosen)
     say_left_out(left_out)
     header.how_computed(
         inspect.cleandoc(Sweep.__doc__ or ""),
-        {"of": subject, "files": ", ".join(file_of(path) for path, each in results.items() if each in there.values())},
+        {"of": subject, "files": ", ".join(file_of(each.path) for each in there.values())},
     )
     _export(subject, chosen)
 
 
-def _sweep_of(result: Result) -> Sweep:
-    return cast("Sweep", result.experiment)
+def _by_subject(swept: Sequence[Swept]) -> dict[str, dict[str, Swept]]:
+    """Results by what they are of and how it was measured, then by network.
+
+    A result that nothing tells from another has its file's name besides.
+    """
+    data = _data_titles(swept)
+    how = settings_text.titles([each.sweep for each in swept], besides=("objects",))
+    groups: dict[str, list[Swept]] = {}
+    for each, source, measured in zip(swept, data, how, strict=True):
+        said = [
+            source,
+            each.sweep.category,
+            _extent(each.sweep),
+            *([measured] if measured != settings_text.AS_USUAL else []),
+        ]
+        groups.setdefault(" · ".join(said), []).append(each)
+    found: dict[str, dict[str, Swept]] = {}
+    for subject, some in groups.items():
+        named = found.setdefault(subject, {})
+        for each, title in zip(some, choices.network_titles([each.result for each in some]), strict=True):
+            named[title if title not in named else f"{title} · {file_of(each.path)}"] = each
+    return found
 
 
-def _choose_subject(results: Mapping[Path, Result]) -> tuple[str, dict[str, Result]]:
-    """A data set and a category, with how much of them was swept; and its results by network."""
-    subjects: dict[str, dict[str, Result]] = {}
-    for result in results.values():
-        experiment = _sweep_of(result)
-        name = offered_name(result)
-        data = pickers.dataset_title(name) if name else known_as(result.provenance)
-        limit = "all train objects" if experiment.limit is None else f"{experiment.limit} train objects"
-        subject = f"{data} · {experiment.category} · {limit}, {experiment.objects} transferred to"
-        subjects.setdefault(subject, {})[networks.title(experiment.network)] = result
-    url_state.check_link("swept", list(subjects))
-    chosen = st.selectbox("Objects", list(subjects), key="swept", bind="query-params") or next(iter(subjects))
-    return chosen, subjects[chosen]
+def _data_titles(swept: Sequence[Swept]) -> list[str]:
+    """What the data sets are called; where annotations of one differ, with these."""
+    of = []
+    for each in swept:
+        name = offered_name(each.result)
+        title = pickers.dataset_title(name) if name else known_as(each.result.provenance)
+        of.append((title, str(each.result.provenance.get("data_digest"))[:8]))
+    titles = [title for title, _ in set(of)]
+    return [title + f", annotations {digest}" * (titles.count(title) > 1) for title, digest in of]
 
 
-def _choose_networks(there: Mapping[str, Result]) -> dict[str, Result]:
-    """Those to draw, all to begin with."""
+def _extent(sweep: Sweep) -> str:
+    """How much was measured."""
+    train = "all train objects" if sweep.limit is None else f"at most {counted(sweep.limit, 'train object')}"
+    transferred = sweep.objects if sweep.limit is None else min(sweep.limit, sweep.objects)
+    return f"{train}, {transferred} transferred to, {counted(sweep.photos, 'photo')} searched"
+
+
+def _choose_networks(there: Mapping[str, Swept]) -> dict[str, Swept]:
+    """Those to draw, all to begin with, and where other objects have none of those chosen before."""
     url_state.check_link("swept_networks", list(there))
+    if (before := st.session_state.get("swept_networks")) and not set(before) & set(there):
+        del st.session_state["swept_networks"]
     names = st.multiselect(
         "Networks",
         list(there),
@@ -104,28 +154,23 @@ def _choose_networks(there: Mapping[str, Result]) -> dict[str, Result]:
     return {name: there[name] for name in there if name in names}
 
 
-def _draw(chosen: Mapping[str, Result]) -> None:
-    colours = figures.network_colours(list(chosen))
+def _draw(chosen: Mapping[str, Swept], styles: Mapping[str, figures.NetworkStyle]) -> None:
     st.markdown(LOOK_FOR)
-    st.html(_legend(colours))
-    left, right = st.columns(2, gap="medium")
-    for place, name in zip((left, right, left, right), _TITLES, strict=True):
-        curves = [curve for network, result in chosen.items() for curve in _curves(network, result, name)]
+    st.html(_legend({network: styles[network] for network in chosen}))
+    places = [column for _ in range(2) for column in st.columns(2, gap="medium")]  # in this order on a phone, too
+    for place, name in zip(places, _TITLES, strict=True):
+        curves = [curve for network, each in chosen.items() for curve in _curves(network, each.result, name)]
         place.markdown(f"**{_TITLES[name]}**")
         chart = figures.depth_curves(
             curves,
-            colours=colours,
+            styles=styles,
             title=_AXES[name],
             chance=0.5 if name == "localisation" else None,
             digits=2 if name == "localisation" else 0 if name == "radii" else 1,
             best=name in BEST,
         )
         place.plotly_chart(chart, key=f"depth {name}", config=PLAIN)
-    st.caption(
-        "All of the train split; bands are 95 % intervals over photos or objects. Radii: solid, the disc that holds "
-        "half of a cell's gradient; dashed, how far around their places a cell and its nearest neighbours agree, "
-        "where that falls at all."
-    )
+    st.caption(INTERVALS)
 
 
 def _curves(network: str, result: Result, name: str) -> list[DepthCurve]:
@@ -143,35 +188,34 @@ def _curves(network: str, result: Result, name: str) -> list[DepthCurve]:
     ]
 
 
-def _legend(colours: Mapping[str, str]) -> str:
-    """The networks' names beside their colours."""
+def _legend(styles: Mapping[str, figures.NetworkStyle]) -> str:
+    """The networks' names beside their markers."""
     items = "".join(
-        f'<span style="white-space:nowrap"><span style="color:{colour}">&#9679;</span> {html.escape(name)}</span>'
-        for name, colour in colours.items()
+        f'<span style="white-space:nowrap"><span style="color:{style.colour}">{style.glyph}</span> '
+        f"{html.escape(name)}</span>"
+        for name, style in styles.items()
     )
     return f'<div style="display:flex;flex-wrap:wrap;gap:0.25rem 1.25rem">{items}</div>'
 
 
-def _lines(chosen: Mapping[str, Result]) -> list[dict[str, str]]:
+def _lines(chosen: Mapping[str, Swept]) -> list[dict[str, str]]:
     """A line per network and layer."""
-    lines = []
-    for network, result in chosen.items():
-        best = best_layers(result.summary)
-        for feature, record in result.summary.items():
-            words = {MEASURES[name]: measure_text(name, record.measures[name]) for name in MEASURES}
-            lines.append(
-                {
-                    "network": network,
-                    "layer": feature.layer,
-                    "stride": f"{record.stride_px} px",
-                    **words,
-                    "best for": ", ".join(name for name in BEST if best.get(name) == feature),
-                }
-            )
-    return lines
+    return [{"network": network, **row} for network, each in chosen.items() for row in each.rows]
 
 
-def _table(chosen: Mapping[str, Result]) -> None:
+def _widths(networks: Collection[str]) -> dict[str, Any]:
+    """Of the table's columns in pixels: names stay in sight on a phone, where the numbers are scrolled."""
+    longest = max(map(len, networks))
+    return {
+        "network": st.column_config.TextColumn(width=min(30 + 7 * longest, 120), pinned=True),
+        "layer": st.column_config.TextColumn(width=80, pinned=True),
+        "stride": st.column_config.TextColumn(width=60),
+        MEASURES["localisation"]: st.column_config.TextColumn(width=165),
+        "best for": st.column_config.TextColumn(width=180),
+    }
+
+
+def _table(chosen: Mapping[str, Swept]) -> None:
     lines = _lines(chosen)
     with st.expander("Numbers of every layer", icon=":material/table_chart:"):
         st.dataframe(
@@ -179,36 +223,40 @@ def _table(chosen: Mapping[str, Result]) -> None:
             hide_index=True,
             width="stretch",
             height="content",
+            column_config=_widths(chosen),
             alt="Sweep over depth: every layer's numbers",
         )
-    for network, result in chosen.items():
-        if not result.finished:
+    for network, each in chosen.items():
+        if not each.result.finished:
             st.caption(
-                f"{escape_markdown(network)}: {len(result.records)} of {result.asked} layers so far; the rest is being "
-                "measured, or it was stopped."
+                f"{escape_markdown(network)}: {len(each.result.records)} of {each.result.asked} layers so far; the "
+                "rest is being measured, or it was stopped."
             )
 
 
-def _export(subject: str, chosen: Mapping[str, Result]) -> None:
+def _export(subject: str, chosen: Mapping[str, Swept]) -> None:
     if not chosen:
         return
-    lines = _lines(chosen)
-    sweeps = [_sweep_of(result) for result in chosen.values()]
-    named, category = [sweep.network for sweep in sweeps], sweeps[0].category
+    lines, category = _lines(chosen), next(iter(chosen.values())).sweep.category
+    files = "\n".join(f"    {file_of(each.path)!r}," for each in chosen.values())
     exports.export_row(
         downloads={
             f"sweep {category}.csv": lambda: exports.as_csv([{**line, "of": subject} for line in lines]),
             f"sweep {category}.json": lambda: json.dumps(
-                {name: json.loads(result.to_json()) for name, result in chosen.items()}, indent=1, ensure_ascii=False
+                {name: json.loads(each.result.to_json()) for name, each in chosen.items()}, indent=1, ensure_ascii=False
             ).encode(),
         },
-        python=f"""from corrcore.experiments import ResultStore, Sweep
+        python=f"""from corrcore.experiments import ResultStore
 
-for path, result in ResultStore().scan().results.items():
-    if isinstance(result.experiment, Sweep) and result.experiment.network in {named!r}:
-        print(path.name, result.experiment.network)
-        for row in result.experiment.summary_rows(result.summary):
-            print(row)
+files = [  # {subject}
+{files}
+]
+store = ResultStore()
+for file in files:
+    result = store.read(store.folder / file)
+    print(file)
+    for row in result.experiment.summary_rows(result.summary):
+        print(row)
 """,
         state={"table": kinds.title_of(Sweep), "swept": subject, "swept_networks": list(chosen)},
     )

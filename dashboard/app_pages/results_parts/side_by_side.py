@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from dashboard.app_pages.results_parts.source import Source
 from dashboard.app_pages.results_parts.table import DIFFERENCE, INTERVAL, OURS, PAPER, quick_look
 from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, url_state
+from dashboard.services import caches
 from dashboard.wording import escape_markdown
 
 ONE, SIDE_BY_SIDE = "One network", "Networks side by side"
@@ -24,7 +25,8 @@ ALIKE = "Whatever the network"
 HOW = """
 Each network's result is asked for the same category, at the same α and by the same average. Intervals are of 95 %, by
 the bootstrap over objects, over photos in Table 3. Rows that ask no layer and are right about the same keypoints of
-the same objects by several networks stand once. Intervals of two rows that overlap do not say that the rows are alike:
+the same objects by several networks stand once. A network that was measured in parts, some layers at a time, has the
+rows of all; a row that several have is of the most objects. Intervals of two rows that overlap do not say that the rows are alike:
 both are right about easy objects and wrong about hard ones.
 """
 
@@ -42,6 +44,11 @@ class Line:
     def estimate(self) -> Estimate:
         """The number, with its interval."""
         return self.view.estimates[self.row, self.category]
+
+    @property
+    def objects(self) -> frozenset[str]:
+        """What it was measured on."""
+        return frozenset(self.view.tables[self.category].objects)
 
     @property
     def published(self) -> float | None:
@@ -74,28 +81,35 @@ def page_of_networks(
     if not chosen:
         st.info("Choose a network.", icon=":material/hub:")
         return
-    views = {}
+    own = {}
     for title in chosen:
-        shown, _ = choices.of_most_objects(named[title])
-        views[title] = View(kind, shown, source, how, alpha, over)
-    lines = lines_of(views, category)
-    first = next(iter(views.values()))
+        each = [View(kind, {category: entry}, source, how, alpha, over) for entry in named[title]]
+        own[title] = lines_of_one(title, each, category)
+    lines = lines_of(own)
+    views = {title: list({id(line.view): line.view for line in some}.values()) for title, some in own.items()}
+    first = views[chosen[0]][0]
     drawn = " · **drawn, synthetic**" if source.synthetic else ""
     st.markdown(f"**{first.metric}** · {escape_markdown(category)}{drawn}")
     st.plotly_chart(_chart(lines, first), key="networks chart", config={"displayModeBar": False})
-    _say_of_chart(lines, views, category, missing=[title for title in entries if title not in named])
+    _say_of_chart(own, first)
+    if missing := [title for title in entries if title not in named]:
+        st.caption(f"Not measured for {escape_markdown(category)}: {escape_markdown(', '.join(missing))}.")
+    if missing := [title for title in by_network if title not in entries]:
+        st.caption(f"Not measured {escape_markdown(how)}: {escape_markdown(', '.join(missing))}.")
     _show_table(lines)
     _finish(lines, views, category)
 
 
 def _by_how(by_network: Mapping[str, Sequence[Entry]]) -> dict[str, dict[str, list[Entry]]]:
-    """Results by how they were measured, then by network: AlexNet first, then in alphabetical order."""
+    """Results by how they were measured, then by network: AlexNet first, then in alphabetical order.
+
+    Layers are a network's own, so that those of its results do not tell apart how it was measured.
+    """
     first = networks.title(networks.DEFAULT)
-    found: dict[str, dict[str, list[Entry]]] = {}
-    for title in sorted(by_network, key=lambda title: (not title.startswith(first), title.lower())):
-        for how, some in choices.by_how(by_network[title]).items():
-            found.setdefault(how, {})[title] = some
-    return found
+    titles = sorted(by_network, key=lambda title: (not title.startswith(first), title.lower()))
+    network_of = {entry.path: title for title in titles for entry in by_network[title]}
+    groups = choices.by_how([entry for title in titles for entry in by_network[title]], features_apart=False)
+    return {how: choices.grouped(some, lambda entry: network_of[entry.path]) for how, some in groups.items()}
 
 
 def _choose_category(entries: Mapping[str, Sequence[Entry]], place: Any) -> str:
@@ -117,23 +131,40 @@ def _choose_networks(offered: Collection[str]) -> list[str]:
     return [title for title in offered if title in chosen]
 
 
-def lines_of(views: Mapping[str, View], category: str) -> list[Line]:
-    """The rows of all views, network by network; those that several have alike stand once, at the end."""
-    own: list[Line] = []
+def lines_of_one(title: str, views: Sequence[View], category: str) -> list[Line]:
+    """The rows of one network's results, measured alike: those that several have are of the one of most objects."""
+    found: dict[Row, Line] = {}
+    for view in sorted(views, key=lambda view: -len(view.tables[category].objects)):
+        for row in view.tables[category].rows:
+            found.setdefault(row, Line(title, view, row, category))
+    lines = list(found.values())
+    if len(views) > 1:
+        known = caches.layers_of(views[0].network)
+        layers = {layer: depth for depth, layer in enumerate(known)}
+
+        def place(line: Line) -> tuple[bool, int, int]:
+            row = line.row
+            return row.refined, row.priors, layers.get(row.feature.layer, len(known)) if row.feature else -1
+
+        lines.sort(key=place)
+    return lines
+
+
+def lines_of(own: Mapping[str, Sequence[Line]]) -> list[Line]:
+    """The rows of all networks, one after the other; those that several have alike stand once, at the end."""
+    found: list[Line] = []
     alike: dict[tuple[Row, bytes, tuple[str, ...]], list[Line]] = {}
-    for title, view in views.items():
-        table = view.tables[category]
-        for row in table.rows:
-            line = Line(title, view, row, category)
-            if row.feature is not None and not row.feature.is_sift:
-                own.append(line)
-            else:
-                right = np.nan_to_num(table.errors[table.rows.index(row)], nan=-1).tobytes()
-                alike.setdefault((row, right, table.objects), []).append(line)
-    together = [some for some in alike.values() if len(some) == len(views) > 1]
-    own += [line for some in alike.values() if some not in together for line in some]
-    own.sort(key=lambda line: list(views).index(line.network))
-    return own + [Line(ALIKE, some[0].view, some[0].row, category) for some in together]
+    for line in (line for some in own.values() for line in some):
+        if line.row.feature is not None and not line.row.feature.is_sift:
+            found.append(line)
+        else:
+            table = line.view.tables[line.category]
+            right = np.nan_to_num(table.errors[table.rows.index(line.row)], nan=-1).tobytes()
+            alike.setdefault((line.row, right, table.objects), []).append(line)
+    together = [some for some in alike.values() if len(some) == len(own) > 1]
+    found += [line for some in alike.values() if some not in together for line in some]
+    found.sort(key=lambda line: list(own).index(line.network))
+    return found + [replace(some[0], network=ALIKE) for some in together]
 
 
 def _chart(lines: Sequence[Line], first: View) -> Any:
@@ -145,25 +176,28 @@ def _chart(lines: Sequence[Line], first: View) -> Any:
     return figures.grouped_dots(groups, title=first.metric.removesuffix(", %"))
 
 
-def _say_of_chart(lines: Sequence[Line], views: Mapping[str, View], category: str, *, missing: Sequence[str]) -> None:
-    counts, first = {title: view.extent(category) for title, view in views.items()}, next(iter(views.values()))
-    what = "pairs" if first.first.is_of_pairs else "val objects"
-    if len(set(counts.values())) == 1:
-        n, of = next(iter(counts.values()))
-        objects = f"{what.capitalize()}: {n}" + (f" of {of}." if n < of else ".")
-    else:
-        listed = ", ".join(f"{title} {n}" for title, (n, _) in counts.items())
-        objects = f"**Not of the same {what}**: {escape_markdown(listed)}; a part of the differences comes from that."
+def _say_of_chart(own: Mapping[str, Sequence[Line]], first: View) -> None:
     said = [
         kinds.text_of(first.kind).definition(first.alpha),
-        objects + quick_look([view.first for view in views.values()]),
+        _objects_of(own) + quick_look([line.view.first for some in own.values() for line in some]),
         "Lines are 95 % intervals. Layers are coloured by their depth, from blue for the first to orange for the last.",
     ]
-    if any(line.published is not None for line in lines):
+    if any(line.published is not None for some in own.values() for line in some):
         said.append("Hollow diamonds are the paper's numbers.")
-    if missing:
-        said.append(f"Not measured for {escape_markdown(category)}: {escape_markdown(', '.join(missing))}.")
     st.caption(" ".join(said))
+
+
+def _objects_of(own: Mapping[str, Sequence[Line]]) -> str:
+    """How many objects the rows are of, and whether all are of the same."""
+    lines = [line for some in own.values() for line in some]
+    what = "pairs" if lines[0].view.first.is_of_pairs else "val objects"
+    n, of = lines[0].view.extent(lines[0].category)
+    if len({line.objects for line in lines}) == 1:
+        return f"{what.capitalize()}: {n}" + (f" of {of}." if n < of else ".")
+    counts = {title: dict.fromkeys(len(line.objects) for line in some) for title, some in own.items()}
+    listed = escape_markdown(", ".join(f"{title} {' and '.join(map(str, each))}" for title, each in counts.items()))
+    shared = len(frozenset.intersection(*(line.objects for line in lines)))
+    return f"**Not of the same {what}**: {listed}, {shared} in common; a part of the differences comes from that."
 
 
 def _columns(lines: Sequence[Line]) -> dict[str, list[Any]]:
@@ -223,9 +257,14 @@ def csv_lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def _as_json(lines: Sequence[Line], views: Mapping[str, View]) -> bytes:
+def _as_json(lines: Sequence[Line], views: Mapping[str, Sequence[View]]) -> bytes:
+    several = {
+        title if len(some) == 1 else f"{title}, {view.first.file}": view
+        for title, some in views.items()
+        for view in some
+    }
     content = {
-        "networks": {title: json.loads(take_along.as_json(view)) for title, view in views.items()},
+        "networks": {title: json.loads(take_along.as_json(view)) for title, view in several.items()},
         "numbers": csv_lines(lines),
     }
     return json.dumps(to_jsonable(content), indent=1, ensure_ascii=False, allow_nan=False).encode()
@@ -242,15 +281,19 @@ def _cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]], list[list
     return ["", lines[0].view.heading(lines[0].category)], rows, shares
 
 
-def _finish(lines: Sequence[Line], views: Mapping[str, View], category: str) -> None:
-    first = next(iter(views.values()))
+def _finish(lines: Sequence[Line], views: Mapping[str, Sequence[View]], category: str) -> None:
+    flat = [view for some in views.values() for view in some]
+    first = flat[0]
     header.how_computed(
         kinds.text_of(first.kind).definition(None) + "\n" + HOW,
         {
             "data": first.source.title,
             "category": category,
             "how": first.how,
-            **{title: f"weights {view.first.weights[:8]}, {view.first.file}" for title, view in views.items()},
+            **{
+                title: f"weights {some[0].first.weights[:8]}, {', '.join(view.first.file for view in some)}"
+                for title, some in views.items()
+            },
         },
     )
     headings, rows, shares = _cells(lines)
@@ -265,7 +308,7 @@ def _finish(lines: Sequence[Line], views: Mapping[str, View], category: str) -> 
                 figures.table_picture(take_along.spelt_out(about), headings, rows, shares), format="PNG"
             ),
         },
-        python=take_along.python_of(list(views.values()), ", ".join(views)),
+        python=take_along.python_of(flat, ", ".join(views)),
         state={
             "table": kinds.title_of(first.kind),
             "view": st.session_state["view"],

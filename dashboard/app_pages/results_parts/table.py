@@ -116,14 +116,13 @@ def say_what_it_is_of(view: View) -> None:
         counts.append(f"{escape_markdown(category)} {n}" + (f" of {of}" if n < of else ""))
     paper = (
         f" *Paper*: Long, Zhang and Darrell (2014), {kinds.name_of(view.kind)}, with the Caffe reference model; its "
-        "mean "
-        "is over the categories here; differences from it are blue above and orange below."
+        "mean is over the categories here; differences from it are blue above and orange below."
         if view.has_published
         else ""
     )
     st.caption(
-        f"{text.definition(view.alpha)} Val objects: {', '.join(counts)}.{quick_look(view.entries.values())} Colours from 0 to "
-        f"{view.highest:.0f} %. Click a cell to see what it is made of, a heading to sort.{paper}"
+        f"{text.definition(view.alpha)} Val objects: {', '.join(counts)}.{quick_look(view.entries.values())} "
+        f"Colours from 0 to {view.highest:.0f} %. Click a cell to see what it is made of, a heading to sort.{paper}"
     )
     if means := view.published_means:
         numbers = ", ".join(f"{row.title} {number:g}" for row, number in means.items())

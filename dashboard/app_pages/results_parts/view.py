@@ -21,6 +21,16 @@ AVERAGES: dict[str, Average] = {"per keypoint type": "macro", "per image": "per_
 AVERAGES_OF_PAIRS: dict[str, Average] = {"per point": "micro", "per image": "per_image"}
 
 
+def network_of(result: Result) -> str:
+    """The network whose layers were asked."""
+    return getattr(result.experiment, "network", "")
+
+
+def weights_of(result: Result) -> str:
+    """The digest of that network's weights."""
+    return str(result.provenance.get("extractors", {}).get(network_of(result), ""))
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """A result that is a table, and its file."""
@@ -37,12 +47,12 @@ class Entry:
     @property
     def network(self) -> str:
         """The network whose layers were asked."""
-        return getattr(self.result.experiment, "network", "")
+        return network_of(self.result)
 
     @property
     def weights(self) -> str:
         """The digest of the network's weights."""
-        return str(self.result.provenance.get("extractors", {}).get(self.network, ""))
+        return weights_of(self.result)
 
     @property
     def is_of_pairs(self) -> bool:

@@ -1,8 +1,11 @@
 """What several pages let one choose."""
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from corrcore.networks import registry
+from dashboard.parts.pickers import network_named
 from dashboard.services.kept_networks import kept_networks
 
 from .scripts import run
@@ -93,3 +96,38 @@ def test_a_link_to_an_unknown_network_shows_another_and_says_so(nowhere):
     at = asked_for("nonet")
     assert at.text[0].value == "alexnet"
     assert "nonet" in at.warning[0].value
+
+
+@pytest.mark.parametrize(
+    "asked", ["dinov2-s@7", "timm:vit_small_patch14_dinov2.lvd142m@7", "ViT-S/14 DINOv2, every 7 px"]
+)
+def test_a_link_names_a_finer_grid_by_any_of_its_names(asked):
+    assert network_named(asked) == network_named(f"{asked} · timm") == "dinov2-s@7"
+
+
+@pytest.mark.parametrize("asked", ["nonet@7", "dinov2-s@7@7", "ViT-S/14 DINOv2, every 7 px, every 7 px", "dinov2-s@x"])
+def test_a_link_to_no_known_grid_names_no_network(asked):
+    assert network_named(asked) is None
+
+
+def test_a_link_to_a_finer_grid_opens_it_and_puts_it_into_the_menu(nowhere, monkeypatch):
+    timm = pytest.importorskip("timm")
+    monkeypatch.setitem(registry._ALIASES, "little", "timm:test_vit.r160_in1k")
+    torch.save(timm.create_model("test_vit").state_dict(), nowhere / "test_vit.r160_in1k.pth")
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(nowhere))
+    at = asked_for("little@8")
+    plain, finer = "timm:test_vit.r160_in1k · timm", "timm:test_vit.r160_in1k, every 8 px · timm"
+    assert at.selectbox[0].options == ["AlexNet · embedded", plain, finer]
+    assert at.text[0].value == "timm:test_vit.r160_in1k@8"
+    assert not at.warning
+    at.run()
+    assert at.text[0].value == "timm:test_vit.r160_in1k@8"
+    at.selectbox[0].set_value("little").run()
+    assert at.text[0].value == "timm:test_vit.r160_in1k"
+
+
+def test_a_link_to_a_grid_that_a_network_cannot_have_says_so(nowhere):
+    at = asked_for("alexnet@4")
+    assert not at.text
+    [error] = at.error
+    assert "needs a vision transformer" in error.value
