@@ -190,8 +190,6 @@ class Results(_OfKeypoints):
     second: str = ""
     rows: tuple[str, ...] = ()
     result: str = ""  # of an experiment that has no table of keypoints
-    swept: str = ""  # of what a sweep over depth is
-    swept_networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
