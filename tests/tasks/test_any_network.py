@@ -86,14 +86,14 @@ def test_keypoints_are_told_apart_and_their_responses_mapped(network, data):
     image, _ = classification.view(train[0], protocol)
     size = image.shape[1], image.shape[0]
     valid = extractors.valid_region(feature, size, network=network)
-    region = replace_box(valid, side=5)
+    region = replace_box(valid, side=3)
     found = responses.response_map(image, classifiers[feature], network=network, region=region)
     chain = hasattr(network, "_steps") and network._steps(feature.layer)
     assert (found.step, found.method) == (1, "one pass" if chain else "shifted images")
-    middle = np.array([[region.left + 2, region.top + 2]], float)
+    middle = np.array([[region.left + 1, region.top + 1]], float)
     exact = extractors.sample_at(image, middle, [feature], network=network, exact=True)[feature]
     scaled = classification.scaled(exact.float().numpy(), protocol)
-    np.testing.assert_allclose(found.scores[2, 2], classifiers[feature].linear.scores(scaled)[0], atol=1e-4)
+    np.testing.assert_allclose(found.scores[1, 1], classifiers[feature].linear.scores(scaled)[0], atol=1e-4)
 
 
 def replace_box(valid, *, side):
