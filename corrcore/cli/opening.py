@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -68,4 +69,9 @@ def _function(text: str, module: str, function: str) -> Callable[[], object]:
     if not callable(found):
         msg = f"network {text} must name a function; the module {module} has none of that name."
         raise ValueError(msg)  # noqa: TRY004 - as above
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError) as error:  # ValueError where nothing is known of what it takes
+        msg = f"network {text} must name a function that takes nothing ({error})."
+        raise ValueError(msg) from error
     return found

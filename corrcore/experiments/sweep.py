@@ -79,6 +79,9 @@ class Sweep(ObjectExperiment[Feature, _State, LayerRecord, Layers]):
     train objects `limit` are taken.
     """
 
+    features: tuple[Feature | str, ...] = option(
+        (), "layers, such as conv3,conv5 (default: all with cells 4 px apart or more)"
+    )
     limit: int | None = option(100, "train objects at most, at random")
     objects: int = option(30, "whose keypoints are transferred")
     photos: int = option(60, "among which patches are retrieved")

@@ -26,12 +26,21 @@ def grids(
     """How submodules' outputs lie in an image of ``(rows, columns)``, by name; those that have no cells are left out.
 
     Dimensions that grow with the image are those of rows and columns, and pixels per cell the stride. A cell's centre
-    is where its gradients by the image are, on average; its field is as large as they reach. `empty` is the module
+    is where its gradients by the image are, on average, or, where these fill the image, the middle of a square that
+    tiles it; its field is as large as they reach. `empty` is the module
     without content, whose outputs have shapes too; `step` is by how many pixels images are made larger.
     """
-    smaller = _shapes(empty, paths, _SMALL_SIZE)
-    if len(smaller) == len(paths):
-        size = _SMALL_SIZE  # gradients take seconds
+    if len(_shapes(empty, paths, _SMALL_SIZE)) < len(paths):
+        return _grids(module, empty, paths, size, step)
+    found = _grids(module, empty, paths, _SMALL_SIZE, step)  # gradients take seconds
+    filling = [path for path, grid in found.items() if grid.down.size is None]  # which larger images may not be
+    larger = _grids(module, empty, filling, size, step) if filling else {}
+    return found | {path: grid for path, grid in larger.items() if grid.down.size is not None}
+
+
+def _grids(
+    module: nn.Module, empty: nn.Module, paths: Sequence[str], size: tuple[int, int], step: int
+) -> dict[str, Grid]:
     shapes, lower, wider = (
         _shapes(empty, paths, (size[0] + n * step, size[1] + m * step)) for n, m in ((0, 0), (1, 0), (0, 1))
     )
@@ -125,10 +134,10 @@ def _field(grid: Grid, seen: Sequence[np.ndarray], size: tuple[int, int]) -> Rec
             offsets.append(float((along * np.arange(len(along))).sum() / along.sum()) - stride * cell)
             inside = np.flatnonzero(along > _SEEN * along.max())
             reach = max(reach, int(inside[-1] - inside[0]) + 1)
-    offset = round(2 * float(np.median(offsets))) / 2
-    if abs(offset - (stride - 1) / 2) <= stride / 2:
+    offset, fills = round(2 * float(np.median(offsets))) / 2, reach >= min(size)
+    if fills or abs(offset - (stride - 1) / 2) <= stride / 2:  # in fields that fill it, the image pulls at the centre
         offset = (stride - 1) / 2  # patches that tile the image, as nearly all have them
-    return ReceptiveField(None if reach >= min(size) else reach, stride, offset)
+    return ReceptiveField(None if fills else reach, stride, offset)
 
 
 def _cell(output: torch.Tensor, grid: Grid, row: int, column: int) -> torch.Tensor:

@@ -169,9 +169,10 @@ def spec(name: str) -> NetworkSpec:
     family, colon, inner = full_name(name).partition(":")
     if colon and inner and family in _FAMILIES:
         return _FAMILIES[family][0](inner)
+    meant = [f"{family}:{name}" for family, (_, known) in _FAMILIES.items() if name in known()]
     msg = (
         f"network must be one of {', '.join([*_SPECS, *_ALIASES])}, or a library's such as "
-        f"{' or '.join(f'{family}:NAME' for family in _FAMILIES)}; got {name!r}."
+        f"{' or '.join(meant or (f'{family}:NAME' for family in _FAMILIES))}; got {name!r}."
     )
     raise ValueError(msg)
 

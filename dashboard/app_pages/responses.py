@@ -17,10 +17,7 @@ LOOK_FOR = (
     "blue gives way to white and red: how wide that is, and how far the highest score, in green, is from the keypoint, "
     "in yellow."
 )
-OF_DRAWINGS = (
-    " In drawings SIFT finds eyes as closely as the network's layers do; to throats, elbows and paws the layers come "
-    "much nearer."
-)
+OF_DRAWINGS = " In drawings SIFT finds eyes as closely as AlexNet's layers do; to throats, elbows and paws these come much nearer."
 
 HOW = r"""
 A linear classifier of every keypoint, one against all others, learns from the descriptors at the train objects'

@@ -17,13 +17,16 @@ _GLYPHS = {"circle": "●", "diamond": "◆", "square": "■", "triangle-up": "�
 
 @dataclass(frozen=True)
 class DepthCurve:
-    """One number of a network's layers: their names, how deep they lie, from 0 to 1, and what was measured."""
+    """One number of a network's layers: their names, how deep they lie, from 0 to 1, and what was measured; `whole`
+    where that is of all layers that were asked for.
+    """
 
     network: str
     layers: Sequence[str]
     depths: Sequence[float]
     values: Sequence[Estimate]
     dash: str = "solid"
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def depth_curves(
     best: bool = True,
     height: int = 280,
 ) -> go.Figure:
-    """A line per network with its intervals as bands; its highest point is a star where more is `best`.
+    """A line per network with its intervals as bands; its highest point is a star where more is `best` and
+    the curve whole.
 
     Lines and bands end where a value is missing.
     """
@@ -64,7 +68,7 @@ def depth_curves(
         _add_bands(figure, curve, styles[curve.network].colour)
     for curve in curves:
         style, y = styles[curve.network], _finite(curve)
-        highest = int(np.nanargmax(y)) if best and np.isfinite(y).any() else -1
+        highest = int(np.nanargmax(y)) if best and curve.whole and np.isfinite(y).any() else -1
         figure.add_scatter(
             x=list(curve.depths),
             y=y,

@@ -169,6 +169,11 @@ def test_weights_are_put_into_ones_own_module(tmp_path):
     [
         (["no.such.module:make"], "or package.module:function; no.such.module:make is none of them (No module named"),
         ([f"{HERE}:nothing"], f"must name a function; the module {HERE} has none of that name."),
+        (
+            ["json:loads"],
+            "json:loads must name a function that takes nothing (missing a required argument",
+        ),
+        (["resnet18"], "or a library's such as torchvision:resnet18"),
         ([f"{HERE}:make_nothing"], f"{HERE}:make_nothing must return a torch module or an extractor; got str."),
         ([f"{HERE}:make_sift", "--weights", "a.pth"], "make_sift returns an extractor, which has its own."),
         (["lenet"], "network must be one of alexnet, vgg16"),

@@ -184,6 +184,9 @@ def test_a_curve_leaves_out_what_is_infinite_and_stars_its_highest_point():
         ([1.0, 1.0], [10.0, 8.0]),
     ]
     assert {band.mode for band in bands} == {"lines"}
+    begun = replace(curve, whole=False)  # of which a layer that is not yet measured may be higher
+    *_, line = figures.depth_curves([begun], styles=figures.network_styles(["it"]), title="px").data
+    assert set(line.marker.symbol) == {"circle"}
 
 
 def test_no_band_lies_over_another_networks_line():

@@ -109,11 +109,21 @@ def test_fields_of_every_kind_of_network_are_what_gradients_reach(name):
 
 
 @pytest.mark.slow
+def test_measured_fields_that_fill_a_small_image_are_measured_on_a_larger_one():
+    """A merge of two by two patches sees no more than its windows, whatever image it is measured on."""
+    network = opened("torchvision:swin_t")
+    assert {"features.3.1", "features.4"} <= network.measured
+    sizes = [network.receptive_field(layer).size for layer in ("features.3.1", "features.4", "features.5.0")]
+    assert None not in sizes
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm:mobilevit_xxs"])
 def test_what_cannot_be_derived_is_measured_and_says_so(name):
     network = opened(name)
     assert network.measured
-    for layer in (next(iter(network.measured)), network.roles.transfer):
+    for layer in (*network.measured, network.roles.transfer):
         field = network.receptive_field(layer)
         assert field.offset == (field.stride - 1) / 2
     grid = network.extract(np.zeros((131, 97, 3), np.uint8), [network.roles.transfer])[network.roles.transfer]

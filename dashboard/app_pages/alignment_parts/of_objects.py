@@ -18,13 +18,12 @@ LOOK_FOR = (
     "them. **Look for** eyes, noses and legs that land in place. "
 )
 OF_PHOTOS = (
-    "In the mean over photos (Table 2), features trained only to name images do that at least as well as SIFT, "
-    "which was "
-    "made for matching."
+    "In the mean over photos (Table 2), AlexNet's features, trained only to name images, do that at least as well as "
+    "SIFT, which was made for matching."
 )
 OF_DRAWINGS = (
-    "Drawn animals are easy, for the network's features and for SIFT alike; with photos, features trained only to name "
-    "images do at least as well as SIFT, which was made for matching."
+    "Drawn animals are easy, for the network's features and for SIFT alike; with photos, AlexNet's, trained only to "
+    "name images, do at least as well as SIFT, which was made for matching."
 )
 HOW = (
     "Source and target are cut out by their boxes, widened by a tenth on every side, and stretched to 18 x 18 cells."

@@ -23,7 +23,7 @@ from dashboard.wording import escape_markdown
 
 LOOK_FOR = (
     "**Look for** where each line is highest, in the middle or near an end, and whether it is at the same depth for "
-    "each purpose. Stars mark the best layer of each network."
+    "each purpose. Stars mark the highest number of each network, others may be as good: see the intervals."
 )
 _TITLES = {
     "classification": "Keypoints named rightly",
@@ -183,6 +183,7 @@ def _curves(network: str, result: Result, name: str) -> list[DepthCurve]:
             [record.depth for record in layers.values()],
             [record.measures[measure] for record in layers.values()],
             dash,
+            result.finished,
         )
         for measure, dash in of.items()
     ]
