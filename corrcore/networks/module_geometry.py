@@ -143,7 +143,7 @@ class ModuleGeometry:
         """How many images of ``(height, width)`` run together, to some submodules, within so many numbers; at least 1.
 
         A module's input and output are in memory together, besides what is kept of the submodules asked for. Numbers
-        grow with the image's area: scores of attention, which would grow faster, are never written out.
+        grow with the image's area; where attention writes its scores out, which grow faster, it is no bound.
         """
         order = list(self.traced)
         until = max((order.index(path) for path in paths), default=-1)

@@ -7,32 +7,27 @@ alike. Beyond that it is another function: all tokens see each other, and there 
 network has learnt from. Shifted images (`by_shifts`) ask the network for what it has learnt.
 
 Which takes less work? What tokens cost by themselves is the same; attention, by the square of their number, is not.
-DINOv2's ViT-S/14 up to its tenth block, seconds of one processor's time (`extract` of `networks.open("dinov2-s")` and
-of `"dinov2-s@7"`, by `time.process_time`, with one thread, on a shared machine):
+DINOv2's ViT-S/14 up to its tenth block, seconds of one processor's time (`python tests/benchmarks/finer_grids.py`):
 
 | image, px | stride, px | overlapping patches | shifted images |
 |---|---|---|---|
-| 140 | 7 | 0.18 | 4 passes, 0.22 |
-| 224 | 7 | 0.50 | 4 passes, 0.47 |
-| 392 | 7 | 2.59 | 4 passes, 1.57 |
-| 448 | 7 | 4.33 | 4 passes, 2.19 |
-| 224 | 2 | 26.6 | 49 passes, 5.8 |
+| 140 | 7 | 0.16 | 4 passes, 0.19 |
+| 224 | 7 | 0.50 | 4 passes, 0.44 |
+| 392 | 7 | 2.5 | 4 passes, 1.5 |
+| 448 | 7 | 4.1 | 4 passes, 2.1 |
+| 224 | 2 | 26 | 49 passes, 5.5 |
 
 So shifts are the rule for maps of every pixel: less work but for the smallest images, one pass's memory, and the
-values that the network's own grid has. Those of overlapping patches at 392 px have a mean cosine of 0.967 to them
-(blocks.9, one photo of VOC); in patches of both grids 0.975.
+values that the network's own grid has. Those of overlapping patches at 392 px have a mean cosine of 0.98 to them.
 
-Are they better or worse? Keypoints of cows matched by nearest neighbours, blocks.9, 448 px, all 640 test pairs of
-SPair-71k (`corrcore evaluate pairs --data SPair-71k --categories cow --features blocks.9`), PCK per point with 95 %
-intervals:
+What is a finer grid worth? Keypoints of cows matched by nearest neighbours, 448 px, all 640 test pairs of SPair-71k
+(`corrcore evaluate pairs --data SPair-71k --categories cow --features blocks.9 --network dinov2-s@7`, and without
+`@7`), PCK per point with 95 % intervals:
 
 | grid | at 0.1, % | at 0.05, % |
 |---|---|---|
 | the network's own, every 14 px | 28.2 [23.8, 32.3] | 15.5 [12.4, 18.6] |
 | overlapping patches, every 7 px | 32.4 [27.1, 37.4] | 19.1 [14.9, 23.3] |
-| shifted images, every 7 px | 31.5 [26.3, 36.4] | 19.1 [15.0, 23.4] |
-
-The finer grid has more points right; by which of the two it was had cannot be told from these pairs.
 """
 
 import functools

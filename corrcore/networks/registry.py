@@ -195,9 +195,9 @@ def open(  # noqa: A001 - registries open by name
     (`corrcore.networks.lookup`); nothing is ever downloaded here.
 
     Networks run in single precision on every device unless `dtype` asks for half, which takes half the memory; results
-    of each are filed apart, by the digest. The error of `torch.float16` is small: a cosine of at least 0.9997 to single
-    precision, of any cell of three layers each of AlexNet, MobileNetV2 and DINOv2's ViT-S on photos of VOC (one to
-    four, on a CPU). That of `torch.bfloat16` is not: 0.988, in MobileNetV2.
+    of each are filed apart, by the digest. The error of `torch.float16` is small: of AlexNet, MobileNetV2 and DINOv2's
+    ViT-S no cell of three layers has a cosine below 0.999 to single precision on four photos. That of `torch.bfloat16`
+    is not: 0.948, in MobileNetV2 (`python tests/benchmarks/half_precision.py alexnet mobilenetv2 dinov2-s`, on a CPU).
 
     Raises ValueError for an unknown name, for another network's weights and for a `grid_stride` that is no positive
     whole number or that the network cannot have, WeightsNotFoundError where there are none on this machine, and
