@@ -167,6 +167,12 @@ def resize(image: ImageLike, *, longer_side: int) -> UInt8[np.ndarray, "height w
     return resize_to(image, height=height, width=width)
 
 
+def shrink(image: ImageLike, *, longer_side: int) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture whose longer side has at most `longer_side` px: `resize` where it has more, else as it is."""
+    image = as_image(image)
+    return resize(image, longer_side=longer_side) if max(image.shape[:2]) > longer_side else image
+
+
 def resize_to(image: ImageLike, *, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
     """Resample a picture to `height` x `width` px by antialiased bicubic interpolation (Pillow's).
 

@@ -57,6 +57,11 @@ def test_resize_to_the_same_size_copies():
     assert not np.shares_memory(image, PICTURE)
 
 
+@pytest.mark.parametrize(("longer_side", "size"), [(20, (17, 20)), (WIDTH, (HEIGHT, WIDTH)), (999, (HEIGHT, WIDTH))])
+def test_shrink_makes_no_picture_larger(longer_side, size):
+    assert images.shrink(PICTURE, longer_side=longer_side).shape[:2] == size
+
+
 @pytest.mark.parametrize(
     ("shape", "longer_side", "expected"),
     [
@@ -390,6 +395,7 @@ def test_as_image_ignores_corrupt_exif(name):
 
 OPERATIONS = {
     "resize": lambda image: images.resize(image, longer_side=9),
+    "shrink": lambda image: images.shrink(image, longer_side=20),
     "resize_to": lambda image: images.resize_to(image, height=3, width=4),
     "crop_resized": lambda image: images.crop_resized(image, (1.5, 2.5, 9.5, 8.5), width=5, height=4),
     "hflip": images.hflip,

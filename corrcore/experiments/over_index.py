@@ -191,8 +191,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
         """Rebuilds one photo by each layer."""
         image, index = sample.load(), state.index
         same = index.photos_like(image)
-        if max(image.shape[:2]) > LONGER_SIDE_PX:
-            image = images.resize(image, longer_side=LONGER_SIDE_PX)
+        image = images.shrink(image, longer_side=LONGER_SIDE_PX)
         record: dict[str, dict[str, float]] = {}
         for layer in state.layers:
             retrieval = reconstruction.retrieve(image, layer, extractor=state.extractor, index=index, k=1, exclude=same)

@@ -138,9 +138,7 @@ class Sweep(ObjectExperiment[Feature, _State, LayerRecord, Layers]):
         """Describes every visible keypoint of the train split, and says which photos patches are retrieved from."""
         network, names = context.network(self.network), context.dataset(self.dataset).keypoint_names[self.category]
         train = self.instances(context, "train")
-        described = classification.samples(
-            train, self.feature_list, names, network=network, progress=concurrency.part(context.progress, 0, 1)
-        )
+        described = classification.samples(train, self.feature_list, names, network=network, progress=context.progress)
         unique = {one.photo.name: one.photo for one in train}
         lot = subsample(list(unique.values()), self.photos + QUERY_PHOTOS)
         n = min(self.photos, max(len(lot) - QUERY_PHOTOS, len(lot) // 2))
@@ -278,9 +276,7 @@ def _radius(photo: int, layer: str, index: PatchIndex) -> float:
 
 def _score(number: int, photo: Photo, layer: str, index: PatchIndex, network: Extractor) -> float:
     """The localisation score of one photo; NaN where it has no cell to measure."""
-    image = photo.load()
-    if max(image.shape[:2]) > LONGER_SIDE_PX:
-        image = images.resize(image, longer_side=LONGER_SIDE_PX)
+    image = images.shrink(photo.load(), longer_side=LONGER_SIDE_PX)
     try:
         grid = network.extract(image, [layer])[layer]
     except ValueError:  # too small

@@ -14,7 +14,7 @@ the sum (64 cells); of a ViT-S/14's third block, within 34 px and 77 px (16 cell
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,6 +25,7 @@ from corrcore.features import Image
 from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
 from corrcore.images import ImageLike
 from corrcore.networks import ModuleNetwork
+from corrcore.patch_index import Photo
 from corrcore.store import Cache
 
 VERSION = 1  # of what this module computes: results kept by another are not used
@@ -39,20 +40,6 @@ ABOUT = (
     "gradient outside the map. LAYER_density: the share per pixel at the distances LAYER_radii_px from the centre. "
     "Pixels are those of the pictures that the network saw."
 )
-
-
-@runtime_checkable
-class Photo(Protocol):
-    """A picture that is read when it is needed. Its `stamp`, where it has one, changes with its content."""
-
-    @property
-    def name(self) -> str:
-        """What it is called where it cannot be used."""
-        ...
-
-    def load(self) -> Image:
-        """Its pixels."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -334,13 +321,13 @@ def _centre(field: ReceptiveField, side: int) -> float:
 def _prepared(photo: Photo | ImageLike, network: ModuleNetwork, longer_side: int) -> Image:
     """A photo as the network is to see it."""
     image = images.as_image(photo if isinstance(photo, ImageLike) else photo.load())
-    height, width = image.shape[:2]
     if (only := network.image_size) is not None:
+        height, width = image.shape[:2]
         scale = min(width / only[0], height / only[1])
         x, y = scale * only[0] / 2, scale * only[1] / 2
         across, down = (width - 1) / 2, (height - 1) / 2
         return images.crop_resized(image, (across - x, down - y, across + x, down + y), width=only[0], height=only[1])
-    return images.resize(image, longer_side=longer_side) if max(height, width) > longer_side else image
+    return images.shrink(image, longer_side=longer_side)
 
 
 def _key(network: ModuleNetwork, layer: str, photos: Sequence[Photo | ImageLike], settings: Sequence[object]) -> str:

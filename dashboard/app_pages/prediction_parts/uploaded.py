@@ -53,7 +53,7 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
 def _choose_box(photo: np.ndarray, title: str) -> BoxXYXY:
     """A box drawn on the photo, large ones made smaller for that; its edges are in pixels of the photo itself."""
     height, width = photo.shape[:2]
-    drawn_on = images.resize(photo, longer_side=DRAWN_ON_PX) if max(width, height) > DRAWN_ON_PX else photo
+    drawn_on = images.shrink(photo, longer_side=DRAWN_ON_PX)
     rows, columns = drawn_on.shape[:2]
     left, top, right, bottom = box_picker.choose_box(drawn_on, title)
     scaled = CropTransform((-0.5, -0.5, width - 0.5, height - 0.5), (columns, rows))

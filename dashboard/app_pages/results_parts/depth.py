@@ -40,7 +40,7 @@ _AXES = {
 _EFFECTIVE, _AGREEMENT = "effective", "agreement"
 INTERVALS = (
     "Measured on the train split. Bands are 95 % intervals: of accuracy and localisation over photos, of transfer over "
-    "objects, of agreement radii over seeds (cells taken at random). Radii: solid, the disc that holds half of a "
+    "objects, of agreement radii over seeds (a cell at random in each of 30 photos). Radii: solid, the disc that holds half of a "
     "cell's gradient, which has no interval; dashed, how far around their places a cell and its nearest neighbours "
     "agree, where that falls at all."
 )
