@@ -218,9 +218,12 @@ def _origin(name: str, where: str) -> str:
 
 
 def layers_of(name: str) -> tuple[str, ...]:
-    """A network's layers by depth; none where it cannot be opened."""
+    """A network's layers by depth: those that it is registered with, else those it has when it is open; none where it
+    cannot be opened.
+    """
     try:
-        return network(name).layers
+        registered = networks.spec(name) if name in networks.names() else None
+        return tuple(getattr(registered, "layers", None) or network(name).layers)
     except (OSError, ValueError):
         return ()
 

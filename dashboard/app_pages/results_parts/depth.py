@@ -17,6 +17,7 @@ from dashboard import figures
 from dashboard.app_pages.results_parts import choices, kinds
 from dashboard.app_pages.results_parts.left_out import file_of, left_out_of_kind, nothing_yet, say_left_out
 from dashboard.app_pages.results_parts.source import known_as, offered_name
+from dashboard.app_pages.results_parts.table import names_column
 from dashboard.figures import DepthCurve
 from dashboard.parts import exports, header, pickers, settings_text, url_state
 from dashboard.wording import escape_markdown
@@ -206,9 +207,8 @@ def _lines(chosen: Mapping[str, Swept]) -> list[dict[str, str]]:
 
 def _widths(networks: Collection[str]) -> dict[str, Any]:
     """Of the table's columns in pixels: names stay in sight on a phone, where the numbers are scrolled."""
-    longest = max(map(len, networks))
     return {
-        "network": st.column_config.TextColumn(width=min(30 + 7 * longest, 120), pinned=True),
+        "network": names_column(networks, pinned=True),
         "layer": st.column_config.TextColumn(width=80, pinned=True),
         "stride": st.column_config.TextColumn(width=60),
         MEASURES["localisation"]: st.column_config.TextColumn(width=165),

@@ -103,7 +103,10 @@ _ROUTES: Mapping[type, Callable[[_Asked], links.Route | None]] = {
 
 def _network(view: View) -> Extractor | None:
     """The view's network, where its weights are here."""
-    return caches.network(view.network) if caches.layers_of(view.network) else None
+    try:
+        return caches.network(view.network)
+    except (OSError, ValueError):
+        return None
 
 
 def _offered(view: View) -> Sequence[Feature]:

@@ -14,7 +14,7 @@ from corrcore.metrics import Estimate
 from dashboard import figures
 from dashboard.app_pages.results_parts import choices, kinds, take_along
 from dashboard.app_pages.results_parts.source import Source
-from dashboard.app_pages.results_parts.table import DIFFERENCE, INTERVAL, OURS, PAPER, quick_look
+from dashboard.app_pages.results_parts.table import DIFFERENCE, INTERVAL, OURS, PAPER, names_column, quick_look
 from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, url_state
 from dashboard.services import caches
@@ -240,7 +240,10 @@ def _show_table(lines: Sequence[Line]) -> None:
         height="content",
         placeholder="",
         key="networks table",
-        column_config={name: st.column_config.TextColumn(width=170) for name in ("network", "row")},
+        column_config={
+            "network": names_column(columns["network"]),
+            "row": names_column(columns["row"], at_most_px=130),
+        },
         alt=f"{kinds.name_of(lines[0].view.kind)} by {len({line.network for line in lines} - {ALIKE})} networks",
     )
     st.caption(f"Colours from 0 to {highest:.0f} %. Click a heading to sort.")

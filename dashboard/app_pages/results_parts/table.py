@@ -18,6 +18,11 @@ OURS, INTERVAL, PAPER, DIFFERENCE = "ours", "95 %", "paper", "diff."
 Columns = dict[tuple[str, str], list[Any]]
 
 
+def names_column(names: Collection[str], *, at_most_px: int = 120, pinned: bool = False) -> Any:
+    """A column of a table as wide as its names need, but narrow enough to leave numbers in sight on a phone."""
+    return st.column_config.TextColumn(width=min(30 + 7 * max(map(len, names)), at_most_px), pinned=pinned)
+
+
 def show_table(view: View) -> tuple[Row, str] | None:
     """The table; the row and column of the cell that was clicked."""
     columns, meant = _columns(view)
