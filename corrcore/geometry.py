@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-WINDOW_STRIDES, WIDE_STRIDES = 11, 20
+WINDOW_STRIDES, LEAST_WINDOW_STRIDES, WIDE_STRIDES = 11, 3, 20
 _ASKEW = 1 / 8  # of a stride: windows that lie farther than that from the middle of the image are askew
 
 
@@ -75,7 +75,8 @@ class ReceptiveField:
 
     Both axes are alike. `size` and `stride` are in pixels; `offset` is a whole or half pixel. A `size` of None is the
     whole image: what attention, averages over the image or norms over it make of any field. The window's middle is
-    `askew` pixels further right and below than where the cell stands, 0 in most networks: see `balanced`.
+    `askew` pixels further right and below than where the cell stands, 0 in most networks: see `balanced`. A square of
+    `window_strides` stands for a field that has no size to speak of: see `window_px`.
 
     >>> from corrcore.geometry import ReceptiveField, KernelSpec
     >>> conv1 = ReceptiveField.of_kernels([KernelSpec(size=11, stride=4, padding=2)])
@@ -91,12 +92,16 @@ class ReceptiveField:
     stride: int
     offset: float
     askew: float = field(default=0.0, repr=False)
+    window_strides: int = field(default=WINDOW_STRIDES, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in (("size", self.size), ("stride", self.stride)):
             if value is not None and value < 1:
                 msg = f"{name} of a receptive field must be at least 1 pixel; got {value}."
                 raise ValueError(msg)
+        if self.window_strides < LEAST_WINDOW_STRIDES:
+            msg = f"a window must be at least {LEAST_WINDOW_STRIDES} strides wide; got {self.window_strides}."
+            raise ValueError(msg)
 
     @classmethod
     def identity(cls) -> "ReceptiveField":
@@ -166,11 +171,11 @@ class ReceptiveField:
     def window_px(self) -> int:
         """The side of the square that stands for the field where pixels are compared, shown or kept apart, in pixels.
 
-        The field itself, and 11 strides, about what AlexNet's conv5 sees, where the field is the whole image or wider
-        than 20 strides: such fields leave hardly any cell of a photo that sees no border.
+        The field itself, and `window_strides`, by default 11, about what AlexNet's conv5 sees, where the field is the
+        whole image or wider than 20 strides: such fields leave hardly any cell of a photo that sees no border.
         """
         if self.size is None or self.size > WIDE_STRIDES * self.stride:
-            return WINDOW_STRIDES * self.stride
+            return self.window_strides * self.stride
         return self.size
 
     @property
@@ -181,7 +186,7 @@ class ReceptiveField:
     @property
     def windowed(self) -> bool:
         """Whether another square stands for the field."""
-        return self.window_px != self.size
+        return self.size is None or self.size > WIDE_STRIDES * self.stride
 
     @property
     def size_text(self) -> str:

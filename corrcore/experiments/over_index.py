@@ -14,6 +14,7 @@ from corrcore.experiments.context import Context
 from corrcore.experiments.options import option, required
 from corrcore.experiments.registry import register
 from corrcore.features import Extractor
+from corrcore.geometry import WINDOW_STRIDES
 from corrcore.metrics import Estimate, bootstrap_interval
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex
 from corrcore.settings import prepared_path
@@ -75,6 +76,7 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
     layers: tuple[str, ...] = option((), "such as conv3,conv5 (default: all)")
     limit: int | None = option(50, "photos or seeds at most")
     seed: int = option(0, "of the random numbers")
+    window: int = option(WINDOW_STRIDES, "side of the square for fields without a size, in strides")
 
     statistic: ClassVar[Any] = staticmethod(np.mean)
 
@@ -182,7 +184,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
 
     def prepare(self, context: Context) -> _Localising:
         """Opens the index and its network."""
-        index = context.index(self.index)
+        index = context.index(self.index).with_window(self.window)
         network = context.network(index.extractor)
         index.check_made_by(network)
         return _Localising(index, network, self.layers)
@@ -240,7 +242,7 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
 
     def prepare(self, context: Context) -> _Averaging:
         """Opens the index."""
-        index = context.index(self.index)
+        index = context.index(self.index).with_window(self.window)
         return _Averaging(index, self.layers)
 
     def measure(self, sample: int, state: _Averaging) -> LayerNumbers:

@@ -5,18 +5,18 @@ import threading
 import zlib
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
-from corrcore import images
+from corrcore import images, store
 from corrcore.concurrency import Progress, default_device
 from corrcore.engines.knn import DescriptorTable, Neighbours
 from corrcore.features import Extractor, Image
-from corrcore.geometry import CellGrid, ReceptiveField
+from corrcore.geometry import WINDOW_STRIDES, CellGrid, ReceptiveField
 from corrcore.patch_index import copies
 from corrcore.patch_index.files import (
     PIXELS,
@@ -71,6 +71,7 @@ class PatchIndex:
         self.extractor = self.manifest.settings.extractor
         self.extractor_digest = self.manifest.settings.extractor_digest
         self.layers = self.manifest.settings.layers
+        self.window_strides = WINDOW_STRIDES
         self.held_out = self.manifest.held_out
         self._entries = read_entries(self.folder, self.layers)
         self.photos = tuple(entry.photo for entry in self._entries)
@@ -91,8 +92,26 @@ class PatchIndex:
         self._tables: dict[str, DescriptorTable] = {}
         self._tables_lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[Callable[[str], "PatchIndex"], tuple[str]]:
-        return partial(PatchIndex, device=str(self.device)), (str(self.folder),)
+    def __reduce__(self) -> tuple[Callable[[str, int], "PatchIndex"], tuple[str, int]]:
+        return partial(_reopened, device=str(self.device)), (str(self.folder), self.window_strides)
+
+    def with_window(self, strides: int) -> "PatchIndex":
+        """The same index with another square standing for fields without a size (`ReceptiveField.window_px`).
+
+        It shares what is open, and has a digest of its own if any layer has such a field. Raises ValueError for fewer
+        than 3 strides.
+        """
+        fields = {layer: self.receptive_field(layer) for layer in self.layers}
+        fields = {layer: replace(field, window_strides=strides) for layer, field in fields.items() if field.windowed}
+        if strides == self.window_strides or not fields:
+            return self
+        other = PatchIndex.__new__(PatchIndex)
+        other.__dict__.update(self.__dict__)
+        other.window_strides = strides
+        other.manifest = replace(self.manifest, receptive_fields={**self.manifest.receptive_fields, **fields})
+        own = self.manifest.digest
+        other.digest = own if strides == WINDOW_STRIDES else store.key(index=own, window_strides=strides)
+        return other
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -245,7 +264,7 @@ class PatchIndex:
                 if progress is not None:
                     progress((number + 1) / len(self._entries), "verifying")
             longer = any(file.read(1) for file in files.values())
-        if longer or self.digest != content_digest(self.manifest.settings, self._entries):
+        if longer or self.manifest.digest != content_digest(self.manifest.settings, self._entries):
             msg = f"{self.folder} does not hold what its manifest says; {self._rebuild}"
             raise IndexDamagedError(msg)
 
@@ -312,3 +331,7 @@ class PatchIndex:
             msg = f"layer of index {self.name} must be one of {', '.join(self.layers)}; got {layer!r}."
             raise ValueError(msg)
         return layer
+
+
+def _reopened(folder: str, window_strides: int, *, device: str) -> PatchIndex:
+    return PatchIndex(folder, device=device).with_window(window_strides)

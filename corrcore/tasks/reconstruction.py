@@ -6,7 +6,7 @@ photos own, patches keep object parts in place although receptive fields are man
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,8 @@ def retrieve(
     grid = extractor.extract(image, (layer,))[layer]
     excluded = {*exclude, *index.photos_like(image, near=near)}
     found = index.search(layer, grid.flat(), k, exclude=excluded, progress=progress)
-    return Retrieval(layer, grid.cells, np.asarray(found.ids), np.asarray(found.similarities))
+    cells = replace(grid.cells, receptive_field=index.receptive_field(layer))  # its windows are the index's choice
+    return Retrieval(layer, cells, np.asarray(found.ids), np.asarray(found.similarities))
 
 
 def rebuild(retrieval: Retrieval, index: PatchIndex, *, k: int) -> Image:

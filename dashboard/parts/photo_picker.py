@@ -14,6 +14,7 @@ from corrcore.datasets import drawn
 from corrcore.datasets.samples import one_of_each_scene
 from corrcore.decoding import ImageError
 from corrcore.features import Extractor
+from corrcore.geometry import LEAST_WINDOW_STRIDES, WINDOW_STRIDES
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, url_state
@@ -22,6 +23,7 @@ from dashboard.services import caches, thumbnails
 from dashboard.state import Upload, session
 from dashboard.wording import escape_markdown, sentence
 
+WINDOWS = (LEAST_WINDOW_STRIDES, 31)  # in cells, what may stand for fields without a size
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 DRAWN_INDEX = "Drawn animals"
@@ -94,9 +96,10 @@ def is_drawn(index: PatchIndex) -> bool:
 
 def python_index(index: PatchIndex) -> str:
     """How the chosen index is opened in Python."""
+    window = "" if index.window_strides == WINDOW_STRIDES else f".with_window({index.window_strides})"
     if is_drawn(index):
-        return "patch_index.samples(network)"
-    return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}")'
+        return f"patch_index.samples(network){window}"
+    return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}"){window}'
 
 
 def choose_index(below: Any) -> PatchIndex:
@@ -132,7 +135,24 @@ def choose_index(below: Any) -> PatchIndex:
         of = f"{counted(len(index.photos), 'photo')}, {patches}"
     named, network = escape_markdown(index_title(name)), escape_markdown(networks.title(index.extractor))
     st.caption(f"**{named}** · described by **{network}** · {of}")
-    return index
+    return _with_window(index)
+
+
+def _with_window(index: PatchIndex) -> PatchIndex:
+    """The index, with a square of the size asked for standing for fields that have none."""
+    if not any(index.receptive_field(layer).windowed for layer in index.layers):
+        return index
+    url_state.check_number("window", *WINDOWS)
+    strides = st.number_input(
+        "Window, in cells",
+        *WINDOWS,
+        value=WINDOW_STRIDES,
+        key="window",
+        bind="query-params",
+        help="For layers that see the whole image, or nearly so: a square of so many cells across stands for the "
+        f"receptive field in averages, agreement and localisation; AlexNet's conv5 sees about {WINDOW_STRIDES}.",
+    )
+    return index.with_window(int(strides))
 
 
 def _patches_text(counts: Sequence[int]) -> str:

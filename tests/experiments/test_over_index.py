@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
+from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
 from corrcore.experiments import AgreementRadius, Context, Localisation, run
 from corrcore.metrics import Estimate
 from corrcore.tasks import averaging, reconstruction
-from tests.conftest import smooth_noise
+from tests.conftest import ArrayPhoto, smooth_noise
 from tests.experiments.conftest import StopError, stop_at
 
 
@@ -159,3 +162,26 @@ def test_a_limit_is_of_seeds(context, store, limit, counted):
 def test_nothing_to_measure_is_said(context):
     with pytest.raises(ValueError, match="nothing to measure for radius; give at least one photo, object or seed"):
         run(AgreementRadius("small", limit=None), context=context)
+
+
+def test_the_window_of_fields_without_a_size_is_asked_for(tmp_path, photos):
+    """It tells results apart, and the numbers are those of an index with it."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8, padding=1), nn.GroupNorm(1, 4))
+    network = networks.from_module(module, layers=["1"], name="mixed", device="cpu")
+    noise = [ArrayPhoto(f"noise {n}", smooth_noise(150, 140, n)) for n in range(3)]
+    index = indexes.build(noise, tmp_path / "mixed", extractor=network)
+    context = Context(opened_networks={"mixed": network}, opened_indexes={"mixed": index})
+    found = {}
+    for window in (5, 11):
+        asked = Localisation("mixed", photos=str(photos), every=True, window=window)
+        [record] = [run(asked, context=context).records["q0.png"]]
+        image, own = folder.photos(photos).photos[0].load(), index.with_window(window)
+        retrieval = reconstruction.retrieve(image, "1", extractor=network, index=own, k=1)
+        expected = retrieval.localise(image, own, rng=np.random.default_rng([0, *b"q0.png"]))
+        found[window] = record["1"]["matches"], record["1"]["score"]
+        assert found[window] == (len(expected.offsets), expected.score)
+    assert found[5][0] > found[11][0] > 0
+    radii = [run(AgreementRadius("mixed", k=5, limit=2, window=window), context=context) for window in (5, 11)]
+    assert radii[0].records["0"]["1"]["agreement_at_rim"] != radii[1].records["0"]["1"]["agreement_at_rim"]
+    assert radii[0].experiment.file_name(context) != radii[1].experiment.file_name(context)

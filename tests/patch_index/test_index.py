@@ -344,3 +344,31 @@ def test_patches_see_no_border_where_window_and_square_lie_inside(tmp_path):
         )
     np.testing.assert_array_equal(np.flatnonzero(seen), grid.inner())
     assert 0 < seen.sum() < len(grid)
+
+
+@pytest.fixture(scope="module")
+def unbounded_index(tmp_path_factory):
+    """Of a network with two layers, of which the second sees the whole image."""
+    torch.manual_seed(0)
+    local, mixed = nn.Conv2d(3, 2, 3, stride=8, padding=1), nn.Sequential(nn.Conv2d(2, 2, 1), nn.GroupNorm(1, 2))
+    network = networks.from_module(nn.Sequential(local, mixed), layers=["0", "1"], device="cpu")
+    photos = [ArrayPhoto(f"noise {n}", smooth_noise(120, 140, n)) for n in range(2)]
+    return build(photos, tmp_path_factory.mktemp("unbounded") / "it", extractor=network)
+
+
+def test_another_square_stands_for_fields_without_a_size(unbounded_index):
+    other = unbounded_index.with_window(5)
+    assert [unbounded_index.receptive_field(layer).window_px for layer in "01"] == [3, 88]
+    assert [other.receptive_field(layer).window_px for layer in "01"] == [3, 40]
+    assert other.cut_receptive_fields("1", np.array([0]))[0].shape == (1, 40, 40, 3)
+    assert other.grid("1", 0).inner().size > unbounded_index.grid("1", 0).inner().size
+    assert other.digest != unbounded_index.digest  # results of one are not the other's
+    assert other.with_window(11).digest == unbounded_index.digest
+    assert pickle.loads(pickle.dumps(other)).digest == other.digest
+    other.verify()
+    with pytest.raises(ValueError, match="a window must be at least 3 strides wide; got 2"):
+        unbounded_index.with_window(2)
+
+
+def test_fields_with_a_size_keep_it(small_index):
+    assert small_index.with_window(5) is small_index

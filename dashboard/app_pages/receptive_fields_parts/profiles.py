@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from corrcore.experiments import AgreementRadius, Context
+from corrcore.geometry import WINDOW_STRIDES
 from corrcore.patch_index import PatchIndex
 from corrcore.tasks.averaging import LEAST_AGREEMENT, Agreement, Study
 from dashboard import figures
@@ -110,11 +111,11 @@ def show_over_seeds(index: PatchIndex) -> None:
     )
     context = Context(
         store=caches.store().folder,
-        opened_indexes={index.name: index},
+        opened_indexes={index.name: index.with_window(WINDOW_STRIDES)},
         opened_networks={index.extractor: caches.network(index.extractor)},
     )
     result = result_panel.experiment_panel(
-        AgreementRadius(index.name, layers=tuple(index.layers), limit=n_seeds),
+        AgreementRadius(index.name, layers=tuple(index.layers), limit=n_seeds, window=index.window_strides),
         context,
         title="One seed says little",
         text=f"The median over {n_seeds} random seeds says how near neighbours agree by each layer.",

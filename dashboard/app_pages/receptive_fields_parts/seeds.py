@@ -1,7 +1,7 @@
 """The descriptor that neighbours are looked for: at a point of a photo, or a random one of the index."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,9 @@ def clicked_seed(index: PatchIndex) -> Seed:
     features = caches.network(index.extractor).extract(chosen.image, index.layers)
     url_state.check_pixel(chosen.image)
     x, y = url_state.pixel_of(chosen.image, start=chosen.start)
-    grids = {layer: grid.cells for layer, grid in features.items()}
+    grids = {
+        layer: replace(grid.cells, receptive_field=index.receptive_field(layer)) for layer, grid in features.items()
+    }
     descriptors = {layer: grid.descriptors[grid.cells.nearest(x, y)].float().cpu() for layer, grid in features.items()}
     python = f"""{chosen.python}
 grid = network.extract(image, [layer])[layer]
