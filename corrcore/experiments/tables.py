@@ -172,21 +172,56 @@ class KeypointTable:
         hits, of = (self.right(row, alpha=alpha) & self.visible).sum(axis=0), self.visible.sum(axis=0)
         return np.where(of > 0, 100 * hits / np.maximum(of, 1), np.nan)
 
-    def difference(self, first: Row, second: Row, *, alpha: float = 0.1, over: Average | None = None) -> Estimate:
-        """By how many points one row exceeds another (`metrics.difference`), averaged as `accuracy` does."""
+    def difference(
+        self,
+        first: Row,
+        second: Row,
+        *,
+        of: "KeypointTable | None" = None,
+        alpha: float = 0.1,
+        over: Average | None = None,
+    ) -> Estimate:
+        """By how many points one row exceeds another (`metrics.difference`), averaged as `accuracy` does.
+
+        `of` is the second row's table, where it is another: compared are then the objects that both have. Raises
+        ValueError where there are none.
+        """
+        own, other = self._shared_with(of)
         found = difference(
-            self.right(first, alpha=alpha),
-            self.right(second, alpha=alpha),
-            self.visible,
-            self._counts(np.full(len(self.objects), True), 2000),
+            own.right(first, alpha=alpha),
+            other.right(second, alpha=alpha),
+            own.visible & other.visible,
+            own._counts(np.full(len(own.objects), True), 2000),
             over=over or self.average,
         )
-        drawn = [self.photos] if self.partners is None else [self.photos, self.partners]
+        drawn = [own.photos] if own.partners is None else [own.photos, own.partners]
         return replace(found, samples=len(np.unique(drawn)))
 
-    def mcnemar(self, first: Row, second: Row, *, alpha: float = 0.1) -> McNemar:
-        """Keypoints that only one of two rows has right."""
-        return mcnemar(self.right(first, alpha=alpha)[self.visible], self.right(second, alpha=alpha)[self.visible])
+    def mcnemar(self, first: Row, second: Row, *, of: "KeypointTable | None" = None, alpha: float = 0.1) -> McNemar:
+        """Keypoints that only one of two rows has right; the second row is one of `of`, as in `difference`."""
+        own, other = self._shared_with(of)
+        shown = own.visible & other.visible
+        return mcnemar(own.right(first, alpha=alpha)[shown], other.right(second, alpha=alpha)[shown])
+
+    def _shared_with(self, other: "KeypointTable | None") -> tuple["KeypointTable", "KeypointTable"]:
+        if other is None or other is self:
+            return self, self
+        place = {name: number for number, name in enumerate(other.objects)}
+        own = [number for number, name in enumerate(self.objects) if name in place]
+        if not own:
+            msg = f"the tables compared must have objects in common; got {len(self.objects)} and {len(place)} others."
+            raise ValueError(msg)
+        return self._some(own), other._some([place[self.objects[number]] for number in own])
+
+    def _some(self, numbers: Sequence[int]) -> "KeypointTable":
+        return replace(
+            self,
+            objects=tuple(self.objects[number] for number in numbers),
+            photos=self.photos[numbers],
+            boxes=None if self.boxes is None else self.boxes[numbers],
+            errors=self.errors[:, numbers],
+            partners=None if self.partners is None else self.partners[numbers],
+        )
 
     def _counts(self, some: Bool[np.ndarray, " objects"], n: int) -> Float[np.ndarray, "resamples some"]:
         if self.partners is not None:

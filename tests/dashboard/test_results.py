@@ -1037,6 +1037,30 @@ def test_a_row_that_two_results_of_a_network_have_is_of_the_most_objects(data, p
     assert any("AlexNet 12 and 5, cousin 12, 5 in common" in text for text in texts(at.caption))
 
 
+def test_two_networks_are_compared_object_by_object(cat, places, cousin, open_page):
+    """AlexNet's conv4 is right about all; of the cousin's 8 objects its conv3 is right about every second keypoint."""
+    places("cat", {"conv3": even, "sift20": never}, some=8, network=cousin)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.selectbox(key="first").value == "AlexNet · conv4"
+    assert at.selectbox(key="second").value == "cousin · conv3"
+    [line] = at.dataframe[1].value.to_dict("records")
+    assert (line["difference"].split()[0], line["which says"]) == ("+50.0", "AlexNet · conv4 is better")
+    assert (int(line["only the first right"]) > 0, line["only the second right"]) == (True, "0")
+    assert any("Of the 8 that both were measured on." in text for text in texts(at.caption))
+    at.selectbox(key="first").set_value("cousin · SIFT, radius 20 px").run()
+    [line] = at.dataframe[1].value.to_dict("records")
+    assert (line["difference"].split()[0], line["which says"]) == ("-50.0", "cousin · conv3 is better")
+    at.selectbox(key="first").set_value("cousin · conv3").run()
+    assert any("the same row" in each.value for each in at.info)
+
+
+def test_quick_looks_are_not_chosen_to_begin_with_beside_whole_results(two, places, third, open_page):
+    places("cat", {"conv4": even}, network=third, some=5, limit=5)
+    at = open_page("results", **SIDE_BY_SIDE)
+    assert at.multiselect(key="networks").value == ["AlexNet", "cousin"]
+    assert list(at.multiselect(key="networks").options) == ["AlexNet", "cousin", "third"]
+
+
 def test_a_network_that_was_measured_otherwise_is_named(two, places, third, open_page):
     places("cat", {"conv4": even}, network=third, iterations=7)
     at = open_page("results", **SIDE_BY_SIDE)

@@ -103,6 +103,24 @@ def test_accuracy_is_averaged_over_keypoint_types(table):
     assert table.left_out == {"broken": "it is cut off."}
 
 
+def test_rows_of_two_tables_are_compared_on_the_objects_that_both_have(table):
+    """Whatever their order; in the other table conv5 is never right, and "third" would turn the result around."""
+    other = replace(
+        table,
+        objects=("third", "second", "first"),
+        photos=np.arange(3),
+        boxes=np.repeat(table.boxes[:1], 3, axis=0),
+        errors=np.array([[[0, 0], [0, np.nan], [0, 0.5]], [[0, 0], [9, np.nan], [9, 9]]]),
+    )
+    assert table.difference(Row(CONV5), Row(CONV5), of=other).value == 100
+    assert table.difference(Row(CONV5), UNALIGNED, of=other).value == 50  # keypoint b of the first
+    tested = table.mcnemar(Row(CONV5), UNALIGNED, of=other)
+    assert (tested.first_only, tested.second_only) == (1, 0)
+    assert table.difference(Row(CONV5), UNALIGNED, of=table).value == 75
+    with pytest.raises(ValueError, match="must have objects in common; got 2 and 3 others"):
+        table.difference(UNALIGNED, UNALIGNED, of=replace(other, objects=("x", "y", "z")))
+
+
 def test_rows_of_text_have_the_numbers_of_the_table(table):
     rows = pck_rows(table)
     assert [(row["objects"], row["row"]) for row in rows] == [("2 all", "NN"), ("2 all", "conv5")]  # none is large

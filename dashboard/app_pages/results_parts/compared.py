@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
-from corrcore.experiments import Row
+from corrcore.experiments import KeypointTable, Row
 from corrcore.metrics import Estimate, mean_of
 from dashboard.app_pages.results_parts.view import MEAN, View
 from dashboard.parts import exports, header, url_state
@@ -31,13 +31,16 @@ def show_compared(view: View) -> None:
         height="content",
         alt=f"{first.title} against {second.title}, by category",
     )
-    objects = "objects" if view.first.measures_places else "photos"
-    st.caption(
+    st.caption(f"{how_compared(view)} No p is corrected for the number of categories.")
+
+
+def how_compared(view: View) -> str:
+    """What the numbers of a comparison mean."""
+    objects = "objects" if view.first.measures_places and not view.first.is_of_pairs else "photos"
+    return (
         f"Difference in points, with its 95 % interval by a paired bootstrap over {objects}. McNemar's test counts "
-        "keypoints "
-        "that only one of the two has right, each for itself; those of one object are right or wrong together, so "
-        "trust the "
-        "bootstrap where they disagree. No p is corrected for the number of categories."
+        "keypoints that only one of the two has right, each for itself; those of one object are right or wrong "
+        "together, so trust the bootstrap where they disagree."
     )
 
 
@@ -84,22 +87,31 @@ def _lines(view: View, first: Row, second: Row) -> list[dict[str, str]]:
     for category, table in view.tables.items():
         if first not in table.rows or second not in table.rows:
             continue
-        differences.append(table.difference(first, second, **view.options))
-        at = {} if view.alpha is None else {"alpha": view.alpha}
-        tested = table.mcnemar(first, second, **at)
-        counts = {
-            FIRST_ONLY: str(tested.first_only),
-            SECOND_ONLY: str(tested.second_only),
-            MCNEMAR: exports.p_text(tested.p),
-        }
-        lines.append(_line(view.heading(category), differences[-1], titles, counts))
+        found, counts = difference_of(view, category, first, second)
+        differences.append(found)
+        lines.append(line_of(view.heading(category), found, titles, counts))
     if len(lines) > 1:
         mean = mean_of(differences, rng=np.random.default_rng(0))
-        lines.append(_line(view.heading(MEAN), mean, titles, dict.fromkeys((FIRST_ONLY, SECOND_ONLY, MCNEMAR), "")))
+        lines.append(line_of(view.heading(MEAN), mean, titles, dict.fromkeys((FIRST_ONLY, SECOND_ONLY, MCNEMAR), "")))
     return lines
 
 
-def _line(category: str, found: Estimate, titles: tuple[str, str], counts: Mapping[str, str]) -> dict[str, str]:
+def difference_of(
+    view: View, category: str, first: Row, second: Row, *, of: KeypointTable | None = None
+) -> tuple[Estimate, dict[str, str]]:
+    """By how much a row of a view exceeds another, which may be of another table, and McNemar's test in words."""
+    table, at = view.tables[category], {} if view.alpha is None else {"alpha": view.alpha}
+    tested = table.mcnemar(first, second, of=of, **at)
+    counts = {
+        FIRST_ONLY: str(tested.first_only),
+        SECOND_ONLY: str(tested.second_only),
+        MCNEMAR: exports.p_text(tested.p),
+    }
+    return table.difference(first, second, of=of, **view.options), counts
+
+
+def line_of(category: str, found: Estimate, titles: tuple[str, str], counts: Mapping[str, str]) -> dict[str, str]:
+    """A comparison's line of text."""
     better = titles[0] if found.value > 0 else titles[1]
     return {
         "category": category,

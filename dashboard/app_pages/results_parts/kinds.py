@@ -102,9 +102,8 @@ def look_for(kind: Kind | None) -> str:
     if not kind.number:
         return ""
     return (
-        "**Look for** whether rows of layers are higher than those of SIFT, and by more than chance: choose two "
-        "rows to "
-        "compare, or click a cell to see the objects behind it."
+        "**Look for** whether rows of layers are higher than those of SIFT, and by more than chance: choose two rows to "
+        "compare; of one network, click a cell to see the objects behind it."
     )
 
 

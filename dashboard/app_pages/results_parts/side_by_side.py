@@ -12,7 +12,7 @@ from corrcore import images, networks
 from corrcore.experiments import Row, to_jsonable
 from corrcore.metrics import Estimate
 from dashboard import figures
-from dashboard.app_pages.results_parts import choices, kinds, take_along
+from dashboard.app_pages.results_parts import choices, compared, kinds, take_along
 from dashboard.app_pages.results_parts.source import Source
 from dashboard.app_pages.results_parts.table import DIFFERENCE, INTERVAL, OURS, PAPER, names_column, quick_look
 from dashboard.app_pages.results_parts.view import Entry, View
@@ -26,8 +26,8 @@ HOW = """
 Each network's result is asked for the same category, at the same α and by the same average. Intervals are of 95 %, by
 the bootstrap over objects, over photos in Table 3. Rows that ask no layer and are right about the same keypoints of
 the same objects by several networks stand once. A network that was measured in parts, some layers at a time, has the
-rows of all; a row that several have is of the most objects. Intervals of two rows that overlap do not say that the rows are alike:
-both are right about easy objects and wrong about hard ones.
+rows of all; a row that several have is of the most objects. Intervals of two rows that overlap do not say that the
+rows are alike: both are right about easy objects and wrong about hard ones. Two rows are compared object by object.
 """
 
 
@@ -97,6 +97,7 @@ def page_of_networks(
     if missing := [title for title in by_network if title not in entries]:
         st.caption(f"Not measured {escape_markdown(how)}: {escape_markdown(', '.join(missing))}.")
     _show_table(lines)
+    _show_compared(lines)
     _finish(lines, views, category)
 
 
@@ -122,11 +123,13 @@ def _choose_category(entries: Mapping[str, Sequence[Entry]], place: Any) -> str:
     return place.selectbox("Category", offered, index, key="category", bind="query-params") or first
 
 
-def _choose_networks(offered: Collection[str]) -> list[str]:
-    """Networks that have the results, all to begin with, in their order."""
+def _choose_networks(offered: Mapping[str, Sequence[Entry]]) -> list[str]:
+    """Networks that have the results, in their order; to begin with all that were measured whole, if two or more were."""
     url_state.check_link("networks", list(offered))
+    whole = [title for title, some in offered.items() if any(not quick_look([each]) for each in some)]
+    first = whole if len(whole) > 1 else list(offered)
     chosen = st.multiselect(
-        "Networks", list(offered), list(offered), key="networks", bind="query-params", placeholder="Choose networks"
+        "Networks", list(offered), first, key="networks", bind="query-params", placeholder="Choose networks"
     )
     return [title for title in offered if title in chosen]
 
@@ -247,6 +250,42 @@ def _show_table(lines: Sequence[Line]) -> None:
         alt=f"{kinds.name_of(lines[0].view.kind)} by {len({line.network for line in lines} - {ALIKE})} networks",
     )
     st.caption(f"Colours from 0 to {highest:.0f} %. Click a heading to sort.")
+
+
+def _show_compared(lines: Sequence[Line]) -> None:
+    """Two rows, of any networks, and whether one is better than the other on the objects that both have."""
+    labels = {line.label: line for line in lines}
+    if len(labels) < 2:
+        return
+    st.subheader("Two rows compared", anchor=False)
+    ranked = sorted(lines, key=lambda line: -line.estimate.value)
+    best = ranked[0]
+    rival = next((line for line in ranked if line.network not in (best.network, ALIKE)), ranked[1])
+    chosen = []
+    places = header.two_a_row("compared").columns(2, gap="small")
+    for place, name, key, line in zip(places, ("Row", "against"), ("first", "second"), (best, rival), strict=True):
+        url_state.check_link(key, list(labels))
+        index = list(labels).index(line.label)
+        chosen.append(labels[place.selectbox(name, list(labels), index, key=key, bind="query-params") or line.label])
+    first, second = chosen
+    if first is second:
+        st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
+        return
+    if not first.objects & second.objects:
+        st.info("These rows have no objects in common.", icon=":material/compare:")
+        return
+    of = second.view.tables[second.category]
+    found, counts = compared.difference_of(first.view, first.category, first.row, second.row, of=of)
+    line = compared.line_of(first.category, found, (first.label, second.label), counts)
+    st.dataframe(
+        {name: [text] for name, text in line.items()},
+        hide_index=True,
+        width="stretch",
+        height="content",
+        alt=f"{first.label} against {second.label}",
+    )
+    n, all_of = len(first.objects & second.objects), max(len(first.objects), len(second.objects))
+    st.caption(compared.how_compared(first.view) + (f" Of the {n} that both were measured on." if n < all_of else ""))
 
 
 def csv_lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
