@@ -152,6 +152,14 @@ def follow_default(key: str, usual: object) -> None:
     st.session_state[remembered] = usual
 
 
+def forget_unoffered(key: str, offered: Collection[str]) -> None:
+    """Forgets what another page's widget of the same key has, unless it is offered here: it would go into the address,
+    as an entry of its own. To be called before the widget.
+    """
+    if st.session_state.get(key) not in offered:
+        st.session_state.pop(key, None)
+
+
 def spell_out(name: str, titles: Mapping[str, str]) -> None:
     """Lets a link name the options of a widget bound to the URL by their keys: the widget knows their titles only.
 

@@ -1,8 +1,9 @@
 """A Streamlit server and a real Chromium. Whatever goes wrong in either, at any time, fails the test.
 
 ``app = serve("dashboard/Home.py")`` starts a server, ``page = app.open("reconstruction?at=30,40")`` shows a page of it
-in a browser context of its own, as another visitor would see it. The test fails at its end if there was an error in a
-console or in the server's log, a request that failed or left the machine, or an exception on a page.
+in a tab of its own, which to Streamlit is another visitor; tabs of equal screens share what the browser has fetched and
+compiled, half of the time that a page takes to come up. The test fails at its end if there was an error in a console or
+in the server's log, a request that failed or left the machine, or an exception on a page.
 
 Tests of one module that serve the same script with the same environment share a server, as visitors do.
 """
@@ -43,26 +44,25 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-
 class App:
     """A running server, the pages a test has opened from it, and everything that went wrong in either."""
 
-    def __init__(self, browser: Browser, script: Path, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, browser: Browser, script: Path, log: Path, environment: dict[str, str]) -> None:
         self.problems: list[str] = []
         self._browser = browser
-        self._contexts: list[BrowserContext] = []
+        self._contexts: dict[str, BrowserContext] = {}
         self._tolerated: list[str] = []
-        self._log_file = folder / "server.log"
+        self._log_file = log
         self._log_read = 0
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
         options = ["--server.address=127.0.0.1", "--server.headless=true", "--server.fileWatcherType=none"]
-        cache = {"CORRCORE_CACHE": str(folder / "cache")}
-        with self._log_file.open("wb") as log:
+        with self._log_file.open("wb") as file:
             self._server = subprocess.Popen(
                 [*command, *options],
                 cwd=ROOT,
-                env={**os.environ, **cache, **environment},
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=file,
                 stderr=subprocess.STDOUT,
             )
 
@@ -88,18 +88,15 @@ class App:
         return self._log_file.read_bytes()[self._log_read :].decode("utf-8", errors="replace")
 
     def open(self, path: str = "", *, width: int = 1280, height: int = 900, **context: Any) -> Page:
-        """A page in a new browser context, once its script has run.
+        """A page in a new tab, once its script has run.
 
         `context` goes to Playwright: ``device_scale_factor=2``, ``color_scheme="dark"``, ``has_touch=True`` ...
         """
-        visitor = self._browser.new_context(viewport={"width": width, "height": height}, **context)
-        self._contexts.append(visitor)
-        visitor.on("console", self._on_console)
-        visitor.on("weberror", lambda error: self.problems.append(f"page error: {error.error}"))
-        visitor.on("request", self._on_request)
-        visitor.on("requestfailed", self._on_requestfailed)
-        visitor.on("response", self._on_response)
-        page = visitor.new_page()
+        screen = repr((width, height, sorted(context.items())))
+        if screen not in self._contexts:
+            self._contexts[screen] = self._browser.new_context(viewport={"width": width, "height": height}, **context)
+            self._watch(self._contexts[screen])
+        page = self._contexts[screen].new_page()
         page.goto(f"{self.url}/{path.lstrip('/')}")
         self.settle(page)
         return page
@@ -114,14 +111,14 @@ class App:
 
     def check(self) -> None:
         """End the visits; fail if anything went wrong since the last check."""
-        for visitor in self._contexts:
+        for visitor in self._contexts.values():
             for page in visitor.pages:
                 for exception in page.get_by_test_id("stException").all():
                     self.problems.append(f"exception on the page: {exception.inner_text()}")
                 # A picture that a rerun replaced may be gone when the browser asks for it; those shown must be there.
                 for alt in page.evaluate(BROKEN):
                     self.problems.append(f"picture that is not shown: {alt}")
-            visitor.close()
+                page.close()
         log = self.log()
         if "Traceback" in log:
             self.problems.append(f"traceback in the server's log:\n{log}")
@@ -129,7 +126,6 @@ class App:
             self.problems.append(f"the server ended with {self._server.returncode}; its log:\n{log}")
         problems = [text for text in self.problems if not any(re.search(p, text) for p in self._tolerated)]
         self._log_read += len(log.encode("utf-8"))
-        self._contexts.clear()
         self._tolerated.clear()
         self.problems.clear()
         if problems:
@@ -137,6 +133,8 @@ class App:
 
     def stop(self) -> None:
         """End the server, as a host does."""
+        for visitor in self._contexts.values():
+            visitor.close()
         self._server.terminate()
         try:
             self._server.wait(timeout=12)
@@ -145,8 +143,16 @@ class App:
             self._server.wait()
             pytest.fail(f"the server did not end within 12 s of SIGTERM; its log:\n{self.log()}")
 
+    def _watch(self, visitor: BrowserContext) -> None:
+        visitor.on("console", self._on_console)
+        visitor.on("weberror", lambda error: self.problems.append(f"page error: {error.error}"))
+        visitor.on("request", self._on_request)
+        visitor.on("requestfailed", self._on_requestfailed)
+        visitor.on("response", self._on_response)
+
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not self._probe(message.location.get("url", "")):
+        replaced = message.text.startswith(f"Client Error: Image source error - {self.url}/media/")
+        if message.type == "error" and not replaced and not self._probe(message.location.get("url", "")):
             self.problems.append(f"console error: {message.text}")
 
     def _on_request(self, request: Request) -> None:
@@ -191,16 +197,30 @@ def running() -> Iterator[dict[tuple[object, ...], App]]:
         app.stop()
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of all servers of a run of tests, so that what pages show first is computed once."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "servers' cache"
+
+
 @pytest.fixture
 def serve(
-    chromium: Browser, running: dict[tuple[object, ...], App], tmp_path_factory: pytest.TempPathFactory
+    chromium: Browser,
+    running: dict[tuple[object, ...], App],
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_cache: Path,
 ) -> Iterator[Callable[..., App]]:
-    """``serve(script, NAME="value", ...)``: the app of a script, with a cache and environment of its own."""
+    """``serve(script, NAME="value", ...)``: the app of a script, with an environment of its own, and a cache of its
+    own where that names one.
+    """
 
     def start(script: str | Path, **environment: str) -> App:
         key = (str(script), *sorted(environment.items()))
         if key not in running or running[key].ended:
-            running[key] = App(chromium, ROOT / script, tmp_path_factory.mktemp("server"), environment)
+            log = tmp_path_factory.mktemp("server") / "server.log"
+            cached = {"CORRCORE_CACHE": str(shared_cache), **environment}
+            running[key] = App(chromium, ROOT / script, log, cached)
             running[key].wait()
         return running[key]
 

@@ -55,9 +55,9 @@ def jpeg_of(name: str) -> bytes:
     return file.getvalue()
 
 
-def test_the_first_picture_is_there_soon_after_a_cold_start(serve):
+def test_the_first_picture_is_there_soon_after_a_cold_start(serve, tmp_path):
     begun = time.monotonic()
-    app = serve("dashboard/Home.py", CORRCORE_DATA="", COLD="1")
+    app = serve("dashboard/Home.py", CORRCORE_DATA="", CORRCORE_CACHE=str(tmp_path))
     page = app.open()
     expect(page.get_by_text("conv5", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
     print(f"first picture after {time.monotonic() - begun:.1f} s")

@@ -346,11 +346,12 @@ def test_box_and_its_label_lie_where_they_belong(app, width):
     page = visit(app, f"?width={width}&boxes=1")
     zoom = width / WIDTH
     left, top = (edge - 0.5 * zoom for edge in place(page, 0, 0))
-    box = page.locator(".st-key-picture .boxes .line").evaluate(
+    line = page.locator(".st-key-picture .boxes .line")
+    expect(line).to_be_visible()  # which it is once the picture has its size
+    box = line.evaluate(
         "path => { const {x, y, width, height} = path.getBoundingClientRect(); return [x, y, width, height] }"
     )
     assert box == pytest.approx([left + 10 * zoom, top + 20 * zoom, 20 * zoom, 30 * zoom], abs=0.01)
-    line = page.locator(".st-key-picture .boxes .line")
     expect(line).to_have_css("stroke", "rgb(255, 0, 0)")
     expect(line).to_have_css("stroke-width", "2px")
     label = bounds(page.locator(".st-key-picture .labels span"))

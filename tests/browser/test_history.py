@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from corrcore.experiments import ResultStore, Transfer, run
 from dashboard.navigation import PAGES
 
 pytestmark = pytest.mark.browser
@@ -37,8 +38,22 @@ def test_every_page_makes_one_entry_when_it_is_arrived_at(app):
         page.get_by_role("link", name=spec.title, exact=True).first.click()
         expect(page).to_have_title(f"{spec.title} · corrcore", timeout=PATIENCE_MS)
         app.settle(page)
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(500)
         assert entries(page) == before + 1, spec.title
+
+
+def test_another_pages_network_stays_out_of_the_address_of_results(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    run(Transfer("toy", "toy cat", features=("sift20",), smoothness=0.1, limit=1), store=ResultStore())
+    app = serve("dashboard/Home.py", CORRCORE_DATA="", CORRCORE_CACHE=str(tmp_path))
+    page = app.open("reconstruction")
+    expect(page.get_by_role("combobox", name="Network")).to_be_visible(timeout=PATIENCE_MS)
+    before = entries(page)
+    page.get_by_role("link", name="Results", exact=True).first.click()
+    expect(page.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
+    app.settle(page)
+    page.wait_for_timeout(500)
+    assert (entries(page), page.url.partition("?")[2]) == (before + 1, "")
 
 
 def test_a_choice_makes_one_entry_and_back_and_forward_go_along_them(app):

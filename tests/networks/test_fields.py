@@ -17,14 +17,10 @@ from corrcore.networks.layers import roles_of
 
 timm = pytest.importorskip("timm", reason="networks of timm need timm")
 
-CHAINS = ["alexnet", "torchvision:squeezenet1_1"]
-BRANCHES = [
-    *("torchvision:resnet18", "torchvision:mobilenet_v2", "torchvision:shufflenet_v2_x0_5"),
-    *("timm:tf_efficientnet_lite0", "timm:dla34"),
-]
-WHOLE = [
-    *("torchvision:efficientnet_b0", "torchvision:vit_b_16", "timm:vit_small_patch14_dinov2"),
-    *("timm:vit_small_patch16_dinov3", "timm:eca_resnet33ts", "timm:pvt_v2_b0"),
+REGISTRY = [*networks.names(), *networks.aliases().values()]
+OF_OTHER_KINDS = [
+    *("torchvision:shufflenet_v2_x0_5", "timm:dla34"),  # channels that are shuffled, trees of branches
+    *("torchvision:efficientnet_b0", "timm:eca_resnet33ts", "timm:pvt_v2_b0"),  # whole images seen otherwise
 ]
 SIZE = 131, 96  # odd and even
 
@@ -92,7 +88,7 @@ def sides(field: ReceptiveField, cell: tuple[int, int], size: tuple[int, int]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*CHAINS, *BRANCHES, *WHOLE])
+@pytest.mark.parametrize("name", [*REGISTRY, *OF_OTHER_KINDS])
 def test_fields_of_every_kind_of_network_are_what_gradients_reach(name):
     network, size = opened(name), SIZE
     assert not network.measured

@@ -19,6 +19,7 @@ ALPHA_TITLES = {f"α = {alpha}": alpha for alpha in ALPHAS}
 def choose(label: str, groups: Mapping[str, T], key: str, place: Any) -> tuple[str, T]:
     """One of several groups, with its title."""
     url_state.check_link(key, list(groups))
+    url_state.forget_unoffered(key, groups)
     title = place.selectbox(label, list(groups), key=key, bind="query-params") or next(iter(groups))
     return title, groups[title]
 

@@ -119,6 +119,7 @@ def _choose_category(entries: Mapping[str, Sequence[Entry]], place: Any) -> str:
     offered = sorted(set().union(*has))
     first = max(offered, key=lambda category: sum(category in each for each in has))
     url_state.check_link("category", offered)
+    url_state.forget_unoffered("category", offered)
     index = offered.index(first)
     return place.selectbox("Category", offered, index, key="category", bind="query-params") or first
 
