@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-WINDOW_STRIDES, LEAST_WINDOW_STRIDES, WIDE_STRIDES = 11, 3, 20
+WINDOW_STRIDES, WIDE_STRIDES = 11, 20
+LEAST_WINDOW_STRIDES = 6  # localisation looks in a window for what is three strides wide: half of it at most
 _ASKEW = 1 / 8  # of a stride: windows that lie farther than that from the middle of the image are askew
 
 
@@ -174,9 +175,10 @@ class ReceptiveField:
         The field itself, and `window_strides`, by default 11, about what AlexNet's conv5 sees, where the field is the
         whole image or wider than 20 strides: such fields leave hardly any cell of a photo that sees no border.
         """
-        if self.size is None or self.size > WIDE_STRIDES * self.stride:
-            return self.window_strides * self.stride
-        return self.size
+        side = self.window_strides * self.stride
+        if self.size is None:
+            return side
+        return min(side, self.size) if self.windowed else self.size
 
     @property
     def around_px(self) -> int | None:

@@ -68,6 +68,7 @@ class Reconstruction(Route):
     clicked: ClassVar[tuple[str, ...]] = ("photo", "at")
     index: str = ""
     network: str = ""
+    window: str = ""
     photo: str = ""  # "sample:NAME", "indexed:NAME" or "upload:DIGEST"
     copies: str = ""
     at: str = ""  # "X,Y"
@@ -86,6 +87,7 @@ class ReceptiveFields(Route):
     clicked: ClassVar[tuple[str, ...]] = ("photo", "at")
     index: str = ""
     network: str = ""
+    window: str = ""
     photo: str = ""
     copies: str = ""
     at: str = ""

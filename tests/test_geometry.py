@@ -199,3 +199,10 @@ def test_windows_in_the_middle_and_those_an_eighth_of_a_stride_beside_it_stay():
     assert alexnet.balanced(13, 224) is alexnet
     patches = ReceptiveField(14, 14, 6.5)
     assert patches.balanced(37, 518) is patches
+
+
+def test_a_window_is_no_larger_than_the_field_it_stands_for():
+    assert ReceptiveField(None, 8, 3.5, window_strides=31).window_px == 248
+    assert ReceptiveField(168, 8, 3.5, window_strides=31).window_px == 168
+    assert ReceptiveField(168, 8, 3.5, window_strides=7).window_px == 56
+    assert ReceptiveField(160, 8, 3.5, window_strides=7).window_px == 160  # 20 strides are a size

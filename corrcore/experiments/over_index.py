@@ -81,12 +81,17 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
     statistic: ClassVar[Any] = staticmethod(np.mean)
 
     def resolved(self, context: Context) -> Self:
-        """With all the index's layers, unless some are given. Raises ValueError for others."""
+        """With all the index's layers, unless some are given, and the usual window where none has a use for it.
+
+        Raises ValueError for other layers, and for a window that is too small.
+        """
         index = context.index(self.index)
         if unknown := [layer for layer in self.layers if layer not in index.layers]:
             msg = f"layers of {self.index} must be among {', '.join(index.layers)}; got {', '.join(unknown)}."
             raise ValueError(msg)
-        return replace(self, layers=self.layers or index.layers)
+        layers = self.layers or index.layers
+        windowed = any(index.with_window(self.window).receptive_field(layer).windowed for layer in layers)
+        return replace(self, layers=layers, window=self.window if windowed else WINDOW_STRIDES)
 
     def folder(self, context: Context) -> str:
         """Named by the index and its content."""

@@ -311,10 +311,12 @@ def _is_of(
     """Whether a header is of the same settings on the same data; one data set may be named in several ways."""
 
     def identity(header: Mapping[str, Any]) -> list[Any]:
-        settings = {name: each for name, each in header["settings"].items() if name not in experiment.told_by_folder}
-        return [settings, header["provenance"]]
+        usual = type(experiment).from_settings(header["settings"]).settings()  # of what is asked since it was written
+        settings = {**usual, **header["settings"]}
+        told = {name: each for name, each in settings.items() if name not in experiment.told_by_folder}
+        return [told, header["provenance"]]
 
     try:
         return found is not None and bool(found["begun"]) and identity(found) == identity(wanted)
-    except (AttributeError, KeyError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return False

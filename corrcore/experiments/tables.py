@@ -183,10 +183,10 @@ class KeypointTable:
     ) -> Estimate:
         """By how many points one row exceeds another (`metrics.difference`), averaged as `accuracy` does.
 
-        `of` is the second row's table, where it is another: compared are then the objects that both have. Raises
-        ValueError where there are none.
+        `of` is the second row's table, where it is another: compared are then the keypoints that both show of the
+        objects that both have. Raises ValueError where there are none, and for tables of other keypoints.
         """
-        own, other = self._shared_with(of)
+        own, other = self.in_common(of)
         found = difference(
             own.right(first, alpha=alpha),
             other.right(second, alpha=alpha),
@@ -199,21 +199,29 @@ class KeypointTable:
 
     def mcnemar(self, first: Row, second: Row, *, of: "KeypointTable | None" = None, alpha: float = 0.1) -> McNemar:
         """Keypoints that only one of two rows has right; the second row is one of `of`, as in `difference`."""
-        own, other = self._shared_with(of)
+        own, other = self.in_common(of)
         shown = own.visible & other.visible
         return mcnemar(own.right(first, alpha=alpha)[shown], other.right(second, alpha=alpha)[shown])
 
-    def _shared_with(self, other: "KeypointTable | None") -> tuple["KeypointTable", "KeypointTable"]:
+    def in_common(self, other: "KeypointTable | None") -> tuple["KeypointTable", "KeypointTable"]:
+        """Both tables, of the objects of which both show some keypoint. Raises ValueError where there are none, and
+        for tables of other keypoints.
+        """
         if other is None or other is self:
             return self, self
+        if self.keypoints != other.keypoints:
+            names = (", ".join(each.keypoints) for each in (self, other))
+            msg = f"tables that are compared must be of the same keypoints; got {' and '.join(names)}."
+            raise ValueError(msg)
         place = {name: number for number, name in enumerate(other.objects)}
-        own = [number for number, name in enumerate(self.objects) if name in place]
-        if not own:
+        both = [(number, place[name]) for number, name in enumerate(self.objects) if name in place]
+        both = [(one, two) for one, two in both if (self.visible[one] & other.visible[two]).any()]
+        if not both:
             msg = f"the tables compared must have objects in common; got {len(self.objects)} and {len(place)} others."
             raise ValueError(msg)
-        return self._some(own), other._some([place[self.objects[number]] for number in own])
+        return self._of([one for one, _ in both]), other._of([two for _, two in both])
 
-    def _some(self, numbers: Sequence[int]) -> "KeypointTable":
+    def _of(self, numbers: Sequence[int]) -> "KeypointTable":
         return replace(
             self,
             objects=tuple(self.objects[number] for number in numbers),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
-from corrcore import images, store
+from corrcore import images
 from corrcore.concurrency import Progress, default_device
 from corrcore.engines.knn import DescriptorTable, Neighbours
 from corrcore.features import Extractor, Image
@@ -91,27 +91,30 @@ class PatchIndex:
         }
         self._tables: dict[str, DescriptorTable] = {}
         self._tables_lock = threading.Lock()
+        self._windowed: dict[int, PatchIndex] = {WINDOW_STRIDES: self}
 
     def __reduce__(self) -> tuple[Callable[[str, int], "PatchIndex"], tuple[str, int]]:
         return partial(_reopened, device=str(self.device)), (str(self.folder), self.window_strides)
 
     def with_window(self, strides: int) -> "PatchIndex":
-        """The same index with another square standing for fields without a size (`ReceptiveField.window_px`).
+        """The same index with another square standing for fields without a size (`ReceptiveField.window_px`); itself
+        where all fields have one.
 
-        It shares what is open, and has a digest of its own if any layer has such a field. Raises ValueError for fewer
-        than 3 strides.
+        It shares what is open and has the same digest: what depends on the window is to be filed under its size, too.
+        Raises ValueError for fewer than 6 strides.
         """
-        fields = {layer: self.receptive_field(layer) for layer in self.layers}
-        fields = {layer: replace(field, window_strides=strides) for layer, field in fields.items() if field.windowed}
-        if strides == self.window_strides or not fields:
-            return self
-        other = PatchIndex.__new__(PatchIndex)
-        other.__dict__.update(self.__dict__)
-        other.window_strides = strides
-        other.manifest = replace(self.manifest, receptive_fields={**self.manifest.receptive_fields, **fields})
-        own = self.manifest.digest
-        other.digest = own if strides == WINDOW_STRIDES else store.key(index=own, window_strides=strides)
-        return other
+        own = self.manifest.receptive_fields
+        fields = {layer: replace(field, window_strides=strides) for layer, field in own.items()}
+        with self._tables_lock:
+            if not any(field.windowed for field in own.values()):
+                return self
+            if strides not in self._windowed:
+                other = PatchIndex.__new__(PatchIndex)
+                other.__dict__.update(self.__dict__)
+                other.window_strides = strides
+                other.manifest = replace(self.manifest, receptive_fields=fields)
+                self._windowed[strides] = other
+            return self._windowed[strides]
 
     @property
     def skipped(self) -> dict[str, str]:

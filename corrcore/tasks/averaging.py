@@ -180,6 +180,7 @@ def study(
         descriptor=descriptor.float().cpu().numpy(),
         index=index.digest,
         layer=layer,
+        window_px=index.receptive_field(layer).window_px,
         ks=list(ks),
         profile_k=profile_k,
         exclude=sorted(exclude),

@@ -61,7 +61,7 @@ def retrieve(
     grid = extractor.extract(image, (layer,))[layer]
     excluded = {*exclude, *index.photos_like(image, near=near)}
     found = index.search(layer, grid.flat(), k, exclude=excluded, progress=progress)
-    cells = replace(grid.cells, receptive_field=index.receptive_field(layer))  # its windows are the index's choice
+    cells = replace(grid.cells, receptive_field=index.receptive_field(layer))  # whose window may be another
     return Retrieval(layer, cells, np.asarray(found.ids), np.asarray(found.similarities))
 
 
@@ -160,6 +160,7 @@ def reconstruct(
         extractor=extractor.digest,
         index=index.digest,
         layer=layer,
+        window_px=index.receptive_field(layer).window_px,
         k=k,
         exclude=excluded,
         seed=seed,

@@ -175,6 +175,7 @@ def page() -> None:
         {
             "network": f"{index.extractor}, weights {index.extractor_digest[:8]}",
             "index": f"{index.name}, {index.digest[:8]}",
+            **photo_picker.window_parameter(index),
             "left out": ", ".join(index.photos[number] for number in seed.same) or "nothing",
             "neighbours in the profile": averaging.PROFILE_K,
             "random receptive fields": averaging.N_RANDOM,

@@ -90,6 +90,7 @@ def show_rest(shown: Shown, k: int) -> None:
         {
             "network": f"{index.extractor}, weights {index.extractor_digest[:8]}",
             "index": f"{index.name}, {index.digest[:8]}",
+            **photo_picker.window_parameter(index),
             "photo": f"{chosen.title}, {width} x {height} px, shown at {chosen.scale:.0%}",
             "left out": ", ".join(index.photos[number] for number in chosen.same)
             or "nothing: the photo is not in the index",

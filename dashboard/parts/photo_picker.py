@@ -144,7 +144,7 @@ def _with_window(index: PatchIndex) -> PatchIndex:
         return index
     url_state.check_number("window", *WINDOWS)
     strides = st.number_input(
-        "Window, in cells",
+        "Window, in cells across",
         *WINDOWS,
         value=WINDOW_STRIDES,
         key="window",
@@ -153,6 +153,12 @@ def _with_window(index: PatchIndex) -> PatchIndex:
         f"receptive field in averages, agreement and localisation; AlexNet's conv5 sees about {WINDOW_STRIDES}.",
     )
     return index.with_window(int(strides))
+
+
+def window_parameter(index: PatchIndex) -> dict[str, str]:
+    """The window, where some layer has a use for it, for a view's parameters."""
+    fields = [index.receptive_field(layer) for layer in index.layers]
+    return {"window": f"{index.window_strides} cells across"} if any(field.windowed for field in fields) else {}
 
 
 def _patches_text(counts: Sequence[int]) -> str:

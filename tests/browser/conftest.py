@@ -44,25 +44,26 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-
 class App:
     """A running server, the pages a test has opened from it, and everything that went wrong in either."""
 
-    def __init__(self, browser: Browser, script: Path, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, browser: Browser, script: Path, folder: Path, environment: dict[str, str]) -> None:
         self.problems: list[str] = []
         self._browser = browser
         self._contexts: dict[str, BrowserContext] = {}
         self._tolerated: list[str] = []
-        self._log_file = log
+        self._log_file = folder / "server.log"
         self._log_read = 0
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
         options = ["--server.address=127.0.0.1", "--server.headless=true", "--server.fileWatcherType=none"]
-        with self._log_file.open("wb") as file:
+        cache = {"CORRCORE_CACHE": str(folder / "cache")}
+        with self._log_file.open("wb") as log:
             self._server = subprocess.Popen(
                 [*command, *options],
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**os.environ, **cache, **environment},
                 stdin=subprocess.DEVNULL,
-                stdout=file,
+                stdout=log,
                 stderr=subprocess.STDOUT,
             )
 
@@ -119,6 +120,7 @@ class App:
                 for alt in page.evaluate(BROKEN):
                     self.problems.append(f"picture that is not shown: {alt}")
                 page.close()
+            visitor.clear_cookies()
         log = self.log()
         if "Traceback" in log:
             self.problems.append(f"traceback in the server's log:\n{log}")
@@ -151,6 +153,7 @@ class App:
         visitor.on("response", self._on_response)
 
     def _on_console(self, message: ConsoleMessage) -> None:
+        # Streamlit says so of a picture that a rerun replaced; whether those shown are there is asked in `check`.
         replaced = message.text.startswith(f"Client Error: Image source error - {self.url}/media/")
         if message.type == "error" and not replaced and not self._probe(message.location.get("url", "")):
             self.problems.append(f"console error: {message.text}")
@@ -197,30 +200,18 @@ def running() -> Iterator[dict[tuple[object, ...], App]]:
         app.stop()
 
 
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of all servers of a run of tests, so that what pages show first is computed once."""
-    own = tmp_path_factory.getbasetemp()
-    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "servers' cache"
-
-
 @pytest.fixture
 def serve(
     chromium: Browser,
     running: dict[tuple[object, ...], App],
     tmp_path_factory: pytest.TempPathFactory,
-    shared_cache: Path,
 ) -> Iterator[Callable[..., App]]:
-    """``serve(script, NAME="value", ...)``: the app of a script, with an environment of its own, and a cache of its
-    own where that names one.
-    """
+    """``serve(script, NAME="value", ...)``: the app of a script, with a cache and environment of its own."""
 
     def start(script: str | Path, **environment: str) -> App:
         key = (str(script), *sorted(environment.items()))
         if key not in running or running[key].ended:
-            log = tmp_path_factory.mktemp("server") / "server.log"
-            cached = {"CORRCORE_CACHE": str(shared_cache), **environment}
-            running[key] = App(chromium, ROOT / script, log, cached)
+            running[key] = App(chromium, ROOT / script, tmp_path_factory.mktemp("server"), environment)
             running[key].wait()
         return running[key]
 

@@ -38,7 +38,7 @@ def test_every_page_makes_one_entry_when_it_is_arrived_at(app):
         page.get_by_role("link", name=spec.title, exact=True).first.click()
         expect(page).to_have_title(f"{spec.title} · corrcore", timeout=PATIENCE_MS)
         app.settle(page)
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(1000)
         assert entries(page) == before + 1, spec.title
 
 
@@ -52,7 +52,7 @@ def test_another_pages_network_stays_out_of_the_address_of_results(serve, tmp_pa
     page.get_by_role("link", name="Results", exact=True).first.click()
     expect(page.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
     app.settle(page)
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(1000)
     assert (entries(page), page.url.partition("?")[2]) == (before + 1, "")
 
 

@@ -149,6 +149,25 @@ def vgg_index(cache_folder: Path, vgg_weights: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
+def transformer_index(cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of an index by a small vision transformer with random weights, whose cells see the whole image."""
+    pytest.importorskip("timm", reason="networks of timm need timm")
+    name = "timm:vit_tiny_patch16_224"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tensors = networks.spec(name).build().state_dict()
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(tmp_path))
+    save_file(
+        {key: value.contiguous() for key, value in tensors.items()}, tmp_path / "vit_tiny_patch16_224.safetensors"
+    )
+    photos = list(drawn.to_search().values())[:2]
+    folder = patch_index.path_of("by-vit")
+    patch_index.build(photos, folder, extractor=networks.open(name, device="cpu"), layers=("blocks.5",))
+    yield folder.name
+    patch_index.delete(folder)
+
+
+@pytest.fixture
 def offered(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page offers to take along: makers of files by name, filled in by each run."""
     found: dict[str, Any] = {}

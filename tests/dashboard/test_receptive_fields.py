@@ -6,13 +6,12 @@ import re
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from corrcore import networks, patch_index
+from corrcore import patch_index
 from corrcore.datasets import drawn
 from corrcore.tasks.averaging import Agreement
 from dashboard import first_views
+from dashboard.app_pages.receptive_fields_parts.effective import IndexedPhoto
 from dashboard.app_pages.receptive_fields_parts.profiles import in_words
 
 from .conftest import settled
@@ -148,42 +147,29 @@ def test_an_index_of_another_network_is_searched_by_it(open_page, vgg_index):
     assert n_averages(at) >= 8  # conv5_3 has fewer than 500 patches
 
 
-@pytest.fixture
-def transformer_index(cache_folder, tmp_path, monkeypatch):
-    """The name of an index by a small vision transformer with random weights, whose cells see the whole image."""
-    pytest.importorskip("timm", reason="networks of timm need timm")
-    name = "timm:vit_tiny_patch16_224"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        tensors = networks.spec(name).build().state_dict()
-    monkeypatch.setenv("CORRCORE_WEIGHTS", str(tmp_path))
-    save_file(
-        {key: value.contiguous() for key, value in tensors.items()}, tmp_path / "vit_tiny_patch16_224.safetensors"
-    )
-    photos = list(drawn.to_search().values())[:2]
-    folder = patch_index.path_of("by-vit")
-    patch_index.build(photos, folder, extractor=networks.open(name, device="cpu"), layers=("blocks.5",))
-    yield folder.name
-    patch_index.delete(folder)
-
-
 def test_fields_without_a_size_are_shown_in_a_window_of_the_size_that_one_chooses(
     open_page, offered, transformer_index
 ):
     at = open_page("receptive_fields", index=transformer_index).run()
     assert list(at.dataframe[0].value["half the receptive field"]) == ["88 px"]
     wide = np.load(io.BytesIO(offered["receptive-fields.npz"]()))
-    settled(at.number_input(key="window").set_value(5).run()).run()
+    settled(at.number_input(key="window").set_value(7).run()).run()
     assert not at.exception
-    assert list(at.dataframe[0].value["half the receptive field"]) == ["40 px"]
+    assert list(at.dataframe[0].value["half the receptive field"]) == ["56 px"]
     narrow = np.load(io.BytesIO(offered["receptive-fields.npz"]()))
-    assert (wide["blocks.5_mean_k5"].shape, narrow["blocks.5_mean_k5"].shape) == ((176, 176, 3), (80, 80, 3))
+    assert (wide["blocks.5_mean_k5"].shape, narrow["blocks.5_mean_k5"].shape) == ((176, 176, 3), (112, 112, 3))
     np.testing.assert_array_equal(narrow["blocks.5_neighbour_ids"], wide["blocks.5_neighbour_ids"])
-    np.testing.assert_allclose(narrow["blocks.5_mean_k5"], wide["blocks.5_mean_k5"][48:-48, 48:-48])
-    assert ".with_window(5)" in offered["python"]
+    np.testing.assert_allclose(narrow["blocks.5_mean_k5"], wide["blocks.5_mean_k5"][32:-32, 32:-32])
+    assert ".with_window(7)" in offered["python"]
     sides = sorted(box[2] - box[0] for box in seed_boxes(at))
-    assert sides == [16, 80]  # its patch, and its window
+    assert sides == [16, 112]  # its patch, and its window
 
 
 def test_networks_whose_fields_have_a_size_need_no_window(at):
     assert not [each for each in at.number_input if each.key == "window"]
+
+
+def test_effective_fields_are_not_measured_anew_for_another_window(cache_folder, transformer_index):
+    index = patch_index.PatchIndex(patch_index.path_of(transformer_index))
+    assert index.with_window(7) is not index
+    assert IndexedPhoto(index, 1).stamp == IndexedPhoto(index.with_window(7), 1).stamp

@@ -351,3 +351,11 @@ def test_an_index_of_another_network_is_searched_by_it(open_page, vgg_index):
     assert {"picture conv3_3 1", "picture conv5_3 2"} <= keys(at)
     assert any("**by-vgg16** · described by **VGG16**" in caption.value for caption in at.caption)
     assert not [each for each in at.selectbox if each.key == "network"]
+
+
+def test_localisation_is_measured_in_the_window_of_the_link(open_page, transformer_index, offered):
+    at = open_page("reconstruction", index=transformer_index, window="7")
+    [element] = [element for element in at.get("bidi_component") if element.proto.id.endswith("-input")]
+    assert sorted(box["box"][2] - box["box"][0] for box in json.loads(element.proto.json)["boxes"]) == [16, 112]
+    assert "index = patch_index.PatchIndex" in offered["python"]
+    assert ".with_window(7)" in offered["python"]

@@ -1046,7 +1046,10 @@ def test_two_networks_are_compared_object_by_object(cat, places, cousin, open_pa
     [line] = at.dataframe[1].value.to_dict("records")
     assert (line["difference"].split()[0], line["which says"]) == ("+50.0", "AlexNet · conv4 is better")
     assert (int(line["only the first right"]) > 0, line["only the second right"]) == (True, "0")
-    assert any("Of the 8 that both were measured on." in text for text in texts(at.caption))
+    assert any("On the 8 objects that both were measured on." in text for text in texts(at.caption))
+    assert float(line["p, bootstrap"].strip("< ")) < 0.05
+    assert linked(at)["first"] == "AlexNet · conv4"
+    assert linked(at)["second"] == "cousin · conv3"
     at.selectbox(key="first").set_value("cousin · SIFT, radius 20 px").run()
     [line] = at.dataframe[1].value.to_dict("records")
     assert (line["difference"].split()[0], line["which says"]) == ("-50.0", "cousin · conv3 is better")
@@ -1059,6 +1062,7 @@ def test_quick_looks_are_not_chosen_to_begin_with_beside_whole_results(two, plac
     at = open_page("results", **SIDE_BY_SIDE)
     assert at.multiselect(key="networks").value == ["AlexNet", "cousin"]
     assert list(at.multiselect(key="networks").options) == ["AlexNet", "cousin", "third"]
+    assert any("Quick looks only, so not chosen to begin with: third." in text for text in texts(at.caption))
 
 
 def test_a_network_that_was_measured_otherwise_is_named(two, places, third, open_page):

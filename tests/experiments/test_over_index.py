@@ -1,5 +1,7 @@
 """Experiments on a patch index against the tasks they repeat."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.datasets import folder
-from corrcore.experiments import AgreementRadius, Context, Localisation, run
+from corrcore.experiments import AgreementRadius, Context, Localisation, ResultStore, run
 from corrcore.metrics import Estimate
 from corrcore.tasks import averaging, reconstruction
 from tests.conftest import ArrayPhoto, smooth_noise
@@ -173,7 +175,7 @@ def test_the_window_of_fields_without_a_size_is_asked_for(tmp_path, photos):
     index = indexes.build(noise, tmp_path / "mixed", extractor=network)
     context = Context(opened_networks={"mixed": network}, opened_indexes={"mixed": index})
     found = {}
-    for window in (5, 11):
+    for window in (7, 11):
         asked = Localisation("mixed", photos=str(photos), every=True, window=window)
         [record] = [run(asked, context=context).records["q0.png"]]
         image, own = folder.photos(photos).photos[0].load(), index.with_window(window)
@@ -181,7 +183,26 @@ def test_the_window_of_fields_without_a_size_is_asked_for(tmp_path, photos):
         expected = retrieval.localise(image, own, rng=np.random.default_rng([0, *b"q0.png"]))
         found[window] = record["1"]["matches"], record["1"]["score"]
         assert found[window] == (len(expected.offsets), expected.score)
-    assert found[5][0] > found[11][0] > 0
-    radii = [run(AgreementRadius("mixed", k=5, limit=2, window=window), context=context) for window in (5, 11)]
+    assert found[7][0] > found[11][0] > 0
+    radii = [run(AgreementRadius("mixed", k=5, limit=2, window=window), context=context) for window in (7, 11)]
     assert radii[0].records["0"]["1"]["agreement_at_rim"] != radii[1].records["0"]["1"]["agreement_at_rim"]
     assert radii[0].experiment.file_name(context) != radii[1].experiment.file_name(context)
+    with pytest.raises(ValueError, match="a window must be at least 6 strides wide; got 5"):
+        AgreementRadius("mixed", window=5).resolved(context)
+
+
+def test_a_window_that_no_layer_has_a_use_for_asks_for_nothing_new(context):
+    usual, other = (AgreementRadius("small", window=window).resolved(context) for window in (11, 7))
+    assert usual == other
+
+
+def test_results_from_before_there_was_a_window_are_those_of_the_usual_one(context, tmp_path):
+    store = ResultStore(tmp_path)
+    asked = AgreementRadius("small", layers=("conv3",), limit=1, k=5)
+    run(asked, context=context, store=store)
+    path = store.path(asked.resolved(context), context)
+    header, *rest = path.read_text().splitlines(keepends=True)
+    content = json.loads(header)
+    del content["settings"]["window"]
+    path.write_text(json.dumps(content) + "\n" + "".join(rest))
+    assert len(store.load(asked.resolved(context), context).records) == 1

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from corrcore.experiments import KeypointRecord, Result, Row, Transfer
+from corrcore.experiments import KeypointRecord, KeypointTable, Result, Row, Transfer
 from corrcore.experiments.tables import UNALIGNED, mean_rows, pck_rows, table_of_places
 from corrcore.features import Feature
 
@@ -119,6 +119,39 @@ def test_rows_of_two_tables_are_compared_on_the_objects_that_both_have(table):
     assert table.difference(Row(CONV5), UNALIGNED, of=table).value == 75
     with pytest.raises(ValueError, match="must have objects in common; got 2 and 3 others"):
         table.difference(UNALIGNED, UNALIGNED, of=replace(other, objects=("x", "y", "z")))
+    hidden = np.where([[[True, True], [False, True], [True, False]]], other.errors, np.nan)
+    hidden[:, 2] = [[np.nan, 0.5], [np.nan, 9]]
+    part = replace(other, errors=hidden)
+    assert table.mcnemar(Row(CONV5), UNALIGNED, of=part).first_only == 1  # of keypoints that both show
+    assert table.difference(Row(CONV5), UNALIGNED, of=part).samples == 1  # the second shows none in common
+    with pytest.raises(ValueError, match="must be of the same keypoints; got a, b and b, a"):
+        table.difference(UNALIGNED, UNALIGNED, of=replace(other, keypoints=("b", "a")))
+
+
+def test_across_tables_intervals_are_those_of_one_table_with_both_rows():
+    """Several objects of a photo are drawn together, and pairs by both of their photos."""
+    rng = np.random.default_rng(0)
+    errors = rng.choice([0.0, 1.0], (2, 30, 4))
+    names = tuple(f"o{n}" for n in range(30))
+    for partners in (None, rng.integers(10, 22, 30)):
+        whole = KeypointTable(
+            Transfer("toy", "toy cat"),
+            {},
+            (UNALIGNED, Row(CONV5)),
+            ("a", "b", "c", "d"),
+            names,
+            rng.integers(0, 10, 30),
+            None,
+            errors,
+            {},
+            "micro",
+            partners=partners,
+        )
+        one, two = (replace(whole, rows=whole.rows[n : n + 1], errors=errors[n : n + 1]) for n in (0, 1))
+        expected, found = whole.difference(Row(CONV5), UNALIGNED), two.difference(Row(CONV5), UNALIGNED, of=one)
+        np.testing.assert_array_equal(found.resampled, expected.resampled)
+        assert (found.value, found.samples) == (expected.value, expected.samples)
+        assert two.mcnemar(Row(CONV5), UNALIGNED, of=one) == whole.mcnemar(Row(CONV5), UNALIGNED)
 
 
 def test_rows_of_text_have_the_numbers_of_the_table(table):

@@ -357,18 +357,21 @@ def unbounded_index(tmp_path_factory):
 
 
 def test_another_square_stands_for_fields_without_a_size(unbounded_index):
-    other = unbounded_index.with_window(5)
+    other = unbounded_index.with_window(7)
     assert [unbounded_index.receptive_field(layer).window_px for layer in "01"] == [3, 88]
-    assert [other.receptive_field(layer).window_px for layer in "01"] == [3, 40]
-    assert other.cut_receptive_fields("1", np.array([0]))[0].shape == (1, 40, 40, 3)
+    assert [other.receptive_field(layer).window_px for layer in "01"] == [3, 56]
+    assert other.cut_receptive_fields("1", np.array([0]))[0].shape == (1, 56, 56, 3)
     assert other.grid("1", 0).inner().size > unbounded_index.grid("1", 0).inner().size
-    assert other.digest != unbounded_index.digest  # results of one are not the other's
-    assert other.with_window(11).digest == unbounded_index.digest
-    assert pickle.loads(pickle.dumps(other)).digest == other.digest
+    assert other.digest == unbounded_index.digest  # what is in it is the same
+    assert other._tables is unbounded_index._tables  # and is opened once
+    assert unbounded_index.with_window(7) is other.with_window(7) is other
+    assert other.with_window(11) is unbounded_index
+    assert pickle.loads(pickle.dumps(other)).receptive_field("1").window_px == 56
     other.verify()
-    with pytest.raises(ValueError, match="a window must be at least 3 strides wide; got 2"):
-        unbounded_index.with_window(2)
 
 
-def test_fields_with_a_size_keep_it(small_index):
-    assert small_index.with_window(5) is small_index
+def test_fields_with_a_size_keep_it_and_windows_are_checked_all_the_same(small_index, unbounded_index):
+    assert small_index.with_window(7) is small_index
+    for index in (small_index, unbounded_index):
+        with pytest.raises(ValueError, match="a window must be at least 6 strides wide; got 5"):
+            index.with_window(5)

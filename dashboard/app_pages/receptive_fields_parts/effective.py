@@ -109,7 +109,8 @@ def measured(
     network: ModuleNetwork, layers: Sequence[str], photos: Sequence[IndexedPhoto], *, automatic: bool
 ) -> list[EffectiveField] | None:
     """What is kept of all layers, or what makes it."""
-    key, results = ("effective fields", network.digest, tuple(layers), *photos), caches.results()
+    stamps = (photo.stamp for photo in photos)
+    key, results = ("effective fields", network.digest, tuple(layers), *stamps), caches.results()
 
     def work(*, progress: Progress) -> list[EffectiveField]:
         return [

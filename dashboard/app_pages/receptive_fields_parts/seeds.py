@@ -114,7 +114,7 @@ def submit(seed: Seed, index: PatchIndex) -> Job[dict[str, Study]]:
             )
         return found
 
-    key = (images.digest(seed.image), seed.pixel, index.digest, layers, seed.same)
+    key = (images.digest(seed.image), seed.pixel, index.digest, index.window_strides, layers, seed.same)
     return job_panel.view_job(work, "Averaging receptive fields", key)
 
 

@@ -85,7 +85,7 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
             )
         return found
 
-    key = (images.digest(chosen.image), index.digest, layers, chosen.same)
+    key = (images.digest(chosen.image), index.digest, index.window_strides, layers, chosen.same)
     return job_panel.view_job(work, f"Rebuilding {escape_markdown(chosen.title)}", key)
 
 

@@ -18,7 +18,7 @@ from dashboard.app_pages.results_parts.table import DIFFERENCE, INTERVAL, OURS, 
 from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, url_state
 from dashboard.services import caches
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, sentence
 
 ONE, SIDE_BY_SIDE = "One network", "Networks side by side"
 ALIKE = "Whatever the network"
@@ -132,6 +132,8 @@ def _choose_networks(offered: Mapping[str, Sequence[Entry]]) -> list[str]:
     chosen = st.multiselect(
         "Networks", list(offered), first, key="networks", bind="query-params", placeholder="Choose networks"
     )
+    if quick := [title for title in offered if title not in first and title not in chosen]:
+        st.caption(f"Quick looks only, so not chosen to begin with: {escape_markdown(', '.join(quick))}.")
     return [title for title in offered if title in chosen]
 
 
@@ -259,7 +261,7 @@ def _show_compared(lines: Sequence[Line]) -> None:
     if len(labels) < 2:
         return
     st.subheader("Two rows compared", anchor=False)
-    ranked = sorted(lines, key=lambda line: -line.estimate.value)
+    ranked = sorted(lines, key=lambda line: (-len(line.objects), -line.estimate.value))
     best = ranked[0]
     rival = next((line for line in ranked if line.network not in (best.network, ALIKE)), ranked[1])
     chosen = []
@@ -272,21 +274,24 @@ def _show_compared(lines: Sequence[Line]) -> None:
     if first is second:
         st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
         return
-    if not first.objects & second.objects:
-        st.info("These rows have no objects in common.", icon=":material/compare:")
+    other = second.view.tables[second.category]
+    try:
+        n = len(first.view.tables[first.category].in_common(other)[0].objects)
+    except ValueError as error:
+        st.info(sentence(error), icon=":material/compare:")
         return
-    of = second.view.tables[second.category]
-    found, counts = compared.difference_of(first.view, first.category, first.row, second.row, of=of)
-    line = compared.line_of(first.category, found, (first.label, second.label), counts)
+    found, counts = compared.difference_of(first.view, first.category, first.row, second.row, of=other)
+    texts = compared.line_of(first.category, found, (first.label, second.label), counts)
     st.dataframe(
-        {name: [text] for name, text in line.items()},
+        {name: [text] for name, text in texts.items()},
         hide_index=True,
         width="stretch",
         height="content",
         alt=f"{first.label} against {second.label}",
     )
-    n, all_of = len(first.objects & second.objects), max(len(first.objects), len(second.objects))
-    st.caption(compared.how_compared(first.view) + (f" Of the {n} that both were measured on." if n < all_of else ""))
+    what = "pairs" if first.view.first.is_of_pairs else "objects"
+    part = f"On the {n} {what} that both were measured on. " if n < max(len(first.objects), len(second.objects)) else ""
+    st.caption(f"{part}{compared.how_compared(first.view)} No p is corrected for the choice of rows out of several.")
 
 
 def csv_lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -360,5 +365,6 @@ def _finish(lines: Sequence[Line], views: Mapping[str, Sequence[View]], category
             "networks": list(views),
             choices.how_key(first.kind): first.how,
             **({} if first.over is None else {name: st.session_state[name] for name in ("alpha", "average")}),
+            **{key: st.session_state[key] for key in ("first", "second") if len(lines) > 1},
         },
     )
