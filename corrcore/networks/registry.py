@@ -70,12 +70,12 @@ _TITLES: dict[str, str] = {
     "torchvision:squeezenet1_1": "SqueezeNet 1.1",
     "torchvision:convnext_tiny": "ConvNeXt-T",
     "timm:tf_efficientnet_lite0.in1k": "EfficientNet-Lite0",
-    "timm:vit_small_patch14_dinov2.lvd142m": "ViT-S/14 DINOv2",
-    "timm:vit_base_patch14_dinov2.lvd142m": "ViT-B/14 DINOv2",
-    "timm:vit_small_patch16_dinov3.lvd1689m": "ViT-S/16 DINOv3",
-    "timm:vit_base_patch16_clip_224.openai": "ViT-B/16 CLIP",
+    "timm:vit_small_patch14_dinov2.lvd142m": "ViT-S/14 as in DINOv2",
+    "timm:vit_base_patch14_dinov2.lvd142m": "ViT-B/14 as in DINOv2",
+    "timm:vit_small_patch16_dinov3.lvd1689m": "ViT-S/16 as in DINOv3",
+    "timm:vit_base_patch16_clip_224.openai": "ViT-B/16 as in CLIP",
 }
-"""What networks are called in print, by their full names."""
+"""What networks are called in print, by their full names: by architecture, since weights may be anybody's."""
 
 
 def register(spec: NetworkSpec) -> None:
@@ -134,9 +134,9 @@ def title(name: str) -> str:
     """What a network is called in print; its name where that is not known.
 
     >>> title("dinov2-s"), title("torchvision:mobilenet_v2"), title("torchvision:resnet18")
-    ('ViT-S/14 DINOv2', 'MobileNetV2', 'torchvision:resnet18')
+    ('ViT-S/14 as in DINOv2', 'MobileNetV2', 'torchvision:resnet18')
     >>> title("dinov2-s@7")
-    'ViT-S/14 DINOv2, every 7 px'
+    'ViT-S/14 as in DINOv2, every 7 px'
     """
     plain, stride = split_stride(full_name(name))
     return _TITLES.get(plain, plain) + ("" if stride is None else f", every {stride} px")

@@ -150,7 +150,8 @@ def _with_window(index: PatchIndex) -> PatchIndex:
         key="window",
         bind="query-params",
         help="For layers that see the whole image, or nearly so: a square of so many cells across stands for the "
-        f"receptive field in averages, agreement and localisation; AlexNet's conv5 sees about {WINDOW_STRIDES}.",
+        f"receptive field in averages, agreement and localisation; AlexNet's conv5 sees about {WINDOW_STRIDES}. "
+        f"From {WINDOWS[0]} to {WINDOWS[1]}.",
     )
     return index.with_window(int(strides))
 

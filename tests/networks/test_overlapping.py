@@ -221,8 +221,8 @@ def test_a_grid_stride_that_is_no_number_of_pixels_is_refused(stride):
 
 
 def test_a_finer_grid_is_called_by_the_networks_name_in_print():
-    assert networks.title("dinov2-s@7") == "ViT-S/14 DINOv2, every 7 px"
-    assert networks.title(networks.full_name("dinov2-s@7")) == "ViT-S/14 DINOv2, every 7 px"
+    assert networks.title("dinov2-s@7") == "ViT-S/14 as in DINOv2, every 7 px"
+    assert networks.title(networks.full_name("dinov2-s@7")) == "ViT-S/14 as in DINOv2, every 7 px"
     assert networks.title("timm:test_vit@8") == "timm:test_vit, every 8 px"
 
 

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from corrcore import networks
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import AlignedPair
 from dashboard.app_pages.alignment_parts import controls, files, table
@@ -58,7 +59,9 @@ def page() -> None:
     with beside:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         by = alignment.summary_source(network)
-        st.caption(f"{escape_markdown(instance.name)}{drawn} · neighbours found by {network.name}'s {by}")
+        st.caption(
+            f"{escape_markdown(instance.name)}{drawn} · neighbours found by {by} of {escape_markdown(networks.title(network.name))}"
+        )
         pickers.show_left_out("annotation", data.left_out)
     key = (data.digest, category, by, *objects, choice.key(network))
     work = work_on_object(instance, train, network, choice, key)

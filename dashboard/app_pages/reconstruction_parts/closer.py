@@ -29,7 +29,7 @@ def show_neighbours(shown: Shown, k: int) -> None:
         cell = row * retrieval.cells.columns + column
         ids, similarities = retrieval.ids[cell, :n_shown], retrieval.similarities[cell, :n_shown]
         cells = index.locate(layer, ids)
-        st.markdown(f"**{layer}** · receptive field {field.size_text}, patch {field.stride} px")
+        st.markdown(f"**{layer}** · receptive field {field.window_text}, patch {field.stride} px")
         with st.container(horizontal=True, gap="small"):
             boxes = field.receptive_field_box(row, column), field.patch_box(row, column)
             view = figures.neighbour_view(shown.chosen.image, *boxes)

@@ -163,7 +163,7 @@ def _show_input(shown: Shown) -> None:
         grid=_click_grid(first, covered),
         on_click=_choose_pixel(covered),
     )
-    fields = ", ".join(f"{layer} {cells.receptive_field.size_text}" for layer, cells in grids.items())
+    fields = ", ".join(f"{layer} {cells.receptive_field.window_text}" for layer, cells in grids.items())
     own = shown.chosen.own(x, y)
     smaller = f", shown at {shown.chosen.scale:.0%} of its size" if shown.chosen.scale < 1 else ""
     st.caption(

@@ -66,6 +66,11 @@ def _show_networks(kind: kinds.Kind, entries: Sequence[Entry]) -> None:
         side_by_side.page_of_networks(kind, source, choices.by_network(there), places)
     else:
         nothing_yet(kind, source)
+        of = (str(entry.result.provenance.get("data", "")) for entry in entries)
+        titles = dict.fromkeys(
+            pickers.dataset_title(offered_name(entry.result) or data) for entry, data in zip(entries, of, strict=True)
+        )
+        st.caption(f"There are results of {escape_markdown(', '.join(titles))}: choose that above.")
 
 
 def _whole_rows(rows: Lines) -> Lines:

@@ -129,6 +129,7 @@ def _choose_networks(offered: Mapping[str, Sequence[Entry]]) -> list[str]:
     url_state.check_link("networks", list(offered))
     whole = [title for title, some in offered.items() if any(not quick_look([each]) for each in some)]
     first = whole if len(whole) > 1 else list(offered)
+    url_state.follow_default("networks", first)
     chosen = st.multiselect(
         "Networks", list(offered), first, key="networks", bind="query-params", placeholder="Choose networks"
     )
@@ -247,7 +248,7 @@ def _show_table(lines: Sequence[Line]) -> None:
         placeholder="",
         key="networks table",
         column_config={
-            "network": names_column(columns["network"]),
+            "network": names_column(columns["network"], at_most_px=210),
             "row": names_column(columns["row"], at_most_px=130),
         },
         alt=f"{kinds.name_of(lines[0].view.kind)} by {len({line.network for line in lines} - {ALIKE})} networks",
@@ -263,9 +264,10 @@ def _show_compared(lines: Sequence[Line]) -> None:
     st.subheader("Two rows compared", anchor=False)
     ranked = sorted(lines, key=lambda line: (-len(line.objects), -line.estimate.value))
     best = ranked[0]
-    rival = next((line for line in ranked if line.network not in (best.network, ALIKE)), ranked[1])
+    others = [line for line in ranked if line.network != ALIKE and line.view.network != best.view.network]
+    rival = next(iter(others), ranked[1])
     chosen = []
-    places = header.two_a_row("compared").columns(2, gap="small")
+    places = st.columns(2, gap="small")  # under one another on a phone, for names are long
     for place, name, key, line in zip(places, ("Row", "against"), ("first", "second"), (best, rival), strict=True):
         url_state.check_link(key, list(labels))
         index = list(labels).index(line.label)

@@ -99,13 +99,15 @@ def test_a_link_to_an_unknown_network_shows_another_and_says_so(nowhere):
 
 
 @pytest.mark.parametrize(
-    "asked", ["dinov2-s@7", "timm:vit_small_patch14_dinov2.lvd142m@7", "ViT-S/14 DINOv2, every 7 px"]
+    "asked", ["dinov2-s@7", "timm:vit_small_patch14_dinov2.lvd142m@7", "ViT-S/14 as in DINOv2, every 7 px"]
 )
 def test_a_link_names_a_finer_grid_by_any_of_its_names(asked):
     assert network_named(asked) == network_named(f"{asked} · timm") == "dinov2-s@7"
 
 
-@pytest.mark.parametrize("asked", ["nonet@7", "dinov2-s@7@7", "ViT-S/14 DINOv2, every 7 px, every 7 px", "dinov2-s@x"])
+@pytest.mark.parametrize(
+    "asked", ["nonet@7", "dinov2-s@7@7", "ViT-S/14 as in DINOv2, every 7 px, every 7 px", "dinov2-s@x"]
+)
 def test_a_link_to_no_known_grid_names_no_network(asked):
     assert network_named(asked) is None
 
