@@ -147,7 +147,7 @@ def test_neighbours_are_the_warped_photos(first, data):
 
 def test_drawn_objects_are_labelled_synthetic_and_the_network_is_named(first):
     [about] = captions(first, "**drawn, synthetic**")
-    assert "found by alexnet's conv5" in about
+    assert "of AlexNet" in about
     assert first.selectbox(key="data").options == ["Drawn animals", "few"]
     assert first.selectbox(key="network").value == "alexnet"
 
@@ -399,7 +399,7 @@ def test_vgg16_aligns_by_its_own_layers(open_few, vgg16, offered):
     assert not at.warning
     assert parameters(at)["features"] == "conv5\\_3, SIFT, radius 20 px"
     assert parameters(at)["network"].startswith("vgg16, weights ")
-    assert "vgg16's conv5_3" in captions(at, "neighbours found by")[0]
+    assert "by conv5_3" in captions(at, "neighbours found by")[0]
     assert len(deformations(at)) == 10
     assert "networks.open('vgg16')" in offered["python"]
 
