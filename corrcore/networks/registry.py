@@ -215,5 +215,9 @@ def open(  # noqa: A001 - registries open by name
         if not whole or grid_stride < 1:
             msg = f"grid_stride must be a whole number of pixels from 1; got {grid_stride!r}."
             raise ValueError(msg)
-        name = f"{split_stride(name)[0]}@{grid_stride}"
+        plain, named = split_stride(name)
+        if named not in (None, grid_stride):
+            msg = f"{name} names a grid of {named} px; got a grid_stride of {grid_stride}, too. Give one of them."
+            raise ValueError(msg)
+        name = f"{plain}@{grid_stride}"
     return spec(name).open(weights=weights, device=device, dtype=dtype)

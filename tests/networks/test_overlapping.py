@@ -220,6 +220,11 @@ def test_a_grid_stride_that_is_no_number_of_pixels_is_refused(stride):
         inspect.unwrap(networks.open)("dinov2-s", grid_stride=stride)  # without the tests' check of types
 
 
+def test_two_grids_are_refused():
+    with pytest.raises(ValueError, match="dinov2-s@7 names a grid of 7 px; got a grid_stride of 2, too"):
+        networks.open("dinov2-s@7", grid_stride=2)
+
+
 def test_a_finer_grid_is_called_by_the_networks_name_in_print():
     assert networks.title("dinov2-s@7") == "ViT-S/14 as in DINOv2, every 7 px"
     assert networks.title(networks.full_name("dinov2-s@7")) == "ViT-S/14 as in DINOv2, every 7 px"
