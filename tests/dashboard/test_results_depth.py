@@ -68,6 +68,7 @@ def test_networks_stand_side_by_side_with_all_their_layers(open_page, offered):
         ("other", "conv5"),
     ]
     assert lines[1][MEASURES["classification"]] == "70.0 [65.0, 75.0]"
+    assert any("Measured: AlexNet 3 layers of 8, other 3 layers." in each.value for each in at.caption)
     [text] = [make().decode() for name, make in offered.items() if name.endswith(".csv")]
     assert len(list(csv.DictReader(io.StringIO(text)))) == 6
     at.multiselect(key="swept_networks").set_value(["other"]).run()

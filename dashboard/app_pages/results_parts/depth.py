@@ -20,6 +20,7 @@ from dashboard.app_pages.results_parts.source import known_as, offered_name
 from dashboard.app_pages.results_parts.table import names_column
 from dashboard.figures import DepthCurve
 from dashboard.parts import exports, header, pickers, settings_text, url_state
+from dashboard.services import caches
 from dashboard.wording import escape_markdown
 
 LOOK_FOR = (
@@ -171,7 +172,17 @@ def _draw(chosen: Mapping[str, Swept], styles: Mapping[str, figures.NetworkStyle
             best=name in BEST,
         )
         place.plotly_chart(chart, key=f"depth {name}", config=PLAIN)
-    st.caption(INTERVALS)
+    st.caption(f"{INTERVALS} {_layers_measured(chosen)}")
+
+
+def _layers_measured(chosen: Mapping[str, Swept]) -> str:
+    """How many of each network's layers curves are of: a curve's end may not be the network's."""
+    said = []
+    for network, each in chosen.items():
+        known = len(caches.layers_of(each.sweep.network))
+        n = counted(len(each.result.summary), "layer")
+        said.append(f"{escape_markdown(network)} {n}" + (f" of {known}" if known else ""))
+    return f"Measured: {', '.join(said)}."
 
 
 def _curves(network: str, result: Result, name: str) -> list[DepthCurve]:
