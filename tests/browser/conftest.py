@@ -2,8 +2,8 @@
 
 ``app = serve("dashboard/Home.py")`` starts a server, ``page = app.open("reconstruction?at=30,40")`` shows a page of it
 in a tab of its own, which to Streamlit is another visitor; tabs of equal screens share what the browser has fetched and
-compiled, half of the time that a page takes to come up. The test fails at its end if there was an error in a console or
-in the server's log, a request that failed or left the machine, or an exception on a page.
+compiled. The test fails at its end if there was an error in a console or in the server's log, a request that failed or
+left the machine, or an exception on a page.
 
 Tests of one module that serve the same script with the same environment share a server, as visitors do.
 """
@@ -202,9 +202,7 @@ def running() -> Iterator[dict[tuple[object, ...], App]]:
 
 @pytest.fixture
 def serve(
-    chromium: Browser,
-    running: dict[tuple[object, ...], App],
-    tmp_path_factory: pytest.TempPathFactory,
+    chromium: Browser, running: dict[tuple[object, ...], App], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """``serve(script, NAME="value", ...)``: the app of a script, with a cache and environment of its own."""
 
