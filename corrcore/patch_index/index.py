@@ -91,10 +91,15 @@ class PatchIndex:
         }
         self._tables: dict[str, DescriptorTable] = {}
         self._tables_lock = threading.Lock()
-        self._windowed: dict[int, PatchIndex] = {WINDOW_STRIDES: self}
+        self._by_window: dict[int, PatchIndex] = {WINDOW_STRIDES: self}
 
     def __reduce__(self) -> tuple[Callable[[str, int], "PatchIndex"], tuple[str, int]]:
         return partial(_reopened, device=str(self.device)), (str(self.folder), self.window_strides)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether another square stands for the field of some layer."""
+        return any(field.windowed for field in self.manifest.receptive_fields.values())
 
     def with_window(self, strides: int) -> "PatchIndex":
         """The same index with another square standing for fields without a size (`ReceptiveField.window_px`); itself
@@ -106,15 +111,15 @@ class PatchIndex:
         own = self.manifest.receptive_fields
         fields = {layer: replace(field, window_strides=strides) for layer, field in own.items()}
         with self._tables_lock:
-            if not any(field.windowed for field in own.values()):
+            if not self.windowed:
                 return self
-            if strides not in self._windowed:
+            if strides not in self._by_window:
                 other = PatchIndex.__new__(PatchIndex)
                 other.__dict__.update(self.__dict__)
                 other.window_strides = strides
                 other.manifest = replace(self.manifest, receptive_fields=fields)
-                self._windowed[strides] = other
-            return self._windowed[strides]
+                self._by_window[strides] = other
+            return self._by_window[strides]
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -140,7 +140,7 @@ def choose_index(below: Any) -> PatchIndex:
 
 def _with_window(index: PatchIndex) -> PatchIndex:
     """The index, with a square of the size asked for standing for fields that have none."""
-    if not any(index.receptive_field(layer).windowed for layer in index.layers):
+    if not index.windowed:
         return index
     url_state.check_number("window", *WINDOWS)
     strides = st.number_input(
@@ -158,8 +158,7 @@ def _with_window(index: PatchIndex) -> PatchIndex:
 
 def window_parameter(index: PatchIndex) -> dict[str, str]:
     """The window, where some layer has a use for it, for a view's parameters."""
-    fields = [index.receptive_field(layer) for layer in index.layers]
-    return {"window": f"{index.window_strides} cells across"} if any(field.windowed for field in fields) else {}
+    return {"window": f"{index.window_strides} cells across"} if index.windowed else {}
 
 
 def _patches_text(counts: Sequence[int]) -> str:

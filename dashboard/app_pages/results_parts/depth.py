@@ -16,10 +16,10 @@ from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.results_parts import choices, kinds
 from dashboard.app_pages.results_parts.left_out import file_of, left_out_of_kind, nothing_yet, say_left_out
-from dashboard.app_pages.results_parts.source import known_as, offered_name
+from dashboard.app_pages.results_parts.source import data_title
 from dashboard.app_pages.results_parts.table import names_column
 from dashboard.figures import DepthCurve
-from dashboard.parts import exports, header, pickers, settings_text, url_state
+from dashboard.parts import exports, header, settings_text, url_state
 from dashboard.services import caches
 from dashboard.wording import escape_markdown
 
@@ -122,11 +122,7 @@ def _by_subject(swept: Sequence[Swept]) -> dict[str, dict[str, Swept]]:
 
 def _data_titles(swept: Sequence[Swept]) -> list[str]:
     """What the data sets are called; where annotations of one differ, with these."""
-    of = []
-    for each in swept:
-        name = offered_name(each.result)
-        title = pickers.dataset_title(name) if name else known_as(each.result.provenance)
-        of.append((title, str(each.result.provenance.get("data_digest"))[:8]))
+    of = [(data_title(each.result), str(each.result.provenance.get("data_digest"))[:8]) for each in swept]
     titles = [title for title, _ in set(of)]
     return [title + f", annotations {digest}" * (titles.count(title) > 1) for title, digest in of]
 

@@ -17,7 +17,7 @@ from dashboard.app_pages.results_parts.left_out import (
     nothing_yet,
     say_left_out,
 )
-from dashboard.app_pages.results_parts.source import choose_source, offered_name
+from dashboard.app_pages.results_parts.source import choose_source, data_title, offered_name
 from dashboard.app_pages.results_parts.view import Entry
 from dashboard.parts import exports, header, photo_picker, pickers, settings_text, url_state
 from dashboard.services import caches
@@ -66,10 +66,7 @@ def _show_networks(kind: kinds.Kind, entries: Sequence[Entry]) -> None:
         side_by_side.page_of_networks(kind, source, choices.by_network(there), places)
     else:
         nothing_yet(kind, source)
-        of = (str(entry.result.provenance.get("data", "")) for entry in entries)
-        titles = dict.fromkeys(
-            pickers.dataset_title(offered_name(entry.result) or data) for entry, data in zip(entries, of, strict=True)
-        )
+        titles = dict.fromkeys(data_title(entry.result) for entry in entries)
         st.caption(f"There are results of {escape_markdown(', '.join(titles))}: choose that above.")
 
 

@@ -83,3 +83,9 @@ def offered_name(result: Result) -> str | None:
         if dataset == spec.name or (spec.folder is not None and Path(dataset) == spec.folder):
             return spec.name
     return None
+
+
+def data_title(result: Result) -> str:
+    """What a result's data set is called."""
+    name = offered_name(result)
+    return pickers.dataset_title(name) if name else known_as(result.provenance)
