@@ -65,9 +65,11 @@ def _show_networks(kind: kinds.Kind, entries: Sequence[Entry]) -> None:
     if there:
         side_by_side.page_of_networks(kind, source, choices.by_network(there), places)
     else:
-        nothing_yet(kind, source)
         titles = dict.fromkeys(data_title(entry.result) for entry in entries)
-        st.caption(f"There are results of {escape_markdown(', '.join(titles))}: choose that above.")
+        st.info(
+            f"There are results of {escape_markdown(', '.join(titles))}: choose that above.", icon=":material/info:"
+        )
+        nothing_yet(kind, source)
 
 
 def _whole_rows(rows: Lines) -> Lines:
