@@ -144,6 +144,16 @@ class ModuleNetwork:
     def _smallest_known(self) -> dict[str, int]:
         return {}
 
+    def _beyond_last_px(self, layer: str) -> int:
+        known = self._beyond_known
+        if layer not in known:
+            known[layer] = self._geometry.beyond_last_px(self._empty, self._layer(layer))
+        return known[layer]
+
+    @cached_property
+    def _beyond_known(self) -> dict[str, int]:
+        return {}
+
     def extract(self, image: ImageLike, layers: Sequence[str]) -> dict[str, FeatureGrid]:
         """The descriptors of an RGB image in each of `layers`."""
         return self.extract_batch([as_image(image)], layers)[0]
@@ -214,7 +224,7 @@ class ModuleNetwork:
         if steps := self._steps(layer):
             found = every_pixel.valid_region(steps, first, image_size)
             return PixelBox(first, first, min(found.right, image_size[0]), min(found.bottom, image_size[1]))
-        left = self._geometry.beyond_last_px(self._empty, self._layer(layer))
+        left = self._beyond_last_px(layer)
         right, bottom = (max(side - left, first + 1) for side in image_size)
         return PixelBox(first, first, right, bottom)
 
