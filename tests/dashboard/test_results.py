@@ -362,7 +362,10 @@ def test_a_table_of_vgg16_has_its_layers_and_nothing_in_print_beside_it(places, 
 
 def test_two_rows_are_compared_by_the_objects_they_share(cat, data, open_page):
     at = open_page("results", results_section=COMPARED)
-    assert (at.selectbox(key="first").value, at.selectbox(key="second").value) == (row("conv4"), row("sift20"))
+    assert (at.selectbox(key="first").value, at.selectbox(key="second").value) == (
+        row("conv4").title,
+        row("sift20").title,
+    )
     line = at.dataframe[1].value.iloc[0]
     assert len(at.dataframe[1].value) == 1  # no mean of one
     assert line["difference"] == "+50.0 [+50.0, +50.0]"
@@ -370,9 +373,9 @@ def test_two_rows_are_compared_by_the_objects_they_share(cat, data, open_page):
     assert line["p, bootstrap"] == line["p, McNemar"] == "< 0.001"
     visible = sum(int(one.visible[1::2].sum()) for one in data.visible_instances("cat", "val"))
     assert (line["only the first right"], line["only the second right"]) == (str(visible), "0")
-    at.selectbox(key="second").set_value(row("NN"))
+    at.selectbox(key="second").set_value(row("NN").title)
     assert at.run().dataframe[1].value.iloc[0]["difference"].startswith("+100.0")
-    at.selectbox(key="second").set_value(row("conv4"))
+    at.selectbox(key="second").set_value(row("conv4").title)
     assert "the same row" in at.run().info[0].value
 
 
@@ -456,7 +459,7 @@ def test_the_link_says_what_is_shown_even_where_it_is_the_default(cat, open_page
         "first": "conv4",
         "second": "SIFT, radius 20 px",
     }
-    at.selectbox(key="second").set_value(row("NN"))
+    at.selectbox(key="second").set_value(row("NN").title)
     assert linked(at.run())["second"] == "NN, not aligned"
     at.segmented_control(key="results_section").set_value(CURVE)
     query = linked(at.run())
@@ -498,12 +501,12 @@ def test_two_rows_begin_with_those_in_print_of_the_same_prior(places, open_page)
     rows |= {"conv5": even, "conv5+prior": even, "conv5+5 priors": always}
     places("cow", rows, kind=Prediction)
     at = open_page("results", table=PREDICTION)
-    assert at.selectbox(key="first").value in (row("conv5"), row("conv5+prior"))
+    assert at.selectbox(key="first").value in (row("conv5").title, row("conv5+prior").title)
     rows["conv5"] = never
     places("cow", rows, kind=Prediction, costs=(0.5,))
     at = open_page("results", table=PREDICTION, how="costs tried 0.5")
     chosen = at.selectbox(key="first").value, at.selectbox(key="second").value
-    assert chosen == (row("conv5+prior"), row("sift16+prior"))
+    assert chosen == (row("conv5+prior").title, row("sift16+prior").title)
 
 
 def test_charts_draw_the_rows_that_are_chosen_those_in_print_to_begin_with(places, open_page):

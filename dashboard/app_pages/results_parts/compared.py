@@ -1,6 +1,7 @@
 """Two rows of the same objects: how much one exceeds the other, how sure that is, and what that says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -10,16 +11,19 @@ from corrcore.metrics import Estimate, mean_of
 from dashboard.app_pages.results_parts.view import MEAN, View
 from dashboard.parts import exports, header, url_state
 
+T = TypeVar("T")
 SURE = 0.05
 FIRST_ONLY, SECOND_ONLY, MCNEMAR = "only the first right", "only the second right", "p, McNemar"
 
 
 def show_compared(view: View) -> None:
     """Two rows to choose, and their difference by category."""
-    first, second = _choose_two(view)
-    if first == second:
-        st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
+    best, rival = _to_compare(view)
+    places = header.two_a_row("compared").columns(2, gap="small")
+    chosen = choose_two({row.title: row for row in view.rows}, (best.title, rival.title), places)
+    if chosen is None:
         return
+    first, second = chosen
     lines = _lines(view, first, second)
     if not lines:
         st.info("No category has both rows.", icon=":material/compare:")
@@ -44,20 +48,17 @@ def how_compared(view: View) -> str:
     )
 
 
-def _choose_two(view: View) -> tuple[Row, Row]:
-    one, other = _to_compare(view)
-    for key in ("first", "second"):
-        url_state.check_link(key, [row.title for row in view.rows])
-    places = header.two_a_row("compared").columns(2, gap="small")
-    chosen = [
-        place.selectbox(label, view.rows, view.rows.index(row), _title, key=key, bind="query-params") or row
-        for place, label, key, row in zip(places, ("Row", "against"), ("first", "second"), (one, other), strict=True)
-    ]
-    return chosen[0], chosen[1]
-
-
-def _title(row: Row) -> str:
-    return row.title
+def choose_two(rows: Mapping[str, T], usual: tuple[str, str], places: Sequence[Any]) -> tuple[T, T] | None:
+    """Two of several rows by their titles, which a link may name; None, with a sentence, where they are the same."""
+    chosen = []
+    for place, label, key, title in zip(places, ("Row", "against"), ("first", "second"), usual, strict=True):
+        url_state.check_link(key, list(rows))
+        index = list(rows).index(title)
+        chosen.append(place.selectbox(label, list(rows), index, key=key, bind="query-params") or title)
+    if chosen[0] == chosen[1]:
+        st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
+        return None
+    return rows[chosen[0]], rows[chosen[1]]
 
 
 def _to_compare(view: View) -> tuple[Row, Row]:

@@ -150,7 +150,7 @@ def _state_of(view: View) -> dict[str, str | list[str]]:
     if view.over is not None:
         state |= {name: st.session_state[name] for name in ("alpha", "average")}
     if section == COMPARED:
-        state |= {name: st.session_state[name].title for name in ("first", "second")}
+        state |= {name: st.session_state[name] for name in ("first", "second")}
     else:
         state["rows"] = [row.title for row in st.session_state["rows"]]
         state |= {"category": st.session_state["category"]} if section in (CURVE, DIFFICULT) else {}

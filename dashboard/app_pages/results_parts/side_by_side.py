@@ -266,16 +266,11 @@ def _show_compared(lines: Sequence[Line]) -> None:
     best = ranked[0]
     others = [line for line in ranked if line.network != ALIKE and line.view.network != best.view.network]
     rival = next(iter(others), ranked[1])
-    chosen = []
     places = st.columns(2, gap="small")  # under one another on a phone, for names are long
-    for place, name, key, line in zip(places, ("Row", "against"), ("first", "second"), (best, rival), strict=True):
-        url_state.check_link(key, list(labels))
-        index = list(labels).index(line.label)
-        chosen.append(labels[place.selectbox(name, list(labels), index, key=key, bind="query-params") or line.label])
-    first, second = chosen
-    if first is second:
-        st.info("These are the same row; choose another to compare it with.", icon=":material/compare:")
+    chosen = compared.choose_two(labels, (best.label, rival.label), places)
+    if chosen is None:
         return
+    first, second = chosen
     other = second.view.tables[second.category]
     try:
         n = len(first.view.tables[first.category].in_common(other)[0].objects)
