@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from corrcore import experiments
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import ProgressBar, count, number, numbers, print_table, words
+from corrcore.cli.shared import count, number, numbers, print_table, progress_of, words
 from corrcore.experiments import Context, Experiment, ResultStore
 from corrcore.settings import prepared_path
 
@@ -44,7 +44,7 @@ def add_parsers(rooms: Any) -> None:
 
 
 def _add_option(command: argparse.ArgumentParser, each: Field, hint: Any) -> None:
-    name = f"--{_NAMES.get(each.name, each.name).replace('_', '-')}"
+    name = _option(each)
     needed = each.default is MISSING and each.default_factory is MISSING and each.name != "category"
     help_text = each.metadata.get("help") or _COMMON.get(each.name, "")
     if hint is bool:
@@ -57,6 +57,35 @@ def _add_option(command: argparse.ArgumentParser, each: Field, hint: Any) -> Non
     if choices := each.metadata.get("choices") or (get_args(hint) if _is_literal(hint) else None):
         options = {"choices": list(choices)}
     command.add_argument(name, dest=each.name, required=needed, default=default, help=help_text, **options)
+
+
+def command_of(experiment: Experiment[Any, Any, Any, Any]) -> list[str]:
+    """The arguments with which the command line measures an experiment, such as ``["evaluate", "transfer", ...]``.
+
+    Raises ValueError for what no option can say, such as a name with commas in a list of names.
+    """
+    found = ["evaluate", experiment.kind]
+    for each in fields(experiment):
+        value, name = getattr(experiment, each.name), _option(each)
+        if value == each.default:
+            continue
+        if value is True:
+            found.append(name)
+            continue
+        if value is None:
+            msg = f"{name} must be something; got None."
+            raise ValueError(msg)
+        several = (value,) if each.name == "category" else value
+        text = ",".join(map(str, several)) if isinstance(several, tuple) else str(value)
+        if isinstance(several, tuple) and words(text) != tuple(map(str, several)):
+            msg = f"{name} takes names without commas, and without spaces around them; got {', '.join(several)}."
+            raise ValueError(msg)
+        found.append(f"{name}={text}")
+    return found
+
+
+def _option(each: Field) -> str:
+    return f"--{_NAMES.get(each.name, each.name).replace('_', '-')}"
 
 
 def _is_literal(hint: Any) -> bool:
@@ -99,7 +128,7 @@ def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> 
     for category in categories:
         begun = time.monotonic()
         experiment = kind(**(given if category is None else {**given, "category": category}))
-        result = experiments.run(experiment, context=context, store=store, progress=ProgressBar())
+        result = experiments.run(experiment, context=context, store=store, progress=progress_of(options))
         summaries.append(result.summary)
         of = "" if len(result.records) == result.asked else f", {len(result.records)} of {result.asked} measured"
         print(f"{category or kind.title}{of}")

@@ -8,7 +8,7 @@ from typing import Any
 from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import ProgressBar, count, number, numbers, words
+from corrcore.cli.shared import count, number, numbers, progress_of, words
 from corrcore.datasets import folder
 from corrcore.settings import prepared_path
 from corrcore.wording import counted, size_text
@@ -74,7 +74,7 @@ def _build(options: argparse.Namespace) -> None:
         mirror=options.mirror,
         longer_side=options.longer_side,
         held_out=[photo.name for photo in held_out],
-        progress=ProgressBar(),
+        progress=progress_of(options),
     )
     _print_index(index)
     print(f"built in {time.monotonic() - begun:.0f} s")
@@ -140,7 +140,7 @@ def _verify(options: argparse.Namespace) -> None:
     listing = indexes.look_up(options.name, options.root)
     if listing.index is None:
         raise OSError(listing.note)
-    listing.index.verify(progress=ProgressBar())
+    listing.index.verify(progress=progress_of(options))
     print(f"{options.name} is whole.")
 
 

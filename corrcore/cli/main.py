@@ -1,13 +1,19 @@
 """The command line: its parser, and what errors become."""
 
+import _thread
 import argparse
 import io
+import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from corrcore.settings import Settings, prepared_path
+
+_GRACE_S = 5.0  # an interrupted command has to end by itself
 
 
 def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
@@ -19,10 +25,13 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show ends no command
+    options = argparse.Namespace(progress="bar")
     try:
         parser = _parser(arguments)
         ready()
-        options = parser.parse_args(arguments)
+        parser.parse_args(arguments, options)
+        if options.until_stdin_closes:
+            _stop_when_stdin_closes()
         for problem in Settings.from_environment().problems():
             print(f"corrcore: {problem}", file=sys.stderr)
         options.run(options)
@@ -35,10 +44,30 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
     except (ValueError, OSError) as error:
         from corrcore.store import explain  # which brings NumPy along, and `--help` needs none
 
-        text = explain(error) if isinstance(error, OSError) else error
-        print(f"\ncorrcore: {text}", file=sys.stderr)
+        _say(explain(error) if isinstance(error, OSError) else str(error), options)
+        return 2
+    except MemoryError:
+        _say("there is not enough memory for it; take fewer or smaller photos.", options)
         return 2
     return 0
+
+
+def _say(text: str, options: argparse.Namespace) -> None:
+    """What went wrong, for people or for programs."""
+    print(json.dumps({"error": text}) if options.progress == "json" else f"\ncorrcore: {text}", file=sys.stderr)
+
+
+def _stop_when_stdin_closes() -> None:
+    """Interrupts the command when whoever began it is gone, however that ended."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        _thread.interrupt_main()
+        time.sleep(_GRACE_S)
+        os._exit(130)
+
+    threading.Thread(target=watch, name="corrcore-stdin", daemon=True).start()
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -48,9 +77,20 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
     )
+    parser.add_argument(
+        "--progress",
+        choices=["bar", "json"],
+        default="bar",
+        help="how far it is, for people or, line by line on standard error, for programs (default: bar)",
+    )
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="stop when standard input ends, as for Ctrl-C"
+    )
     rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,network,cache}")
     options_first = argparse.ArgumentParser(prog="corrcore", add_help=False)
     options_first.add_argument("--root")
+    options_first.add_argument("--progress")
+    options_first.add_argument("--until-stdin-closes", action="store_true")
     options_first.add_argument("room", nargs="?")
     asked = options_first.parse_known_args(arguments)[0].room
     if asked == "index":

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from corrcore import images, networks
 from corrcore.cli.opening import open_network
-from corrcore.cli.shared import ProgressBar, count, print_table, words
+from corrcore.cli.shared import count, print_table, progress_of, words
 from corrcore.datasets import folder
 from corrcore.networks import ModuleNetwork
 from corrcore.settings import Settings, prepared_path
@@ -83,7 +83,7 @@ def network_field(options: argparse.Namespace) -> None:
                 longer_side=options.longer_side,
                 units=options.units,
                 results=results,
-                progress=ProgressBar(),
+                progress=progress_of(options),
             )
             found.append(field)
             rows.append(field_row(field, time.monotonic() - begun))

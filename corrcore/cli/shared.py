@@ -1,9 +1,10 @@
 """What commands have in common: how options are read, progress and tables shown."""
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -49,6 +50,28 @@ class ProgressBar:
             return
         self._shown = now
         print(f"{done:6.1%}  {text}", end="\r" if live and done < 1 else "\n", file=sys.stderr, flush=True)
+
+
+class ProgressLines:
+    """Progress for programs: lines of JSON on standard error, such as ``{"done": 0.25, "text": "6 of 24: cow 7"}``."""
+
+    EVERY_S = 0.2
+
+    def __init__(self) -> None:
+        self._shown = float("-inf")
+
+    def __call__(self, done: float, text: str) -> None:
+        """Writes how far the work is, unless a line was written a moment ago."""
+        now = time.monotonic()
+        if done < 1 and now - self._shown < self.EVERY_S:
+            return
+        self._shown = now
+        print(json.dumps({"done": round(done, 4), "text": text}), file=sys.stderr, flush=True)
+
+
+def progress_of(options: argparse.Namespace) -> Callable[[float, str], None]:
+    """Progress as a command's ``--progress`` asks for it."""
+    return ProgressLines() if options.progress == "json" else ProgressBar()
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:

@@ -1,7 +1,9 @@
-"""The one bounded queue for long work: first in, first out, with progress, an estimate, and cancelling.
+"""The one bounded queue for all that takes longer than a moment: progress, an estimate, cancelling, and shares.
 
-A job is an ordinary function that takes ``progress`` as a keyword and calls it now and then. It runs in a worker
-thread; whoever submitted it looks at its `Job` from time to time. Nothing here knows who shows it.
+It has two lanes. In `VIEW` are pictures that somebody waits for, in `LONG` what takes minutes; each is first in, first
+out and has slots of its own, so no picture waits behind a measurement. A job is an ordinary function that takes
+``progress`` as a keyword and calls it now and then; it runs in a worker thread, where it may wait for a process
+(`processes`). Whoever submitted it looks at its `Job` from time to time. Nothing here knows who shows it.
 """
 
 import functools
@@ -9,14 +11,18 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
+Lane = Literal["view", "long"]
+VIEW: Final = "view"
+LONG: Final = "long"
+LANES: tuple[Lane, ...] = (VIEW, LONG)
 _job_ids = itertools.count(1)
 
 
@@ -32,14 +38,14 @@ class Job(Generic[T]):
     """One piece of work, made by `Queue.submit`: read its attributes from any thread, at any time.
 
     `progress` is the share done, 0 to 1, and `text` what is being done; `result` is None unless `state` is
-    ``done``; `error` is one sentence when it is ``failed``.
+    ``done``; `error` is one sentence when it is ``failed``. `owners` are those who asked for it and have not left it.
     """
 
-    def __init__(self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, shared: bool = False) -> None:
+    def __init__(self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, lane: Lane) -> None:
         self.id = next(_job_ids)
         self.label = label
-        self.owner = owner
-        self.shared = shared
+        self.owners = {owner}
+        self.lane: Lane = lane
         self.state: State = "waiting"
         self.progress = 0.0
         self.text = ""
@@ -68,8 +74,14 @@ class Job(Generic[T]):
 
     @property
     def running_before(self) -> "Job[Any] | None":
-        """What runs while this one waits."""
+        """What runs in its lane while this one waits."""
         return self._queue.running_before(self)
+
+    @property
+    def begins_in(self) -> float | None:
+        """Seconds until it begins, if it is next and what runs goes on at its mean pace; None while nobody knows."""
+        before = self.running_before
+        return before.remaining if before is not None and self.place == 0 else None
 
     @property
     def elapsed(self) -> float:
@@ -88,6 +100,10 @@ class Job(Generic[T]):
         What it still computes is dropped. A finished job stays as it is.
         """
         self._queue.cancel(self)
+
+    def leave(self, owner: str) -> None:
+        """One of its owners does not wait for it any more; `cancel` where no other does."""
+        self._queue.leave(self, owner)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is finished, at most `timeout` seconds; whether it is."""
@@ -119,11 +135,12 @@ class Job(Generic[T]):
 
 
 class Queue:
-    """Runs at most `slots` jobs at a time, and holds at most `capacity` jobs, waiting and running.
+    """Runs at most `slots` jobs of a lane at a time, and holds at most `capacity`, waiting and running.
 
-    A job with a ``key`` runs once for its owner: submitting the key again returns the job that waits, runs, or is
-    done (the last `kept` finished jobs are remembered). One that failed or was cancelled runs anew. A ``shared`` one
-    is everybody's: whoever submits its key gets the job that waits or runs, and a finished one runs anew.
+    Of one owner it holds at most `share` of a lane. A job with a ``key`` is done once for all: whoever submits the key
+    again becomes another owner of the job that waits or runs. A view that is done is returned too (the last `kept`
+    finished jobs are remembered), while long work, whose result lies where others may remove it, runs anew; so does
+    what failed or was cancelled.
 
     >>> def double(n, *, progress):
     ...     progress(0.5, "doubling")
@@ -138,20 +155,22 @@ class Queue:
     True
     """
 
-    def __init__(self, *, slots: int = 1, capacity: int = 20, kept: int = 20) -> None:
-        for name, value in (("slots", slots), ("capacity", capacity)):
+    def __init__(self, *, slots: int = 1, capacity: int = 20, share: int = 20, kept: int = 20) -> None:
+        for name, value in (("slots", slots), ("capacity", capacity), ("share", share)):
             if value < 1:
                 msg = f"{name} of a queue must be at least 1; got {value}."
                 raise ValueError(msg)
-        self._capacity = capacity
-        self._kept = kept
-        self._lock = threading.Condition()
-        self._waiting: deque[Job[Any]] = deque()
-        self._running: set[Job[Any]] = set()
-        self._known: dict[tuple[str | None, Hashable], Job[Any]] = {}  # finished ones in order of ending
+        self._capacity, self._share, self._kept = capacity, share, kept
+        self._lock = threading.Condition()  # which its holder may take again
+        self._waiting: dict[Lane, deque[Job[Any]]] = {lane: deque() for lane in LANES}
+        self._running: dict[Lane, list[Job[Any]]] = {lane: [] for lane in LANES}
+        self._known: dict[Hashable, Job[Any]] = {}  # finished ones in order of ending
+        self._ended: Counter[tuple[Lane, State]] = Counter()
         self._closed = False
         self._workers = [
-            threading.Thread(target=self._serve, name=f"corrcore-job-{slot}", daemon=True) for slot in range(slots)
+            threading.Thread(target=self._serve, args=(lane,), name=f"corrcore-job-{lane}-{slot}", daemon=True)
+            for lane in LANES
+            for slot in range(slots)
         ]
         for worker in self._workers:
             worker.start()
@@ -162,8 +181,8 @@ class Queue:
         *args: object,
         label: str,
         owner: str,
+        lane: Lane = VIEW,
         key: Hashable = None,
-        shared: bool = False,
         **kwargs: object,
     ) -> Job[T]:
         """Line up ``function(*args, progress=..., **kwargs)`` and return its job at once.
@@ -173,56 +192,78 @@ class Queue:
         Raises `QueueFull`, or RuntimeError once the queue is closed.
         """
         with self._lock:
-            known = self.find(None if shared else owner, key)
-            over = known is not None and (known.finished if shared else known.state in ("failed", "cancelled"))
-            if known is not None and not known.cancelling and not over:
+            known = self._known.get(key)
+            if known is not None and not known.cancelling and (not known.finished or self._serves_again(known)):
+                known.owners.add(owner)
                 return known
             if self._closed:
                 msg = "The server is stopping and takes no more work."
                 raise RuntimeError(msg)
-            waiting, running = len(self._waiting), len(self._running)
-            if waiting + running >= self._capacity:
-                msg = (
-                    f"The server is busy: {waiting} waiting and {running} running, and it takes no more than"
-                    f" {self._capacity}. Try again in a few minutes."
-                )
-                raise QueueFull(msg)
-            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, shared=shared)
-            self._waiting.append(job)
+            self._check_room(lane, owner)
+            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, lane=lane)
+            self._waiting[lane].append(job)
             if key is not None:
-                self._known[None if shared else owner, key] = job
-            self._lock.notify()
+                self._known[key] = job
+            self._lock.notify_all()
             return job
 
-    def find(self, owner: str | None, key: Hashable) -> Job[Any] | None:
-        """The owner's latest job under a key, or of no owner the shared one, in whatever state, while it is
-        remembered.
-        """
-        with self._lock:
-            return self._known.get((owner, key))
+    @staticmethod
+    def _serves_again(job: Job[Any]) -> bool:
+        return job.lane == VIEW and job.state == "done"
 
-    def unfinished(self) -> list[Job[Any]]:
-        """The shared jobs that run or wait, in their order."""
+    def _check_room(self, lane: Lane, owner: str) -> None:
+        waiting, running = len(self._waiting[lane]), len(self._running[lane])
+        if waiting + running >= self._capacity:
+            msg = (
+                f"The server is busy: {waiting} waiting and {running} running, and it takes no more than"
+                f" {self._capacity}. Try again in a few minutes."
+            )
+            raise QueueFull(msg)
+        own = sum(owner in job.owners for job in (*self._running[lane], *self._waiting[lane]))
+        if own >= self._share:
+            msg = f"You have {own} jobs here already, as many as one visitor may; wait for one, or cancel one."
+            raise QueueFull(msg)
+
+    def find(self, key: Hashable) -> Job[Any] | None:
+        """The latest job under a key, in whatever state, while it is remembered."""
         with self._lock:
-            return [job for job in (*self._running, *self._waiting) if job.shared]
+            return self._known.get(key)
+
+    def unfinished(self, lane: Lane) -> list[Job[Any]]:
+        """The jobs of a lane that run or wait, in their order."""
+        with self._lock:
+            return [*self._running[lane], *self._waiting[lane]]
+
+    def ended(self) -> dict[tuple[Lane, State], int]:
+        """How many jobs have ended since the start, by lane and state."""
+        with self._lock:
+            return dict(self._ended)
 
     def running_before(self, job: Job[Any]) -> Job[Any] | None:
-        """What runs while a job waits."""
+        """What runs in a job's lane while it waits."""
         with self._lock:
-            return next(iter(self._running), None) if job in self._waiting else None
+            return next(iter(self._running[job.lane]), None) if job in self._waiting[job.lane] else None
 
     def place(self, job: Job[Any]) -> int | None:
-        """How many jobs wait before this one; None if it does not wait."""
+        """How many jobs of its lane wait before this one; None if it does not wait."""
         with self._lock:
-            return self._waiting.index(job) if job in self._waiting else None
+            waiting = self._waiting[job.lane]
+            return waiting.index(job) if job in waiting else None
 
     def cancel(self, job: Job[Any]) -> None:
         """Ask a job to stop; see `Job.cancel`."""
         with self._lock:
             job._stop.set()
-            if job in self._waiting:
-                self._waiting.remove(job)
+            if job in self._waiting[job.lane]:
+                self._waiting[job.lane].remove(job)
                 self._end(job, "cancelled")
+
+    def leave(self, job: Job[Any], owner: str) -> None:
+        """Count an owner out; see `Job.leave`."""
+        with self._lock:
+            job.owners.discard(owner)
+            if not job.owners:
+                self.cancel(job)
 
     def close(self, timeout: float = 9.0) -> bool:
         """Take no more work, drop what waits, ask what runs to stop, and wait for it at most `timeout` seconds.
@@ -232,33 +273,33 @@ class Queue:
         deadline = time.monotonic() + timeout
         with self._lock:
             self._closed = True
-            for job in [*self._waiting, *self._running]:
+            for job in [job for lane in LANES for job in self.unfinished(lane)]:
                 self.cancel(job)
             self._lock.notify_all()
         for worker in self._workers:
             worker.join(max(deadline - time.monotonic(), 0.0))
         return not any(worker.is_alive() for worker in self._workers)
 
-    def _serve(self) -> None:
-        while self._serve_one():
+    def _serve(self, lane: Lane) -> None:
+        while self._serve_one(lane):
             pass
 
-    def _serve_one(self) -> bool:
-        """Run the next job, when there is one; False once the queue is closed.
+    def _serve_one(self, lane: Lane) -> bool:
+        """Run a lane's next job, when there is one; False once the queue is closed.
 
         A function of its own so that no worker holds the last job's result while it waits for the next.
         """
         with self._lock:
-            self._lock.wait_for(lambda: self._waiting or self._closed)
+            self._lock.wait_for(lambda: self._waiting[lane] or self._closed)
             if self._closed:
                 return False
-            job = self._waiting.popleft()
-            self._running.add(job)
+            job = self._waiting[lane].popleft()
+            self._running[lane].append(job)
             job._started = time.monotonic()
             job.state = "running"
         state, result, error = job._run()
         with self._lock:
-            self._running.remove(job)
+            self._running[lane].remove(job)
             if job._stop.is_set():
                 state, result, error = "cancelled", None, ""
             job.result, job.error = result, error
@@ -270,6 +311,7 @@ class Queue:
         job._ended = time.monotonic()
         job.state = state
         job._work = None
+        self._ended[job.lane, state] += 1
         job._over.set()
         for name in [name for name, known in self._known.items() if known is job]:
             self._known[name] = self._known.pop(name)  # to the end: the last to finish is the last to be forgotten

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from corrcore import experiments, networks
+from corrcore import experiments, extractors, networks
 from corrcore.cli import evaluate
 from corrcore.cli.shared import ProgressBar
 from corrcore.datasets import toy
-from corrcore.experiments import Context, ResultStore, Transfer
+from corrcore.experiments import AgreementRadius, Context, Localisation, Prediction, ResultStore, Transfer
+from corrcore.features import Feature
 from tests.conftest import smooth_noise
 from tests.datasets.spair_tree import Tree
 from tests.experiments.sizes import Sizes
@@ -21,6 +22,7 @@ from tests.networks import tiny
 def parse(*words):
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", default=None)
+    parser.add_argument("--progress", default="bar")
     evaluate.add_parsers(parser.add_subparsers(required=True))
     return parser.parse_args(["evaluate", *map(str, words)])
 
@@ -87,6 +89,31 @@ def test_defaults_are_those_of_the_dataclass(kind):
     for each in fields(kind):
         if each.name not in {"dataset", "category"}:
             assert getattr(options, each.name) == getattr(experiment, each.name), each.name
+
+
+def test_the_command_of_an_experiment_is_read_as_that_experiment(alexnet):
+    features = (Feature("alexnet", "conv4"), Feature("sift", "20"))
+    asked = [
+        Transfer("toy", "toy cat", features=features, position=0.25, order="likeness", limit=7, smoothness=1e-3),
+        Prediction("/data/--odd name", "cow", network="timm:vit_tiny_patch16_224", costs=(0.1, 1.0), refined=True),
+        AgreementRadius("my index", layers=("conv3", "conv5"), limit=7, window=9),
+        Localisation("samples", photos="/photos of mine", every=True),
+    ]
+    for experiment in asked:
+        options = parse(*evaluate.command_of(experiment)[1:])
+        given = {each.name: getattr(options, each.name) for each in fields(experiment)}
+        if "category" in given:
+            [given["category"]] = given["category"]
+        if "features" in given:
+            given["features"] = extractors.parse(given["features"], alexnet) if given["features"] else ()
+        assert type(experiment)(**given) == experiment
+
+
+def test_what_no_option_can_say_has_no_command():
+    with pytest.raises(ValueError, match=r"^--categories takes names without commas.*; got cat, sitting\.$"):
+        evaluate.command_of(Transfer("toy", "cat, sitting"))
+    with pytest.raises(ValueError, match=r"^--limit must be something; got None\.$"):
+        evaluate.command_of(AgreementRadius("mine", limit=None))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.services.jobs import Cancelled, Queue, QueueFull
+from dashboard.services.jobs import LANES, LONG, Cancelled, Queue, QueueFull
 
 
 class Gate:
@@ -218,15 +218,28 @@ def test_submit_with_a_key_returns_the_job_that_waits_runs_or_is_done(queue):
     assert waiting.wait(5)
     assert queue.submit(gate, label="Gate", owner="me", key="a") is running
     assert running.result == "result"
-    assert queue.find("me", "a") is running
+    assert queue.find("a") is running
 
 
-def test_submit_with_the_key_of_another_owner_is_a_job_of_its_own(queue):
-    mine = queue.submit(_value, 1, label="One", owner="me", key="a")
-    yours = queue.submit(_value, 2, label="Two", owner="you", key="a")
+def test_equal_work_of_two_owners_is_done_once_and_is_cancelled_when_both_have_left(queue):
+    gate = Gate()
+    mine = queue.submit(gate, "result", label="Gate", owner="me", key="a")
+    assert gate.begun.wait(5)
+    assert queue.submit(_value, 2, label="Two", owner="you", key="a") is mine
+    assert mine.owners == {"me", "you"}
+    mine.leave("me")
+    assert not mine.cancelling
+    gate.open.set()
     assert mine.wait(5)
-    assert yours.wait(5)
-    assert (mine.result, yours.result) == (1, 2)
+    assert mine.result == "result"
+    alone = Gate()
+    left = queue.submit(alone, label="Gate", owner="me", key="b")
+    assert queue.submit(alone, label="Gate", owner="you", key="b") is left
+    assert alone.begun.wait(5)
+    left.leave("me")
+    left.leave("you")
+    assert left.wait(5)
+    assert (left.state, alone.cancelled) == ("cancelled", True)
 
 
 def test_submit_after_a_failure_or_a_cancel_runs_anew(queue):
@@ -235,7 +248,7 @@ def test_submit_after_a_failure_or_a_cancel_runs_anew(queue):
 
     failed = queue.submit(fail, label="Break", owner="me", key="a")
     assert failed.wait(5)
-    assert queue.find("me", "a") is failed
+    assert queue.find("a") is failed
     mended = queue.submit(_value, 1, label="Mend", owner="me", key="a")
     assert mended.wait(5)
     assert mended.result == 1
@@ -247,14 +260,14 @@ def test_submit_after_a_failure_or_a_cancel_runs_anew(queue):
     anew = queue.submit(_value, 2, label="Anew", owner="me", key="b")
     assert anew is not stopped
     assert anew.wait(5)
-    assert queue.find("me", "b") is anew
+    assert queue.find("b") is anew
 
 
 def test_finished_jobs_beyond_the_number_kept_are_forgotten():
     queue = Queue(kept=2)
     for number in range(4):
         assert queue.submit(_value, number, label="Number", owner="me", key=number).wait(5)
-    assert [queue.find("me", number) is not None for number in range(4)] == [False, False, True, True]
+    assert [queue.find(number) is not None for number in range(4)] == [False, False, True, True]
     assert queue.close()
 
 
@@ -322,30 +335,73 @@ def test_close_leaves_a_deaf_job_behind_in_time():
 def test_workers_are_named_daemons():
     queue = Queue(slots=2)
     workers = [thread for thread in threading.enumerate() if thread.name.startswith("corrcore-job-")]
-    assert {"corrcore-job-0", "corrcore-job-1"} <= {worker.name for worker in workers}
+    expected = {f"corrcore-job-{lane}-{slot}" for lane in LANES for slot in range(2)}
+    assert expected <= {worker.name for worker in workers}
     assert all(worker.daemon for worker in workers)
     assert queue.close()
 
 
-@pytest.mark.parametrize("option", ["slots", "capacity"])
+@pytest.mark.parametrize("option", ["slots", "capacity", "share"])
 def test_queue_without_room_is_refused(option):
     with pytest.raises(ValueError, match=f"{option} of a queue must be at least 1; got 0."):
         Queue(**{option: 0})
 
 
-def test_a_shared_job_is_everybodys_until_it_ends(queue):
+def test_long_work_is_everybodys_until_it_ends_and_then_runs_anew(queue):
     gate = Gate()
-    mine = queue.submit(gate, "result", label="Gate", owner="me", key="a", shared=True)
+    mine = queue.submit(gate, "result", label="Gate", owner="me", key="a", lane=LONG)
     assert gate.begun.wait(5)
-    assert queue.submit(gate, label="Gate", owner="you", key="a", shared=True) is mine
-    assert queue.find(None, "a") is mine
-    assert queue.find("me", "a") is None
-    waiting = queue.submit(_value, 1, label="One", owner="you", key="b")
-    assert queue.unfinished() == [mine]
+    assert queue.submit(gate, label="Gate", owner="you", key="a", lane=LONG) is mine
+    waiting = queue.submit(_value, 1, label="One", owner="you", key="b", lane=LONG)
+    assert queue.unfinished(LONG) == [mine, waiting]
     assert (waiting.running_before, mine.running_before) == (mine, None)
     gate.open.set()
     assert waiting.wait(5)
-    assert queue.unfinished() == []
-    anew = queue.submit(_value, 2, label="Anew", owner="you", key="a", shared=True)
+    assert queue.unfinished(LONG) == []
+    assert queue.find("a") is mine
+    anew = queue.submit(_value, 2, label="Anew", owner="you", key="a", lane=LONG)
     assert anew is not mine
     assert anew.wait(5)
+    assert queue.ended() == {(LONG, "done"): 3}
+
+
+def test_a_picture_does_not_wait_behind_a_measurement(queue):
+    gate = Gate()
+    measuring = queue.submit(gate, label="Measure", owner="me", lane=LONG)
+    assert gate.begun.wait(5)
+    looked_at = queue.submit(_value, 1, label="Look", owner="you")
+    assert looked_at.wait(5)
+    assert not measuring.finished
+    gate.open.set()
+    assert measuring.wait(5)
+
+
+def test_one_owner_gets_no_more_than_a_share_of_the_queue():
+    queue = Queue(share=2)
+    gate = Gate()
+    first = queue.submit(gate, label="Gate", owner="me", lane=LONG)
+    queue.submit(_value, 1, label="One", owner="me", lane=LONG)
+    refusal = "You have 2 jobs here already, as many as one visitor may; wait for one, or cancel one."
+    with pytest.raises(QueueFull, match=f"^{refusal}$"):
+        queue.submit(_value, 2, label="Two", owner="me", lane=LONG)
+    others = queue.submit(_value, 3, label="Three", owner="you", lane=LONG)
+    gate.open.set()
+    assert first.wait(5)
+    assert others.wait(5)
+    assert queue.submit(_value, 4, label="Four", owner="me", lane=LONG).wait(5)
+    assert queue.close()
+
+
+def test_what_is_next_begins_when_what_runs_is_over(queue):
+    gate = Gate()
+    running = queue.submit(gate, label="Gate", owner="me")
+    following, last = (queue.submit(_value, n, label="Number", owner="me") for n in range(2))
+    assert gate.begun.wait(5)
+    assert following.begins_in is None  # no pace to go by
+    deadline = time.monotonic() + 5
+    while running.remaining is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert following.begins_in == pytest.approx(running.remaining, abs=0.1)  # half is done
+    assert (running.begins_in, last.begins_in) == (None, None)
+    gate.open.set()
+    assert last.wait(5)
