@@ -2,16 +2,13 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import streamlit as st
 
 from dashboard.services.jobs import Job
-
-if TYPE_CHECKING:  # which brings torch along, and Home needs none
-    from corrcore.patch_index import PatchIndex
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Session:
 
     owner: str = field(default_factory=lambda: uuid4().hex)  # a name for this session that no other knows
     view: View | None = None
-    building: "Job[PatchIndex] | None" = None
+    building: Job[Any] | None = None
     building_note: str = ""  # what was found in the folder it is built of
     choices: dict[str, str] = field(default_factory=dict)  # made by clicking, by their names in links
     uploads: dict[str, Upload] = field(default_factory=dict)  # photos to rebuild, by their digests

@@ -13,6 +13,7 @@ from corrcore import patch_index as indexes
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes that share the cores, as their servers do
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("CORRCORE_JOB_PROCESSES", "0")  # what a test registers is known in its own process alone
 
 
 @dataclass(frozen=True)

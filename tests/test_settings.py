@@ -109,3 +109,17 @@ def test_user_without_home_and_name_has_a_temporary_folder_or_a_sentence(monkeyp
                     Settings.from_environment()
 
         assert wait_for(in_child(work)) == 0
+
+
+def test_numbers_are_read_with_their_units_and_what_is_none_is_said(home):
+    environment = {"QUEUE_LENGTH": "3", "JOBS_PER_VISITOR": "1", "JOB_MEMORY": "1.5", "JOB_HOURS": "0.5"}
+    settings = Settings.from_environment({f"CORRCORE_{name}": text for name, text in environment.items()})
+    assert (settings.queue_length, settings.jobs_per_visitor) == (3, 1)
+    assert (settings.job_memory, settings.job_seconds) == (1_500_000_000, 1800)
+    assert (settings.problems(), settings.job_processes) == ([], True)
+    assert not Settings.from_environment({"CORRCORE_JOB_PROCESSES": "0"}).job_processes
+    for text in ("-1", "0", "inf", "nan", "many"):
+        settings = Settings.from_environment({"CORRCORE_JOB_MEMORY": text})
+        [problem] = settings.problems()
+        assert problem == f"CORRCORE_JOB_MEMORY must be a number above 0; got {text!r}, so the usual one holds."
+        assert settings.job_memory is None

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from dashboard.services import sessions
-from dashboard.services.jobs import Job, QueueFull
+from dashboard.services.jobs import LONG, VIEW, Job, QueueFull
+from dashboard.state import session
 from dashboard.wording import duration, escape_markdown, rough_duration, sentence
 
 T = TypeVar("T")
@@ -35,12 +36,10 @@ def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
     return job.result
 
 
-def begin_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
-    """Work of minutes, which `sessions.measurement` finds again; None, with a warning, where there is no room
-    for it.
-    """
+def begin_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
+    """Work of minutes, which `sessions.long_job` finds again; None, with a warning, where there is no room for it."""
     try:
-        return sessions.submit_measurement(work, label, key)
+        return sessions.submit_long(work, label, key)
     except QueueFull as error:
         st.warning(str(error), icon=":material/hourglass:")
         return None
@@ -52,29 +51,43 @@ def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None
     The whole page runs again once, when the job ends; the page then shows `Job.result`, and this panel, for a job
     that has none, why, with a button to try `again` where that is given.
     """
-    if not job.finished:
+    if not job.finished and not _is_left(job):
         _watch(job)
     elif job.state == "failed":
         st.error(sentence(job.error), icon=":material/error:")
-    elif job.state == "cancelled":
+    elif _is_left(job):
         st.caption(f"{job.label} was cancelled.")
-    if again is not None and job.state in ("failed", "cancelled"):
+    if again is not None and (job.state == "failed" or _is_left(job)):
         st.button("Try again", key=f"again-{job.id}", on_click=again, icon=":material/refresh:")
+
+
+def _is_left(job: Job[Any]) -> bool:
+    """Whether it was cancelled, or this session does not wait any more for what others still look at."""
+    return job.state == "cancelled" or (job.lane == VIEW and not job.finished and not sessions.is_own(job))
+
+
+def _cancel(job: Job[Any]) -> None:
+    """Ends long work for all; a view goes on for others who look at the same."""
+    if job.lane == LONG:
+        job.cancel()
+    else:
+        job.leave(session().owner)
 
 
 @st.fragment(run_every=0.5)
 def _watch(job: Job[Any]) -> None:
-    if job.finished:
+    if job.finished or _is_left(job):
         st.rerun()
     with st.container(border=True, key=f"job-{job.id}"):
         st.progress(job.progress, text=f"{job.label}: {job.text}" if job.text else job.label)
         st.caption(_standing(job))
-        if job.shared and not sessions.is_own(job):
+        if job.lane == LONG and not sessions.is_own(job):
             st.caption("Begun in another window, or here before a reload; cancelling ends it there too.")
         st.button(
             "Cancelling" if job.cancelling else "Cancel",
             key=f"cancel-{job.id}",
-            on_click=job.cancel,
+            on_click=_cancel,
+            args=(job,),
             disabled=job.cancelling,
             icon=":material/close:",
         )
@@ -84,10 +97,11 @@ def _standing(job: Job[Any]) -> str:
     """How long a job takes, or how long its queue is."""
     place, remaining = job.place, job.remaining
     if place is not None:
-        first = job.running_before
+        first, begins = job.running_before, job.begins_in
         # what others look at, which may name their photos, is not told
-        after = f", after {first.label}" if first is not None and (first.shared or first.owner == job.owner) else ""
-        return {0: f"Next in line{escape_markdown(after)}", 1: "Waiting, 1 job before it"}.get(
+        after = f", after {first.label}" if first is not None and (first.lane == LONG or sessions.is_own(first)) else ""
+        when = "" if begins is None else f", in about {rough_duration(begins)}"
+        return {0: f"Next in line{escape_markdown(after)}{when}", 1: "Waiting, 1 job before it"}.get(
             place, f"Waiting, {place} jobs before it"
         )
     measured = job.progress >= PACE_FROM and job.elapsed >= PACE_FROM_S

@@ -5,10 +5,11 @@ from typing import TypeVar
 
 import streamlit as st
 
+from corrcore.cli.evaluate import command_of
 from corrcore.concurrency import Progress
 from corrcore.experiments import Context, Experiment, Result, run
-from dashboard.parts.job_panel import begin_measurement, job_panel
-from dashboard.services import caches, sessions
+from dashboard.parts.job_panel import begin_long, job_panel
+from dashboard.services import caches, long_work, sessions
 from dashboard.wording import sentence
 
 T = TypeVar("T")
@@ -33,15 +34,15 @@ def result_panel(
     """
     if (found := read()) is not None:
         return found
-    job = sessions.measurement(key)
+    job = sessions.long_job(key)
     if caches.read_only():
         st.info(f"{title}. This server is shared and computes nothing for its visitors.", icon=":material/lock:")
         return None
     if automatic and job is None:
-        job = begin_measurement(work, label or title, key)
+        job = begin_long(work, label or title, key)
     elif job is None or job.finished:
         pressed = empty_state(title, text, button=button)
-        if pressed and begin_measurement(work, label or title, key) is not None:
+        if pressed and begin_long(work, label or title, key) is not None:
             st.rerun()  # without the button
     if job is not None:
         job_panel(job)
@@ -69,9 +70,10 @@ def experiment_panel(
         st.error(sentence(error), icon=":material/error:")
         return None
 
-    def work(*, progress: Progress) -> Result:
+    def here(*, progress: Progress) -> Result:
         return run(experiment, context=context, store=caches.store(), progress=progress)
 
+    work = here if automatic else long_work.of_command(lambda: command_of(experiment), here)
     category = getattr(experiment, "category", "")
     return result_panel(
         title,

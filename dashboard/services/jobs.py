@@ -41,9 +41,12 @@ class Job(Generic[T]):
     ``done``; `error` is one sentence when it is ``failed``. `owners` are those who asked for it and have not left it.
     """
 
-    def __init__(self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, lane: Lane) -> None:
+    def __init__(
+        self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, lane: Lane, key: Hashable
+    ) -> None:
         self.id = next(_job_ids)
         self.label = label
+        self.key = key
         self.owners = {owner}
         self.lane: Lane = lane
         self.state: State = "waiting"
@@ -200,7 +203,7 @@ class Queue:
                 msg = "The server is stopping and takes no more work."
                 raise RuntimeError(msg)
             self._check_room(lane, owner)
-            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, lane=lane)
+            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, lane=lane, key=key)
             self._waiting[lane].append(job)
             if key is not None:
                 self._known[key] = job

@@ -179,3 +179,12 @@ def _how_it_ended(code: int) -> str:
     if number > 0:
         return f"It crashed (signal {number}). What is done is kept: begin it again to go on."
     return "It ended unexpectedly; the server's log has the details. What is done is kept."
+
+
+def default_memory() -> int:
+    """Three quarters of the memory that this process may use: of the machine's, or of its container's."""
+    most = psutil.virtual_memory().total
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            most = min(most, int(Path(file).read_text()))
+    return most * 3 // 4

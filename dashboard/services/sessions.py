@@ -1,40 +1,39 @@
-"""The long work of this session: what it looks at now, and what takes minutes, in the queues that all sessions
-share.
-"""
+"""The long work of this session: what it looks at now, and what takes minutes, in the queue that all sessions share."""
 
 import atexit
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
-from dashboard.services.jobs import Job, Queue
+from corrcore.settings import Settings
+from dashboard.services.jobs import LONG, Job, Queue
 from dashboard.state import View, session
 
-if TYPE_CHECKING:  # which brings torch along, and Home needs none
-    from corrcore.patch_index import PatchIndex
-
 T = TypeVar("T")
+BUILD = "build"  # of an index: the first part of its job's key
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
-def queue(purpose: str = "views") -> Queue:
-    """The queue for pictures that somebody waits for, or that for what takes minutes. They end with the server."""
-    made = Queue(capacity=20 if purpose == "views" else 5)
+@st.cache_resource(max_entries=1, show_spinner=False)
+def queue() -> Queue:
+    """The queue of all sessions, as long as the environment asks for; it ends with the server."""
+    settings = Settings.from_environment()
+    made = Queue(capacity=settings.queue_length, share=settings.jobs_per_visitor)
     atexit.register(made.close)
     return made
 
 
 def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
-    """Work for the picture this session looks at now; what it looked at before is cancelled.
+    """Work for the picture this session looks at now; what it looked at before is left.
 
-    A job that failed or was cancelled stays so, until `forget_view` is called or something else is looked at.
+    A job that failed, or that this session has cancelled, stays so, until `forget_view` is called or something else is
+    looked at.
     """
     before = session().view
     if before is not None and before.key == key:
         return before.job
     if before is not None:
-        before.job.cancel()
+        before.job.leave(session().owner)
     job = queue().submit(work, label=label, owner=session().owner, key=key)
     session().view = View(key, job)
     return job
@@ -45,32 +44,33 @@ def forget_view() -> None:
     session().view = None
 
 
-def submit_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
-    """Work of minutes, which `measurement` finds again under its key. Raises `QueueFull` where there is no room."""
-    return queue("measurements").submit(work, label=label, owner=session().owner, key=key, shared=True)
+def submit_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
+    """Work of minutes, which `long_job` finds again under its key. Raises `QueueFull` where there is no room."""
+    return queue().submit(work, label=label, owner=session().owner, key=key, lane=LONG)
 
 
-def measurement(key: Hashable) -> Job[Any] | None:
+def long_job(key: Hashable) -> Job[Any] | None:
     """Work of minutes under this key, whoever began it: another window, or this one before it was loaded again.
 
-    How it ended is told to the session that began it alone.
+    How it ended is told to those who asked for it alone.
     """
-    job = queue("measurements").find(None, key)
+    job = queue().find(key)
     return None if job is None or (job.finished and not is_own(job)) else job
 
 
 def is_own(job: Job[Any]) -> bool:
-    """Whether this session began it."""
-    return job.owner == session().owner
-
-
-def submit_build(work: "Callable[..., PatchIndex]", label: str, key: Hashable) -> "Job[PatchIndex]":
-    """Work that builds an index, which `build` finds again. Raises `QueueFull` where there is no room."""
-    job = queue("builds").submit(work, label=label, owner=session().owner, key=key, shared=True)
-    session().building = job
-    return job
+    """Whether this session asked for it."""
+    return session().owner in job.owners
 
 
 def build() -> Job[Any] | None:
     """The index that this session builds or has built; else one that is being built, whoever began it."""
-    return session().building or next(iter(queue("builds").unfinished()), None)
+    building = (job for job in queue().unfinished(LONG) if isinstance(job.key, tuple) and job.key[0] == BUILD)
+    return session().building or next(building, None)
+
+
+def submit_build(work: Callable[..., T], label: str, target: Hashable) -> Job[T]:
+    """Work that builds an index in a place, which `build` finds again. Raises `QueueFull` where there is no room."""
+    job = submit_long(work, label, (BUILD, target))
+    session().building = job
+    return job

@@ -19,6 +19,7 @@ import streamlit as st
 from dashboard.services.jobs import Queue
 from dashboard.parts.exports import export_row
 from dashboard.parts.job_panel import job_panel
+from dashboard.state import session
 
 
 @st.cache_resource
@@ -34,7 +35,7 @@ def count(to: int, *, progress) -> int:
 
 
 def start(to: int) -> None:
-    st.session_state.job = queue().submit(count, to, label="Count", owner="me")
+    st.session_state.job = queue().submit(count, to, label="Count", owner=session().owner)
 
 
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1

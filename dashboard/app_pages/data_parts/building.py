@@ -9,15 +9,15 @@ from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
 from corrcore.datasets import folder
-from corrcore.patch_index import PatchIndex
 from corrcore.settings import Settings, prepared_path
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers
-from dashboard.services import caches, sessions
+from dashboard.services import caches, long_work, sessions
 from dashboard.services.jobs import QueueFull
 from dashboard.state import session
 from dashboard.wording import escape_markdown, sentence
 
+BUILDING = "Building "
 SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 %": (1.0, 0.7, 0.5)}
 
 
@@ -49,8 +49,9 @@ def build_form() -> None:
         st.caption(escape_markdown(note))
     if (job := sessions.build()) is not None:
         job_panel.job_panel(job)
-        if job.result is not None:
-            st.success(f"{job.result.name} is ready: choose it under “Patches from”.", icon=":material/check:")
+        if job.state == "done":
+            built = job.label.removeprefix(BUILDING)
+            st.success(f"{built} is ready: choose it under “Patches from”.", icon=":material/check:")
         elif job.state in ("cancelled", "failed"):
             st.caption("What is done is kept: **Build** with the same settings goes on from there.")
 
@@ -68,12 +69,13 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
         if os.path.lexists(target):
             msg = f"There is an index {name.strip()!r} already; choose another name."
             raise ValueError(msg)
-        listing = folder.photos(voc_root(prepared_path(source.strip())))
+        photos_in = voc_root(prepared_path(source.strip()))
+        listing = folder.photos(photos_in)
         photos, held_out = folder.hold_out(listing.photos, n_held_out)
         extractor = caches.network(network)
 
-        def work(*, progress: Progress) -> PatchIndex:
-            return indexes.build(
+        def here(*, progress: Progress) -> None:
+            indexes.build(
                 photos,
                 target,
                 extractor=extractor,
@@ -83,11 +85,17 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
                 progress=progress,
             )
 
+        def command() -> list[str]:
+            options = [f"--name={target.name}", f"--network={network}", f"--hold-out={n_held_out}"]
+            options += [f"--scales={','.join(map(str, scales))}", *["--mirror"] * mirror]
+            return ["index", "build", *options, "--", str(photos_in)]
+
         running = sessions.build()
         if running is not None and not running.finished:
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
-        sessions.submit_build(work, f"Building {name.strip()}", ("build", str(target)))
+        work = long_work.of_command(command, here)
+        sessions.submit_build(work, f"{BUILDING}{name.strip()}", str(target))
         left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
         session().building_note = f"{counted(len(listing), 'photo')} found.{left_out}"
     except (ValueError, OSError, QueueFull) as error:

@@ -97,7 +97,7 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
         there = [file for file in files if file is not None and file.exists()]
         stamps = tuple((file.name, file.stat().st_mtime_ns) for file in there)
         found = caches.detectors().get((state, stamps), lambda: training.known(context))
-        job = sessions.measurement(key)
+        job = sessions.long_job(key)
         return found or (None if job is None else job.result)
 
     if data.synthetic:

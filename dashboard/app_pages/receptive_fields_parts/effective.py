@@ -125,7 +125,7 @@ def measured(
         ]
 
     def read() -> list[EffectiveField] | None:
-        job = sessions.measurement(key)
+        job = sessions.long_job(key)
         if job is not None and job.result is not None:  # though it could not be kept
             return job.result
         kept = [kept_field(network, layer, photos, results=results) for layer in layers]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.services.jobs import Queue
+from dashboard.services.jobs import LONG, Queue
 
 from .scripts import run
 
@@ -36,7 +36,7 @@ class Held:
 class Going:
     """A job that has been running for a while."""
 
-    id, label, text, owner, shared = 1, "Train", "", "me", False
+    id, label, text, owners, lane, state = 1, "Train", "", {"me"}, "view", "running"
     finished = cancelling = False
     place, running_before, cancel = None, None, None
     progress, elapsed, remaining = 0.25, 137.0, 411.0
@@ -44,7 +44,9 @@ class Going:
 
 def panel(job) -> None:  # an AppTest script stands alone: names of this module are unknown in it
     from dashboard.parts.job_panel import job_panel
+    from dashboard.state import session
 
+    session().owner = "me"
     job_panel(job)
 
 
@@ -63,20 +65,35 @@ def test_job_panel_shows_progress_of_a_running_job_and_cancels_it(queue):
 
 def test_job_panel_says_how_many_jobs_wait_before(queue):
     work = Held()
-    queue.submit(work, label="First", owner="me")
+    first = queue.submit(work, label="First", owner="me")
     assert work.reported.wait(5)
     jobs = [queue.submit(work, label="Later", owner="me") for _ in range(3)]
     captions = [run(panel, job).caption[0].value for job in jobs]
     assert captions == ["Next in line, after First", "Waiting, 1 job before it", "Waiting, 2 jobs before it"]
-    another = queue.submit(work, label="Another's", owner="another")
     for job in jobs:
         job.cancel()
-    assert run(panel, another).caption[0].value == "Next in line"  # what others look at is theirs
+    first.owners = {"another"}
+    mine = queue.submit(work, label="Mine", owner="me")
+    assert run(panel, mine).caption[0].value == "Next in line"  # what others look at is theirs
+
+
+def test_what_two_look_at_goes_on_for_one_when_the_other_cancels(queue):
+    work = Held()
+    job = queue.submit(work, label="Describe images", owner="me", key="a")
+    assert queue.submit(work, label="Describe images", owner="another", key="a") is job
+    assert work.reported.wait(5)
+    at = run(panel, job)
+    at.button(key=f"cancel-{job.id}").click().run()
+    assert at.caption[0].value == "Describe images was cancelled."
+    assert not job.cancelling
+    work.go.set()
+    assert job.wait(5)
+    assert job.result == "done"
 
 
 def test_job_panel_tells_of_shared_work_that_another_session_began(queue):
     work = Held()
-    job = queue.submit(work, label="Train", owner="another", key="a", shared=True)
+    job = queue.submit(work, label="Train", owner="another", key="a", lane=LONG)
     assert work.reported.wait(5)
     assert run(panel, job).caption[1].value == (
         "Begun in another window, or here before a reload; cancelling ends it there too."

@@ -1,5 +1,6 @@
 """Where a result belongs."""
 
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -38,9 +39,9 @@ def panel(kept: list, begun: list, automatic: bool, fails: bool) -> None:  # an 
         st.text(f"result {found}")
 
 
-def settled(at: AppTest) -> AppTest:
+def settled(at: AppTest, *, seconds: float = 60) -> AppTest:
     """The script once its work is done."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         at.run()
         assert not at.exception
@@ -182,6 +183,41 @@ def test_an_experiment_is_run_by_its_button_and_kept(few):
     at = run(experiment_script, SMALL, few, False)  # another visitor
     assert at.text[0].value == "1 records of toy cat"
     assert not at.button
+
+
+@pytest.mark.slow
+def test_an_experiment_is_measured_by_its_command_in_a_process_of_its_own(few, monkeypatch):
+    monkeypatch.setenv("CORRCORE_JOB_PROCESSES", "1")
+    begun = []
+    monkeypatch.setattr(subprocess, "Popen", _noting(begun))
+    experiment = replace(SMALL, dataset="toy", limit=3)
+    context = Context(opened_networks=few.opened_networks)
+    run(experiment_script, experiment, context, False).button[0].click().run()
+    at = settled(run(experiment_script, experiment, context, False), seconds=120)
+    assert not at.error
+    assert list(ResultStore().load(experiment.resolved(context), context).records) == ["sift10"]
+    [command] = begun
+    assert command[command.index("evaluate") + 1] == "classification"
+
+
+def _noting(begun: list) -> type[subprocess.Popen]:
+    class Noting(subprocess.Popen):
+        def __init__(self, words, **options) -> None:
+            begun.append(words)
+            super().__init__(words, **options)
+
+    return Noting
+
+
+def test_what_no_command_can_say_is_measured_here(few, monkeypatch):
+    monkeypatch.setenv("CORRCORE_JOB_PROCESSES", "1")
+    names = {"toy, cat": few.opened_datasets["few"].keypoint_names["toy cat"]}
+    data = few.opened_datasets["few"]
+    splits = {("toy, cat", split): data.splits["toy cat", split] for split in ("train", "val")}
+    few.opened_datasets["few"] = replace(data, keypoint_names=names, splits=splits)
+    at = run(experiment_script, replace(SMALL, category="toy, cat"), few, False)
+    at.button[0].click()
+    assert settled(at).text[0].value == "1 records of toy, cat"
 
 
 def test_a_growing_result_is_finished_once_all_that_is_asked_for_is_there(few):
