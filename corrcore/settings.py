@@ -8,7 +8,6 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-
 _USUAL = {"QUEUE_LENGTH": 20.0, "JOBS_PER_VISITOR": 5.0, "JOB_MEMORY": 0.0, "JOB_HOURS": 12.0}
 
 

@@ -6,6 +6,7 @@ import time
 import types
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from corrcore import experiments
@@ -30,17 +31,22 @@ def add_parsers(rooms: Any) -> None:
     for kind in experiments.kinds():
         about = (kind.__doc__ or "").split("\n\n")[0].strip()
         command = commands.add_parser(kind.kind, help=kind.title, description=about)
-        for each in fields(kind):
-            if each.name == "network":
-                add_network_options(command, default=each.default, help_text=_COMMON["network"])
-            else:
-                _add_option(command, each, get_type_hints(kind)[each.name])
+        add_field_options(command, kind)
         if kind.describes:
             add_network_options(command, default=None, help_text="the index's network, where its name does not open it")
         command.add_argument(
             "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
         )
         command.set_defaults(run=evaluate, kind=kind)
+
+
+def add_field_options(command: argparse.ArgumentParser, kind: type[Any]) -> None:
+    """Adds an option per field of a dataclass, and ``--weights`` to a network's."""
+    for each in fields(kind):
+        if each.name == "network":
+            add_network_options(command, default=each.default, help_text=_COMMON["network"])
+        else:
+            _add_option(command, each, get_type_hints(kind)[each.name])
 
 
 def _add_option(command: argparse.ArgumentParser, each: Field, hint: Any) -> None:
@@ -64,9 +70,14 @@ def command_of(experiment: Experiment[Any, Any, Any, Any]) -> list[str]:
 
     Raises ValueError for what no option can say, such as a name with commas in a list of names.
     """
-    found = ["evaluate", experiment.kind]
-    for each in fields(experiment):
-        value, name = getattr(experiment, each.name), _option(each)
+    return ["evaluate", experiment.kind, *field_arguments(experiment)]
+
+
+def field_arguments(asked: Any) -> list[str]:
+    """A dataclass as options of `add_field_options`; what is as usual is left out. Raises as `command_of` does."""
+    found = []
+    for each in fields(asked):
+        value, name = getattr(asked, each.name), _option(each)
         if value == each.default:
             continue
         if value is True:
@@ -105,6 +116,13 @@ def _reader(name: str, hint: Any) -> Any:
     return str
 
 
+def open_named(name: str, weights: Path | None, context: Context) -> str:
+    """Opens the network of a command where its experiments look for it; its name there."""
+    network = open_network(name, weights)
+    context.opened_networks[network.name] = network
+    return network.name
+
+
 def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> None:
     """Runs what a command asks for, a category after another, and prints summaries; `context` has what is open
     already.
@@ -113,9 +131,7 @@ def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> 
     given = {each.name: getattr(options, each.name) for each in fields(kind)}
     context = context or Context(indexes=options.root)
     if "network" in given and (options.weights or given["network"] not in context.opened_networks):
-        network = open_network(given["network"], options.weights)
-        context.opened_networks[network.name] = network
-        given["network"] = network.name
+        given["network"] = open_named(given["network"], options.weights, context)
     elif kind.describes and (options.network or options.weights):
         made_by = context.index(given["index"]).extractor
         context.opened_networks[made_by] = open_network(options.network or made_by, options.weights)

@@ -86,7 +86,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="stop when standard input ends, as for Ctrl-C"
     )
-    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,network,cache}")
+    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,train,network,cache}")
     options_first = argparse.ArgumentParser(prog="corrcore", add_help=False)
     options_first.add_argument("--root")
     options_first.add_argument("--progress")
@@ -97,6 +97,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         from corrcore.cli import index as room
     elif asked == "evaluate":
         from corrcore.cli import evaluate as room
+    elif asked == "train":
+        from corrcore.cli import train as room
     elif asked == "network":
         from corrcore.cli import network as room
     elif asked == "cache":
@@ -104,6 +106,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     else:
         rooms.add_parser("index", help="build and look after patch indexes")
         rooms.add_parser("evaluate", help="measure over many photos")
+        rooms.add_parser("train", help="learn what pages show, ahead")
         rooms.add_parser("network", help="the networks there are, and their weights")
         rooms.add_parser("cache", help="results kept on disk")
         return parser

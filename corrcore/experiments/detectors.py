@@ -180,10 +180,11 @@ class DetectorTraining:
         found = {feature: each for feature, each in known.items() if each is not None}
         if not missing and prior is not None:
             return found, prior
-        network, names = context.network(self.network), context.dataset(self.dataset).keypoint_names[self.category]
+        network, train = context.network(self.network), self.instances(context)
+        names = context.dataset(self.dataset).keypoint_names[self.category]
         describing = 0.1 if missing else 1.0
         training = detection.describe_training_set(
-            self.instances(context), names, missing, network=network, progress=part(progress, 0, describing)
+            train, names, missing, network=network, progress=part(progress, 0, describing)
         )
         if (folder := self.folder(context)) is not None:
             folder.mkdir(parents=True, exist_ok=True)

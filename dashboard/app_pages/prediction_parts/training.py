@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from corrcore import networks, store
+from corrcore.cli.evaluate import field_arguments
 from corrcore.concurrency import Progress
 from corrcore.datasets.records import KeypointDataset
 from corrcore.experiments import Context, DetectorTraining
@@ -16,7 +17,7 @@ from corrcore.tasks import detection
 from corrcore.tasks.detection import Prior, TrainedDetectors
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, result_panel
-from dashboard.services import caches, sessions
+from dashboard.services import caches, long_work, sessions
 from dashboard.wording import rough_duration, sentence
 
 TRAINING_S = 1.3  # per object, by AlexNet on two cores
@@ -89,7 +90,7 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
     label = f"Training detectors of {category}"
     files = [training.file(what, context) for what in (*(each.key for each in training.feature_list), "prior")]
 
-    def work(*, progress: Progress) -> Trained:
+    def here(*, progress: Progress) -> Trained:
         return training.train(context, progress=progress)
 
     def known() -> Trained | None:
@@ -101,7 +102,7 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
         return found or (None if job is None else job.result)
 
     if data.synthetic:
-        return known() or job_panel.view(work, label, key)
+        return known() or job_panel.view(here, label, key)
     n = min(len(data.visible_instances(category, "train")), most_objects(data))
     why = ""
     if training.outdated(context):
@@ -115,10 +116,10 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
         f"{counted(n, 'train object')}, with the weight of the prior chosen by cross validation. That takes about "
         f"{rough_duration(TRAINING_S * n)} by AlexNet on two cores{larger}, once; it can be stopped and goes on where it "
         "was. "
-        f"`corrcore evaluate prediction --data {pickers.shell_dataset(training.dataset)} "
+        f"`corrcore train detectors --data {pickers.shell_dataset(training.dataset)} "
         f'--categories "{category}" --network {training.network}` does it too.',
         key,
-        work,
+        long_work.of_command(lambda: ["train", "detectors", *field_arguments(training)], here),
         read=known,
         button="Train",
         label=label,
