@@ -2,11 +2,9 @@
 
 import atexit
 import gc
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -28,59 +26,39 @@ from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
 from corrcore.tasks.reconstruction import Reconstruction
 from dashboard.services.kept_networks import kept_networks
+from dashboard.services.sizes import Recent
 
-T = TypeVar("T")
-CROPS_KEPT = 200  # described objects, half a megabyte each by two features
-
-
-class _Recent(Generic[T]):
-    """The last few things made, for all threads. Two that ask for the same at once may both make it."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = make()
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        return made
+MB = 1_000_000
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def described_crops() -> _Recent[DescribedCrop]:
-    """Described objects of data sets."""
-    return _Recent(CROPS_KEPT)
+def described_crops() -> Recent[DescribedCrop]:
+    """Described objects of data sets, half a megabyte each by two features."""
+    return Recent(100 * MB)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def alignments() -> _Recent[Any]:
+def alignments() -> Recent[Any]:
     """What was aligned last, of data sets, for whoever looks at the same."""
-    return _Recent(8)
+    return Recent(100 * MB)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def maps() -> _Recent[Any]:
+def maps() -> Recent[Any]:
     """Scores of every pixel of what was looked at last, some 10 MB a feature."""
-    return _Recent(6)
+    return Recent(150 * MB)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def detectors() -> _Recent[Any]:
+def detectors() -> Recent[Any]:
     """Keypoint detectors and priors as they were read last, some 60 MB a category of photos."""
-    return _Recent(4)
+    return Recent(250 * MB)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def seen_objects() -> _Recent[Any]:
+def seen_objects() -> Recent[Any]:
     """Objects as detectors saw them, some megabyte each."""
-    return _Recent(60)
+    return Recent(100 * MB)
 
 
 def available() -> Available:

@@ -15,6 +15,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, Literal, TypeVar
 
+from dashboard.services.sizes import n_bytes
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class Job(Generic[T]):
         self.text = ""
         self.result: T | None = None
         self.error = ""
+        self.n_bytes = 0  # of its result
         self._queue = queue
         self._work: Callable[..., T] | None = work
         self._stop = threading.Event()
@@ -142,8 +145,8 @@ class Queue:
 
     Of one owner it holds at most `share` of a lane. A job with a ``key`` is done once for all: whoever submits the key
     again becomes another owner of the job that waits or runs. A view that is done is returned too (the last `kept`
-    finished jobs are remembered), while long work, whose result lies where others may remove it, runs anew; so does
-    what failed or was cancelled.
+    finished jobs are remembered, as many as have results within `kept_bytes`), while long work, whose result lies where
+    others may remove it, runs anew; so does what failed or was cancelled.
 
     >>> def double(n, *, progress):
     ...     progress(0.5, "doubling")
@@ -158,12 +161,14 @@ class Queue:
     True
     """
 
-    def __init__(self, *, slots: int = 1, capacity: int = 20, share: int = 20, kept: int = 20) -> None:
+    def __init__(
+        self, *, slots: int = 1, capacity: int = 20, share: int = 20, kept: int = 20, kept_bytes: int = 250_000_000
+    ) -> None:
         for name, value in (("slots", slots), ("capacity", capacity), ("share", share)):
             if value < 1:
                 msg = f"{name} of a queue must be at least 1; got {value}."
                 raise ValueError(msg)
-        self._capacity, self._share, self._kept = capacity, share, kept
+        self._capacity, self._share, self._kept, self._kept_bytes = capacity, share, kept, kept_bytes
         self._lock = threading.Condition()  # which its holder may take again
         self._waiting: dict[Lane, deque[Job[Any]]] = {lane: deque() for lane in LANES}
         self._running: dict[Lane, list[Job[Any]]] = {lane: [] for lane in LANES}
@@ -301,6 +306,7 @@ class Queue:
             job._started = time.monotonic()
             job.state = "running"
         state, result, error = job._run()
+        job.n_bytes = n_bytes(result)
         with self._lock:
             self._running[lane].remove(job)
             if job._stop.is_set():
@@ -318,9 +324,12 @@ class Queue:
         job._over.set()
         for name in [name for name, known in self._known.items() if known is job]:
             self._known[name] = self._known.pop(name)  # to the end: the last to finish is the last to be forgotten
-        finished = [name for name, known in self._known.items() if known.finished]
-        for name in finished[: max(len(finished) - self._kept, 0)]:
-            del self._known[name]
+        finished = [(name, known) for name, known in self._known.items() if known.finished]
+        room = self._kept_bytes
+        for number, (name, known) in enumerate(reversed(finished)):
+            room -= known.n_bytes
+            if number >= self._kept or (room < 0 and number):
+                del self._known[name]
 
 
 def _plain(error: BaseException) -> str:

@@ -271,6 +271,17 @@ def test_finished_jobs_beyond_the_number_kept_are_forgotten():
     assert queue.close()
 
 
+def test_finished_jobs_whose_results_take_too_much_memory_are_forgotten():
+    queue = Queue(kept_bytes=1000)
+    for number in range(3):
+        assert queue.submit(_value, bytes(400), label="Bytes", owner="me", key=number).wait(5)
+    assert [queue.find(number) is not None for number in range(3)] == [False, True, True]
+    assert queue.submit(_value, bytes(5000), label="Bytes", owner="me", key="large").wait(5)
+    assert queue.find("large") is not None  # somebody waits for it
+    assert queue.find(2) is None
+    assert queue.close()
+
+
 def test_worker_lets_go_of_arguments_and_results_of_a_finished_job(queue):
     class Large:
         pass
