@@ -8,6 +8,7 @@ Each follows from its dataclass: settings, the name of its file, its command, it
 
 from corrcore.experiments.base import Experiment, ObjectExperiment, Result, dataset_folder, to_jsonable
 from corrcore.experiments.classification import PROTOCOLS, Classification, ClassificationSummary, FeatureAccuracy
+from corrcore.experiments.classifiers import ClassifierTraining, TrainedOn
 from corrcore.experiments.context import Context, default_store
 from corrcore.experiments.detectors import DetectorTraining
 from corrcore.experiments.executors import Executor, Threads
@@ -29,6 +30,7 @@ __all__ = [
     "AgreementRadius",
     "Classification",
     "ClassificationSummary",
+    "ClassifierTraining",
     "Context",
     "DetectorTraining",
     "Executor",
@@ -52,6 +54,7 @@ __all__ = [
     "Stored",
     "Sweep",
     "Threads",
+    "TrainedOn",
     "Transfer",
     "best_layers",
     "best_smoothness",

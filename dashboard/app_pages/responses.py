@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+from corrcore.experiments import TrainedOn
 from corrcore.networks import every_pixel
 from corrcore.tasks import classification
 from dashboard.app_pages.responses_parts import controls, files, histogram, maps, target
 from dashboard.parts import exports, header
-from dashboard.services.classifiers import TrainedOn
+from dashboard.services import caches
 from dashboard.wording import sentence
 
 OBJECTS, PHOTO = "Objects of a data set", "A photo of yours"
@@ -45,7 +46,7 @@ def page() -> None:
         st.info("Choose at least one feature.", icon=":material/layers:")
         st.stop()
     try:
-        trained_on = TrainedOn.of(asked.data, asked.category, asked.network, asked.protocol)
+        trained_on = TrainedOn.of(asked.data, asked.category, asked.network, asked.protocol, caches.results())
     except ValueError as error:
         st.error(sentence(error), icon=":material/error:")
         st.stop()

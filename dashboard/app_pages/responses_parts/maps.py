@@ -7,7 +7,9 @@ import numpy as np
 import streamlit as st
 
 from corrcore import extractors, images
+from corrcore.cli.evaluate import field_arguments
 from corrcore.concurrency import Progress, part
+from corrcore.experiments import ClassifierTraining, TrainedOn
 from corrcore.features import Extractor, Feature
 from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.tasks import responses
@@ -19,8 +21,7 @@ from dashboard.app_pages.responses_parts.controls import Asked
 from dashboard.app_pages.responses_parts.target import Seen
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, job_panel, legends, result_panel, url_state
-from dashboard.services import caches, sessions
-from dashboard.services.classifiers import TrainedOn
+from dashboard.services import caches, long_work, sessions
 from dashboard.titles import keypoint_title
 from dashboard.wording import escape_markdown, sentence
 
@@ -71,17 +72,25 @@ def _train(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassif
     """The same, trained: on photos at the press of a button; the page stops meanwhile."""
     missing = [feature for feature in asked.features if trained_on.kept(feature) is None]
     key = ("training", trained_on.state, asked.protocol_name, *map(str, missing))
-    work, label = trained_on.training(missing), f"Training classifiers of {asked.category}"
+    label = f"Training classifiers of {asked.category}"
+
+    def here(*, progress: Progress) -> bool:
+        trained_on.train_missing(missing, progress=progress)
+        return True
+
     if asked.data.synthetic:
-        job_panel.view(work, label, key)
+        job_panel.view(here, label, key)
         sessions.forget_view()
         st.rerun()
+    asked_for = ClassifierTraining(
+        asked.source, asked.category, asked.network.name, tuple(missing), asked.protocol_name
+    )
     found = result_panel.result_panel(
         f"Classifiers of {escape_markdown(asked.category)} have to be trained first",
         f"By {', '.join(feature.title for feature in missing)}, on {counted(len(trained_on.train), 'train object')}; "
         "that takes a few minutes, once.",
         key,
-        work,
+        long_work.of_command(lambda: ["train", "classifiers", *field_arguments(asked_for)], here),
         read=lambda: _kept(asked, trained_on),
         button="Train",
         label=label,
