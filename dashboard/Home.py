@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard.navigation import pages
 from dashboard.parts import url_state
 from dashboard.parts.status_line import status_line
+from dashboard.services.turns import turns
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
@@ -29,11 +30,12 @@ page = st.navigation(
 st.set_page_config(page_title=f"{page.title} · corrcore")
 url_state.arrive(page.url_path)
 if not page.url_path:
-    page.run()
+    with turns().taken():
+        page.run()
 else:
     body, foot = st.container(), st.container()
     with foot:
         say_what_is_in_memory = status_line()
-    with body:
+    with body, turns().taken():
         page.run()
     say_what_is_in_memory()

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard.services import sessions
 from dashboard.services.jobs import LONG, VIEW, Job, QueueFull
+from dashboard.services.turns import turns
 from dashboard.state import session
 from dashboard.wording import duration, escape_markdown, rough_duration, sentence
 
@@ -23,7 +24,8 @@ def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     except QueueFull as error:
         st.warning(str(error), icon=":material/hourglass:")
         st.stop()
-    job.wait(1.0)
+    with turns().given_up():
+        job.wait(1.0)
     return job
 
 

@@ -127,6 +127,18 @@ def test_a_folder_becomes_an_index_on_offer(at, photos, open_page):
     assert page.selectbox(key="index").value == "mine"
 
 
+@pytest.mark.slow
+def test_an_index_is_built_by_its_command_in_a_process_of_its_own(at, photos, monkeypatch):
+    monkeypatch.setenv("CORRCORE_JOB_PROCESSES", "1")
+    build(at, photos, "mine", mirror=True, hold_out=1)
+    at.run()
+    assert not at.error
+    assert at.success[0].value.startswith("mine is ready")
+    index = indexes.PatchIndex(indexes.default_root() / "mine")
+    assert len(index.photos) + len(index.held_out) + len(index.skipped) == 7
+    assert (index.mirrored.any(), index.extractor) == (True, "alexnet")
+
+
 @pytest.mark.parametrize(
     ("folder", "name", "sentence"),
     [
