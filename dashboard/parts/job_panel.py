@@ -102,10 +102,14 @@ def _standing(job: Job[Any]) -> str:
         first, begins = job.running_before, job.begins_in
         # what others look at, which may name their photos, is not told
         after = f", after {first.label}" if first is not None and (first.lane == LONG or sessions.is_own(first)) else ""
-        when = "" if begins is None else f", in about {rough_duration(begins)}"
+        told = begins is not None and first is not None and _has_pace(first)
+        when = f", in about {rough_duration(begins)}" if told else ""
         return {0: f"Next in line{escape_markdown(after)}{when}", 1: "Waiting, 1 job before it"}.get(
             place, f"Waiting, {place} jobs before it"
         )
-    measured = job.progress >= PACE_FROM and job.elapsed >= PACE_FROM_S
-    left = f" · about {rough_duration(remaining)} left" if remaining is not None and measured else ""
+    left = f" · about {rough_duration(remaining)} left" if remaining is not None and _has_pace(job) else ""
     return f"{job.progress:.0%} · {duration(job.elapsed)} so far{left}"
+
+
+def _has_pace(job: Job[Any]) -> bool:
+    return job.progress >= PACE_FROM and job.elapsed >= PACE_FROM_S
