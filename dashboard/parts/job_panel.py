@@ -102,8 +102,9 @@ def _standing(job: Job[Any]) -> str:
         first, begins = job.running_before, job.begins_in
         # what others look at, which may name their photos, is not told
         after = f", after {first.label}" if first is not None and (first.lane == LONG or sessions.is_own(first)) else ""
-        told = begins is not None and first is not None and _has_pace(first)
-        when = f", in about {rough_duration(begins)}" if told else ""
+        when = ""
+        if first is not None and begins is not None and _has_pace(first):
+            when = f", in about {rough_duration(begins)}"
         return {0: f"Next in line{escape_markdown(after)}{when}", 1: "Waiting, 1 job before it"}.get(
             place, f"Waiting, {place} jobs before it"
         )
