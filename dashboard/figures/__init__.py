@@ -13,7 +13,7 @@ from dashboard.figures.charts import (
     score_profile,
     scores_of_all,
 )
-from dashboard.figures.depth import DepthCurve, NetworkStyle, depth_curves, network_styles
+from dashboard.figures.depth import DepthCurve, NetworkStyle, depth_curves, highest_of, network_styles
 from dashboard.figures.draw import (
     Column,
     averages_sheet,
@@ -86,6 +86,7 @@ __all__ = [
     "fields_sheet",
     "grouped_dots",
     "heat",
+    "highest_of",
     "highest_share",
     "image_grid",
     "keypoint_colour",

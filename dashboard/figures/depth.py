@@ -68,7 +68,7 @@ def depth_curves(
         _add_bands(figure, curve, styles[curve.network].colour)
     for curve in curves:
         style, y = styles[curve.network], _finite(curve)
-        highest = int(np.nanargmax(y)) if best and curve.whole and np.isfinite(y).any() else -1
+        highest = highest_of(curve) if best and curve.whole else None
         figure.add_scatter(
             x=list(curve.depths),
             y=y,
@@ -89,6 +89,12 @@ def depth_curves(
     figure.update_xaxes(title="depth, share of the network's layers", range=[0, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(title=title)
     return styled(figure, height=height).update_layout(margin_t=8)
+
+
+def highest_of(curve: DepthCurve) -> int | None:
+    """Where a curve is highest: the number of a layer, None where nothing is finite."""
+    y = _finite(curve)
+    return int(np.nanargmax(y)) if np.isfinite(y).any() else None
 
 
 def _finite(curve: DepthCurve) -> Float[np.ndarray, " layers"]:

@@ -180,6 +180,8 @@ def test_a_curve_leaves_out_what_is_infinite_and_stars_its_highest_point():
     *bands, line = figure.data
     np.testing.assert_array_equal(line.y, [3.0, 4.0, np.nan, 9.0])
     assert list(line.marker.symbol) == ["circle", "circle", "circle", "star"]
+    assert figures.highest_of(curve) == 3
+    assert figures.highest_of(replace(curve, values=[replace(NOTHING, value=np.inf)] * 4)) is None
     assert [(list(band.x), list(band.y)) for band in bands] == [
         ([0.25, 0.5, 0.5, 0.25], [4.0, 5.0, 3.0, 2.0]),
         ([1.0, 1.0], [10.0, 8.0]),

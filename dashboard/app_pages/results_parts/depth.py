@@ -154,7 +154,7 @@ def _choose_networks(there: Mapping[str, Swept]) -> dict[str, Swept]:
 
 def _draw(chosen: Mapping[str, Swept], styles: Mapping[str, figures.NetworkStyle]) -> None:
     st.markdown(LOOK_FOR)
-    st.html(_legend({network: styles[network] for network in chosen}))
+    st.html(_legend(styles, {network: network for network in chosen}))
     places = [column for _ in range(2) for column in st.columns(2, gap="medium")]  # in this order on a phone, too
     for place, name in zip(places, _TITLES, strict=True):
         curves = [curve for network, each in chosen.items() for curve in _curves(network, each.result, name)]
@@ -168,6 +168,8 @@ def _draw(chosen: Mapping[str, Swept], styles: Mapping[str, figures.NetworkStyle
             best=name in BEST,
         )
         place.plotly_chart(chart, key=f"depth {name}", config=PLAIN)
+        if name in BEST:
+            place.html(_legend(styles, _highest(curves), "★"))
     st.caption(f"{INTERVALS} {_layers_measured(chosen)}")
 
 
@@ -197,12 +199,19 @@ def _curves(network: str, result: Result, name: str) -> list[DepthCurve]:
     ]
 
 
-def _legend(styles: Mapping[str, figures.NetworkStyle]) -> str:
-    """The networks' names beside their markers."""
+def _highest(curves: Sequence[DepthCurve]) -> dict[str, str]:
+    """The layer where each network's curve is highest, where all that were asked for are measured."""
+    best = {curve.network: figures.highest_of(curve) for curve in curves if curve.whole}
+    layers = {curve.network: curve.layers for curve in curves}
+    return {network: layers[network][number] for network, number in best.items() if number is not None}
+
+
+def _legend(styles: Mapping[str, figures.NetworkStyle], names: Mapping[str, str], glyph: str | None = None) -> str:
+    """Names by their networks, each beside its network's marker, or another in its colour."""
     items = "".join(
-        f'<span style="white-space:nowrap"><span style="color:{style.colour}">{style.glyph}</span> '
-        f"{html.escape(name)}</span>"
-        for name, style in styles.items()
+        f'<span style="white-space:nowrap"><span style="color:{styles[network].colour}">'
+        f"{glyph or styles[network].glyph}</span> {html.escape(name)}</span>"
+        for network, name in names.items()
     )
     return f'<div style="display:flex;flex-wrap:wrap;gap:0.25rem 1.25rem">{items}</div>'
 
