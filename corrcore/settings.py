@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -25,18 +25,35 @@ def prepared_path(text: str | os.PathLike[str]) -> Path:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one visitor of the app may ask of it (``CORRCORE_UPLOADS_MB_PER_HOUR`` and so on).
+
+    Uploads and jobs are of a session; an address may have those of five, and all sessions together hold the uploads of
+    ten. Requests are of an address.
+    """
+
+    uploads_mb_per_hour: int = 200
+    uploads_mb_held: int = 100
+    jobs_per_hour: int = 600
+    requests_per_minute: int = 2000
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment asks for.
 
     `cache` is where results and indexes are kept (``CORRCORE_CACHE``, else the user's cache folder), `data` a folder of
-    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None, and
-    `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
+    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None,
+    `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), and `limits` what visitors may ask
+    of it. `faults` says what of the environment was passed over.
     """
 
     cache: Path
     data: Path | None = None
     weights: Path | None = None
     read_only: bool = False
+    limits: Limits = Limits()
+    faults: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -45,17 +62,20 @@ class Settings:
         Raises ValueError for a path with ``~`` where no home folder is known, and where there is no folder of one's own
         to keep results in.
         """
+        limits, faults = _limits(environment)
         cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
         return cls(
             cache=prepared_path(cache) if cache else _user_cache(),
             data=prepared_path(data) if data else None,
             weights=prepared_path(weights) if weights else None,
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
+            limits=limits,
+            faults=faults,
         )
 
     def problems(self) -> list[str]:
         """What is wrong with the settings, a sentence each, for the command line and the app to show."""
-        found = []  # os.path, as a Path's own questions raise where a folder may not be read
+        found = list(self.faults)  # os.path below, as a Path's own questions raise where a folder may not be read
         if self.cache == _temporary_cache():
             found.append(
                 f"no home folder is known, so results are kept in {self.cache}, which may be emptied at any time; "
@@ -71,6 +91,20 @@ class Settings:
         if self.weights is not None and not os.path.isdir(self.weights):
             found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
         return found
+
+
+def _limits(environment: Mapping[str, str]) -> tuple[Limits, tuple[str, ...]]:
+    """The limits asked for, and a sentence for each that is no number; the usual one is in force then."""
+    found, faults = {}, []
+    for field in fields(Limits):
+        variable = f"CORRCORE_{field.name.upper()}"
+        if not (text := environment.get(variable)):
+            continue
+        if text.isascii() and text.isdigit() and int(text) > 0:
+            found[field.name] = int(text)
+        else:
+            faults.append(f"{variable} must be a whole number above 0, not {text!r}; {field.default} is in force.")
+    return Limits(**found), tuple(faults)
 
 
 def _user_cache() -> Path:

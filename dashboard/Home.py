@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard.navigation import pages
 from dashboard.parts import url_state
 from dashboard.parts.status_line import status_line
+from dashboard.services import people
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
@@ -19,6 +20,7 @@ st.html(
     "[data-testid=stSliderThumbValue] {color: inherit !important}"
     "</style>"
 )
+people.admit()
 page = st.navigation(
     [
         st.Page(spec.file, title=spec.title, icon=spec.icon, help=spec.help, url_path=spec.path, default=number == 0)
@@ -37,3 +39,4 @@ else:
     with body:
         page.run()
     say_what_is_in_memory()
+people.signed_in()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from corrcore.settings import Settings, prepared_path
+from corrcore.settings import Limits, Settings, prepared_path
 from tests.store.results import in_child, wait_for
 
 
@@ -43,6 +43,16 @@ def test_unset_and_empty_variables_are_the_users_folder_and_no_data(home, monkey
         assert home in settings.cache.parents
         assert settings.cache.name == "corrcore"
         assert (settings.data, settings.read_only, settings.problems()) == (None, False, [])
+
+
+def test_limits_are_whole_numbers_or_the_usual_ones(home):
+    asked = {"CORRCORE_JOBS_PER_HOUR": "7", "CORRCORE_UPLOADS_MB_HELD": "-1", "CORRCORE_REQUESTS_PER_MINUTE": "\u0663"}
+    settings = Settings.from_environment(asked)
+    assert settings.limits == Limits(jobs_per_hour=7)
+    assert settings.problems() == [
+        "CORRCORE_UPLOADS_MB_HELD must be a whole number above 0, not '-1'; 100 is in force.",
+        "CORRCORE_REQUESTS_PER_MINUTE must be a whole number above 0, not '\u0663'; 2000 is in force.",
+    ]
 
 
 def test_what_is_wrong_with_the_data_folder_is_said(home):

@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from dashboard.services import sessions
+from dashboard.services import people, sessions
 from dashboard.services.jobs import Job, QueueFull
+from dashboard.services.roles import Role
 from dashboard.wording import duration, escape_markdown, rough_duration, sentence
 
 T = TypeVar("T")
@@ -40,9 +41,10 @@ def begin_measurement(work: Callable[..., T], label: str, key: Hashable) -> Job[
     for it.
     """
     try:
+        people.require(Role.MEMBER)
         return sessions.submit_measurement(work, label, key)
-    except QueueFull as error:
-        st.warning(str(error), icon=":material/hourglass:")
+    except (PermissionError, QueueFull) as error:
+        st.warning(sentence(error), icon=":material/hourglass:")
         return None
 
 
