@@ -43,8 +43,6 @@ class Session:
     """One visitor's state."""
 
     owner: str = field(default_factory=lambda: uuid4().hex)  # a name for this session that no other knows
-    own_machine: bool = False  # whether it is of the machine that serves, as far as that is known
-    address: str = ""  # that it comes from; empty for that machine
     view: View | None = None
     building: "Job[PatchIndex] | None" = None
     building_note: str = ""  # what was found in the folder it is built of

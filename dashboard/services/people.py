@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from corrcore.settings import Settings
 from dashboard.services.roles import Connection, NotAdmittedError, Policy, Role, providers
-from dashboard.state import session
 from dashboard.wording import escape_markdown
 
 SIGN_IN = "Sign in to use this server."
@@ -31,9 +32,12 @@ def policy() -> Policy:
     """Who comes in as what, read from secrets.toml. Where that cannot be read, nobody does."""
     read_only = Settings.from_environment().read_only
     try:
-        return Policy.of(_secrets(), read_only=read_only)
+        found = Policy.of(_secrets(), read_only=read_only)
     except (StreamlitSecretNotFoundError, OSError, ValueError):
         return Policy(signs_in=True, problem="secrets.toml cannot be read; the server's log says why.")
+    if found.signs_in and not found.problem and find_spec("authlib") is None:
+        return replace(found, problem="Sign-in needs more than is installed: pip install 'corrcore[auth]'.")
+    return found
 
 
 def role() -> Role:
@@ -44,11 +48,7 @@ def role() -> Role:
             return found.of_claims(st.user.to_dict()) or Role.VISITOR
         except NotAdmittedError:
             return Role.VISITOR
-    if not _is_served():
-        return found.of_connection(Connection("127.0.0.1", "localhost"))
-    if headers := _headers():  # there are none once the browser has gone, while its page still runs
-        session().own_machine = Connection.of(_address(), headers).own_machine
-    return Role.OPERATOR if session().own_machine and not found.read_only else Role.VISITOR
+    return found.of_connection(_connection())
 
 
 def may_measure() -> bool:
@@ -70,11 +70,8 @@ def require(least: Role) -> None:
 
 def address() -> str:
     """The network address that this session comes from, for quotas; empty for one's own machine."""
-    if not _is_served() or not (headers := _headers()):
-        return session().address
-    connection = Connection.of(_address(), headers)
-    session().address = "" if connection.own_machine else connection.address or "unknown"
-    return session().address
+    connection = _connection()
+    return "" if connection.own_machine else connection.address or "unknown"
 
 
 def admit() -> None:
@@ -127,9 +124,9 @@ def _is_served() -> bool:
     return runtime.exists() and type(runtime.get_instance()) is runtime.Runtime
 
 
-def _headers() -> dict[str, str]:
-    return {name.lower(): value for name, value in st.context.headers.to_dict().items()}
-
-
-def _address() -> str:
-    return st.context.ip_address or "127.0.0.1"  # which Streamlit calls None
+def _connection() -> Connection:
+    """Where this session comes from. Once its browser has gone nothing is known, and it is nobody's own machine."""
+    if not _is_served():
+        return Connection("127.0.0.1", "localhost")
+    headers = {name.lower(): value for name, value in st.context.headers.to_dict().items()}
+    return Connection.of(st.context.ip_address or "127.0.0.1", headers) if headers else Connection("", "")

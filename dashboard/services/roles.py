@@ -125,8 +125,9 @@ class Policy:
     def expires(self, claims: Mapping[str, Any]) -> float:
         """When a sign-in is over, as seconds since 1970: `hours` after its token was issued."""
         issued = claims.get("iat")
-        valid = isinstance(issued, int | float) and not isinstance(issued, bool)
-        return issued + 3600 * self.hours if valid else 0.0
+        if not isinstance(issued, int | float) or isinstance(issued, bool):
+            return 0.0
+        return issued + 3600 * self.hours
 
 
 def providers(auth: Mapping[str, Any]) -> list[str]:
