@@ -102,7 +102,7 @@ class Page:
     url: str
     client: httpx.Client
     headers: Mapping[str, str] = field(default_factory=dict)
-    origin: str | None = None
+    named: str = ""  # what it calls the server, if not by its address
     messages: list[ForwardMsg] = field(default_factory=list)
     session: str = ""
     _open: ExitStack = field(default_factory=ExitStack)
@@ -113,9 +113,11 @@ class Page:
         self.token = (self.client.cookies.get("_streamlit_xsrf") or "").strip('"')
         split = urlsplit(self.url)
         connection = connect(
-            f"ws://{split.netloc}/_stcore/stream",
+            f"ws://{self.named or split.netloc}/_stcore/stream",
+            host="127.0.0.1",
+            port=split.port,
             additional_headers={"Cookie": cookies, **self.headers},
-            origin=self.origin or self.url,
+            origin=f"http://{self.named}" if self.named else self.url,
             subprotocols=["streamlit", self.token or "none"],
             max_size=None,
         )

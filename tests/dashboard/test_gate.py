@@ -52,7 +52,7 @@ def test_own_machine_is_the_operators_and_others_are_visitors(url, client):
 
 
 def test_a_page_from_elsewhere_that_borrows_this_machines_address_is_a_visitor(url, client):
-    with Page(url, client, headers={"Host": "demo.lab.org"}, origin="http://demo.lab.org") as page:
+    with Page(url, client, named="demo.lab.org") as page:
         assert "role VISITOR, from '127.0.0.1'" in texts(page.run())
 
 
