@@ -114,8 +114,7 @@ class Page:
         split = urlsplit(self.url)
         connection = connect(
             f"ws://{self.named or split.netloc}/_stcore/stream",
-            host="127.0.0.1",
-            port=split.port,
+            sock=socket.create_connection(("127.0.0.1", split.port or 80), 10),
             additional_headers={"Cookie": cookies, **self.headers},
             origin=f"http://{self.named}" if self.named else self.url,
             subprotocols=["streamlit", self.token or "none"],
