@@ -124,7 +124,7 @@ class Gate:
             status = message.get("status", status)
             await send(message)
 
-        held, held_by_all = held_bytes(session)
+        held, held_by_all = media.uploads_held(session)
         try:
             with quotas().upload(session, address, int(said), held=held, held_by_all=held_by_all) as upload:
                 await self._app(scope, _in_time(receive, UPLOAD_S), noting)
@@ -175,15 +175,6 @@ def claims_of(cookies: Mapping[str, str]) -> dict[str, Any]:
     except Exception:  # a stranger's cookie may hold anything
         _log.info("A cookie of a sign-in could not be read.")
         return {}
-
-
-def held_bytes(session: str) -> tuple[int, int]:
-    """The bytes of uploads in memory: a session's, and those of all."""
-    if not runtime.exists():
-        return 0, 0
-    storage = getattr(runtime.get_instance().uploaded_file_mgr, "file_storage", {})
-    sizes = {name: sum(len(file.data) for file in files.copy().values()) for name, files in storage.copy().items()}
-    return sizes.get(session, 0), sum(sizes.values())
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:
