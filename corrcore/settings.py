@@ -3,12 +3,10 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from platformdirs import user_cache_path
-
-_USUAL = {"QUEUE_LENGTH": 20.0, "JOBS_PER_VISITOR": 5.0, "JOB_MEMORY": 0.0, "JOB_HOURS": 12.0}
 
 
 def prepared_path(text: str | os.PathLike[str]) -> Path:
@@ -27,30 +25,43 @@ def prepared_path(text: str | os.PathLike[str]) -> Path:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What may be asked of the app (``CORRCORE_UPLOADS_MB_PER_HOUR`` and so on).
+
+    Uploads and jobs are of a session; an address may have those of five, and all sessions together hold the uploads of
+    ten. Requests are of an address. `queue_length` jobs wait and run at most, views and long work each, and
+    `jobs_per_visitor` of them are one session's. One long job may take `job_memory_mb` (None: three quarters of the
+    memory there is) and `job_minutes`.
+    """
+
+    uploads_mb_per_hour: int = 200
+    uploads_mb_held: int = 100
+    jobs_per_hour: int = 600
+    requests_per_minute: int = 2000
+    queue_length: int = 20
+    jobs_per_visitor: int = 5
+    job_memory_mb: int | None = None
+    job_minutes: int = 720
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment asks for.
 
     `cache` is where results and indexes are kept (``CORRCORE_CACHE``, else the user's cache folder), `data` a folder of
-    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None, and
-    `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
-
-    Of the app's long work: `queue_length` jobs wait and run at most (``CORRCORE_QUEUE_LENGTH``), `jobs_per_visitor` of
-    them one visitor's (``CORRCORE_JOBS_PER_VISITOR``). A job may take `job_memory` bytes (``CORRCORE_JOB_MEMORY``, in
-    GB; None for three quarters of what there is) and `job_seconds` (``CORRCORE_JOB_HOURS``). It runs in a process of
-    its own unless `job_processes` is false (``CORRCORE_JOB_PROCESSES=0``). `mistakes` are sentences on variables that
-    should be numbers and are none: the default holds instead.
+    data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None,
+    `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), `limits` what may be asked of it, and
+    `job_processes` whether its long work runs in processes of its own (unless ``CORRCORE_JOB_PROCESSES=0``). `faults`
+    says what of the environment was passed over.
     """
 
     cache: Path
     data: Path | None = None
     weights: Path | None = None
     read_only: bool = False
-    queue_length: int = 20
-    jobs_per_visitor: int = 5
-    job_memory: int | None = None
-    job_seconds: float = 12 * 3600.0
+    limits: Limits = Limits()
     job_processes: bool = True
-    mistakes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -59,24 +70,21 @@ class Settings:
         Raises ValueError for a path with ``~`` where no home folder is known, and where there is no folder of one's own
         to keep results in.
         """
+        limits, faults = _limits(environment)
         cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
-        numbers, mistakes = _numbers(environment)
         return cls(
             cache=prepared_path(cache) if cache else _user_cache(),
             data=prepared_path(data) if data else None,
             weights=prepared_path(weights) if weights else None,
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
-            queue_length=max(1, round(numbers["QUEUE_LENGTH"])),
-            jobs_per_visitor=max(1, round(numbers["JOBS_PER_VISITOR"])),
-            job_memory=round(1e9 * numbers["JOB_MEMORY"]) or None,
-            job_seconds=3600 * numbers["JOB_HOURS"],
+            limits=limits,
             job_processes=environment.get("CORRCORE_JOB_PROCESSES") != "0",
-            mistakes=tuple(mistakes),
+            faults=faults,
         )
 
     def problems(self) -> list[str]:
         """What is wrong with the settings, a sentence each, for the command line and the app to show."""
-        found = list(self.mistakes)  # os.path, as a Path's own questions raise where a folder may not be read
+        found = list(self.faults)  # os.path below, as a Path's own questions raise where a folder may not be read
         if self.cache == _temporary_cache():
             found.append(
                 f"no home folder is known, so results are kept in {self.cache}, which may be emptied at any time; "
@@ -94,20 +102,18 @@ class Settings:
         return found
 
 
-def _numbers(environment: Mapping[str, str]) -> tuple[dict[str, float], list[str]]:
-    """The numbers that are asked for or usual, and a sentence for each variable that holds none."""
-    numbers, mistakes = dict(_USUAL), []
-    for name, usual in _USUAL.items():
-        text = environment.get(f"CORRCORE_{name}") or str(usual)
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if text == str(usual) or 0 < value < float("inf"):
-            numbers[name] = value
+def _limits(environment: Mapping[str, str]) -> tuple[Limits, tuple[str, ...]]:
+    """The limits asked for, and a sentence for each that is no number; the usual one is in force then."""
+    found, faults = {}, []
+    for field in fields(Limits):
+        variable = f"CORRCORE_{field.name.upper()}"
+        if not (text := environment.get(variable)):
+            continue
+        if text.isascii() and text.isdigit() and int(text) > 0:
+            found[field.name] = int(text)
         else:
-            mistakes.append(f"CORRCORE_{name} must be a number above 0; got {text!r}, so the usual one holds.")
-    return numbers, mistakes
+            faults.append(f"{variable} must be a whole number above 0, not {text!r}; {field.default} is in force.")
+    return Limits(**found), tuple(faults)
 
 
 def _user_cache() -> Path:

@@ -8,6 +8,7 @@ from dashboard.navigation import pages
 from dashboard.parts import url_state
 from dashboard.parts.status_line import status_line
 from dashboard.services.turns import turns
+from dashboard.services import people
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
@@ -20,6 +21,7 @@ st.html(
     "[data-testid=stSliderThumbValue] {color: inherit !important}"
     "</style>"
 )
+people.admit()
 page = st.navigation(
     [
         st.Page(spec.file, title=spec.title, icon=spec.icon, help=spec.help, url_path=spec.path, default=number == 0)
@@ -39,3 +41,4 @@ else:
     with body, turns().taken():
         page.run()
     say_what_is_in_memory()
+people.signed_in()

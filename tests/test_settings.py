@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from corrcore.settings import Settings, prepared_path
+from corrcore.settings import Limits, Settings, prepared_path
 from tests.store.results import in_child, wait_for
 
 
@@ -43,6 +43,16 @@ def test_unset_and_empty_variables_are_the_users_folder_and_no_data(home, monkey
         assert home in settings.cache.parents
         assert settings.cache.name == "corrcore"
         assert (settings.data, settings.read_only, settings.problems()) == (None, False, [])
+
+
+def test_limits_are_whole_numbers_or_the_usual_ones(home):
+    asked = {"CORRCORE_JOBS_PER_HOUR": "7", "CORRCORE_UPLOADS_MB_HELD": "-1", "CORRCORE_REQUESTS_PER_MINUTE": "\u0663"}
+    settings = Settings.from_environment(asked)
+    assert settings.limits == Limits(jobs_per_hour=7)
+    assert settings.problems() == [
+        "CORRCORE_UPLOADS_MB_HELD must be a whole number above 0, not '-1'; 100 is in force.",
+        "CORRCORE_REQUESTS_PER_MINUTE must be a whole number above 0, not '\u0663'; 2000 is in force.",
+    ]
 
 
 def test_what_is_wrong_with_the_data_folder_is_said(home):
@@ -111,15 +121,10 @@ def test_user_without_home_and_name_has_a_temporary_folder_or_a_sentence(monkeyp
         assert wait_for(in_child(work)) == 0
 
 
-def test_numbers_are_read_with_their_units_and_what_is_none_is_said(home):
-    environment = {"QUEUE_LENGTH": "3", "JOBS_PER_VISITOR": "1", "JOB_MEMORY": "1.5", "JOB_HOURS": "0.5"}
+def test_long_work_has_limits_and_processes_of_its_own(home):
+    environment = {"QUEUE_LENGTH": "3", "JOBS_PER_VISITOR": "1", "JOB_MEMORY_MB": "1500", "JOB_MINUTES": "30"}
     settings = Settings.from_environment({f"CORRCORE_{name}": text for name, text in environment.items()})
-    assert (settings.queue_length, settings.jobs_per_visitor) == (3, 1)
-    assert (settings.job_memory, settings.job_seconds) == (1_500_000_000, 1800)
+    assert (settings.limits.queue_length, settings.limits.jobs_per_visitor) == (3, 1)
+    assert (settings.limits.job_memory_mb, settings.limits.job_minutes) == (1500, 30)
     assert (settings.problems(), settings.job_processes) == ([], True)
     assert not Settings.from_environment({"CORRCORE_JOB_PROCESSES": "0"}).job_processes
-    for text in ("-1", "0", "inf", "nan", "many"):
-        settings = Settings.from_environment({"CORRCORE_JOB_MEMORY": text})
-        [problem] = settings.problems()
-        assert problem == f"CORRCORE_JOB_MEMORY must be a number above 0; got {text!r}, so the usual one holds."
-        assert settings.job_memory is None

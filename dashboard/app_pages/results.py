@@ -20,15 +20,17 @@ def page() -> None:
     titles = (kinds.FIELDS, *there)
     measured = {type(result.experiment) for result in stored.results.values()}
     url_state.check_link("table", titles)
+    usual = next((title for title, kind in there.items() if kind in measured), kinds.FIELDS)
     title = st.segmented_control(
         "Table",
         titles,
-        default=next((title for title, kind in there.items() if kind in measured), kinds.FIELDS),
+        default=usual,
         key="table",
         bind="query-params",
         required=True,
         label_visibility="collapsed",
     )
+    title = title or usual  # a browser can be made to say that none is chosen, here and below
     with top:
         header.header(
             "Which layer knows where things are, in numbers?",

@@ -29,7 +29,7 @@ def two_a_row(what: str) -> Any:
 def section_picker(label: str, options: Sequence[str], *, key: str) -> str:
     """One of a few options, side by side, the first to begin with; the choice is in the URL. `label` is not shown."""
     url_state.check_link(key, options)
-    return st.segmented_control(
+    chosen = st.segmented_control(
         label,
         options,
         default=options[0],
@@ -38,6 +38,7 @@ def section_picker(label: str, options: Sequence[str], *, key: str) -> str:
         required=True,
         label_visibility="collapsed",
     )
+    return chosen or options[0]
 
 
 def how_computed(text: str, parameters: Mapping[str, object]) -> None:

@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from dashboard.services import sessions
+from dashboard.services import people, sessions
 from dashboard.services.jobs import LONG, VIEW, Job, QueueFull
+from dashboard.services.roles import Role
 from dashboard.services.turns import turns
 from dashboard.state import session
 from dashboard.wording import duration, escape_markdown, rough_duration, sentence
@@ -41,9 +42,10 @@ def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
 def begin_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
     """Work of minutes, which `sessions.long_job` finds again; None, with a warning, where there is no room for it."""
     try:
+        people.require(Role.MEMBER)
         return sessions.submit_long(work, label, key)
-    except QueueFull as error:
-        st.warning(str(error), icon=":material/hourglass:")
+    except (PermissionError, QueueFull) as error:
+        st.warning(sentence(error), icon=":material/hourglass:")
         return None
 
 

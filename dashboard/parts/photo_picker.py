@@ -17,7 +17,7 @@ from corrcore.features import Extractor
 from corrcore.geometry import LEAST_WINDOW_STRIDES, WINDOW_STRIDES
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.wording import counted
-from dashboard.parts import job_panel, pickers, url_state
+from dashboard.parts import job_panel, pickers, upload, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import Upload, session
@@ -193,7 +193,7 @@ def choose_photo(index: PatchIndex, begin: str) -> Chosen:
     first = {"sample": f"sample:{begin}", "indexed": f"indexed:{index.photos[0]}", "upload": "upload:"}
 
     def change() -> None:
-        to = next(name for name, title in kinds.items() if title == st.session_state["photo_from"])
+        to = next((name for name, title in kinds.items() if title == st.session_state["photo_from"]), "sample")
         url_state.choose("photo", session().photos.get(to, first[to]))
 
     st.session_state["photo_from"] = kinds[kind]  # which Back changes too
@@ -280,9 +280,7 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
 
 
 def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
-    uploaded = st.file_uploader(
-        "A photo of yours", key="photo_upload", label_visibility="collapsed", max_upload_size=20, help=None
-    )
+    uploaded = upload.uploader("A photo of yours", key="photo_upload", label_visibility="collapsed")
     kept = session().uploads
     if uploaded is not None and uploaded.file_id != session().read_upload:
         try:

@@ -9,7 +9,7 @@ from corrcore.cli.evaluate import command_of
 from corrcore.concurrency import Progress
 from corrcore.experiments import Context, Experiment, Result, run
 from dashboard.parts.job_panel import begin_long, job_panel
-from dashboard.services import caches, long_work, sessions
+from dashboard.services import caches, long_work, people, sessions
 from dashboard.wording import sentence
 
 T = TypeVar("T")
@@ -30,12 +30,12 @@ def result_panel(
 
     `work` takes ``progress`` (see `Queue.submit`) and leaves its result where `read` finds it; a session that
     begins it finds it again under `key`. It begins by itself if `automatic`, once, so that what failed or was
-    cancelled waits for the button. `label` names the work while it runs. On a read-only server nothing begins.
+    cancelled waits for the button. `label` names the work while it runs. Nothing begins for visitors.
     """
     if (found := read()) is not None:
         return found
     job = sessions.long_job(key)
-    if caches.read_only():
+    if not people.may_measure():
         st.info(f"{title}. This server is shared and computes nothing for its visitors.", icon=":material/lock:")
         return None
     if automatic and job is None:

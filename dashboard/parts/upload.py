@@ -1,12 +1,35 @@
 """Photos of one's own, kept in memory while the session lasts."""
 
+from typing import Any, Literal
+
 import numpy as np
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from corrcore import decoding
 from corrcore.decoding import ImageError
+from dashboard.services import media, people
+from dashboard.services.quotas import quotas
 from dashboard.state import session
 from dashboard.wording import escape_markdown, sentence
+
+MOST_MB = 20
+
+
+def uploader(
+    label: str, *, key: str, on_change: Any = None, label_visibility: Literal["visible", "collapsed"] = "visible"
+) -> UploadedFile | None:
+    """A field for a photo; a sentence above it says so where this session or its network can upload no more."""
+    context = get_script_run_ctx()
+    name = "" if context is None else context.session_id
+    held, held_by_all = media.uploads_held(name)
+    most = MOST_MB * 2**20
+    if why := quotas().why_no_upload(name, people.address(), most, held=held, held_by_all=held_by_all):
+        st.warning(why, icon=":material/hourglass:")
+    return st.file_uploader(
+        label, key=key, max_upload_size=MOST_MB, on_change=on_change, label_visibility=label_visibility
+    )
 
 
 def upload(what: str) -> tuple[np.ndarray, str] | None:
@@ -14,10 +37,10 @@ def upload(what: str) -> tuple[np.ndarray, str] | None:
     key, files = f"upload {what}", session().files
 
     def changed() -> None:
-        uploaded = st.session_state[key]
-        files[what] = None if uploaded is None else (uploaded.getvalue(), uploaded.name)
+        uploaded = st.session_state[key]  # of another type where a browser names a file that is not there
+        files[what] = (uploaded.getvalue(), uploaded.name) if isinstance(uploaded, UploadedFile) else None
 
-    st.file_uploader(what, key=key, max_upload_size=20, on_change=changed)
+    uploader(what, key=key, on_change=changed)
     if (found := files.get(what)) is None:
         return None
     content, name = found

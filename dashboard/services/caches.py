@@ -160,11 +160,6 @@ def _result(path: str, stamp: int, size: int) -> Result | Exception:  # noqa: AR
         return ValueError(str(error))  # without what led to it, which holds the file's content
 
 
-def read_only() -> bool:
-    """Whether visitors cannot build indexes or compute tables."""
-    return Settings.from_environment().read_only
-
-
 def network(name: str) -> Extractor:
     """A network by any of its names. Raises WeightsNotFoundError where its weights are not on this machine."""
     full, kept = networks.full_name(name), kept_networks()

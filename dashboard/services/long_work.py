@@ -23,8 +23,9 @@ def of_command(command: Callable[[], Sequence[str]], here: Callable[..., object]
             arguments = None
         if arguments is None:
             return here(progress=progress)
-        memory = processes.default_memory() if settings.job_memory is None else settings.job_memory
-        return processes.run(arguments, progress=progress, limits=Limits(memory, settings.job_seconds))
+        limits = settings.limits
+        memory = processes.default_memory() if limits.job_memory_mb is None else limits.job_memory_mb * 10**6
+        return processes.run(arguments, progress=progress, limits=Limits(memory, limits.job_minutes * 60))
 
     return work
 

@@ -141,7 +141,7 @@ def _told(line: str) -> dict[str, Any]:
 
 def _check(pid: int, seconds: float, limits: Limits) -> None:
     if limits.seconds is not None and seconds > limits.seconds:
-        msg = f"It took longer than {limits.seconds / 3600:g} h, the limit of this server. What is done is kept."
+        msg = f"It took longer than {limits.seconds / 60:g} minutes, the limit of this server. What is done is kept."
         raise TimeoutError(msg)
     if limits.memory_bytes is not None and own_bytes(pid) > limits.memory_bytes:
         msg = f"It needs more than {size_text(limits.memory_bytes)} of memory, the limit of this server for one job."

@@ -17,8 +17,8 @@ BUILD = "build"  # of an index: the first part of its job's key
 @st.cache_resource(max_entries=1, show_spinner=False)
 def queue() -> Queue:
     """The queue of all sessions, as long as the environment asks for; it ends with the server."""
-    settings = Settings.from_environment()
-    made = Queue(capacity=settings.queue_length, share=settings.jobs_per_visitor)
+    limits = Settings.from_environment().limits
+    made = Queue(capacity=limits.queue_length, share=limits.jobs_per_visitor)
     atexit.register(made.close)
     return made
 

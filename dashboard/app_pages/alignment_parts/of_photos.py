@@ -56,7 +56,7 @@ def page() -> None:
     if section == SECTIONS[0]:
         by_title = {feature.title: feature for feature in choice.each}
         by = st.segmented_control("By", list(by_title), default=choice.each[0].title, key="pair_by", required=True)
-        show_displacement(pair, names, by_title[by])
+        show_displacement(pair, names, by_title.get(by, choice.each[0]))
     else:
         show_point(pair, names)
     _, point = chosen_point(pair)

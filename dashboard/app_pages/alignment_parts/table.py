@@ -10,7 +10,8 @@ from corrcore.features import Extractor
 from corrcore.wording import counted
 from dashboard.parts import exports, pickers
 from dashboard.parts.result_panel import experiment_panel
-from dashboard.services import caches
+from dashboard.services import caches, people
+from dashboard.services.roles import Role
 from dashboard.wording import escape_markdown, sentence
 
 PUBLISHED = "published, α = 0.1"
@@ -51,13 +52,19 @@ def show(source: str, data: KeypointDataset, category: str, network: Extractor) 
             else ""
         )
         at_table.caption(f"*Large*: the box's shorter side at least 60 px and five keypoints visible.{paper}")
-    if result is not None and not caches.read_only():
+    if result is not None and people.may_measure():
         st.button(
             f"Forget the results for {category}",
             key="forget",
-            on_click=lambda: caches.store().forget(experiment.resolved(context), context),
+            on_click=_forget,
+            args=(experiment, context),
             help="To compute them anew.",
         )
+
+
+def _forget(experiment: Transfer, context: Context) -> None:
+    people.require(Role.MEMBER)
+    caches.store().forget(experiment.resolved(context), context)
 
 
 def _lines(

@@ -12,8 +12,9 @@ from corrcore.datasets import folder
 from corrcore.settings import Settings, prepared_path
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers
-from dashboard.services import caches, long_work, sessions
+from dashboard.services import caches, long_work, people, sessions
 from dashboard.services.jobs import QueueFull
+from dashboard.services.roles import Role
 from dashboard.state import session
 from dashboard.wording import escape_markdown, sentence
 
@@ -24,8 +25,8 @@ SCALES = {"as they are": (1.0,), "and at 70 %": (1.0, 0.7), "and at 70 % and 50 
 def build_form() -> None:
     """What to build, and how far it is."""
     st.subheader("Build an index", anchor=False)
-    if caches.read_only():
-        st.info("This server is shared: indexes are built on it by its owner only.", icon=":material/lock:")
+    if not people.may_measure():
+        st.info("This server is shared: indexes are built on it by its members only.", icon=":material/lock:")
         return
     source = st.text_input(
         "Folder of photos on the machine that runs this app",
@@ -59,6 +60,7 @@ def build_form() -> None:
 def start(source: str, name: str, network: str, scales: tuple[float, ...], mirror: bool, n_held_out: int) -> None:
     """Checks what was asked for and lines the build up; says in a sentence what is wrong."""
     try:
+        people.require(Role.MEMBER)
         if not source.strip():
             msg = "Name the folder that holds the photos."
             raise ValueError(msg)

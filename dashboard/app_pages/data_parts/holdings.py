@@ -10,7 +10,8 @@ from corrcore.patch_index import SAMPLES, Listing, PatchIndex, State
 from corrcore.settings import Settings
 from corrcore.wording import counted, size_text
 from dashboard.parts import photo_picker, pickers
-from dashboard.services import caches
+from dashboard.services import caches, people
+from dashboard.services.roles import Role
 from dashboard.wording import escape_markdown, sentence, with_commands
 
 
@@ -71,7 +72,7 @@ def _show_skipped(index: PatchIndex) -> None:
 def _delete_form(listings: list[Listing]) -> None:
     """Deletes an index in whatever state it is."""
     states = {listing.name: listing.state for listing in listings}
-    if caches.read_only() or not states:
+    if not people.may_operate() or not states:
         return
 
     def title(name: str) -> str:
@@ -82,6 +83,7 @@ def _delete_form(listings: list[Listing]) -> None:
         name = st.selectbox("Index", list(states), key="delete_name", format_func=title)
         if st.button("Delete for good", key="delete", type="primary"):
             try:
+                people.require(Role.OPERATOR)
                 caches.delete_index(name)
             except OSError as error:
                 st.error(sentence(error), icon=":material/error:")

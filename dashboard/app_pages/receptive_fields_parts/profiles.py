@@ -109,6 +109,7 @@ def show_over_seeds(index: PatchIndex) -> None:
     n_seeds = st.segmented_control(
         "Random seeds", SEEDS, default=SEEDS[1], key="n_seeds", bind="query-params", required=True
     )
+    n_seeds = n_seeds or SEEDS[1]
     context = Context(
         store=caches.store().folder,
         opened_indexes={index.name: index.with_window(WINDOW_STRIDES)},

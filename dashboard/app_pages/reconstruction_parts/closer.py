@@ -66,7 +66,7 @@ def show_comparison(shown: Shown) -> None:
         format_func=lambda k: f"k = {k}",
     )
     left.caption("Drag the divider: left of it is the input, right of it what it was rebuilt as.")
-    picture = shown.columns[titles.index(title)].pictures[shown.ks.index(k)]
+    picture = shown.columns[titles.index(title or titles[1])].pictures[shown.ks.index(k or shown.ks[-1])]
     with right:
         compare(
             images.encode(figures.crop(shown.chosen.image, shown.covered), format="JPEG"),

@@ -15,7 +15,7 @@ from dashboard.app_pages.results_parts import kinds
 from dashboard.app_pages.results_parts.source import Source
 from dashboard.app_pages.results_parts.view import Entry
 from dashboard.parts import pickers, result_panel
-from dashboard.services import caches
+from dashboard.services import caches, people
 from dashboard.wording import escape_markdown
 
 SAID_AT_MOST = 5
@@ -149,7 +149,7 @@ def nothing_yet(kind: kinds.Kind, source: Source | None = None) -> None:
 
 def _by_page(kind: kinds.Kind, source: Source | None) -> str:
     """The page that computes a table of a data set, in a sentence; empty where there is none or it may not."""
-    if source is None or source.data is None or caches.read_only():
+    if source is None or source.data is None or not people.may_measure():
         return ""
     data = pickers.dataset_title(source.name)
     to: dict[type, links.Route] = {

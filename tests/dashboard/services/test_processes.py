@@ -122,7 +122,7 @@ def test_mapped_files_are_no_memory_of_its_own(program, progress, tmp_path):
 
 def test_a_command_that_takes_too_long_ends(program, progress):
     before = children()
-    with pytest.raises(TimeoutError, match=r"It took longer than 0\.0001 h, the limit of this server\."):
+    with pytest.raises(TimeoutError, match=r"It took longer than 0\.006 minutes, the limit of this server\."):
         processes.run([], progress=progress, limits=Limits(seconds=0.36), program=program("time.sleep(60)"))
     assert gone(before)
 
