@@ -50,9 +50,9 @@ class Settings:
 
     `cache` is where results and indexes are kept (``CORRCORE_CACHE``, else the user's cache folder), `data` a folder of
     data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None,
-    `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), `limits` what may be asked of it, and
-    `job_processes` whether its long work runs in processes of its own (unless ``CORRCORE_JOB_PROCESSES=0``). `faults`
-    says what of the environment was passed over.
+    `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), `limits` what may be asked of it,
+    and `job_processes` whether its long work runs in processes of its own (unless ``CORRCORE_JOB_PROCESSES=0``).
+    `faults` says what of the environment was passed over.
     """
 
     cache: Path

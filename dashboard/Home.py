@@ -7,8 +7,8 @@ import streamlit as st
 from dashboard.navigation import pages
 from dashboard.parts import url_state
 from dashboard.parts.status_line import status_line
-from dashboard.services.turns import turns
 from dashboard.services import people
+from dashboard.services.turns import turns
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard.services import people, sessions
 from dashboard.services.jobs import LONG, VIEW, Job, QueueFull
+from dashboard.services.quotas import QuotaError
 from dashboard.services.roles import Role
 from dashboard.services.turns import turns
 from dashboard.state import session
@@ -22,7 +23,7 @@ def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     """
     try:
         job = sessions.submit_view(work, label, key)
-    except QueueFull as error:
+    except (QueueFull, QuotaError) as error:
         st.warning(str(error), icon=":material/hourglass:")
         st.stop()
     with turns().given_up():
@@ -44,7 +45,7 @@ def begin_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | No
     try:
         people.require(Role.MEMBER)
         return sessions.submit_long(work, label, key)
-    except (PermissionError, QueueFull) as error:
+    except (PermissionError, QueueFull, QuotaError) as error:
         st.warning(sentence(error), icon=":material/hourglass:")
         return None
 
@@ -71,11 +72,16 @@ def _is_left(job: Job[Any]) -> bool:
 
 
 def _cancel(job: Job[Any]) -> None:
-    """Ends long work for all; a view goes on for others who look at the same."""
+    """Ends long work for all, if that is this session's to do; a view goes on for others who look at the same."""
     if job.lane == LONG:
-        job.cancel()
+        if _may_cancel(job):
+            job.cancel()
     else:
         job.leave(session().owner)
+
+
+def _may_cancel(job: Job[Any]) -> bool:
+    return sessions.is_own(job) or people.may_measure()
 
 
 @st.fragment(run_every=0.5)
@@ -85,6 +91,8 @@ def _watch(job: Job[Any]) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         st.progress(job.progress, text=f"{job.label}: {job.text}" if job.text else job.label)
         st.caption(_standing(job))
+        if not _may_cancel(job):
+            return
         if job.lane == LONG and not sessions.is_own(job):
             st.caption("Begun in another window, or here before a reload; cancelling ends it there too.")
         st.button(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from corrcore.settings import Settings
+from dashboard.services import people, quotas
 from dashboard.services.jobs import LONG, Job, Queue
 from dashboard.state import View, session
 
@@ -27,13 +28,14 @@ def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     """Work for the picture this session looks at now; what it looked at before is left.
 
     A job that failed, or that this session has cancelled, stays so, until `forget_view` is called or something else is
-    looked at.
+    looked at. Raises `QueueFull` where there is no room, and `QuotaError` for a visitor who asked for too much.
     """
     before = session().view
     if before is not None and before.key == key:
         return before.job
     if before is not None:
         before.job.leave(session().owner)
+    quotas.check_job(session().owner, people.address())
     job = queue().submit(work, label=label, owner=session().owner, key=key)
     session().view = View(key, job)
     return job
@@ -45,7 +47,8 @@ def forget_view() -> None:
 
 
 def submit_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
-    """Work of minutes, which `long_job` finds again under its key. Raises `QueueFull` where there is no room."""
+    """Work of minutes, which `long_job` finds again under its key. Raises what `submit_view` does."""
+    quotas.check_job(session().owner, people.address())
     return queue().submit(work, label=label, owner=session().owner, key=key, lane=LONG)
 
 
@@ -70,7 +73,7 @@ def build() -> Job[Any] | None:
 
 
 def submit_build(work: Callable[..., T], label: str, target: Hashable) -> Job[T]:
-    """Work that builds an index in a place, which `build` finds again. Raises `QueueFull` where there is no room."""
+    """Work that builds an index in a place, which `build` finds again. Raises what `submit_view` does."""
     job = submit_long(work, label, (BUILD, target))
     session().building = job
     return job

@@ -14,6 +14,7 @@ from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers
 from dashboard.services import caches, long_work, people, sessions
 from dashboard.services.jobs import QueueFull
+from dashboard.services.quotas import QuotaError
 from dashboard.services.roles import Role
 from dashboard.state import session
 from dashboard.wording import escape_markdown, sentence
@@ -100,7 +101,7 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
         sessions.submit_build(work, f"{BUILDING}{name.strip()}", str(target))
         left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
         session().building_note = f"{counted(len(listing), 'photo')} found.{left_out}"
-    except (ValueError, OSError, QueueFull) as error:
+    except (ValueError, OSError, QueueFull, QuotaError) as error:
         st.error(sentence(error), icon=":material/error:")
 
 
