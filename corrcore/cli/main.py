@@ -1,6 +1,7 @@
 """The command line: its parser, and what errors become."""
 
 import argparse
+import importlib
 import io
 import os
 import sys
@@ -8,6 +9,14 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from corrcore.settings import Settings, prepared_path
+
+ROOMS = {  # the modules beside this one, and what they are for
+    "app": "open the app",
+    "index": "build and look after patch indexes",
+    "evaluate": "measure over many photos",
+    "network": "the networks there are, and their weights",
+    "cache": "results kept on disk",
+}
 
 
 def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
@@ -48,24 +57,14 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"
     )
-    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,network,cache}")
+    rooms = parser.add_subparsers(required=True, metavar=f"{{{','.join(ROOMS)}}}")
     options_first = argparse.ArgumentParser(prog="corrcore", add_help=False)
     options_first.add_argument("--root")
     options_first.add_argument("room", nargs="?")
     asked = options_first.parse_known_args(arguments)[0].room
-    if asked == "index":
-        from corrcore.cli import index as room
-    elif asked == "evaluate":
-        from corrcore.cli import evaluate as room
-    elif asked == "network":
-        from corrcore.cli import network as room
-    elif asked == "cache":
-        from corrcore.cli import cache as room
-    else:
-        rooms.add_parser("index", help="build and look after patch indexes")
-        rooms.add_parser("evaluate", help="measure over many photos")
-        rooms.add_parser("network", help="the networks there are, and their weights")
-        rooms.add_parser("cache", help="results kept on disk")
+    if asked in ROOMS:
+        importlib.import_module(f"corrcore.cli.{asked}").add_parsers(rooms)
         return parser
-    room.add_parsers(rooms)
+    for name, purpose in ROOMS.items():
+        rooms.add_parser(name, help=purpose)
     return parser
