@@ -1,7 +1,6 @@
 """A visit without a browser: what one sends and reads over the websocket, and a server to visit."""
 
 import http.client
-import select
 import socket
 import ssl
 import subprocess
@@ -9,8 +8,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,14 +28,23 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    command: Sequence[str], url: str, log: Path, *, wait_s: float = 60, **options
-) -> Iterator[subprocess.Popen]:
+    command: Sequence[str],
+    url: str,
+    log: Path,
+    *,
+    wait_s: float = 60,
+    context: ssl.SSLContext | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server while it answers at its `url`; it is ended with SIGTERM, as a host does."""
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, **options)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=cwd, env=env
+        )
     try:
         deadline = time.monotonic() + wait_s
-        while answer(f"{url}/_stcore/health")[0] != 200:
+        while answer(f"{url}/_stcore/health", context)[0] != 200:
             said = f"{command} did not answer at {url}:\n{log.read_text(errors='replace')}"
             assert process.poll() is None, said
             assert time.monotonic() < deadline, said
@@ -66,9 +74,12 @@ def answer(request: str | urllib.request.Request, context: ssl.SSLContext | None
 class Visit:
     """A session, and what its page said in its last run."""
 
-    def __init__(self, url: str, cookie: str, socket_: ClientConnection, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, url: str, cookies: dict[str, str], socket_: ClientConnection, context: ssl.SSLContext | None
+    ) -> None:
         self.messages: list[ForwardMsg] = []
-        self._url, self._cookie, self._socket, self._context = url, cookie, socket_, context
+        self.cookies = cookies
+        self._url, self._socket, self._context = url, socket_, context
 
     def run(self, query: str = "", *, timeout_s: float = 90) -> None:
         """Asks for a run of the page's script, and waits for its end."""
@@ -98,11 +109,10 @@ class Visit:
             f'--{ends}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: {kind}\r\n\r\n'
         )
         body = head.encode() + bytes(size) + f"\r\n--{ends}--\r\n".encode()
-        token = dict(part.split("=", 1) for part in self._cookie.split("; "))["_streamlit_xsrf"]
         headers = {
             "Content-Type": f"multipart/form-data; boundary={ends}",
-            "Cookie": self._cookie,
-            "X-Xsrftoken": token,
+            "Cookie": cookie_header(self.cookies),
+            "X-Xsrftoken": self.cookies["_streamlit_xsrf"],
         }
         parts = urlsplit(f"{self._url}/_stcore/upload_file/{self.session.initialize.session_id}/{uuid.uuid4()}")
         if parts.scheme == "https":
@@ -111,9 +121,14 @@ class Visit:
             connection = http.client.HTTPConnection(parts.netloc, timeout=60)
         with closing(connection):
             connection.request("PUT", parts.path, headers={**headers, "Content-Length": str(len(body))})
-            if not select.select([connection.sock], [], [], 0.5)[0]:  # what is too long is refused before it is sent
+            with suppress(OSError):  # what is too long is refused before all of it is sent
                 connection.send(body)
             return connection.getresponse().status
+
+
+def cookie_header(cookies: Mapping[str, str]) -> str:
+    """Cookies as a browser sends them back."""
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
 @contextmanager
@@ -122,17 +137,17 @@ def visiting(
 ) -> Iterator[Visit]:
     """A visit of a page whose script has run."""
     with urllib.request.urlopen(f"{url}/_stcore/health", timeout=30, context=context) as found:
-        cookies = [each.partition(";")[0] for each in found.headers.get_all("Set-Cookie") or ()]
-    cookie, parts = "; ".join(cookies), urlsplit(url)
+        given = [each.partition(";")[0].split("=", 1) for each in found.headers.get_all("Set-Cookie") or ()]
+    cookies, parts = dict(given), urlsplit(url)
     with connect(
         f"{url.replace('http', 'ws', 1)}/_stcore/stream",
         subprotocols=[Subprotocol("streamlit")],
         origin=Origin(f"{parts.scheme}://{parts.netloc}"),
-        additional_headers={"Cookie": cookie},
+        additional_headers={"Cookie": cookie_header(cookies)},
         max_size=None,
         open_timeout=30,
         ssl=context,
     ) as socket_:
-        visit = Visit(url, cookie, socket_, context)
+        visit = Visit(url, cookies, socket_, context)
         visit.run(query, timeout_s=timeout_s)
         yield visit
