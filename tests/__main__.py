@@ -16,12 +16,11 @@ LINTERS = (
     [*PYTHON, "ruff", "format", "--check", "."],
     [str(Path(sys.executable).with_name("lint-imports"))],
 )
+SCHEMA = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema"]
 SLOW_LINTERS = (
     [*PYTHON, "pyright", "--pythonpath", sys.executable],  # else it takes the Python that PATH names
-    [
-        str(Path(sys.executable).with_name("check-jsonschema")),
-        *("--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml"),
-    ],
+    [*SCHEMA, "vendor.github-workflows", ".github/workflows/ci.yml"],
+    [*SCHEMA, "vendor.compose-spec", "compose.yaml"],
 )
 # Modules whole, for their fixtures, and in their order: the browser's, which are slowest, come first.
 PYTEST = [*PYTHON, "pytest", f"-n{WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]

@@ -2,6 +2,7 @@
 
 import _thread
 import argparse
+import importlib
 import io
 import json
 import os
@@ -14,6 +15,14 @@ from importlib import metadata
 from corrcore.settings import Settings, prepared_path
 
 _GRACE_S = 5.0  # an interrupted command has to end by itself
+ROOMS = {  # the modules beside this one, and what they are for
+    "app": "open the app",
+    "index": "build and look after patch indexes",
+    "evaluate": "measure over many photos",
+    "train": "learn what pages show, ahead",
+    "network": "the networks there are, and their weights",
+    "cache": "results kept on disk",
+}
 
 
 def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = lambda: None) -> int:
@@ -86,29 +95,16 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="stop when standard input ends, as for Ctrl-C"
     )
-    rooms = parser.add_subparsers(required=True, metavar="{index,evaluate,train,network,cache}")
+    rooms = parser.add_subparsers(required=True, metavar=f"{{{','.join(ROOMS)}}}")
     options_first = argparse.ArgumentParser(prog="corrcore", add_help=False)
     options_first.add_argument("--root")
     options_first.add_argument("--progress")
     options_first.add_argument("--until-stdin-closes", action="store_true")
     options_first.add_argument("room", nargs="?")
     asked = options_first.parse_known_args(arguments)[0].room
-    if asked == "index":
-        from corrcore.cli import index as room
-    elif asked == "evaluate":
-        from corrcore.cli import evaluate as room
-    elif asked == "train":
-        from corrcore.cli import train as room
-    elif asked == "network":
-        from corrcore.cli import network as room
-    elif asked == "cache":
-        from corrcore.cli import cache as room
-    else:
-        rooms.add_parser("index", help="build and look after patch indexes")
-        rooms.add_parser("evaluate", help="measure over many photos")
-        rooms.add_parser("train", help="learn what pages show, ahead")
-        rooms.add_parser("network", help="the networks there are, and their weights")
-        rooms.add_parser("cache", help="results kept on disk")
+    if asked in ROOMS:
+        importlib.import_module(f"corrcore.cli.{asked}").add_parsers(rooms)
         return parser
-    room.add_parsers(rooms)
+    for name, purpose in ROOMS.items():
+        rooms.add_parser(name, help=purpose)
     return parser

@@ -39,7 +39,7 @@ def patch_caption(page: Page):
 
 
 def link(page: Page) -> str:
-    page.get_by_role("button", name="Link").click()
+    page.get_by_role("button", name="Link", exact=True).click()
     code = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode")
     expect(code).to_be_visible()
     text = code.inner_text().strip()
