@@ -1,6 +1,7 @@
 """Every environment variable that corrcore reads, in one place."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,19 +32,26 @@ class Settings:
     `cache` is where results and indexes are kept (``CORRCORE_CACHE``, else the user's cache folder), `data` a folder of
     data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None, and
     `read_only` whether visitors of the app only look (``CORRCORE_READ_ONLY``).
+
+    Of the app's server: `frame_ancestors` are further sites that may show it in a frame
+    (``CORRCORE_FRAME_ANCESTORS``), `max_sessions` is how many browser windows it serves at once
+    (``CORRCORE_MAX_SESSIONS``), and `log_json` whether it logs lines of JSON (``CORRCORE_LOG=json``).
     """
 
     cache: Path
     data: Path | None = None
     weights: Path | None = None
     read_only: bool = False
+    frame_ancestors: tuple[str, ...] = ()
+    max_sessions: int = 200
+    log_json: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads the variables anew at every call, so that a change of them counts.
 
-        Raises ValueError for a path with ``~`` where no home folder is known, and where there is no folder of one's own
-        to keep results in.
+        Raises ValueError for a path with ``~`` where no home folder is known, where there is no folder of one's own to
+        keep results in, and for what is no site or no number.
         """
         cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
         return cls(
@@ -51,6 +59,9 @@ class Settings:
             data=prepared_path(data) if data else None,
             weights=prepared_path(weights) if weights else None,
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
+            frame_ancestors=_sites(environment.get("CORRCORE_FRAME_ANCESTORS", "")),
+            max_sessions=_number("CORRCORE_MAX_SESSIONS", environment.get("CORRCORE_MAX_SESSIONS") or "200"),
+            log_json=environment.get("CORRCORE_LOG") == "json",
         )
 
     def problems(self) -> list[str]:
@@ -71,6 +82,22 @@ class Settings:
         if self.weights is not None and not os.path.isdir(self.weights):
             found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
         return found
+
+
+def _sites(text: str) -> tuple[str, ...]:
+    """The sites of a list, in a form that can say nothing else in a header."""
+    for site in text.split():
+        if not re.fullmatch(r"(https?://)?(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?", site, re.ASCII):
+            msg = f"CORRCORE_FRAME_ANCESTORS must be sites such as https://*.hf.space, with spaces between; got {site!r}."
+            raise ValueError(msg)
+    return tuple(text.split())
+
+
+def _number(name: str, text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII):
+        msg = f"{name} must be a whole number from 1 on; got {text!r}."
+        raise ValueError(msg)
+    return int(text)
 
 
 def _user_cache() -> Path:

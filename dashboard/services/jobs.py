@@ -138,11 +138,12 @@ class Queue:
     True
     """
 
-    def __init__(self, *, slots: int = 1, capacity: int = 20, kept: int = 20) -> None:
-        for name, value in (("slots", slots), ("capacity", capacity)):
+    def __init__(self, *, slots: int = 1, capacity: int = 20, kept: int = 20, name: str = "work") -> None:
+        for what, value in (("slots", slots), ("capacity", capacity)):
             if value < 1:
-                msg = f"{name} of a queue must be at least 1; got {value}."
+                msg = f"{what} of a queue must be at least 1; got {value}."
                 raise ValueError(msg)
+        self.name = name
         self._capacity = capacity
         self._kept = kept
         self._lock = threading.Condition()
@@ -193,6 +194,11 @@ class Queue:
                 self._known[None if shared else owner, key] = job
             self._lock.notify()
             return job
+
+    def jobs(self) -> list[Job[Any]]:
+        """All that run or wait, in their order."""
+        with self._lock:
+            return [*self._running, *self._waiting]
 
     def find(self, owner: str | None, key: Hashable) -> Job[Any] | None:
         """The owner's latest job under a key, or of no owner the shared one, in whatever state, while it is
@@ -264,6 +270,8 @@ class Queue:
             job.result, job.error = result, error
             job.progress = 1.0 if state == "done" else job.progress
             self._end(job, state)
+        told = {"event": "work", "what": self.name, "seconds": round(job.elapsed, 3), "ended": state}
+        _log.info("work ended", extra=told)
         return True
 
     def _end(self, job: Job[Any], state: State) -> None:

@@ -2,12 +2,12 @@
 share.
 """
 
-import atexit
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
+from dashboard.services import stopping
 from dashboard.services.jobs import Job, Queue
 from dashboard.state import View, session
 
@@ -20,8 +20,8 @@ T = TypeVar("T")
 @st.cache_resource(max_entries=3, show_spinner=False)
 def queue(purpose: str = "views") -> Queue:
     """The queue for pictures that somebody waits for, or that for what takes minutes. They end with the server."""
-    made = Queue(capacity=20 if purpose == "views" else 5)
-    atexit.register(made.close)
+    made = Queue(capacity=20 if purpose == "views" else 5, name=purpose)
+    stopping.at_stop(made.close)
     return made
 
 
