@@ -88,7 +88,7 @@ def _sites(text: str) -> tuple[str, ...]:
     """The sites of a list, in a form that can say nothing else in a header."""
     for site in text.split():
         if not re.fullmatch(r"(https?://)?(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?", site, re.ASCII):
-            msg = f"CORRCORE_FRAME_ANCESTORS must be sites such as https://*.hf.space, with spaces between; got {site!r}."
+            msg = f"CORRCORE_FRAME_ANCESTORS must be sites, as https://*.hf.space, with spaces between; got {site!r}."
             raise ValueError(msg)
     return tuple(text.split())
 

@@ -40,11 +40,8 @@ def show_numbers(found: Snapshot) -> None:
 def show_work(found: Snapshot) -> None:
     st.subheader("Work", anchor=False)
     table(
-        ("Kind", "Waiting", "Running", "Done", "Failed", "Cancelled"),
-        [
-            (KIND.get(each.kind, each.kind), each.waiting, each.running, each.done, each.failed, each.cancelled)
-            for each in found.work
-        ],
+        ("Kind", "Waiting", "Running", "Done", "Failed"),
+        [(KIND.get(each.kind, each.kind), each.waiting, each.running, each.done, each.failed) for each in found.work],
     )
     jobs = status.running_jobs()
     for kind, job in jobs:
@@ -52,7 +49,9 @@ def show_work(found: Snapshot) -> None:
             state = f"{job.progress:.0%} after {duration(job.elapsed)}" if job.state == "running" else job.state
             st.markdown(f"{KIND.get(kind, kind)}: {state}", width="content")
             st.button("Cancel", key=f"cancel job {job.id}", on_click=job.cancel, disabled=job.cancelling)
-    st.button("Cancel all work", key="cancel_all", icon=":material/cancel:", on_click=status.cancel_all, disabled=not jobs)
+    st.button(
+        "Cancel all work", key="cancel_all", icon=":material/cancel:", on_click=status.cancel_all, disabled=not jobs
+    )
 
 
 def show_disk(found: Snapshot) -> None:

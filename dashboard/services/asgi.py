@@ -18,6 +18,7 @@ from streamlit import config
 from corrcore.settings import Settings
 from dashboard.services import limits, logs, stopping
 from dashboard.services.headers import SecurityHeaders
+from dashboard.services.messages import VisitorsMessages
 
 FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
 OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
@@ -33,6 +34,7 @@ def middleware() -> list[Middleware]:
     return [
         Middleware(SecurityHeaders, frame_ancestors=settings.frame_ancestors),
         Middleware(limits.RequestLimits, body_bytes=body_bytes, websockets=settings.max_sessions),
+        Middleware(VisitorsMessages),
     ]
 
 
@@ -55,7 +57,6 @@ async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit
     try:
         yield
     finally:
-        stopping.begin()
         await asyncio.to_thread(stopping.finish, FINISH_S)
 
 

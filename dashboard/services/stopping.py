@@ -39,12 +39,14 @@ def begin() -> None:
             return
         faulthandler.dump_traceback_later(GRACE_S, exit=True)
         for callback in (_say_so, *_callbacks):
-            _threads.append(threading.Thread(target=callback, name="corrcore-stop", daemon=True))
-            _threads[-1].start()
+            thread = threading.Thread(target=callback, name="corrcore-stop", daemon=True)
+            thread.start()
+            _threads.append(thread)
 
 
 def finish(timeout: float) -> None:
-    """Waits for what was told, at most `timeout` seconds in all."""
+    """Begins, if that is still to be done, and waits for what was told, at most `timeout` seconds in all."""
+    begin()
     deadline = time.monotonic() + timeout
     for thread in _threads:
         thread.join(max(deadline - time.monotonic(), 0.0))
