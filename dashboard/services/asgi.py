@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from dashboard.services.headers import SecurityHeaders
 from dashboard.services.messages import VisitorsMessages
 
 FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
+FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves: torch takes the processor for seconds
 OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
 
 _log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ def _server() -> uvicorn.Server | None:
 
 def _get_ready() -> None:
     """Opens the default network and the index of the drawn animals, which is built where there is none."""
+    time.sleep(FIRST_VIEW_S)
     from dashboard.services import status  # with torch
 
     try:

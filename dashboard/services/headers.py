@@ -16,14 +16,15 @@ HIDDEN = ("/_stcore/metrics",)  # it names functions and caches
 def content_security_policy(frame_ancestors: Sequence[str] = ()) -> str:
     """The policy under which the app's pages run; `frame_ancestors` are further sites that may show it in a frame.
 
-    Scripts are the server's own, and those of components, which Streamlit makes into blobs; the one line of script in
-    its page is allowed by its digest. Styles stand in the page, as Streamlit's and plotly's do. Pictures may be data.
+    Scripts are the server's own, those of components, which Streamlit makes into blobs, and the one line in Streamlit's
+    page, by its digest; they may compile WebAssembly and evaluate no text. Styles stand in the page, as Streamlit's and
+    plotly's do. Pictures may be data.
     """
     scripts = " ".join(f"'sha256-{digest}'" for digest in inline_scripts())
     return "; ".join(
         (
             "default-src 'self'",
-            f"script-src 'self' blob: {scripts}".rstrip(),
+            f"script-src 'self' 'wasm-unsafe-eval' blob: {scripts}".rstrip(),
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "media-src 'self' data: blob:",

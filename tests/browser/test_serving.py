@@ -7,6 +7,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from playwright.sync_api import expect
@@ -33,6 +34,12 @@ def server(tmp_path):
     server = Server(tmp_path / "cache")
     yield server
     assert server.stop() is not None
+
+
+def in_thread(work):
+    """Runs a coroutine beside Playwright's loop."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work()).result(timeout=120)
 
 
 def ask(url, method="GET"):
@@ -101,7 +108,7 @@ def test_a_visitor_counts_while_connected_and_clears_nobodys_caches(server):
             assert (view.finished, view.exceptions) == (True, [])
 
     server.wait("/readyz")
-    asyncio.run(visit())
+    in_thread(visit)
     for _ in range(50):
         if "corrcore_sessions 0\n" in server.text("/metrics"):
             break
