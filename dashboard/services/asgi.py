@@ -17,7 +17,7 @@ from starlette.routing import Route
 from streamlit import config
 
 from corrcore.settings import Settings
-from dashboard.services import limits, logs, stopping
+from dashboard.services import limits, logs, memory, stopping
 from dashboard.services.headers import SecurityHeaders
 from dashboard.services.messages import VisitorsMessages
 
@@ -48,6 +48,8 @@ def routes() -> list[Route]:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit passes it
     """Sets the server's limits, gets ready beside the first visitors, and ends what runs when the server ends."""
+    memory.bound_arenas()
+    memory.keep_giving_back()
     logs.configure(as_json=Settings.from_environment().log_json)
     server = _server()
     if server is None:

@@ -74,6 +74,8 @@ def _say_so() -> None:
 
 @atexit.register
 def _at_exit() -> None:
-    if not begun():  # Python ends by itself: a script's or a test's
+    if begun():
+        finish(GRACE_S)
+    else:  # Python ends by itself: a script's, or a test's
         for callback in _callbacks:
             callback()

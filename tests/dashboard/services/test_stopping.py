@@ -59,5 +59,5 @@ def test_what_does_not_end_is_ended_with_its_stacks_printed(stuck):
 
 
 def test_what_is_to_end_is_told_where_python_ends_by_itself():
-    code = PRELUDE + 'stopping.at_stop(lambda: print("told"))'
+    code = PRELUDE + 'stopping.at_stop(lambda: (time.sleep(0.2), print("told")))'
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "told\n"
