@@ -1,6 +1,7 @@
 """Every environment variable that corrcore reads, in one place."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -31,7 +32,7 @@ class Limits:
     Uploads and jobs are of a session; an address may have those of five, and all sessions together hold the uploads of
     ten. Requests are of an address. `queue_length` jobs wait and run at most, views and long work each, and
     `jobs_per_visitor` of them are one session's. One long job may take `job_memory_mb` (None: three quarters of the
-    memory there is) and `job_minutes`.
+    memory there is) and `job_minutes`. `max_sessions` browser windows are served at once.
     """
 
     uploads_mb_per_hour: int = 200
@@ -42,6 +43,7 @@ class Limits:
     jobs_per_visitor: int = 5
     job_memory_mb: int | None = None
     job_minutes: int = 720
+    max_sessions: int = 200
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Settings:
     data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None,
     `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), `limits` what may be asked of it,
     and `job_processes` whether its long work runs in processes of its own (unless ``CORRCORE_JOB_PROCESSES=0``).
-    `faults` says what of the environment was passed over.
+    `frame_ancestors` are further sites that may show the app in a frame (``CORRCORE_FRAME_ANCESTORS``), and `log_json`
+    says whether it logs lines of JSON (``CORRCORE_LOG=json``). `faults` says what of the environment was passed over.
     """
 
     cache: Path
@@ -61,6 +64,8 @@ class Settings:
     read_only: bool = False
     limits: Limits = Limits()
     job_processes: bool = True
+    frame_ancestors: tuple[str, ...] = ()
+    log_json: bool = False
     faults: tuple[str, ...] = ()
 
     @classmethod
@@ -71,6 +76,7 @@ class Settings:
         to keep results in.
         """
         limits, faults = _limits(environment)
+        sites, no_sites = _sites(environment.get("CORRCORE_FRAME_ANCESTORS", ""))
         cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
         return cls(
             cache=prepared_path(cache) if cache else _user_cache(),
@@ -79,7 +85,9 @@ class Settings:
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
             limits=limits,
             job_processes=environment.get("CORRCORE_JOB_PROCESSES") != "0",
-            faults=faults,
+            frame_ancestors=sites,
+            log_json=environment.get("CORRCORE_LOG") == "json",
+            faults=(*faults, *no_sites),
         )
 
     def problems(self) -> list[str]:
@@ -114,6 +122,17 @@ def _limits(environment: Mapping[str, str]) -> tuple[Limits, tuple[str, ...]]:
         else:
             faults.append(f"{variable} must be a whole number above 0, not {text!r}; {field.default} is in force.")
     return Limits(**found), tuple(faults)
+
+
+def _sites(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sites of a list, in a form that can say nothing else in a header, and a sentence for each that is none."""
+    found, faults = [], []
+    for site in text.split():
+        if re.fullmatch(r"(https?://)?(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?", site, re.ASCII):
+            found.append(site)
+        else:
+            faults.append(f"CORRCORE_FRAME_ANCESTORS must be sites, such as https://*.hf.space; {site!r} is none.")
+    return tuple(found), tuple(faults)
 
 
 def _user_cache() -> Path:

@@ -201,6 +201,13 @@ class Data(Route):
     path: ClassVar[str] = "data"
 
 
+@dataclass(frozen=True)
+class Status(Route):
+    """How the server is doing."""
+
+    path: ClassVar[str] = "status"
+
+
 ROUTES: tuple[type[Route], ...] = (
     Home,
     Reconstruction,
@@ -211,6 +218,7 @@ ROUTES: tuple[type[Route], ...] = (
     Prediction,
     Results,
     Data,
+    Status,
 )
 
 

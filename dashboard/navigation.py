@@ -29,7 +29,7 @@ class PageSpec:
     """A page.
 
     `path` is its address and names its file in `app_pages`, unless it has a `script` elsewhere; `help` is one sentence
-    or two for the menu.
+    or two for the menu. A page `for_operators` is in nobody else's menu.
     """
 
     path: str
@@ -38,6 +38,7 @@ class PageSpec:
     help: str
     card: Card | None = None
     script: Path | None = None
+    for_operators: bool = False
 
     @property
     def file(self) -> str:
@@ -183,6 +184,19 @@ PAGES = (
             "Build an index",
         ),
     ),
+    PageSpec(
+        "status",
+        "Status",
+        ":material/monitor_heart:",
+        "How the server is doing: work, memory, disk and errors. For whoever looks after it.",
+        Card(
+            "Look after the server",
+            "What runs and waits, what is in memory and on disk, and what went wrong last. Visitors of a server that "
+            "is shared do not see this page.",
+            "See how the server is doing",
+        ),
+        for_operators=True,
+    ),
 )
 _pages: dict[str, PageSpec] = {spec.path: spec for spec in PAGES}
 
@@ -200,6 +214,6 @@ def unregister(path: str) -> None:
     del _pages[path]
 
 
-def pages() -> tuple[PageSpec, ...]:
-    """All pages, Home first."""
-    return tuple(_pages.values())
+def pages(*, for_operators: bool = True) -> tuple[PageSpec, ...]:
+    """All pages, Home first; or those that are not for operators alone."""
+    return tuple(spec for spec in _pages.values() if for_operators or not spec.for_operators)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard.navigation import PICTURES, Card, PageSpec, pages
 from dashboard.parts import header
+from dashboard.services.people import may_operate
 
 A_ROW = 4
 
@@ -27,6 +28,6 @@ header.header(
     "2014). "
     "Here you can see it, on any photo.",
 )
-for spec in pages():
+for spec in pages(for_operators=may_operate()):
     if spec.card is not None:
         show_card(spec, spec.card)

@@ -165,7 +165,7 @@ def network(name: str) -> Extractor:
     full, kept = networks.full_name(name), kept_networks()
     if full in kept:
         return kept.get(full, lambda: networks.open(full))
-    _settle()
+    settle()
     with st.spinner("Loading the network"):
         return kept.get(full, lambda: networks.open(full))
 
@@ -202,7 +202,7 @@ def layers_of(name: str) -> tuple[str, ...]:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _settle() -> None:
+def settle() -> None:
     """Takes everything that was imported out of garbage collection.
 
     Streamlit collects after each run of a page and each look at a job's progress; going through what torch brings

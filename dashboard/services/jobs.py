@@ -166,7 +166,7 @@ class Queue:
     ) -> None:
         for name, value in (("slots", slots), ("capacity", capacity), ("share", share)):
             if value < 1:
-                msg = f"{name} of a queue must be at least 1; got {value}."
+                msg = f"{what} of a queue must be at least 1; got {value}."
                 raise ValueError(msg)
         self._capacity, self._share, self._kept, self._kept_bytes = capacity, share, kept, kept_bytes
         self._lock = threading.Condition()  # which its holder may take again
@@ -314,6 +314,8 @@ class Queue:
             job.result, job.error = result, error
             job.progress = 1.0 if state == "done" else job.progress
             self._end(job, state)
+        told = {"event": "work", "what": lane, "seconds": round(job.elapsed, 3), "ended": state}
+        _log.info("work ended", extra=told)
         return True
 
     def _end(self, job: Job[Any], state: State) -> None:

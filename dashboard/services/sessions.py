@@ -1,13 +1,12 @@
 """The long work of this session: what it looks at now, and what takes minutes, in the queue that all sessions share."""
 
-import atexit
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from corrcore.settings import Settings
-from dashboard.services import people, quotas
+from dashboard.services import people, quotas, stopping
 from dashboard.services.jobs import LONG, Job, Queue
 from dashboard.state import View, session
 
@@ -20,7 +19,7 @@ def queue() -> Queue:
     """The queue of all sessions, as long as the environment asks for; it ends with the server."""
     limits = Settings.from_environment().limits
     made = Queue(capacity=limits.queue_length, share=limits.jobs_per_visitor)
-    atexit.register(made.close)
+    stopping.at_stop(made.close)
     return made
 
 

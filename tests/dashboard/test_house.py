@@ -39,7 +39,7 @@ def joined(cache_folder, tmp_path):
 
 
 def test_a_page_is_in_the_menu_and_on_home(joined):
-    at = AppTest.from_file(str(ROOT / "dashboard" / "Home.py"), default_timeout=20).run()
+    at = AppTest.from_file(str(ROOT / "dashboard" / "frame.py"), default_timeout=20).run()
     assert not at.exception
     assert "Tiny" in [heading.value for heading in at.subheader]
     assert "See" in [link.proto.label for link in at.get("page_link")]

@@ -41,7 +41,7 @@ def test_pictures_are_there_and_each_belongs_to_a_card():
 
 
 def test_home_has_a_card_per_page_with_its_pictures():
-    at = AppTest.from_file(str(ROOT / "dashboard" / "Home.py"), default_timeout=20).run()
+    at = AppTest.from_file(str(ROOT / "dashboard" / "frame.py"), default_timeout=20).run()
     assert not at.exception
     cards = [spec.card for spec in PAGES[1:]]
     assert [heading.value for heading in at.subheader] == [card.heading for card in cards]

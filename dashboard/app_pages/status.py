@@ -1,0 +1,124 @@
+"""Status: how the server is doing, and what clears. For operators."""
+
+import time
+
+import streamlit as st
+
+from corrcore import networks
+from corrcore.wording import counted, size_text
+from dashboard.parts.header import header, two_a_row
+from dashboard.services import people, status
+from dashboard.services.jobs import LONG, VIEW
+from dashboard.services.status import Snapshot
+from dashboard.wording import escape_markdown
+
+EVERY_S = 5
+TITLES = {VIEW: "Pictures somebody waits for", LONG: "Long work"}
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {int(seconds % 60)} s"
+
+
+def show_numbers(found: Snapshot) -> None:
+    cells = two_a_row("numbers").columns(5, gap="small")
+    cells[0].metric("Open windows", found.sessions)
+    cells[1].metric("Running", sum(each.running for each in found.work))
+    cells[2].metric("Waiting", sum(each.waiting for each in found.work))
+    cells[3].metric(
+        "Memory",
+        size_text(found.resident_bytes),
+        help=f"{size_text(found.own_bytes)} of it beyond files that are mapped"
+        + (f"; {size_text(found.device_bytes)} on the device besides." if found.device_bytes else "."),
+    )
+    cells[4].metric("Up for", duration(found.uptime_s))
+
+
+def show_work(found: Snapshot) -> None:
+    st.subheader("Work", anchor=False)
+    table(
+        ("", "Waiting", "Running", "Done", "Failed"),
+        [(TITLES[each.lane], each.waiting, each.running, each.done, each.failed) for each in found.work],
+    )
+    jobs = status.running_jobs()
+    for job in jobs:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            state = f"{job.progress:.0%} after {duration(job.elapsed)}" if job.state == "running" else job.state
+            st.markdown(f"{TITLES[job.lane]}: {state}", width="content")
+            st.button("Cancel", key=f"cancel job {job.id}", on_click=job.cancel, disabled=job.cancelling)
+    st.button(
+        "Cancel all work", key="cancel_all", icon=":material/cancel:", on_click=status.cancel_all, disabled=not jobs
+    )
+
+
+def show_disk(found: Snapshot) -> None:
+    st.subheader("On disk", anchor=False)
+    results = found.results
+    st.markdown(
+        f"{counted(results.entries, 'kept result')}, {size_text(results.bytes)}; since the start "
+        f"{results.hits:,} were found there and {results.misses:,} were not. "
+        f"Now: {escape_markdown(results.status)}."
+    )
+    st.button("Clear kept results", key="clear_results", icon=":material/delete:", on_click=status.clear_results)
+    if found.indexes:
+        table(("Index", "Size"), [(escape_markdown(each.name), size_text(each.n_bytes)) for each in found.indexes])
+        st.caption("Indexes are deleted on the Data page.")
+
+
+def show_memory(found: Snapshot) -> None:
+    st.subheader("In memory", anchor=False)
+    if found.networks:
+        table(
+            ("Network", "Size", "On"),
+            [(networks.title(each.name), size_text(each.n_bytes), each.device) for each in found.networks],
+        )
+    else:
+        st.markdown("No network.")
+    with st.container(horizontal=True):
+        st.button(
+            "Forget networks",
+            key="forget_networks",
+            icon=":material/memory:",
+            on_click=status.forget_networks,
+            disabled=not found.networks,
+        )
+        st.button("Clear what is in memory", key="clear_memory", icon=":material/delete:", on_click=status.clear_memory)
+
+
+def show_errors(found: Snapshot) -> None:
+    st.subheader("Last errors", anchor=False)
+    if not found.errors:
+        st.markdown("None since the start.")
+        return
+    now = time.time()
+    table(
+        ("Ago", "Error", "Where"),
+        [(duration(now - each.at), each.kind, escape_markdown(each.where)) for each in found.errors],
+    )
+    st.caption("What an error says is in the server's log alone: it may quote what a visitor brought.")
+
+
+def table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    columns = {name: [str(row[number]) for row in rows] for number, name in enumerate(names)}
+    st.table(columns, border="horizontal", hide_index=True)
+
+
+@st.fragment(run_every=EVERY_S)
+def show() -> None:
+    found = status.snapshot()
+    show_numbers(found)
+    show_work(found)
+    show_disk(found)
+    show_memory(found)
+    show_errors(found)
+
+
+if not people.may_operate():
+    st.error("This page is for whoever looks after the server.", icon=":material/lock:")
+    st.stop()
+header("How is the server doing?", "What runs, what is kept, and what went wrong; looked at anew every five seconds.")
+show()

@@ -1,0 +1,44 @@
+"""What runs on every view: the menu, and the page that is looked at."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.navigation import pages
+from dashboard.parts import url_state
+from dashboard.parts.status_line import status_line
+from dashboard.services import people
+from dashboard.services.turns import turns
+
+# A file of ours, and before the navigation: icons by name are fetched from the network.
+st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
+# Streamlit writes what is chosen in the primary colour, which is no text's on a dark ground.
+st.html(
+    "<style>"
+    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true])"
+    "{background-color: currentColor !important}"
+    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true]) *{color: #ffffff !important}"
+    "[data-testid=stSliderThumbValue] {color: inherit !important}"
+    "</style>"
+)
+people.admit()
+page = st.navigation(
+    [
+        st.Page(spec.file, title=spec.title, icon=spec.icon, help=spec.help, url_path=spec.path, default=number == 0)
+        for number, spec in enumerate(pages(for_operators=people.may_operate()))
+    ],
+    position="top",
+)
+st.set_page_config(page_title=f"{page.title} · corrcore")
+url_state.arrive(page.url_path)
+if not page.url_path:
+    with turns().taken():
+        page.run()
+else:
+    body, foot = st.container(), st.container()
+    with foot:
+        say_what_is_in_memory = status_line()
+    with body, turns().taken():
+        page.run()
+    say_what_is_in_memory()
+people.signed_in()

@@ -1,0 +1,103 @@
+"""The server around the pages: headers and limits of every request, health and metrics, how it begins and ends."""
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from streamlit import config
+
+from corrcore.settings import Settings
+from dashboard.services import limits, logs, memory, stopping
+from dashboard.services.gate import HEALTH, Gate
+from dashboard.services.headers import SecurityHeaders
+from dashboard.services.messages import VisitorsMessages
+
+FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
+FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves: torch takes the processor for seconds
+OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
+
+OPEN = (*HEALTH, "/metrics")  # without signing in: numbers of nobody
+
+_log = logging.getLogger(__name__)
+_ready = threading.Event()
+
+
+def middleware() -> list[Middleware]:
+    """What every request goes through before Streamlit sees it."""
+    settings = Settings.from_environment()
+    body_bytes = int(config.get_option("server.maxUploadSize")) * 2**20 + OVERHEAD_BYTES
+    return [
+        Middleware(SecurityHeaders, frame_ancestors=settings.frame_ancestors),
+        Middleware(limits.RequestLimits, body_bytes=body_bytes, websockets=settings.limits.max_sessions),
+        Middleware(Gate, open_paths=OPEN),
+        Middleware(VisitorsMessages),
+    ]
+
+
+def routes() -> list[Route]:
+    """What is asked by those who look after the server: no answer names anything."""
+    return [Route("/healthz", _healthz), Route("/readyz", _readyz), Route("/metrics", _metrics)]
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit passes it
+    """Sets the server's limits, gets ready beside the first visitors, and ends what runs when the server ends."""
+    memory.bound_arenas()
+    memory.keep_giving_back()
+    logs.configure(as_json=Settings.from_environment().log_json)
+    server = _server()
+    if server is None:
+        _log.warning("the server is not uvicorn in a main thread: slow requests are not refused")
+    else:
+        limits.apply(server)
+        stopping.watch_signals()
+    threading.Thread(target=_get_ready, name="corrcore-ready", daemon=True).start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(stopping.finish, FINISH_S)
+
+
+def _server() -> uvicorn.Server | None:
+    """The server that runs this, which has put its handler of signals in place before it begins."""
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return owner if isinstance(owner, uvicorn.Server) else None
+
+
+def _get_ready() -> None:
+    """Opens the default network and the index of the drawn animals, which is built where there is none."""
+    time.sleep(FIRST_VIEW_S)
+    from dashboard.services import status  # with torch
+
+    try:
+        status.open_defaults()
+    except Exception:  # whatever it is, the server goes on, and says that it is not ready
+        _log.exception("the default network and its index could not be opened")
+    else:
+        _ready.set()
+
+
+async def _healthz(request: Request) -> Response:  # noqa: ARG001
+    return PlainTextResponse("ok\n")
+
+
+async def _readyz(request: Request) -> Response:  # noqa: ARG001
+    ready = _ready.is_set() and not stopping.begun()
+    return PlainTextResponse("ready\n" if ready else "not ready\n", 200 if ready else 503)
+
+
+async def _metrics(request: Request) -> Response:  # noqa: ARG001
+    from dashboard.services import status
+
+    text = await asyncio.to_thread(lambda: status.metrics(status.snapshot(), ready=_ready.is_set()))
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")

@@ -1,0 +1,186 @@
+"""How the server is doing, in numbers: for the Status page and for Prometheus; and what clears.
+
+Names are in the snapshot alone, and only of what the server's owner has put there; the metrics have none.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from streamlit import runtime
+from streamlit.runtime.stats import ACTIVE_SESSIONS_FAMILY
+
+from corrcore import networks
+from corrcore import patch_index as indexes
+from corrcore.store.cache import Statistics
+from dashboard.services import caches, logs, thumbnails
+from dashboard.services.jobs import LANES, Job, Lane, State
+from dashboard.services.kept_networks import Held, kept_networks
+from dashboard.services.logs import LoggedError
+from dashboard.services.sessions import queue
+
+ENDINGS: tuple[State, ...] = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of one of the queue's lanes: how much waits, runs and has ended since the server began."""
+
+    lane: Lane
+    waiting: int
+    running: int
+    done: int
+    failed: int
+    cancelled: int
+
+
+@dataclass(frozen=True)
+class IndexOnDisk:
+    """An index, and the size of its files."""
+
+    name: str
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The server at one moment. `own_bytes` is resident memory beyond mapped files; the last errors come first."""
+
+    work: tuple[Work, ...]
+    sessions: int
+    results: Statistics
+    indexes: tuple[IndexOnDisk, ...]
+    networks: tuple[Held, ...]
+    resident_bytes: int
+    own_bytes: int
+    device_bytes: int
+    uptime_s: float
+    errors: tuple[LoggedError, ...]
+
+
+def snapshot() -> Snapshot:
+    """How the server is doing now."""
+    process = psutil.Process()
+    memory = process.memory_info()
+    return Snapshot(
+        work=tuple(_work(lane) for lane in LANES),
+        sessions=_sessions(),
+        results=caches.results().statistics(),
+        indexes=tuple(_indexes()),
+        networks=tuple(kept_networks().held()),
+        resident_bytes=memory.rss,
+        own_bytes=memory.rss - getattr(memory, "shared", 0),
+        device_bytes=torch.cuda.memory_reserved() if torch.cuda.is_initialized() else 0,
+        uptime_s=time.time() - process.create_time(),
+        errors=tuple(logs.errors.newest_first()),
+    )
+
+
+def metrics(found: Snapshot, *, ready: bool) -> str:
+    """A snapshot in Prometheus' text format: numbers, and no names but those of kinds of work."""
+    rows: list[tuple[str, str, list[tuple[str, float]]]] = [
+        ("ready", "gauge", [("", int(ready))]),
+        ("uptime_seconds", "gauge", [("", round(found.uptime_s, 1))]),
+        ("sessions", "gauge", [("", found.sessions)]),
+        ("resident_bytes", "gauge", [("", found.resident_bytes)]),
+        ("own_bytes", "gauge", [("", found.own_bytes)]),
+        ("device_bytes", "gauge", [("", found.device_bytes)]),
+        ("networks", "gauge", [("", len(found.networks))]),
+        ("networks_bytes", "gauge", [("", sum(each.n_bytes for each in found.networks))]),
+        ("indexes", "gauge", [("", len(found.indexes))]),
+        ("indexes_bytes", "gauge", [("", sum(each.n_bytes for each in found.indexes))]),
+        ("results", "gauge", [("", found.results.entries)]),
+        ("results_bytes", "gauge", [("", found.results.bytes)]),
+        ("results_hits_total", "counter", [("", found.results.hits)]),
+        ("results_misses_total", "counter", [("", found.results.misses)]),
+    ]
+    for state in ("waiting", "running"):
+        rows.append((f"work_{state}", "gauge", [(f'{{lane="{w.lane}"}}', getattr(w, state)) for w in found.work]))
+    ended = [
+        (f'{{lane="{work.lane}",ended="{ending}"}}', getattr(work, ending)) for work in found.work for ending in ENDINGS
+    ]
+    rows.append(("work_ended_total", "counter", ended))
+    lines = []
+    for name, kind, values in rows:
+        lines.append(f"# TYPE corrcore_{name} {kind}")
+        lines += [f"corrcore_{name}{labels} {value}" for labels, value in values]
+    return "\n".join(lines) + "\n"
+
+
+def open_defaults() -> None:
+    """Opens the default network and the index of the drawn animals, which is built where there is none."""
+    caches.settle()
+    extractor = kept_networks().get(networks.DEFAULT, lambda: networks.open(networks.DEFAULT))
+    if caches.sample_index(networks.DEFAULT) is None:
+        caches.sample_indexes()[extractor.digest] = indexes.samples(extractor)
+
+
+def running_jobs() -> list[Job]:
+    """All work that runs or waits, by lanes."""
+    return [job for lane in LANES for job in queue().unfinished(lane)]
+
+
+def cancel_all() -> None:
+    """Asks all work to stop."""
+    for job in running_jobs():
+        job.cancel()
+
+
+def forget_networks() -> None:
+    """Lets go of all networks in memory, and of the indexes that were opened with them."""
+    kept_networks().clear()
+    caches.sample_indexes().clear()
+
+
+def clear_memory() -> None:
+    """Forgets what was computed and is in memory; it is computed, or read from disk, when it is asked for again."""
+    for kept in (
+        caches.described_crops,
+        caches.alignments,
+        caches.maps,
+        caches.detectors,
+        caches.seen_objects,
+        caches.dataset,
+        caches.sample_photo,
+        thumbnails.of_objects,
+        thumbnails.of_indexed,
+        thumbnails.of_samples,
+    ):
+        kept.clear()
+
+
+def clear_results() -> None:
+    """Removes what was computed and is kept on disk; experiments' results and indexes stay."""
+    caches.results().clear()
+
+
+def _work(lane: Lane) -> Work:
+    states, ended = [job.state for job in queue().unfinished(lane)], queue().ended()
+    by_state = {state: ended.get((lane, state), 0) for state in ENDINGS}
+    return Work(lane, states.count("waiting"), states.count("running"), **by_state)
+
+
+def _sessions() -> int:
+    """Browser windows that are connected."""
+    if not runtime.exists():
+        return 0
+    found = runtime.get_instance().stats_mgr.get_stats(family_names=[ACTIVE_SESSIONS_FAMILY])
+    return sum(int(getattr(stat, "value", 0)) for stats in found.values() for stat in stats)
+
+
+def _indexes() -> Iterable[IndexOnDisk]:
+    """By names and sizes alone: none is opened."""
+    for name in indexes.list_indexes():
+        yield IndexOnDisk(name, _size(indexes.path_of(name)))
+
+
+def _size(folder: Path) -> int:
+    try:
+        with os.scandir(folder) as files:
+            return sum(file.stat().st_size for file in files if file.is_file())
+    except OSError:  # deleted meanwhile
+        return 0

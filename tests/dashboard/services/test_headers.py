@@ -1,0 +1,51 @@
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from dashboard.services.headers import SecurityHeaders, content_security_policy
+
+
+def client(*frame_ancestors: str) -> TestClient:
+    def fail(request):
+        raise ZeroDivisionError
+
+    def with_own(request):
+        return PlainTextResponse("own", headers={"Referrer-Policy": "unsafe-url"})
+
+    routes = [Route("/own", with_own), Route("/fails", fail)]
+    routes += [Route(f"{base}/_stcore/metrics", with_own) for base in ("", "/sub/path")]
+    app = Starlette(routes=routes, middleware=[Middleware(SecurityHeaders, frame_ancestors=frame_ancestors)])
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    return {words[0]: words[1:] for words in (part.split() for part in policy.split(";"))}
+
+
+def test_every_answer_has_the_headers_once_those_of_missing_pages_too():
+    for path in ("/own", "/missing", "/_stcore/metrics"):
+        headers = client().get(path).headers
+        assert headers.get_list("x-content-type-options") == ["nosniff"]
+        assert headers.get_list("referrer-policy") == ["same-origin"]
+        assert len(headers.get_list("content-security-policy")) == 1
+
+
+def test_scripts_of_others_and_those_written_into_the_page_do_not_run():
+    policy = directives(content_security_policy())
+    assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "https:", "data:"} & set(policy["script-src"])
+    assert policy["default-src"] == ["'self'"]
+    assert policy["object-src"] == ["'none'"]
+
+
+def test_only_named_sites_may_show_the_app_in_a_frame():
+    assert directives(content_security_policy())["frame-ancestors"] == ["'self'"]
+    policy = client("https://*.hf.space", "https://lab.example.org").get("/own").headers["content-security-policy"]
+    assert directives(policy)["frame-ancestors"] == ["'self'", "https://*.hf.space", "https://lab.example.org"]
+
+
+def test_what_names_functions_is_not_there_below_a_base_path_either():
+    for path in ("/_stcore/metrics", "/_stcore/metrics/", "/sub/path/_stcore/metrics"):
+        assert client().get(path).status_code == 404
+    assert client().get("/own").status_code == 200
