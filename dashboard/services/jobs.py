@@ -164,7 +164,7 @@ class Queue:
     def __init__(
         self, *, slots: int = 1, capacity: int = 20, share: int = 20, kept: int = 20, kept_bytes: int = 250_000_000
     ) -> None:
-        for name, value in (("slots", slots), ("capacity", capacity), ("share", share)):
+        for what, value in (("slots", slots), ("capacity", capacity), ("share", share)):
             if value < 1:
                 msg = f"{what} of a queue must be at least 1; got {value}."
                 raise ValueError(msg)

@@ -98,8 +98,10 @@ def metrics(found: Snapshot, *, ready: bool) -> str:
         ("results_hits_total", "counter", [("", found.results.hits)]),
         ("results_misses_total", "counter", [("", found.results.misses)]),
     ]
-    for state in ("waiting", "running"):
-        rows.append((f"work_{state}", "gauge", [(f'{{lane="{w.lane}"}}', getattr(w, state)) for w in found.work]))
+    rows += [
+        (f"work_{state}", "gauge", [(f'{{lane="{work.lane}"}}', getattr(work, state)) for work in found.work])
+        for state in ("waiting", "running")
+    ]
     ended = [
         (f'{{lane="{work.lane}",ended="{ending}"}}', getattr(work, ending)) for work in found.work for ending in ENDINGS
     ]
