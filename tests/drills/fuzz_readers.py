@@ -6,8 +6,8 @@
 Whatever comes in, a reader has to give what it promises, or a sentence: no other error, no warning, no picture over the
 limit, within a few seconds. It prints how many files were tried by each, and what was found; what fails is kept in
 `tests/drills/findings/<target>`, and tried first at the next run, and by `tests/decoding/test_findings.py`. Atheris is
-used where it is installed; it looks for inputs that reach new lines of Python, from those of `tests/drills/seeds`, which
-it adds to. The exit code is 1 where anything was found.
+used where it is installed; it looks for inputs that reach new lines of Python, beginning with those of
+`tests/drills/seeds`, which it adds to. The exit code is 1 where anything was found.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from tests.datasets.voc_tree import Tree as VocTree
 from tests.decoding.files import GREY, PICTURE, RGB, chunk, filtered, png, save
 
 HERE = Path(__file__).parent
+FINDINGS = HERE / "findings"
 SLOW_S = 20.0  # on a machine that does other things besides
 ODD = (
     b"",
@@ -224,7 +225,7 @@ def targets(root: Path) -> dict[str, Callable[[bytes], None]]:
     }
 
 
-def tried(name: str, target: Callable[[bytes], None], data: bytes) -> str:
+def tried(name: str, target: Callable[[bytes], None], data: bytes, findings: Path = FINDINGS) -> str:
     """What a target does wrong with some bytes, which are kept then; empty if nothing."""
     begun = time.monotonic()
     try:
@@ -234,7 +235,7 @@ def tried(name: str, target: Callable[[bytes], None], data: bytes) -> str:
         if time.monotonic() - begun > SLOW_S:
             raise Found(f"took {time.monotonic() - begun:.0f} s")
     except Exception as error:  # all of it is what we look for
-        kept = HERE / "findings" / name / hashlib.sha256(data).hexdigest()[:16]
+        kept = findings / name / hashlib.sha256(data).hexdigest()[:16]
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(data)
         return f"{name}: {type(error).__name__}: {str(error)[:300]} ({kept})"
@@ -253,7 +254,9 @@ def spoilt_pictures(draw: st.DrawFn, pictures: list[bytes]) -> bytes:
     return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 5)) == 0 else content)
 
 
-def by_hypothesis(name: str, target: Callable[[bytes], None], until: float) -> tuple[int, list[str]]:
+def by_hypothesis(
+    name: str, target: Callable[[bytes], None], until: float, findings: Path = FINDINGS
+) -> tuple[int, list[str]]:
     """Tries files until a time; how many, and what was found."""
     inputs = spoilt_pictures(picture_seeds()) if name == "decoder" else st.binary(min_size=4, max_size=400)
     n, found = 0, list[str]()
@@ -261,7 +264,7 @@ def by_hypothesis(name: str, target: Callable[[bytes], None], until: float) -> t
     def one(data: bytes) -> None:
         nonlocal n
         n += 1
-        if time.monotonic() < until and (wrong := tried(name, target, data)):
+        if time.monotonic() < until and (wrong := tried(name, target, data, findings)):
             raise Found(wrong)
 
     number = time.time_ns()
@@ -338,7 +341,7 @@ def main() -> int:
         names = asked.target or list(there)
         seconds = 60 * asked.minutes / (len(names) * len(engines))
         for name in names:
-            for kept in sorted((HERE / "findings" / name).glob("*")):
+            for kept in sorted((FINDINGS / name).glob("*")):
                 found += [wrong] if (wrong := tried(name, there[name], kept.read_bytes())) else []
             for engine in engines:
                 if engine == "hypothesis":
