@@ -271,7 +271,7 @@ def by_hypothesis(
     while time.monotonic() < until and len(found) < 20:
         number += 1
         run = settings(
-            max_examples=400,
+            max_examples=50,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
