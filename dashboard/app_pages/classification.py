@@ -179,7 +179,7 @@ def choose_feature(features: Sequence[Feature], best: Feature) -> Feature:
         "Feature",
         features,
         features.index(best),
-        lambda feature: feature.title,
+        lambda feature: f"{feature.title}",
         key="feature",
         bind="query-params",
     )

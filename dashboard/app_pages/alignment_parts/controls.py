@@ -55,7 +55,7 @@ def choose(network: Extractor, places: Sequence[Any], labels: tuple[str, str]) -
         url_state.check_link(name, values)
     features = [
         place.selectbox(
-            label, offered, offered.index(usual), lambda feature: feature.title, key=key, bind="query-params"
+            label, offered, offered.index(usual), lambda feature: f"{feature.title}", key=key, bind="query-params"
         )
         for place, label, usual, key in zip(places, labels, Transfer.usual_features(network), ROWS, strict=False)
     ]

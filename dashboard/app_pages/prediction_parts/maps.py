@@ -121,7 +121,7 @@ def show_all(seen: Seen, weights: Weights, names: Sequence[str]) -> None:
 def _choose_feature(place: Any, weights: Weights) -> Feature:
     offered = list(weights.fusions)[::-1]
     url_state.check_link("by", [feature.title for feature in offered])
-    return place.selectbox("Feature", offered, format_func=lambda one: one.title, key="by", bind="query-params")
+    return place.selectbox("Feature", offered, format_func=lambda one: f"{one.title}", key="by", bind="query-params")
 
 
 def _mark(seen: Seen, at: np.ndarray, colour: str) -> Outline:

@@ -91,7 +91,7 @@ def choose_features(place: Any, network: Extractor) -> tuple[Feature, ...]:
         "Features",
         offered,
         usual,
-        format_func=lambda feature: feature.title,
+        format_func=lambda feature: f"{feature.title}",
         max_selections=MOST_FEATURES,
         key="features",
         bind="query-params",

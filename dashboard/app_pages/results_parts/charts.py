@@ -118,7 +118,7 @@ def _choose_rows(view: View) -> tuple[Row, ...]:
         "Rows",
         view.rows,
         first,
-        format_func=lambda row: row.title,
+        format_func=lambda row: f"{row.title}",
         key="rows",
         bind="query-params",
         placeholder="Choose rows",

@@ -152,6 +152,6 @@ def _state_of(view: View) -> dict[str, str | list[str]]:
     if section == COMPARED:
         state |= {name: st.session_state[name] for name in ("first", "second")}
     else:
-        state["rows"] = [row.title for row in st.session_state["rows"]]
+        state["rows"] = [row.title for row in st.session_state.get("rows", ())]
         state |= {"category": st.session_state["category"]} if section in (CURVE, DIFFICULT) else {}
     return state
