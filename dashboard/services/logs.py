@@ -81,7 +81,7 @@ class WorkCounts(logging.Handler):
 
     def of(self, what: str, ended: str) -> int:
         """How many have ended so."""
-        return self._counts[what, ended] if (what, ended) in self._counts else 0
+        return self._counts.get((what, ended), 0)
 
 
 errors, work = LastErrors(), WorkCounts()

@@ -99,12 +99,12 @@ def metrics(found: Snapshot, *, ready: bool) -> str:
         ("results_hits_total", "counter", [("", found.results.hits)]),
         ("results_misses_total", "counter", [("", found.results.misses)]),
     ]
-    for state in ("waiting", "running"):
-        rows.append((f"work_{state}", "gauge", [(f'{{kind="{w.kind}"}}', getattr(w, state)) for w in found.work]))
-    ended = [
-        (f'{{kind="{work.kind}",ended="{ending}"}}', getattr(work, ending)) for work in found.work for ending in ENDINGS
+    ended = [(f'{{kind="{work.kind}",ended="{how}"}}', getattr(work, how)) for work in found.work for how in ENDINGS]
+    rows += [
+        ("work_waiting", "gauge", [(f'{{kind="{work.kind}"}}', work.waiting) for work in found.work]),
+        ("work_running", "gauge", [(f'{{kind="{work.kind}"}}', work.running) for work in found.work]),
+        ("work_ended_total", "counter", ended),
     ]
-    rows.append(("work_ended_total", "counter", ended))
     lines = []
     for name, kind, values in rows:
         lines.append(f"# TYPE corrcore_{name} {kind}")

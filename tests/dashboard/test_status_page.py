@@ -25,7 +25,7 @@ def test_the_page_shows_what_runs_and_what_is_kept(ready, open_page):
     assert metric(at, "Running") == "0"
     assert re.fullmatch(r"\d+ [MG]B|\d\.\d GB", metric(at, "Memory"))
     tables = [table.value.astype(str).to_numpy().tolist() for table in at.table]
-    assert ["Views", "Measurements", "Indexes"] == [row[0] for row in tables[0]]
+    assert [row[0] for row in tables[0]] == ["Views", "Measurements", "Indexes"]
     assert any(row[0].startswith("samples-alexnet-") for row in tables[1])
     assert tables[2][0][0] == "AlexNet"
     assert "None since the start." in texts(at)
