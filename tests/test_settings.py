@@ -37,6 +37,33 @@ def test_variables_are_read_anew_and_prepared(home):
     )
 
 
+def test_what_the_server_is_told_is_read():
+    environment = {
+        "CORRCORE_FRAME_ANCESTORS": "https://*.hf.space  lab.example.org:8443",
+        "CORRCORE_MAX_SESSIONS": "30",
+        "CORRCORE_LOG": "json",
+    }
+    settings = Settings.from_environment(environment)
+    assert settings.frame_ancestors == ("https://*.hf.space", "lab.example.org:8443")
+    assert (settings.max_sessions, settings.log_json) == (30, True)
+    unset = Settings.from_environment({"CORRCORE_FRAME_ANCESTORS": "", "CORRCORE_MAX_SESSIONS": ""})
+    assert (unset.frame_ancestors, unset.max_sessions, unset.log_json) == ((), 200, False)
+
+
+@pytest.mark.parametrize(
+    "site", ["*", "https://x;", "https://x'", "javascript:x", "https://x/path", "'none'", "ftp://x"]
+)
+def test_what_is_no_site_cannot_get_into_a_header(site):
+    with pytest.raises(ValueError, match="CORRCORE_FRAME_ANCESTORS must be sites, as https://"):
+        Settings.from_environment({"CORRCORE_FRAME_ANCESTORS": f"https://good.org {site}"})
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many", "٣"])
+def test_a_number_of_sessions_must_be_one(number):
+    with pytest.raises(ValueError, match="CORRCORE_MAX_SESSIONS must be a whole number from 1 on; got"):
+        Settings.from_environment({"CORRCORE_MAX_SESSIONS": number})
+
+
 def test_unset_and_empty_variables_are_the_users_folder_and_no_data(home, monkeypatch):
     for environment in ({}, {"CORRCORE_CACHE": "", "CORRCORE_DATA": "", "CORRCORE_READ_ONLY": ""}):
         settings = Settings.from_environment(environment)

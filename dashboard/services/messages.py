@@ -16,8 +16,8 @@ DROPPED = frozenset(
 class VisitorsMessages:
     """Middleware that drops those, as if they had not been sent; what is no message is Streamlit's to refuse.
 
-    Streamlit takes a visitor who left while something was sent for one who sent text, and fails to close what is
-    closed.
+    Streamlit takes a visitor who left while something was sent for one who sent text, and fails to close the connection
+    again.
     """
 
     def __init__(self, app: ASGIApp) -> None:

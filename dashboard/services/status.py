@@ -98,14 +98,12 @@ def metrics(found: Snapshot, *, ready: bool) -> str:
         ("results_hits_total", "counter", [("", found.results.hits)]),
         ("results_misses_total", "counter", [("", found.results.misses)]),
     ]
+    ended = [(f'{{lane="{work.lane}",ended="{how}"}}', getattr(work, how)) for work in found.work for how in ENDINGS]
     rows += [
-        (f"work_{state}", "gauge", [(f'{{lane="{work.lane}"}}', getattr(work, state)) for work in found.work])
-        for state in ("waiting", "running")
+        ("work_waiting", "gauge", [(f'{{lane="{work.lane}"}}', work.waiting) for work in found.work]),
+        ("work_running", "gauge", [(f'{{lane="{work.lane}"}}', work.running) for work in found.work]),
+        ("work_ended_total", "counter", ended),
     ]
-    ended = [
-        (f'{{lane="{work.lane}",ended="{ending}"}}', getattr(work, ending)) for work in found.work for ending in ENDINGS
-    ]
-    rows.append(("work_ended_total", "counter", ended))
     lines = []
     for name, kind, values in rows:
         lines.append(f"# TYPE corrcore_{name} {kind}")

@@ -77,7 +77,7 @@ class Server:
     def own(self) -> float:
         """Resident memory beyond mapped files in MiB."""
         memory = self.process.memory_info()
-        return (memory.rss - memory.shared) / MIB
+        return (memory.rss - getattr(memory, "shared", 0)) / MIB
 
     def stop(self, timeout: float = 30.0) -> float | None:
         """Seconds from SIGTERM to the end; None where it had to be killed, its threads' stacks in the log."""

@@ -35,11 +35,8 @@ def test_what_a_developer_may_do_a_visitor_may_not(name):
 
 def test_everything_else_arrives_as_it_was_sent():
     stop = event(BackMsg(stop_script=True))
-    odd = [
-        {"type": "websocket.receive", "bytes": b"\xff\xff no message"},
-        {"type": "websocket.receive", "text": "text"},
-    ]
-    assert passed(stop, *odd) == [stop, *odd]
+    odd, text = ({"type": "websocket.receive", **content} for content in ({"bytes": b"\xff\xff"}, {"text": "text"}))
+    assert passed(stop, odd, text) == [stop, odd, text]
 
 
 @pytest.mark.parametrize("gone", [True, False])
