@@ -19,6 +19,7 @@ import fnmatch
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -247,7 +248,11 @@ def check_running(root: Path, stage: Stage, folder: Path) -> int:
         process.terminate()
         begun = time.monotonic()
         try:
-            tell("SIGTERM ends it", process.wait(timeout=10) == 0, f"after {time.monotonic() - begun:.1f} s")
+            tell(
+                "SIGTERM ends it",
+                process.wait(timeout=10) in (0, -signal.SIGTERM),
+                f"after {time.monotonic() - begun:.1f} s",
+            )
         except subprocess.TimeoutExpired:
             tell("SIGTERM ends it", False, "not within 10 s")
     return failed
