@@ -19,7 +19,8 @@ COPY .streamlit/config.toml .streamlit/
 COPY corrcore corrcore
 COPY dashboard dashboard
 RUN /opt/corrcore/bin/pip install -c constraints.txt . \
-    && /opt/corrcore/bin/pip uninstall -y pip
+    && /opt/corrcore/bin/pip uninstall -y pip setuptools \
+    && find /opt/corrcore/lib -depth -type d \( -name tests -o -name include -o -path '*/torch/test' \) -exec rm -r {} +
 
 FROM debian:${DEBIAN}
 RUN apt-get update \

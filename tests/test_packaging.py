@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -92,7 +93,7 @@ def test_the_app_opens_from_a_wheel_with_the_same_configuration(source, wheels, 
             check_configuration(visit.session)
             megabytes = 2**20 * CONFIGURATION["server"]["maxUploadSize"]
             assert [visit.upload(size) for size in (megabytes // 2, megabytes + 1)] == [204, 413]
-    assert server.returncode == 0
+    assert server.returncode in (0, -signal.SIGTERM)  # as some servers say by which signal they ended
 
 
 def check_configuration(session: NewSession) -> None:

@@ -81,9 +81,10 @@ class Visit:
         self.cookies = cookies
         self._url, self._socket, self._context = url, socket_, context
 
-    def run(self, query: str = "", *, timeout_s: float = 90) -> None:
-        """Asks for a run of the page's script, and waits for its end."""
+    def run(self, page: str = "", query: str = "", *, timeout_s: float = 90) -> None:
+        """Asks for a run of a page's script, and waits for its end."""
         request = BackMsg()
+        request.rerun_script.page_name = page
         request.rerun_script.query_string = query
         self._socket.send(request.SerializeToString())
         deadline, self.messages = time.monotonic() + timeout_s, []
@@ -133,7 +134,7 @@ def cookie_header(cookies: Mapping[str, str]) -> str:
 
 @contextmanager
 def visiting(
-    url: str, query: str = "", *, timeout_s: float = 90, context: ssl.SSLContext | None = None
+    url: str, page: str = "", query: str = "", *, timeout_s: float = 90, context: ssl.SSLContext | None = None
 ) -> Iterator[Visit]:
     """A visit of a page whose script has run."""
     with urllib.request.urlopen(f"{url}/_stcore/health", timeout=30, context=context) as found:
@@ -149,5 +150,5 @@ def visiting(
         ssl=context,
     ) as socket_:
         visit = Visit(url, cookies, socket_, context)
-        visit.run(query, timeout_s=timeout_s)
+        visit.run(page, query, timeout_s=timeout_s)
         yield visit

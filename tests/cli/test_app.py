@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from corrcore.cli import main
@@ -78,5 +79,7 @@ def test_the_command_is_the_server_and_ends_by_signals(number, tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "corrcore", "app", "--headless", f"--port={port}", "--address=127.0.0.1"]
     with serving(command, f"http://127.0.0.1:{port}", tmp_path / "log") as server:
+        assert psutil.Process(server.pid).cmdline()[3:5] == ["streamlit", "run"]
         server.send_signal(number)
-        assert server.wait(timeout=12) == 0
+        server.wait(timeout=12)
+    assert "Traceback" not in (tmp_path / "log").read_text()

@@ -19,6 +19,7 @@ import fnmatch
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,9 @@ LIMIT_MB = 2000
 CHROOT = shutil.which("chroot") or "/usr/sbin/chroot"
 # What debian's slim images leave out.
 SLIM = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info", "groff", "lintian")]
+APT = """Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };
+"""  # as debian's images have it
 INSIDE = "mount --rbind /dev {root}/dev && mount -t proc proc {root}/proc && {mounts} exec {command}"
 
 
@@ -63,6 +67,7 @@ def make_base(base: str, root: Path) -> None:
         subprocess.run(command, check=True)
     root.mkdir()
     subprocess.run(["tar", "--extract", f"--file={archive}", f"--directory={root}"], check=True)
+    (root / "etc/apt/apt.conf.d/docker-clean").write_text(APT, "utf-8")
 
 
 def run_steps(stage: Stage, root: Path, folder: Path, arguments: dict[str, str], options: argparse.Namespace) -> None:
@@ -239,15 +244,19 @@ def check_running(root: Path, stage: Stage, folder: Path) -> int:
         rights = {name: re.search(rf"^{name}:\s+(\w+)", state, re.MULTILINE)[1] for name in ("Uid", "CapEff", "CapBnd")}
         tell("it is no superuser and has no rights", rights["Uid"] != "0" and int(rights["CapBnd"], 16) == 0, rights)
         begun = time.monotonic()
-        with visiting(url, timeout_s=180) as visit:
+        with visiting(url, page="reconstruction", timeout_s=180) as visit:
             visit.check()
-        tell("a page is there", True, f"after {time.monotonic() - begun:.1f} s")
+        tell("a page is there, with its network", True, f"after {time.monotonic() - begun:.1f} s")
         resident = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
         tell("memory", resident is not None, f"{int(resident[1]) / 1e3:,.0f} MB resident" if resident else "")
         process.terminate()
         begun = time.monotonic()
         try:
-            tell("SIGTERM ends it", process.wait(timeout=10) == 0, f"after {time.monotonic() - begun:.1f} s")
+            tell(
+                "SIGTERM ends it",
+                process.wait(timeout=10) in (0, -signal.SIGTERM),
+                f"after {time.monotonic() - begun:.1f} s",
+            )
         except subprocess.TimeoutExpired:
             tell("SIGTERM ends it", False, "not within 10 s")
     return failed
