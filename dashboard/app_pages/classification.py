@@ -116,7 +116,7 @@ def show_table(asked: Asked, summaries: Summaries) -> None:
     ours = [name for name in columns if name not in theirs]
     styled = table.style.map(shade, subset=ours).map(lambda _: "color: gray", subset=theirs)
     styled = styled.format("{:.1f}", na_rep="", subset=ours).format("{:.0f}", na_rep="", subset=theirs)
-    st.dataframe(styled, width="stretch", placeholder="–")
+    st.dataframe(styled, width="content", placeholder="–")
     if theirs:
         st.caption(
             "Published: Long, Zhang and Darrell (2014), Table 3. They do not say at which size objects are seen, "
@@ -212,8 +212,8 @@ def show_call(asked: Asked, feature: Feature, instance: Instance, keypoint: int,
         picture = images.encode(around(instance, keypoint, asked.protocol), format="JPEG")
     except (decoding.ImageError, OSError):
         return
-    st.image(picture, width="stretch")
     title = keypoint_title(asked.data.keypoint_names[asked.category][keypoint])
+    st.image(picture, width="stretch", alt=f"Around {title} of {instance.name}")
     wrong = f", called {escape_markdown(keypoint_title(called))}" if called else ""
     seen = next((title for title, name in pickers.SEEN.items() if name == asked.protocol_name), None)
     if seen is None:  # no map is made that way
