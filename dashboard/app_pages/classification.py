@@ -109,13 +109,12 @@ def show_table(asked: Asked, summaries: Summaries) -> None:
     def shade(value: float) -> str:
         if value is None or np.isnan(value):
             return ""
-        ink = "; color: white" if value > 60 else ""
-        return f"background-color: rgba(15, 107, 125, {min(max(value, 0) / 100, 1):.2f}){ink}"
+        return f"background-color: {figures.heat(value / 100)}"
 
     theirs = [name for name in columns if name.endswith(PUBLISHED)]
     ours = [name for name in columns if name not in theirs]
-    styled = table.style.map(shade, subset=ours).map(lambda _: "color: gray", subset=theirs)
-    styled = styled.format("{:.1f}", na_rep="", subset=ours).format("{:.0f}", na_rep="", subset=theirs)
+    styled = table.style.map(shade, subset=ours).format("{:.1f}", na_rep="", subset=ours)
+    styled = styled.format("{:.0f}", na_rep="", subset=theirs)
     st.dataframe(styled, width="content", placeholder="–")
     if theirs:
         st.caption(

@@ -7,15 +7,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dashboard.figures.style import GREY
 
+STRONGEST = 0.75  # opacity of a cell's colour
 TEAL, BLUE, ORANGE = (15, 107, 125), (33, 102, 172), (200, 100, 0)
 
 
-def heat(share: float, colour: tuple[int, int, int] = TEAL) -> tuple[str, bool]:
-    """A cell's colour as CSS, from nothing at 0 to the whole colour at 1, and whether only white ink can be
-    read on it.
-    """
-    share = min(max(share, 0.0), 1.0)
-    return f"rgba({', '.join(map(str, colour))}, {share:.2f})", share > 0.78
+def heat(share: float, colour: tuple[int, int, int] = TEAL) -> str:
+    """A cell's colour as CSS, from nothing at 0 to as much of the colour at 1 as leaves both themes' text legible."""
+    return f"rgba({', '.join(map(str, colour))}, {STRONGEST * min(max(share, 0.0), 1.0):.2f})"
 
 
 def table_picture(
@@ -37,14 +35,12 @@ def table_picture(
         left, y = 0, top + number * height
         for column, (text, width) in enumerate(zip(cells, widths, strict=True)):
             share = levels[column] if column < len(levels) else None
-            ink = "black"
             if share is not None:
-                share = min(max(share, 0.0), 1.0)
+                share = STRONGEST * min(max(share, 0.0), 1.0)
                 mixed = np.rint(255 + share * (np.array(TEAL) - 255)).astype(int)
                 draw.rectangle((left, y, left + width - 1, y + height - 1), fill=tuple(mixed.tolist()))
-                ink = "white" if heat(share)[1] else "black"
             at, anchor = (left + scale, "lm") if column == 0 else (left + width - scale, "rm")
-            draw.text((at, y + height // 2), text, ink, font, anchor=anchor)
+            draw.text((at, y + height // 2), text, "black", font, anchor=anchor)
             left += width
         draw.line((0, y + height, left, y + height), fill=GREY if number == 0 else "#dddddd")
     return np.asarray(canvas)
