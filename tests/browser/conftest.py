@@ -5,7 +5,8 @@ in a tab of its own, which to Streamlit is another visitor; tabs of equal screen
 compiled. The test fails at its end if there was an error in a console or in the server's log, a request that failed or
 left the machine, or an exception on a page.
 
-Tests of one module that serve the same script with the same environment share a server, as visitors do.
+Tests that serve the same script with the same environment share a server, as visitors do: those of one module, and of
+all modules where the script is a file of the repository. `app` is the app itself, with few animals drawn.
 """
 
 import os
@@ -180,7 +181,7 @@ def chromium_path() -> str | None:
     return os.environ.get("CORRCORE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), mac)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     path = chromium_path()
     if path is None:
@@ -191,28 +192,40 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[dict[tuple[object, ...], App]]:
-    """The servers of a test module, by script and environment."""
-    servers: dict[tuple[object, ...], App] = {}
+Servers = dict[tuple[object, ...], App]  # by script and environment
+
+
+def stopping() -> Iterator[Servers]:
+    servers: Servers = {}
     yield servers
     for app in servers.values():
         app.stop()
 
 
+of_a_module = pytest.fixture(scope="module", name="of_a_module")(stopping)
+of_all = pytest.fixture(scope="package", name="of_all")(stopping)
+
+
 @pytest.fixture
 def serve(
-    chromium: Browser, running: dict[tuple[object, ...], App], tmp_path_factory: pytest.TempPathFactory
+    chromium: Browser, of_a_module: Servers, of_all: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """``serve(script, NAME="value", ...)``: the app of a script, with a cache and environment of its own."""
 
     def start(script: str | Path, **environment: str) -> App:
         key = (str(script), *sorted(environment.items()))
+        running = of_all if not Path(script).is_absolute() else of_a_module
         if key not in running or running[key].ended:
             running[key] = App(chromium, ROOT / script, tmp_path_factory.mktemp("server"), environment)
             running[key].wait()
         return running[key]
 
     yield start
-    for app in running.values():
+    for app in (*of_a_module.values(), *of_all.values()):
         app.check()
+
+
+@pytest.fixture
+def app(serve: Callable[..., App]) -> App:
+    """The app, as most tests visit it."""
+    return serve("tests/browser/few_animals.py", CORRCORE_DATA="")

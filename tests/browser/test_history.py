@@ -13,11 +13,6 @@ pytestmark = pytest.mark.browser
 PATIENCE_MS = 90_000
 
 
-@pytest.fixture
-def app(serve):
-    return serve("dashboard/Home.py", CORRCORE_DATA="")
-
-
 def entries(page: Page) -> int:
     return page.evaluate("history.length")
 
