@@ -16,11 +16,15 @@
   }
   const over = ([r, g, b, a], ground) => [r, g, b].map((level, n) => a * level + (1 - a) * ground[n])
 
-  // The colour behind an element; null where a picture is.
+  // The colour behind an element's middle; null where a picture is.
   function ground(e) {
     const layers = []
+    const { left, top, width, height } = e.getBoundingClientRect()
     for (let at = e; at; at = parent(at)) {
       const style = getComputedStyle(at)
+      const box = at.getBoundingClientRect()
+      const under = box.left <= left + width / 2 && box.right >= left + width / 2
+      if (at !== document.body && !(under && box.top <= top + height / 2 && box.bottom >= top + height / 2)) continue
       if (style.backgroundImage !== "none") return null
       layers.unshift(levels(style.backgroundColor))
     }
@@ -75,7 +79,7 @@
       const short = e.scrollWidth > e.clientWidth + 1
       if (short && getComputedStyle(e).textOverflow === "ellipsis") found.push(`${named(e)} ends in an ellipsis`)
       if (short && e.matches("input:not([type=range], [type=file])") && e.value) found.push(`${named(e)} is longer`)
-      if (!e.matches("img, button, input, p, canvas, .frame")) continue
+      if (!e.matches("img, button, input, p, .frame")) continue
       let clipped = parent(e)
       while (clipped && !clipped.matches("[data-testid=stMain]") && !scrolls(clipped)) clipped = parent(clipped)
       const inside = clipped?.matches("[data-testid=stMain]")
@@ -100,9 +104,11 @@
   const before = new Map()
   let reached
 
-  // What the keyboard must reach: of radio buttons and of a table's canvas, one.
+  // What the keyboard must reach: of chips, of radio buttons and of a table's canvases one. It begins at the first.
   function remember() {
-    reached = new Set()
+    const first = document.querySelector("a[href]")
+    first.focus()
+    reached = new Set([first])
     before.clear()
     for (const e of all()) {
       if (!e.matches(canHold) || disabled(e) || e.closest("[inert]")) continue
@@ -124,12 +130,15 @@
     return { name: named(e), wrong }
   }
   function missed() {
-    const group = e => e.closest("[role=radiogroup], [role=tablist], [data-testid=stDataFrame]")
+    const group = e => e.closest("[data-testid=stButtonGroup], [role=radiogroup], [data-testid=stDataFrame]")
     const groups = new Set([...reached].map(group).filter(Boolean))
     return [...before.keys()]
       .filter(e => e.isConnected && shown(e) && !reached.has(e) && !groups.has(group(e)) && e.tabIndex >= 0)
       .filter(e => !e.matches("[role=radiogroup]") && !e.closest("[aria-hidden=true]"))
       .map(named)
   }
-  return { faint, cut, remember, step, missed }
+  const audit = { faint, cut, remember, step, missed, runs: 0 }
+  const watched = { attributeFilter: ["data-test-script-state"] }
+  new MutationObserver(() => audit.runs++).observe(document.querySelector("[data-testid=stApp]"), watched)
+  return audit
 })()
