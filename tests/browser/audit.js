@@ -104,14 +104,15 @@
   const before = new Map()
   let reached
 
-  // What the keyboard must reach: of chips, of radio buttons and of a table's canvases one. It begins at the first.
-  function remember() {
-    const first = document.querySelector("a[href]")
+  // What the keyboard must reach from an element on: of chips, of radio buttons and of a table's canvases one.
+  function remember(first) {
     first.focus()
     reached = new Set([first])
     before.clear()
     for (const e of all()) {
       if (!e.matches(canHold) || disabled(e) || e.closest("[inert]")) continue
+      const inPage = e.getRootNode().host ?? e
+      if (!(first.compareDocumentPosition(inPage) & Node.DOCUMENT_POSITION_FOLLOWING)) continue
       before.set(e, JSON.stringify(look(e)))
     }
   }
@@ -137,8 +138,5 @@
       .filter(e => !e.matches("[role=radiogroup]") && !e.closest("[aria-hidden=true]"))
       .map(named)
   }
-  const audit = { faint, cut, remember, step, missed, runs: 0 }
-  const watched = { attributeFilter: ["data-test-script-state"] }
-  new MutationObserver(() => audit.runs++).observe(document.querySelector("[data-testid=stApp]"), watched)
-  return audit
+  return { faint, cut, remember, step, missed }
 })()

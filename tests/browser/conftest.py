@@ -1,12 +1,11 @@
 """A Streamlit server and a real Chromium. Whatever goes wrong in either, at any time, fails the test.
 
 ``app = serve("dashboard/Home.py")`` starts a server, ``page = app.open("reconstruction?at=30,40")`` shows a page of it
-in a tab of its own, which to Streamlit is another visitor; tabs of equal screens share what the browser has fetched and
-compiled. The test fails at its end if there was an error in a console or in the server's log, a request that failed or
+in a tab of its own, which to Streamlit is another visitor; tabs share what the browser has fetched and compiled. The test fails at its end if there was an error in a console or in the server's log, a request that failed or
 left the machine, or an exception on a page.
 
-Tests that serve the same script with the same environment share a server, as visitors do: those of one module, and of
-all modules where the script is a file of the repository. `app` is the app itself, with few animals drawn.
+Tests of one module that serve the same script with the same environment share a server, as visitors do. All tests share
+that of `app`: the app itself, with few animals drawn.
 """
 
 import os
@@ -22,9 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    ViewportSize,
+    sync_playwright,
+)
 
 ROOT = Path(__file__).parents[2]
+FEW_ANIMALS = "tests/browser/few_animals.py"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FLAGS = (
@@ -38,6 +47,7 @@ FLAGS = (
 PROBE = re.compile(
     r"/[^/]+/_stcore/(health|host-config)$"
 )  # Streamlit tries these when it is opened at a page's address
+MEDIA = ("color_scheme", "reduced_motion")  # of a page, not of its screen
 BROKEN = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.alt || i.src)"
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
 
@@ -94,11 +104,15 @@ class App:
 
         `context` goes to Playwright: ``device_scale_factor=2``, ``color_scheme="dark"``, ``has_touch=True`` ...
         """
-        screen = repr((width, height, sorted(context.items())))
+        size: ViewportSize = {"width": width, "height": height}
+        media = {name: context.pop(name) for name in MEDIA if name in context}
+        screen = repr(sorted(context.items()))
         if screen not in self._contexts:
-            self._contexts[screen] = self._browser.new_context(viewport={"width": width, "height": height}, **context)
+            self._contexts[screen] = self._browser.new_context(viewport=size, **context)
             self._watch(self._contexts[screen])
         page = self._contexts[screen].new_page()
+        page.set_viewport_size(size)
+        page.emulate_media(**media)
         page.goto(f"{self.url}/{path.lstrip('/')}")
         self.settle(page)
         return page
@@ -214,7 +228,7 @@ def serve(
 
     def start(script: str | Path, **environment: str) -> App:
         key = (str(script), *sorted(environment.items()))
-        running = of_all if not Path(script).is_absolute() else of_a_module
+        running = of_all if script == FEW_ANIMALS else of_a_module
         if key not in running or running[key].ended:
             running[key] = App(chromium, ROOT / script, tmp_path_factory.mktemp("server"), environment)
             running[key].wait()
@@ -228,4 +242,4 @@ def serve(
 @pytest.fixture
 def app(serve: Callable[..., App]) -> App:
     """The app, as most tests visit it."""
-    return serve("tests/browser/few_animals.py", CORRCORE_DATA="")
+    return serve(FEW_ANIMALS, CORRCORE_DATA="")
