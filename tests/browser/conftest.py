@@ -1,8 +1,9 @@
 """A Streamlit server and a real Chromium. Whatever goes wrong in either, at any time, fails the test.
 
 ``app = serve("dashboard/Home.py")`` starts a server, ``page = app.open("reconstruction?at=30,40")`` shows a page of it
-in a tab of its own, which to Streamlit is another visitor; tabs share what the browser has fetched and compiled. The test fails at its end if there was an error in a console or in the server's log, a request that failed or
-left the machine, or an exception on a page.
+in a tab of its own, which to Streamlit is another visitor; tabs share what the browser has fetched and compiled. The
+test fails at its end if there was an error in a console or in the server's log, a request that failed or left the
+machine, or an exception on a page.
 
 Tests of one module that serve the same script with the same environment share a server, as visitors do. All tests share
 that of `app`: the app itself, with few animals drawn.
