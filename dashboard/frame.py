@@ -12,15 +12,7 @@ from dashboard.services.turns import turns
 
 # A file of ours, and before the navigation: icons by name are fetched from the network.
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
-# Streamlit writes what is chosen in the primary colour, which is no text's on a dark ground.
-st.html(
-    "<style>"
-    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true])"
-    "{background-color: currentColor !important}"
-    "[data-testid=stButtonGroup] :is([data-selected=true], [aria-checked=true]) *{color: #ffffff !important}"
-    "[data-testid=stSliderThumbValue] {color: inherit !important}"
-    "</style>"
-)
+st.html(Path(__file__).with_name("style.css"))
 people.admit()
 page = st.navigation(
     [

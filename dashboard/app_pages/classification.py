@@ -109,14 +109,13 @@ def show_table(asked: Asked, summaries: Summaries) -> None:
     def shade(value: float) -> str:
         if value is None or np.isnan(value):
             return ""
-        ink = "; color: white" if value > 60 else ""
-        return f"background-color: rgba(15, 107, 125, {min(max(value, 0) / 100, 1):.2f}){ink}"
+        return f"background-color: {figures.heat(value / 100)}"
 
     theirs = [name for name in columns if name.endswith(PUBLISHED)]
     ours = [name for name in columns if name not in theirs]
-    styled = table.style.map(shade, subset=ours).map(lambda _: "color: gray", subset=theirs)
-    styled = styled.format("{:.1f}", na_rep="", subset=ours).format("{:.0f}", na_rep="", subset=theirs)
-    st.dataframe(styled, width="stretch", placeholder="–")
+    styled = table.style.map(shade, subset=ours).format("{:.1f}", na_rep="", subset=ours)
+    styled = styled.format("{:.0f}", na_rep="", subset=theirs)
+    st.dataframe(styled, width="content", placeholder="–")
     if theirs:
         st.caption(
             "Published: Long, Zhang and Darrell (2014), Table 3. They do not say at which size objects are seen, "
@@ -212,8 +211,8 @@ def show_call(asked: Asked, feature: Feature, instance: Instance, keypoint: int,
         picture = images.encode(around(instance, keypoint, asked.protocol), format="JPEG")
     except (decoding.ImageError, OSError):
         return
-    st.image(picture, width="stretch")
     title = keypoint_title(asked.data.keypoint_names[asked.category][keypoint])
+    st.image(picture, width="stretch", alt=f"Around {title} of {instance.name}")
     wrong = f", called {escape_markdown(keypoint_title(called))}" if called else ""
     seen = next((title for title, name in pickers.SEEN.items() if name == asked.protocol_name), None)
     if seen is None:  # no map is made that way

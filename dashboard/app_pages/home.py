@@ -15,7 +15,8 @@ def show_card(spec: PageSpec, card: Card) -> None:
         if card.pictures:
             places = header.two_a_row(spec.path).columns(A_ROW, gap="small")
             for place, picture in zip(places, card.pictures, strict=False):
-                place.image(str(PICTURES / picture.file), caption=picture.caption, width="stretch")
+                alt = f"{card.heading}: {picture.caption}"
+                place.image(str(PICTURES / picture.file), caption=picture.caption, width="stretch", alt=alt)
         st.markdown(card.text)
         st.page_link(spec.file, label=card.link, icon=spec.icon)
 
@@ -28,6 +29,7 @@ header.header(
     "2014). "
     "Here you can see it, on any photo.",
 )
-for spec in pages(for_operators=may_operate()):
-    if spec.card is not None:
-        show_card(spec, spec.card)
+with st.container(key="cards"):
+    for spec in pages(for_operators=may_operate()):
+        if spec.card is not None:
+            show_card(spec, spec.card)

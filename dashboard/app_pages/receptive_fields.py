@@ -17,7 +17,7 @@ from dashboard.parts import exports, header, job_panel, photo_picker, url_state
 from dashboard.services import sessions
 from dashboard.wording import sentence
 
-ZOOM, MOST_SEED = 1.4, 10**6
+ZOOM, MOST_SEED = 2.5, 10**6
 
 HOW = """
 The seed is one descriptor of a layer. Its *k* most similar descriptors in other photos are found by cosine
@@ -50,16 +50,23 @@ ABOUT = (
 def show_averages(found: dict[str, Study], index: PatchIndex) -> None:
     """Figure 2: a column a layer, a row a k, at true relative sizes."""
     colours = seeds.colours_of(index, list(found))
+    widest = max(index.receptive_field(layer).window_px for layer in found)
     places = header.two_a_row("averages").columns(len(found), gap="small")
     for place, (layer, study) in zip(places, found.items(), strict=True):
         field = index.receptive_field(layer)
         with place:
             st.html(f"<span style='color: {colours[layer]}'>&#9632;</span> <b>{layer}</b> · {field.window_text}")
+            share = field.window_px / widest
             for each in study.averages.averages:
                 fewest, most = int(each.count.min()), int(each.count.max())
                 border = f" · {fewest} to {most} at each pixel" if fewest < each.k else ""
                 picture = expand_contrast(each.mean, each.count)
-                st.image(images.encode(picture, format="PNG"), width=round(field.window_px * ZOOM))
+                with header.part_of_column(share, f"{layer} {each.k}", at_most=round(field.window_px * ZOOM)):
+                    st.image(
+                        images.encode(picture, format="PNG"),
+                        width="stretch",
+                        alt=f"Average of {each.k} receptive fields by {layer}",
+                    )
                 st.caption(f"k = {each.k}{border}")
 
 

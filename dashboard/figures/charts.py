@@ -216,7 +216,7 @@ def accuracy_curves(
             xanchor="left",
             xshift=8,
         )
-    figure.update_xaxes(title="cost of misclassification C", type="log", exponentformat="power", dtick=1)
+    figure.update_xaxes(title="cost of misclassification C", type="log", exponentformat="power", dtick=2)
     figure.update_yaxes(title="accuracy", ticksuffix=" %", range=[0, 105 * highest])
     return styled(figure, height=height).update_layout(margin={"l": 8, "r": 64, "t": 12, "b": 8})
 

@@ -1,5 +1,6 @@
 """The page's frame: its first sentence, rows of controls, sections, and how its result is computed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,9 +22,20 @@ def two_a_row(what: str) -> Any:
     st.html(
         "<style>@media (max-width: 640px) {[class*=st-key-two-a-row] [data-testid=stColumn]"
         "{min-width: 0; flex: 0 0 calc(50% - 0.5rem)} [class*=st-key-two-a-row] [data-testid=stColumn] *"
-        "{max-width: 100%}}</style>"
+        "{max-width: 100%} [class*=st-key-two-a-row] [data-testid=stColumn]:has([data-testid=stMultiSelect])"
+        "{flex-basis: 100%}}</style>"
     )
     return st.container(key=f"two-a-row {what}")
+
+
+def part_of_column(share: float, what: str, *, at_most: int) -> Any:
+    """A container that takes a `share` of its column's width, and so many screen pixels at most; one for each `what`.
+
+    Pictures in such containers keep their relative sizes on every screen.
+    """
+    key = re.sub(r"[^\w-]", "-", f"part-{what}", flags=re.ASCII)
+    st.html(f"<style>.st-key-{key} {{width: min({share:.2%}, {at_most}px)}}</style>")
+    return st.container(key=key)
 
 
 def section_picker(label: str, options: Sequence[str], *, key: str) -> str:

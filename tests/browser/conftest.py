@@ -1,11 +1,12 @@
 """A Streamlit server and a real Chromium. Whatever goes wrong in either, at any time, fails the test.
 
 ``app = serve("dashboard/Home.py")`` starts a server, ``page = app.open("reconstruction?at=30,40")`` shows a page of it
-in a tab of its own, which to Streamlit is another visitor; tabs of equal screens share what the browser has fetched and
-compiled. The test fails at its end if there was an error in a console or in the server's log, a request that failed or
-left the machine, or an exception on a page.
+in a tab of its own, which to Streamlit is another visitor; tabs share what the browser has fetched and compiled. The
+test fails at its end if there was an error in a console or in the server's log, a request that failed or left the
+machine, or an exception on a page.
 
-Tests of one module that serve the same script with the same environment share a server, as visitors do.
+Tests of one module that serve the same script with the same environment share a server, as visitors do. All tests share
+that of `app`: the app itself, with few animals drawn.
 """
 
 import os
@@ -21,9 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    ViewportSize,
+    sync_playwright,
+)
 
 ROOT = Path(__file__).parents[2]
+FEW_ANIMALS = "tests/browser/few_animals.py"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FLAGS = (
@@ -37,6 +48,7 @@ FLAGS = (
 PROBE = re.compile(
     r"/[^/]+/_stcore/(health|host-config)$"
 )  # Streamlit tries these when it is opened at a page's address
+MEDIA = ("color_scheme", "reduced_motion")  # of a page, not of its screen
 BROKEN = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.alt || i.src)"
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
 
@@ -93,11 +105,15 @@ class App:
 
         `context` goes to Playwright: ``device_scale_factor=2``, ``color_scheme="dark"``, ``has_touch=True`` ...
         """
-        screen = repr((width, height, sorted(context.items())))
+        size: ViewportSize = {"width": width, "height": height}
+        media = {name: context.pop(name) for name in MEDIA if name in context}
+        screen = repr(sorted(context.items()))
         if screen not in self._contexts:
-            self._contexts[screen] = self._browser.new_context(viewport={"width": width, "height": height}, **context)
+            self._contexts[screen] = self._browser.new_context(viewport=size, **context)
             self._watch(self._contexts[screen])
         page = self._contexts[screen].new_page()
+        page.set_viewport_size(size)
+        page.emulate_media(**media)
         page.goto(f"{self.url}/{path.lstrip('/')}")
         self.settle(page)
         return page
@@ -180,7 +196,7 @@ def chromium_path() -> str | None:
     return os.environ.get("CORRCORE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), mac)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     path = chromium_path()
     if path is None:
@@ -191,28 +207,40 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[dict[tuple[object, ...], App]]:
-    """The servers of a test module, by script and environment."""
-    servers: dict[tuple[object, ...], App] = {}
+Servers = dict[tuple[object, ...], App]  # by script and environment
+
+
+def stopping() -> Iterator[Servers]:
+    servers: Servers = {}
     yield servers
     for app in servers.values():
         app.stop()
 
 
+of_a_module = pytest.fixture(scope="module", name="of_a_module")(stopping)
+of_all = pytest.fixture(scope="package", name="of_all")(stopping)
+
+
 @pytest.fixture
 def serve(
-    chromium: Browser, running: dict[tuple[object, ...], App], tmp_path_factory: pytest.TempPathFactory
+    chromium: Browser, of_a_module: Servers, of_all: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., App]]:
     """``serve(script, NAME="value", ...)``: the app of a script, with a cache and environment of its own."""
 
     def start(script: str | Path, **environment: str) -> App:
         key = (str(script), *sorted(environment.items()))
+        running = of_all if script == FEW_ANIMALS else of_a_module
         if key not in running or running[key].ended:
             running[key] = App(chromium, ROOT / script, tmp_path_factory.mktemp("server"), environment)
             running[key].wait()
         return running[key]
 
     yield start
-    for app in running.values():
+    for app in (*of_a_module.values(), *of_all.values()):
         app.check()
+
+
+@pytest.fixture
+def app(serve: Callable[..., App]) -> App:
+    """The app, as most tests visit it."""
+    return serve(FEW_ANIMALS, CORRCORE_DATA="")

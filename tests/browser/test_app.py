@@ -3,7 +3,6 @@
 import io
 import re
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +11,10 @@ from playwright.sync_api import Page, expect
 
 from corrcore import images
 from corrcore.datasets.samples import samples
-from dashboard.navigation import PAGES
 
 pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 90_000
-
-
-@pytest.fixture
-def app(serve):
-    return serve("dashboard/Home.py", CORRCORE_DATA="")
 
 
 def picture(page: Page, alt: str):
@@ -119,30 +112,20 @@ def test_choices_survive_a_change_of_page(app):
     expect(page).to_have_url(re.compile(r"reconstruction.*photo=sample%3Achina"))
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
-@pytest.mark.parametrize("spec", PAGES, ids=lambda spec: spec.path)
-def test_pages_fit_their_width(app, spec, width, scheme):
-    page = app.open("" if spec is PAGES[0] else spec.path, width=width, color_scheme=scheme)
-    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE_MS)
-    app.settle(page)
-    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert overflow <= 0
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_chosen_is_written_in_white_on_its_own_colour(app, scheme):
+def test_what_is_chosen_is_written_in_white_on_its_own_colour_in_both_themes(app):
     """The theme's tests hold this pair's contrast; Streamlit itself would write it in that colour on the ground."""
-    page = app.open("reconstruction", color_scheme=scheme)
+    page = app.open("reconstruction")
     rebuilt(page)
-    primary = {"light": "rgb(15, 107, 125)", "dark": "rgb(34, 127, 149)"}[scheme]
-    for chosen, other in (("Samples", "Upload"), ("Neighbours of the patch", "Numbers")):
-        button = page.get_by_role("radio", name=chosen)
-        expect(button).to_have_css("background-color", primary)
-        expect(button.get_by_text(chosen)).to_have_css("color", "rgb(255, 255, 255)")
-        expect(page.get_by_role("radio", name=other)).not_to_have_css("background-color", primary)
-    layer = page.get_by_role("button", name="conv3", exact=True)
-    expect(layer).to_have_css("background-color", primary)
-    expect(layer.get_by_text("conv3")).to_have_css("color", "rgb(255, 255, 255)")
+    for scheme, primary in (("dark", "rgb(34, 127, 149)"), ("light", "rgb(15, 107, 125)")):
+        page.emulate_media(color_scheme=scheme)
+        for chosen, other in (("Samples", "Upload"), ("Neighbours of the patch", "Numbers")):
+            button = page.get_by_role("radio", name=chosen)
+            expect(button).to_have_css("background-color", primary)
+            expect(button.get_by_text(chosen)).to_have_css("color", "rgb(255, 255, 255)")
+            expect(page.get_by_role("radio", name=other)).not_to_have_css("background-color", primary)
+        layer = page.get_by_role("button", name="conv3", exact=True)
+        expect(layer).to_have_css("background-color", primary)
+        expect(layer.get_by_text("conv3")).to_have_css("color", "rgb(255, 255, 255)")
 
 
 def test_downloads_hold_what_is_shown(app):
@@ -160,35 +143,10 @@ def test_downloads_hold_what_is_shown(app):
     figure.close()
 
 
-FEW_ANIMALS = """
-import functools
-from pathlib import Path
-
-import streamlit as st
-
-from corrcore.datasets import toy
-
-if not isinstance(toy.load, functools.partial):
-    toy.load = functools.partial(toy.load, n_train=N_TRAIN, n_val=2)
-st.set_page_config(layout="wide")
-st.navigation([st.Page(Path(page)) for page in PAGES]).run()
-"""
-
-
-def few_animals(folder: Path, n_train: int, *pages: str) -> Path:
-    """A script that shows some pages, with only so many animals drawn."""
-    paths = [str(Path(__file__).parents[2] / "dashboard" / "app_pages" / f"{page}.py") for page in pages]
-    script = folder / "few.py"
-    script.write_text(FEW_ANIMALS.replace("PAGES", repr(paths)).replace("N_TRAIN", str(n_train)), "utf-8")
-    return script
-
-
-def test_a_tables_cell_leads_to_its_calls_and_a_wrong_one_to_responses_whose_scores_the_pointer_reads(serve, tmp_path):
-    script = few_animals(tmp_path, 10, "results", "classification", "responses")
-    app = serve(script, CORRCORE_DATA="")
+def test_a_tables_cell_leads_to_its_calls_and_a_wrong_one_to_responses_whose_scores_the_pointer_reads(app):
     page = app.open("classification?seen=in+a+box+of+250+px")  # which computes it
     expect(page.get_by_text("How this is computed")).to_be_visible(timeout=PATIENCE_MS)
-    page = app.open("?table=3+Classification")
+    page = app.open("results?table=3+Classification")
     table = page.get_by_test_id("stDataFrame").first
     expect(table).to_be_visible(timeout=PATIENCE_MS)
     area = table.bounding_box()
@@ -227,8 +185,8 @@ def test_a_tables_cell_leads_to_its_calls_and_a_wrong_one_to_responses_whose_sco
         assert narrow.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
-def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
-    page = serve(few_animals(tmp_path, 5, "alignment"), CORRCORE_DATA="").open()
+def test_a_clicked_neighbour_is_looked_at_more_closely(app):
+    page = app.open("alignment")
     second = page.get_by_role("img", name=re.compile("warped by conv4$")).nth(1)
     expect(second).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("1, chosen", exact=True)).to_be_visible(timeout=PATIENCE_MS)
@@ -244,9 +202,8 @@ def test_a_clicked_neighbour_is_looked_at_more_closely(serve, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
-def test_the_pointer_reads_a_detectors_scores_and_a_box_is_drawn_on_a_photo_of_ones_own(serve, tmp_path):
-    app = serve(few_animals(tmp_path, 8, "prediction"), CORRCORE_DATA="")
-    page = app.open("?keypoint=Nose")
+def test_the_pointer_reads_a_detectors_scores_and_a_box_is_drawn_on_a_photo_of_ones_own(app):
+    page = app.open("prediction?keypoint=Nose")
     shown = page.get_by_role("application", name=re.compile("Nose: Detector"))
     expect(shown).to_be_visible(timeout=PATIENCE_MS)
     arrays = downloaded_arrays(page)

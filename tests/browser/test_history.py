@@ -13,11 +13,6 @@ pytestmark = pytest.mark.browser
 PATIENCE_MS = 90_000
 
 
-@pytest.fixture
-def app(serve):
-    return serve("dashboard/Home.py", CORRCORE_DATA="")
-
-
 def entries(page: Page) -> int:
     return page.evaluate("history.length")
 
@@ -33,13 +28,16 @@ def checked(page: Page, name: str) -> None:
 
 def test_every_page_makes_one_entry_when_it_is_arrived_at(app):
     page = app.open()
+    first = entries(page)
     for spec in (*PAGES[1:], PAGES[1]):
         before = entries(page)
         page.get_by_role("link", name=spec.title, exact=True).first.click()
         expect(page).to_have_title(f"{spec.title} · corrcore", timeout=PATIENCE_MS)
         app.settle(page)
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(250)
         assert entries(page) == before + 1, spec.title
+    page.wait_for_timeout(1000)
+    assert entries(page) == first + len(PAGES)
 
 
 def test_another_pages_network_stays_out_of_the_address_of_results(serve, tmp_path, monkeypatch):

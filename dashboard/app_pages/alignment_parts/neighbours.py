@@ -111,7 +111,8 @@ def show_figure(view: View, instance: Instance, names: Sequence[str], choice: Ch
                 f"**{feature.title}**",
                 help="Filled: right, within the thin ellipse. Rings: wrong, with a line to the truth.",
             )
-            st.image(images.encode(target_picture(view, instance, transfer), format="JPEG"), width="stretch")
+            picture = images.encode(target_picture(view, instance, transfer), format="JPEG")
+            st.image(picture, width="stretch", alt=f"{instance.name}, keypoints carried to it by {feature.title}")
             hits = int(_right(transfer, instance).sum())
             st.caption(f"the target, predicted: {hits} of {int(instance.visible.sum())} right")
         for number, neighbour in enumerate(view.shown(feature)):

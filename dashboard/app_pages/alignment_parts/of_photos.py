@@ -45,11 +45,12 @@ def page() -> None:
     sides = zip(("source", "target"), names, (pair.source.image, pair.target.image), strict=True)
     for place, (title, name, image) in zip(places, sides, strict=False):
         place.markdown(f"**{title}**")
-        place.image(images.encode(image, format="JPEG"), width="stretch")
+        place.image(images.encode(image, format="JPEG"), width="stretch", alt=f"{name}, the {title}")
         place.caption(escape_markdown(name))
     for place, (feature, picture) in zip(places[2:], warped.items(), strict=True):
         place.markdown(f"**warped by {feature.title}**")
-        place.image(images.encode(picture, format="JPEG"), width="stretch")
+        alt = f"{names[0]}, warped by {feature.title}"
+        place.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
         place.caption(f"deformation {pair.alignments[feature].deformation:.2f}")
     url_state.check_pixel(pair.source.image)
     section = header.section_picker("Look closer", SECTIONS, key="alignment_section")

@@ -43,19 +43,24 @@ def show_displacement(pair: AlignedPair, names: tuple[str, str], feature: Featur
             labels=("target", "source, warped"),
             alt=f"{names[1]} and {names[0]} warped onto it by {feature.title}",
             key="compare",
-            width=480,
+            width=720,
         )
         st.caption(f"Target: {escape_markdown(names[1])}. Source: {escape_markdown(names[0])}.")
     with right:
         st.markdown("**Displacement of the source's cells**")
         arrows, colours = st.columns(2, gap="small")
         arrows.image(
-            images.encode(figures.displacement_arrows(pair.source.image, found), format="JPEG"), caption="as arrows"
+            images.encode(figures.displacement_arrows(pair.source.image, found), format="JPEG"),
+            caption="as arrows",
+            width="stretch",
+            alt=f"Displacement of {names[0]} as arrows",
         )
         longest = max(float(np.linalg.norm(found.displacement, axis=-1).max()), 1.0)
         colours.image(
             images.encode(figures.displacement_picture(found, longest=longest), format="PNG"),
             caption="as colours: see the wheel",
+            width="stretch",
+            alt=f"Displacement of {names[0]} as colours",
         )
         wheel, numbers = st.columns([1, 3], gap="small", vertical_alignment="center")
         with wheel:
@@ -102,7 +107,8 @@ def show_point(pair: AlignedPair, names: tuple[str, str]) -> None:
             st.markdown(f"**{feature.title}**")
             drawn = figures.similarity_overlay(pair.target.image, similarity)
             drawn = figures.draw_crosses(drawn, [((2 * x + 0.5, 2 * y + 0.5), LANDING)], scale=1)
-            st.image(images.encode(drawn, format="JPEG"), width="stretch")
+            alt = f"{names[1]}, likeness of its cells to the point by {feature.title}"
+            st.image(images.encode(drawn, format="JPEG"), width="stretch", alt=alt)
             st.caption(
                 f"Target. Lands at {_at(lands)} of {escape_markdown(names[1])}; the likest cell is at {_at(best)}, "
                 f"cosine {similarity.max():.2f}."

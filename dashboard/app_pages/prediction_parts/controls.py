@@ -63,29 +63,26 @@ def choose_weights(places: Sequence[Any], learnt: Learnt) -> Weights:
         help="Chosen by cross validation on train objects, for each feature. For drawn objects it is set.",
     )
     best = {feature: each.fusions[priors] for feature, each in detectors.items()}
-    own, by_hand = best[learnt.own], mode == BY_HAND
-    bound: dict[str, Any] = {"bind": "query-params"} if by_hand else {"disabled": True}
-
-    def key(name: str) -> str:  # those that show what was chosen are others
-        return name if by_hand else f"{name} {own}"
-
+    own = best[learnt.own]
+    if mode != BY_HAND:
+        at_eta.caption(f"{learnt.own.title}: weight η {own.eta:.3f}")
+        at_sigma.caption(f"width σ {own.sigma_px:.0f} px")
+        return Weights(priors, best)
     eta = at_eta.slider(
         "Weight η",
         *(*ETAS, own.eta, 0.005),
-        key=key("eta"),
+        key="eta",
+        bind="query-params",
         format="%.3f",
         help="The exponent of p: 0 is the detectors alone, 1 the prior alone. A detector's values vary much less than the "
-        "prior's, so a few hundredths count for much." + ("" if by_hand else f" Shown is that of {learnt.own.title}."),
-        **bound,
+        "prior's, so a few hundredths count for much.",
     )
     sigma = at_sigma.slider(
         "Width σ, px",
         *(*SIGMAS_PX, own.sigma_px, 1.0),
-        key=key("sigma"),
+        key="sigma",
+        bind="query-params",
         format="%.0f",
         help="In pixels of the box, stretched to 500 x 500.",
-        **bound,
     )
-    if not by_hand:
-        return Weights(priors, best)
     return Weights(priors, {feature: PriorFusion(own.neighbours, sigma, eta) for feature in detectors})

@@ -104,7 +104,8 @@ def show_all(seen: Seen, weights: Weights, names: Sequence[str]) -> None:
             rings = [(tuple(seen.inside_at.to_crop(seen.truth[number])), TRUTH)] if true else []
             drawn = _drawn(seen, which, values, 0.6, own=own)
             picture = figures.draw_crosses(drawn, crosses, rings=rings, scale=1)
-            place.image(images.encode(picture, format="JPEG"), width="stretch")
+            alt = f"{seen.title}, {keypoint_title(names[number])}: {which}"
+            place.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
             said = "not shown by this object" if not true else "right" if right[number] else "wrong"
             place.caption(f"{name}: {said}" if seen.annotated else name)
     st.caption(
@@ -193,6 +194,7 @@ def _show_neighbours(seen: Seen, number: int, learnt: Learnt, n: int) -> None:
             continue
         points = np.full_like(instance.keypoints, np.nan)
         points[number] = placed.to_crop(instance.keypoints[number])
-        place.image(images.encode(figures.draw_keypoints(picture, points), format="JPEG"), width="stretch")
+        picture = images.encode(figures.draw_keypoints(picture, points), format="JPEG")
+        place.image(picture, width="stretch", alt=f"{instance.name} with its {keypoint_title(learnt.names[number])}")
         place.caption(escape_markdown(instance.name))
     st.caption("One that looks the other way has its keypoints on the other side of the box, and leads astray.")

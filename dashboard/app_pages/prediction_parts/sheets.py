@@ -20,6 +20,7 @@ from dashboard.services import caches
 from dashboard.wording import escape_markdown, sentence
 
 PER_SHEET = 4
+HIGHEST_PX = 420  # of a picture on the screen: three stand below one another
 CAPTION = (
     "Filled: right, within the thin ellipse, a tenth of the box's sides around the truth. Rings: wrong, with a "
     "line to the truth. "
@@ -121,6 +122,7 @@ def _show_object(seen: Seen, weights: Weights, number: int, *, chosen: bool) -> 
             key=f"gallery {number} {row}",
             boxes=[Outline((0, 0, width, height), width=3)] if chosen else (),
             whole=True,
+            max_height=HIGHEST_PX,
             on_click=lambda *_: url_state.choose("object", seen.title),
         )
         if feature is None:

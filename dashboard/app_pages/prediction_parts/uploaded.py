@@ -45,7 +45,8 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
     places = header.two_a_row("photo").columns(len(drawn), gap="small")
     for place, (feature, picture) in zip(places, drawn.items(), strict=True):
         place.markdown(f"**{weights.title(feature)}**")
-        place.image(images.encode(picture, format="JPEG"), width="stretch")
+        alt = f"{title}, keypoints predicted by {weights.title(feature)}"
+        place.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
     edges = tuple(round(edge, 2) for edge in box)
     return Shown(seen, [seen], f"photo = decoding.decode({title!r})\nbox, own_photo = {edges}, None")
 

@@ -22,7 +22,7 @@ from dashboard.services import caches, sessions
 
 AGREEMENT, EFFECTIVE = SECTIONS = ("Agreement", "Effective")
 N_PHOTOS = (4, 16, 64)
-ZOOM = 1.4
+ZOOM = 2.5
 
 HOW = """
 The gradient of a cell's numbers by the pixels: how much each pixel moves the descriptor. Its absolute value, summed over
@@ -147,7 +147,7 @@ def measured(
 def show_pictures(found: Sequence[EffectiveField], index: PatchIndex) -> None:
     """A map a layer at true relative sizes, in the same colours."""
     colours = seeds.colours_of(index, [each.layer for each in found])
-    limit = figures.field_limit(found)
+    limit, widest = figures.field_limit(found), max(each.side_px for each in found)
     st.markdown(
         "**Which pixels move the descriptor?** The circle holds half of the gradient, the frame is the theoretical "
         "receptive field. **Look for** how little of the frame counts."
@@ -160,7 +160,12 @@ def show_pictures(found: Sequence[EffectiveField], index: PatchIndex) -> None:
                 f"<span style='color: {colours[each.layer]}'>&#9632;</span> <b>{each.layer}</b> · {field.size_text}"
             )
             picture = figures.field_picture(each, limit=limit)
-            st.image(images.encode(picture, format="PNG"), width=round(each.side_px * ZOOM))
+            with header.part_of_column(each.side_px / widest, each.layer, at_most=round(each.side_px * ZOOM)):
+                st.image(
+                    images.encode(picture, format="PNG"),
+                    width="stretch",
+                    alt=f"Effective receptive field of {each.layer}",
+                )
             more = (
                 f" · {100 * each.beyond:.0f} % of the gradient beyond {each.side_px} px" if each.beyond >= 5e-3 else ""
             )

@@ -34,7 +34,12 @@ def show_neighbours(shown: Shown, k: int) -> None:
             boxes = field.receptive_field_box(row, column), field.patch_box(row, column)
             view = figures.neighbour_view(shown.chosen.image, *boxes)
             with st.container(width=150):
-                st.image(images.encode(view, format="JPEG"), caption="this patch", width=150)
+                st.image(
+                    images.encode(view, format="JPEG"),
+                    caption="this patch",
+                    width=150,
+                    alt=f"The patch in its receptive field, by {layer}",
+                )
             for number in range(len(ids)):
                 at, picture = (int(cells.rows[number]), int(cells.columns[number])), int(cells.pictures[number])
                 boxes = field.receptive_field_box(*at), field.patch_box(*at)
@@ -42,7 +47,12 @@ def show_neighbours(shown: Shown, k: int) -> None:
                 size = "" if index.scales[picture] == 1 else f", at {index.scales[picture]:.0%}"
                 caption = f"{similarities[number]:.2f} · {escape_markdown(index.picture_title(picture))}{size}"
                 with st.container(width=150):
-                    st.image(images.encode(view, format="JPEG"), caption=caption, width=150)
+                    st.image(
+                        images.encode(view, format="JPEG"),
+                        caption=caption,
+                        width=150,
+                        alt=f"Neighbour {number + 1} by {layer}",
+                    )
     if k > n_shown:
         st.caption(f"The nearest {n_shown} of {k}; all are in the NPZ file below.")
 

@@ -171,7 +171,7 @@ def show_panels(asked: Asked, seen: Seen, scores: Scores) -> tuple[int, int]:
         places = st.columns(2, gap="small")
         with places[1]:
             st.markdown("**the picture**")
-            st.image(images.encode(figures.crop(seen.image, part), format="PNG"), width="stretch")
+            st.image(images.encode(figures.crop(seen.image, part), format="PNG"), width="stretch", alt=seen.title)
     else:
         places = header.two_a_row("maps").columns(len(scores.own), gap="small")
     for place, feature in zip(places, scores.own, strict=False):

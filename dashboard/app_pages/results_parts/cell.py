@@ -69,7 +69,7 @@ def _show_examples(view: View, row: Row, category: str) -> None:
         pictures = thumbnails.of_objects(caches.state_of(some), some)
         places = header.two_a_row(f"examples {title}").columns(EXAMPLES, gap="small")
         for place, n, one, picture in zip(places, numbers, some, pictures, strict=False):
-            place.image(images.encode(picture, format="JPEG"), width="stretch")
+            place.image(images.encode(picture, format="JPEG"), width="stretch", alt=one.name)
             link, text = page_url(view, row, category, one.name), f"{hits[n]} of {shown[n]} right"
             place.markdown(f"[{text}]({link})" if link else text)
 

@@ -233,8 +233,7 @@ def _show_table(lines: Sequence[Line]) -> None:
     columns, highest = _columns(lines), _highest(lines)
 
     def shade(value: float) -> str:
-        colour, white = figures.heat(value / highest)
-        return f"background-color: {colour}" + ("; color: white" if white else "")
+        return f"background-color: {figures.heat(value / highest)}"
 
     digits = lines[0].view.digits(lines[0].category)
     forms = {OURS: "{:.1f}", PAPER: f"{{:.{digits}f}}", DIFFERENCE: "{:+.1f}"}

@@ -77,19 +77,15 @@ def _styled(view: View, columns: Columns, meant: Mapping[str, str]) -> Any:
     furthest = max((abs(v) for name in named[DIFFERENCE] for v in columns[name] if not np.isnan(v)), default=0) or 1
 
     def shade(value: float) -> str:
-        if np.isnan(value):
-            return ""
-        colour, white = figures.heat(value / view.highest)
-        return f"background-color: {colour}" + ("; color: white" if white else "")
+        return "" if np.isnan(value) else f"background-color: {figures.heat(value / view.highest)}"
 
     def shade_difference(value: float) -> str:
         if np.isnan(value):
             return ""
-        colour, _ = figures.heat(0.5 * abs(value) / furthest, figures.BLUE if value > 0 else figures.ORANGE)
-        return f"background-color: {colour}"
+        colour = figures.BLUE if value > 0 else figures.ORANGE
+        return f"background-color: {figures.heat(0.5 * abs(value) / furthest, colour)}"
 
     shown = table.style.map(shade, subset=named[OURS]).map(shade_difference, subset=named[DIFFERENCE])
-    shown = shown.map(lambda _: "color: gray", subset=named[INTERVAL] + named[PAPER])
     forms = dict.fromkeys(named[OURS], "{:.1f}") | dict.fromkeys(named[DIFFERENCE], "{:+.1f}")
     forms |= {name: f"{{:.{view.digits(meant[name[1]])}f}}" for name in named[PAPER]}
     return shown.format(forms, na_rep="")
