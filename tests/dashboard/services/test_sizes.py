@@ -34,7 +34,7 @@ def picture(megabytes: int) -> Picture:
         ([picture(1)] * 5, 1),
         (object(), 0),
     ],
-    ids=str,
+    ids=["array", "tensor", "part", "dataclass", "mapping", "bytes", "the same", "object"],
 )
 def test_bytes_of_values(value, megabytes):
     assert round(n_bytes(value) / MB, 1) == megabytes
