@@ -29,7 +29,7 @@ class Limits:
     """What one visitor of the app may ask of it (``CORRCORE_UPLOADS_MB_PER_HOUR`` and so on).
 
     Uploads and jobs are of a session; an address may have those of five, and all sessions together hold the uploads of
-    ten. Requests are of an address.
+    four. Requests are of an address.
     """
 
     uploads_mb_per_hour: int = 200

@@ -75,7 +75,7 @@ def uploads_by_many(url: str) -> str:
         grown = memory_mb() - before
         for page in pages:
             page.__exit__()
-    assert counts[204] * len(PHOTO) <= 1000e6, counts
+    assert counts[204] * len(PHOTO) <= 400e6, counts
     return f"{dict(counts)}, {grown:.0f} MB more in memory"
 
 
@@ -200,7 +200,10 @@ def anothers_upload(url: str) -> str:
         assert page.upload(images.encode(photo, format="PNG"), file="mine").status_code == 204
         with Page(url, others) as stranger:
             link = urlencode({"photo": f"upload:{images.digest(photo)}"})
-            said = texts(stranger.run(query=link, page="reconstruction", timeout_s=300))
+            said, deadline = [""], time.monotonic() + 300
+            while time.monotonic() < deadline and not any("uploaded" in each for each in said):
+                said = texts(stranger.run(query=link, page="reconstruction"))  # the index is made at first use
+                time.sleep(1)
             told = [each for each in said if "stays with whoever uploaded it" in each]
             statuses = [
                 others.request(method, f"{url}/_stcore/upload_file/{page.session}/mine").status_code
