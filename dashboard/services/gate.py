@@ -30,7 +30,7 @@ HEALTH = ("/_stcore/health", "/healthz", "/readyz")  # which tell nothing of any
 CLOSED = ("/_stcore/agent", "/_stcore/metrics")  # what Streamlit serves besides, and the app has no use for
 UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 FRAMING_BYTES = 64 * 1024  # of an upload's form, around the file
-MESSAGES, MESSAGES_PER_S = 20, 8.0  # of a browser to its page: at once, and in the long run; each may run it
+MESSAGES, MESSAGES_PER_S = 10, 6.0  # of a browser to its page: at once, and in the long run; each may run it
 AFTER = "corrcore_after"  # the cookie that keeps where somebody wanted to go before signing in
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>corrcore</title>
 <meta name="viewport" content="width=device-width"><style>:root {{color-scheme: light dark}}
