@@ -30,7 +30,7 @@ class Limits:
     """What may be asked of the app (``CORRCORE_UPLOADS_MB_PER_HOUR`` and so on).
 
     Uploads and jobs are of a session; an address may have those of five, and all sessions together hold the uploads of
-    ten. Requests are of an address. `queue_length` jobs wait and run at most, views and long work each, and
+    four. Requests are of an address. `queue_length` jobs wait and run at most, views and long work each, and
     `jobs_per_visitor` of them are one session's. One long job may take `job_memory_mb` (None: three quarters of the
     memory there is) and `job_minutes`. `max_sessions` browser windows are served at once.
     """

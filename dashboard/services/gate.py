@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 import streamlit as st
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,8 +30,7 @@ HEALTH = ("/_stcore/health", "/healthz", "/readyz")  # which tell nothing of any
 CLOSED = ("/_stcore/agent", "/_stcore/metrics")  # what Streamlit serves besides, and the app has no use for
 UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 FRAMING_BYTES = 64 * 1024  # of an upload's form, around the file
-UPLOAD_S = 120.0  # an upload may take
-MESSAGES, MESSAGES_PER_S = 100, 20.0  # of a browser to its page: at once, and in the long run
+MESSAGES, MESSAGES_PER_S = 10, 6.0  # of a browser to its page: at once, and in the long run; each may run it
 AFTER = "corrcore_after"  # the cookie that keeps where somebody wanted to go before signing in
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>corrcore</title>
 <meta name="viewport" content="width=device-width"><style>:root {{color-scheme: light dark}}
@@ -127,7 +125,7 @@ class Gate:
         held, held_by_all = media.uploads_held(session)
         try:
             with quotas().upload(session, address, int(said), held=held, held_by_all=held_by_all) as upload:
-                await self._app(scope, _in_time(receive, UPLOAD_S), noting)
+                await self._app(scope, receive, noting)
                 upload.kept = status == 204
         except QuotaError as error:
             await _too_much(error)(scope, receive, send)
@@ -175,19 +173,6 @@ def claims_of(cookies: Mapping[str, str]) -> dict[str, Any]:
     except Exception:  # a stranger's cookie may hold anything
         _log.info("A cookie of a sign-in could not be read.")
         return {}
-
-
-def _in_time(receive: Receive, seconds: float) -> Receive:
-    """A request's body, as long as it comes in within some seconds."""
-    until = time.monotonic() + seconds
-
-    async def receive_in_time() -> Message:
-        try:
-            return await asyncio.wait_for(receive(), max(until - time.monotonic(), 0))
-        except TimeoutError:
-            raise HTTPException(408, "The upload took too long.") from None
-
-    return receive_in_time
 
 
 def _path_of(scope: Scope) -> str:

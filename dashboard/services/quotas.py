@@ -16,7 +16,7 @@ from dashboard.wording import rough_duration
 
 MB = 10**6
 HOUR_S, MINUTE_S = 3600.0, 60.0
-PER_ADDRESS, FOR_ALL = 5, 10  # times what a session may
+PER_ADDRESS, FOR_ALL = 5, 4  # times what a session may
 KEYS_KEPT = 10_000  # addresses and sessions whose counts are remembered
 STEPS = 60  # that a span of time is counted in
 

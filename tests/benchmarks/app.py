@@ -28,7 +28,7 @@ def first_picture(page: Page, index: str, cache: str | None) -> float:
     """Seconds from starting the server to the last layer's picture in the browser."""
     environment = {**os.environ, **({"CORRCORE_CACHE": cache} if cache else {})}
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "streamlit", "map_in_order", "dashboard/Home.py"]
+    command = [sys.executable, "-m", "streamlit", "run", "dashboard/Home.py"]
     command += ["--server.headless=true", f"--server.port={PORT}"]
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

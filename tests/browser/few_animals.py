@@ -1,11 +1,18 @@
 """The app with few animals drawn, so that what pages compute of them takes seconds."""
 
 import functools
-import runpy
 from pathlib import Path
 
+import streamlit as st
+
 from corrcore.datasets import toy
+from dashboard.services import asgi
 
 if not isinstance(toy.load, functools.partial):
     toy.load = functools.partial(toy.load, n_train=10, n_val=2)
-runpy.run_path(str(Path(__file__).parents[2] / "dashboard" / "Home.py"))
+app = st.App(
+    Path(__file__).parents[2] / "dashboard" / "frame.py",
+    lifespan=asgi.lifespan,
+    routes=asgi.routes(),
+    middleware=asgi.middleware(),
+)

@@ -18,7 +18,7 @@ from dashboard.services import people
 st.file_uploader("photo", key="photo")
 st.markdown(f"role {people.role().name}, from {people.address()!r}")
 st.image(np.zeros((20, 20, 3), np.uint8))
-st.download_button("file", b"content", file_name="a.txt")
+st.download_button("file", b"content", file_name='a"\\r\\nX-Evil: yes\\r\\n.txt')
 """
 AFAR = {"X-Forwarded-For": "192.0.2.7"}  # which the server believes of a proxy on this machine
 
@@ -128,7 +128,9 @@ def test_pictures_are_not_under_digests_of_their_content(url, client):
         again = media(page.run())
         assert found == again
         for each in found:
-            assert client.get(url + each.decode()).status_code == 200
+            answer = client.get(url + each.decode())
+            assert answer.status_code == 200
+            assert "x-evil" not in answer.headers  # a name makes no header
 
 
 def test_what_streamlit_serves_besides_is_closed(url, client):

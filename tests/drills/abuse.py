@@ -44,8 +44,8 @@ def memory_mb() -> float:
 
 
 def alive(url: str) -> bool:
-    """Whether the server answers within ten seconds."""
-    return httpx.get(f"{url}/_stcore/health", timeout=10).status_code == 200
+    """Whether the server answers within a minute, which a busy machine may take."""
+    return httpx.get(f"{url}/_stcore/health", timeout=60).status_code == 200
 
 
 def uploads_by_one(url: str) -> str:
@@ -75,7 +75,7 @@ def uploads_by_many(url: str) -> str:
         grown = memory_mb() - before
         for page in pages:
             page.__exit__()
-    assert counts[204] * len(PHOTO) <= 1000e6, counts
+    assert counts[204] * len(PHOTO) <= 400e6, counts
     return f"{dict(counts)}, {grown:.0f} MB more in memory"
 
 
@@ -200,7 +200,10 @@ def anothers_upload(url: str) -> str:
         assert page.upload(images.encode(photo, format="PNG"), file="mine").status_code == 204
         with Page(url, others) as stranger:
             link = urlencode({"photo": f"upload:{images.digest(photo)}"})
-            said = texts(stranger.run(query=link, page="reconstruction", timeout_s=300))
+            said, deadline = [""], time.monotonic() + 300
+            while time.monotonic() < deadline and not any("uploaded" in each for each in said):
+                said = texts(stranger.run(query=link, page="reconstruction"))  # the index is made at first use
+                time.sleep(1)
             told = [each for each in said if "stays with whoever uploaded it" in each]
             statuses = [
                 others.request(method, f"{url}/_stcore/upload_file/{page.session}/mine").status_code
@@ -214,6 +217,7 @@ def main() -> int:
     """Runs all of them; 1 where one fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--values", type=int, default=99, help="how many of the forged values are tried (all)")
+    parser.add_argument("--only", help="the drills whose names hold this")
     asked = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as made:
@@ -234,6 +238,8 @@ def main() -> int:
                 "forged links": lambda: forged_links(url, folder, asked.values),
             }
             for name, drill in drills.items():
+                if asked.only and asked.only not in name:
+                    continue
                 begun = time.monotonic()
                 try:
                     result = drill()
