@@ -38,8 +38,8 @@ async def upload(page: Page, url: str, name: str, content: bytes) -> None:
     """Brings a photo to Reconstruction and waits until it is shown."""
     await page.goto(f"{url}/reconstruction")
     await page.wait_for_selector(SETTLED, timeout=PATIENCE_MS)
-    choice = page.get_by_role("radio", name="Upload")
-    await choice.first.click(timeout=PATIENCE_MS)
+    await page.get_by_text("How this is computed").wait_for()  # until then the page is made anew under the pointer
+    await page.get_by_role("radio", name="Upload").first.click()
     file = {"name": name, "mimeType": "image/png", "buffer": content}
     await page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]
     await page.get_by_role("img", name=re.compile(re.escape(name))).first.wait_for(timeout=PATIENCE_MS)
@@ -51,6 +51,7 @@ async def person(browser: Browser, url: str, number: int, rounds: int) -> tuple[
     times: list[float] = []
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
 
     def note(message: object) -> None:
         text, where = getattr(message, "text", ""), getattr(message, "location", {}).get("url", "")
