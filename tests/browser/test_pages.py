@@ -95,7 +95,7 @@ def faults_of_looks(page: Page) -> list[str]:
     return found
 
 
-def faults_of_keyboard(page: Page, start: str) -> list[str]:
+def faults_of_keyboard(app: App, page: Page, start: str) -> list[str]:
     """What the Tab key does not reach from an element on, or reaches without showing it."""
     page.locator(start).last.evaluate("audit.remember")
     found = []
@@ -105,7 +105,32 @@ def faults_of_keyboard(page: Page, start: str) -> list[str]:
         if stop is None:
             return found + [f"{name} is not reached" for name in page.evaluate("audit.missed()")]
         found += [f"{stop['name']} {fault}" for fault in stop["wrong"]]
+        if stop["selects"]:  # a cell, of which the page may show more
+            finished(app, page)
     return [*found, f"the page has no end after {MOST_STOPS} stops"]
+
+
+def faults_of_keys(page: Page) -> list[str]:
+    """Pictures, tables and popovers that do not answer to keys."""
+    found = []
+    for picture in page.get_by_role("application").all():
+        picture.focus()
+        page.keyboard.press("ArrowRight")
+        if not picture.get_by_role("status").inner_text():
+            found.append(f"{picture.get_attribute('aria-label')} does not answer to an arrow key")
+    for table in page.get_by_test_id("stDataFrame").all():
+        table.locator("canvas").first.focus()
+        page.keyboard.press("ArrowDown")
+        if not table.locator("[role=gridcell]:focus").count():
+            found.append(f"{table.inner_text()[:60]} does not answer to an arrow key")
+    for button in page.get_by_test_id("stPopoverButton").all():
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("stPopoverBody")).to_have_count(0)
+        expect(button).to_be_focused()
+    return found
 
 
 @pytest.mark.parametrize("spec", PAGES, ids=lambda spec: spec.path)
@@ -119,5 +144,6 @@ def test_pages_are_legible_whole_and_operable_by_keyboard(app, spec):
     faults = {}
     for name in sections(app, page):
         start = f"{SECTIONS} >> [aria-checked=true]" if faults else "a[href] >> nth=0"
-        faults[name] = [*faults_of_looks(page), *faults_of_keyboard(page, start)]
+        faults[name] = [*faults_of_looks(page), *faults_of_keyboard(app, page, start)]
+    faults["keys"] = faults_of_keys(page)
     assert not any(faults.values()), "\n".join(f"{name}: {each}" for name, found in faults.items() for each in found)
