@@ -128,7 +128,8 @@
     if (!free && before.get(e) === JSON.stringify(look(e))) wrong.push("does not show that it has the focus")
     const { top, bottom, width } = e.getBoundingClientRect()
     if (!e.matches("main") && width > 1 && (bottom < 0 || top > innerHeight)) wrong.push("is out of sight")
-    return { name: named(e), wrong, selects: Boolean(e.closest("[data-testid=stDataFrame]")) }
+    const within = kind => Boolean(e.closest(`[data-testid=${kind}]`))
+    return { name: named(e), wrong, table: within("stDataFrame"), code: within("stCode") }
   }
   function missed() {
     const group = e => e.closest("[data-testid=stButtonGroup], [role=radiogroup], [data-testid=stDataFrame]")

@@ -98,31 +98,30 @@ def faults_of_looks(page: Page) -> list[str]:
 def faults_of_keyboard(app: App, page: Page, start: str) -> list[str]:
     """What the Tab key does not reach from an element on, or reaches without showing it."""
     page.locator(start).last.evaluate("audit.remember")
-    found = []
+    found, code = [], False
     for _ in range(MOST_STOPS):
         page.keyboard.press("Tab")
         stop = page.evaluate("audit.step()")
+        if stop is None and code:  # Streamlit's button that copies code is taken away while it has the focus
+            page.keyboard.press("Tab")
+            stop = page.evaluate("audit.step()")
         if stop is None:
             return found + [f"{name} is not reached" for name in page.evaluate("audit.missed()")]
         found += [f"{stop['name']} {fault}" for fault in stop["wrong"]]
-        if stop["selects"]:  # a cell, of which the page may show more
+        code = stop["code"]
+        if stop["table"]:  # a cell, of which the page may show more
             finished(app, page)
     return [*found, f"the page has no end after {MOST_STOPS} stops"]
 
 
 def faults_of_keys(page: Page) -> list[str]:
-    """Pictures, tables and popovers that do not answer to keys."""
+    """Pictures that do not answer to keys; popovers must."""
     found = []
     for picture in page.get_by_role("application").all():
         picture.focus()
         page.keyboard.press("ArrowRight")
         if not picture.get_by_role("status").inner_text():
             found.append(f"{picture.get_attribute('aria-label')} does not answer to an arrow key")
-    for table in page.get_by_test_id("stDataFrame").all():
-        table.locator("canvas").first.focus()
-        page.keyboard.press("ArrowDown")
-        if not table.locator("[role=gridcell]:focus").count():
-            found.append(f"{table.inner_text()[:60]} does not answer to an arrow key")
     for button in page.get_by_test_id("stPopoverButton").all():
         button.focus()
         page.keyboard.press("Enter")
