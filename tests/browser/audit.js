@@ -102,7 +102,7 @@
   }
   const canHold = "a[href], button, input, select, textarea, summary, canvas, [tabindex='0'], [role=radiogroup]"
   const before = new Map()
-  let reached
+  let reached, last
 
   // What the keyboard must reach from an element on: of chips, of radio buttons and of a table's canvases one.
   function remember(first) {
@@ -122,6 +122,7 @@
     if (e === document.body) return null
     const again = reached.has(e) && !e.closest("[data-testid=stDataFrame]")
     reached.add(e)
+    last = e
     const wrong = []
     if (again) wrong.push("has the focus again before the end")
     const free = e.matches("main, canvas") || e.closest("[data-testid=stDataFrame]") // a table frames its cell itself
@@ -131,6 +132,12 @@
     const within = kind => Boolean(e.closest(`[data-testid=${kind}]`))
     return { name: named(e), wrong, table: within("stDataFrame"), code: within("stCode") }
   }
+  // Goes on behind the last element, where what followed it was taken away while it had the focus.
+  function resume() {
+    const behind = e => last.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING && !last.contains(e)
+    ;[...before.keys()].find(e => e.isConnected && shown(e) && !reached.has(e) && behind(e))?.focus()
+    return step()
+  }
   function missed() {
     const group = e => e.closest("[data-testid=stButtonGroup], [role=radiogroup], [data-testid=stDataFrame]")
     const groups = new Set([...reached].map(group).filter(Boolean))
@@ -139,5 +146,5 @@
       .filter(e => !e.matches("[role=radiogroup]") && !e.closest("[aria-hidden=true]"))
       .map(named)
   }
-  return { faint, cut, remember, step, missed }
+  return { faint, cut, remember, step, resume, missed }
 })()
