@@ -122,15 +122,14 @@
     if (e === document.body) return null
     const again = reached.has(e) && !e.closest("[data-testid=stDataFrame]")
     reached.add(e)
-    last = e
+    if (!again) last = e
     const wrong = []
-    if (again) wrong.push("has the focus again before the end")
     const free = e.matches("main, canvas") || e.closest("[data-testid=stDataFrame]") // a table frames its cell itself
     if (!free && before.get(e) === JSON.stringify(look(e))) wrong.push("does not show that it has the focus")
     const { top, bottom, width } = e.getBoundingClientRect()
     if (!e.matches("main") && width > 1 && (bottom < 0 || top > innerHeight)) wrong.push("is out of sight")
     const within = kind => Boolean(e.closest(`[data-testid=${kind}]`))
-    return { name: named(e), wrong, table: within("stDataFrame"), code: within("stCode") }
+    return { name: named(e), wrong, again, table: within("stDataFrame"), code: within("stCode") }
   }
   // Goes on behind the last element, where what followed it was taken away while it had the focus.
   function resume() {

@@ -102,11 +102,13 @@ def faults_of_keyboard(app: App, page: Page, start: str) -> list[str]:
     for _ in range(MOST_STOPS):
         page.keyboard.press("Tab")
         stop = page.evaluate("audit.step()")
-        if stop is None and code:  # Streamlit's button that copies code is taken away while it has the focus
+        if code and (stop is None or stop["again"]):  # Streamlit takes its copying button away while it has the focus
             stop = page.evaluate("audit.resume()")
         if stop is None:
             return found + [f"{name} is not reached" for name in page.evaluate("audit.missed()")]
         found += [f"{stop['name']} {fault}" for fault in stop["wrong"]]
+        if stop["again"]:
+            found.append(f"{stop['name']} has the focus again before the end")
         code = stop["code"]
         if stop["table"]:  # a cell, of which the page may show more
             finished(app, page)
