@@ -134,7 +134,8 @@
   // Goes on behind the last element, where what followed it was taken away while it had the focus.
   function resume() {
     const behind = e => last.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING && !last.contains(e)
-    ;[...before.keys()].find(e => e.isConnected && shown(e) && !reached.has(e) && behind(e))?.focus()
+    const next = all().find(e => e.matches(canHold) && e.tabIndex >= 0 && !disabled(e) && shown(e) && behind(e))
+    next?.focus()
     return step()
   }
   function missed() {
