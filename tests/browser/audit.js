@@ -122,7 +122,7 @@
     if (e === document.body) return null
     const again = reached.has(e) && !e.closest("[data-testid=stDataFrame]")
     reached.add(e)
-    if (!again) last = e
+    if (!again && !e.matches("[data-testid=stCode] button")) last = e // that button may be gone when it is asked for
     const wrong = []
     const free = e.matches("main, canvas") || e.closest("[data-testid=stDataFrame]") // a table frames its cell itself
     if (!free && before.get(e) === JSON.stringify(look(e))) wrong.push("does not show that it has the focus")
