@@ -102,7 +102,7 @@
   }
   const canHold = "a[href], button, input, select, textarea, summary, canvas, [tabindex='0'], [role=radiogroup]"
   const before = new Map()
-  let reached
+  let reached, last
 
   // What the keyboard must reach from an element on: of chips, of radio buttons and of a table's canvases one.
   function remember(first) {
@@ -122,13 +122,21 @@
     if (e === document.body) return null
     const again = reached.has(e) && !e.closest("[data-testid=stDataFrame]")
     reached.add(e)
+    if (!again && !e.matches("[data-testid=stCode] button")) last = e // that button may be gone when it is asked for
     const wrong = []
-    if (again) wrong.push("has the focus again before the end")
     const free = e.matches("main, canvas") || e.closest("[data-testid=stDataFrame]") // a table frames its cell itself
     if (!free && before.get(e) === JSON.stringify(look(e))) wrong.push("does not show that it has the focus")
     const { top, bottom, width } = e.getBoundingClientRect()
     if (!e.matches("main") && width > 1 && (bottom < 0 || top > innerHeight)) wrong.push("is out of sight")
-    return { name: named(e), wrong }
+    const within = kind => Boolean(e.closest(`[data-testid=${kind}]`))
+    return { name: named(e), wrong, again, table: within("stDataFrame"), code: within("stCode") }
+  }
+  // Goes on behind the last element, where what followed it was taken away while it had the focus.
+  function resume() {
+    const behind = e => last.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING && !last.contains(e)
+    const next = all().find(e => e.matches(canHold) && e.tabIndex >= 0 && !disabled(e) && shown(e) && behind(e))
+    next?.focus()
+    return step()
   }
   function missed() {
     const group = e => e.closest("[data-testid=stButtonGroup], [role=radiogroup], [data-testid=stDataFrame]")
@@ -138,5 +146,5 @@
       .filter(e => !e.matches("[role=radiogroup]") && !e.closest("[aria-hidden=true]"))
       .map(named)
   }
-  return { faint, cut, remember, step, missed }
+  return { faint, cut, remember, step, resume, missed }
 })()

@@ -95,17 +95,42 @@ def faults_of_looks(page: Page) -> list[str]:
     return found
 
 
-def faults_of_keyboard(page: Page, start: str) -> list[str]:
+def faults_of_keyboard(app: App, page: Page, start: str) -> list[str]:
     """What the Tab key does not reach from an element on, or reaches without showing it."""
     page.locator(start).last.evaluate("audit.remember")
-    found = []
+    found, code = [], False
     for _ in range(MOST_STOPS):
         page.keyboard.press("Tab")
         stop = page.evaluate("audit.step()")
+        if code and (stop is None or stop["again"]):  # Streamlit takes its copying button away while it has the focus
+            stop = page.evaluate("audit.resume()")
         if stop is None:
             return found + [f"{name} is not reached" for name in page.evaluate("audit.missed()")]
         found += [f"{stop['name']} {fault}" for fault in stop["wrong"]]
+        if stop["again"]:
+            found.append(f"{stop['name']} has the focus again before the end")
+        code = stop["code"]
+        if stop["table"]:  # a cell, of which the page may show more
+            finished(app, page)
     return [*found, f"the page has no end after {MOST_STOPS} stops"]
+
+
+def faults_of_keys(page: Page) -> list[str]:
+    """Pictures that do not answer to keys; popovers must."""
+    found = []
+    for picture in page.get_by_role("application").all():
+        picture.focus()
+        page.keyboard.press("ArrowRight")
+        if not picture.get_by_role("status").inner_text():
+            found.append(f"{picture.get_attribute('aria-label')} does not answer to an arrow key")
+    for button in page.get_by_test_id("stPopoverButton").all():
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("stPopoverBody")).to_have_count(0)
+        expect(button).to_be_focused()
+    return found
 
 
 @pytest.mark.parametrize("spec", PAGES, ids=lambda spec: spec.path)
@@ -119,5 +144,7 @@ def test_pages_are_legible_whole_and_operable_by_keyboard(app, spec):
     faults = {}
     for name in sections(app, page):
         start = f"{SECTIONS} >> [aria-checked=true]" if faults else "a[href] >> nth=0"
-        faults[name] = [*faults_of_looks(page), *faults_of_keyboard(page, start)]
+        faults[name] = [*faults_of_looks(page), *faults_of_keyboard(app, page, start)]
+    faults["keys"] = faults_of_keys(page)
+    finished(app, page)
     assert not any(faults.values()), "\n".join(f"{name}: {each}" for name, found in faults.items() for each in found)
