@@ -18,7 +18,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY .streamlit/config.toml .streamlit/
 COPY corrcore corrcore
 COPY dashboard dashboard
-RUN /opt/corrcore/bin/pip install -c constraints.txt . \
+RUN /opt/corrcore/bin/pip install -c constraints.txt '.[auth]' \
     && /opt/corrcore/bin/pip uninstall -y pip setuptools \
     && find /opt/corrcore/lib -depth -type d \( -name tests -o -name include -o -path '*/torch/test' \) -exec rm -r {} +
 
