@@ -45,23 +45,29 @@ def test_what_the_server_is_told_is_read():
     }
     settings = Settings.from_environment(environment)
     assert settings.frame_ancestors == ("https://*.hf.space", "lab.example.org:8443")
-    assert (settings.max_sessions, settings.log_json) == (30, True)
+    assert (settings.limits.max_sessions, settings.log_json, settings.problems()) == (30, True, [])
     unset = Settings.from_environment({"CORRCORE_FRAME_ANCESTORS": "", "CORRCORE_MAX_SESSIONS": ""})
-    assert (unset.frame_ancestors, unset.max_sessions, unset.log_json) == ((), 200, False)
+    assert (unset.frame_ancestors, unset.limits.max_sessions, unset.log_json) == ((), 200, False)
 
 
 @pytest.mark.parametrize(
     "site", ["*", "https://x;", "https://x'", "javascript:x", "https://x/path", "'none'", "ftp://x"]
 )
 def test_what_is_no_site_cannot_get_into_a_header(site):
-    with pytest.raises(ValueError, match="CORRCORE_FRAME_ANCESTORS must be sites, as https://"):
-        Settings.from_environment({"CORRCORE_FRAME_ANCESTORS": f"https://good.org {site}"})
+    settings = Settings.from_environment({"CORRCORE_FRAME_ANCESTORS": f"https://good.org {site}"})
+    assert settings.frame_ancestors == ("https://good.org",)
+    assert settings.problems() == [
+        f"CORRCORE_FRAME_ANCESTORS must be sites, such as https://*.hf.space; {site!r} is none."
+    ]
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "many", "٣"])
 def test_a_number_of_sessions_must_be_one(number):
-    with pytest.raises(ValueError, match="CORRCORE_MAX_SESSIONS must be a whole number from 1 on; got"):
-        Settings.from_environment({"CORRCORE_MAX_SESSIONS": number})
+    settings = Settings.from_environment({"CORRCORE_MAX_SESSIONS": number})
+    assert settings.limits.max_sessions == 200
+    assert settings.problems() == [
+        f"CORRCORE_MAX_SESSIONS must be a whole number above 0, not {number!r}; 200 is in force."
+    ]
 
 
 def test_unset_and_empty_variables_are_the_users_folder_and_no_data(home, monkeypatch):

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -67,7 +68,11 @@ def _say(text: str, options: argparse.Namespace) -> None:
 
 
 def _stop_when_stdin_closes() -> None:
-    """Interrupts the command when whoever began it is gone, however that ended."""
+    """Interrupts the command when whoever began it is gone, however that ended.
+
+    What is begun in a shell's background ignores interruptions, and so would all that it begins.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1024):

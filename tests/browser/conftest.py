@@ -35,6 +35,7 @@ from playwright.sync_api import (
 
 ROOT = Path(__file__).parents[2]
 FEW_ANIMALS = "tests/browser/few_animals.py"
+collect_ignore = ["few_animals.py"]  # which would draw few in the process of the tests, too
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 FLAGS = (

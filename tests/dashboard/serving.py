@@ -66,7 +66,7 @@ def process(command: list[str], url: str, log: Path, **options) -> Iterator[subp
 def server(
     folder: Path,
     *,
-    script: Path = ROOT / "dashboard" / "Home.py",
+    script: Path = ROOT / "dashboard" / "frame.py",
     secrets: str = "",
     environment: Mapping[str, str] | None = None,
     port: int | None = None,

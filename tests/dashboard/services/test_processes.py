@@ -17,6 +17,7 @@ from dashboard.services.processes import Limits
 
 SAYS = """
 import json, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def say(**told):
     print(json.dumps(told), file=sys.stderr, flush=True)
 """
