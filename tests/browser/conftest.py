@@ -50,6 +50,10 @@ PROBE = re.compile(
     r"/[^/]+/_stcore/(health|host-config)$"
 )  # Streamlit tries these when it is opened at a page's address
 MEDIA = ("color_scheme", "reduced_motion")  # of a page, not of its screen
+COUNT_VIOLATIONS = (  # some are warnings in the console, some nothing
+    "window.violations = []; document.addEventListener('securitypolicyviolation',"
+    " event => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`))"
+)
 BROKEN = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.alt || i.src)"
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"][data-test-connection-state="CONNECTED"]'
 
@@ -111,6 +115,7 @@ class App:
         screen = repr(sorted(context.items()))
         if screen not in self._contexts:
             self._contexts[screen] = self._browser.new_context(viewport=size, **context)
+            self._contexts[screen].add_init_script(COUNT_VIOLATIONS)
             self._watch(self._contexts[screen])
         page = self._contexts[screen].new_page()
         page.set_viewport_size(size)
@@ -134,6 +139,8 @@ class App:
                 for exception in page.get_by_test_id("stException").all():
                     self.problems.append(f"exception on the page: {exception.inner_text()}")
                 # A picture that a rerun replaced may be gone when the browser asks for it; those shown must be there.
+                for violation in page.evaluate("window.violations || []"):
+                    self.problems.append(f"against the content security policy: {violation}")
                 for alt in page.evaluate(BROKEN):
                     self.problems.append(f"picture that is not shown: {alt}")
                 page.close()
