@@ -2,7 +2,8 @@
 
     python -m tests.drills.soak [--visits 500] [--at-once 4]
 
-Each connects, sees one page, and leaves; the pages take turns.
+Each connects, sees one page, and leaves; the pages take turns. Memory is compared once visitors who are gone are
+forgotten, after half a minute, and what they held has gone back to the system, half a minute later.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import itertools
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.drills.server import Server, report, serving
@@ -18,6 +20,7 @@ from tests.drills.visitor import Visitor
 
 GROWTH_MIB = 100.0
 STEPS = 5
+FORGOTTEN_S = 65.0
 
 
 async def come_and_go(server: Server, visits: int, at_once: int) -> list[str]:
@@ -49,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         memory, errors = [server.resident()], []
         for _ in range(STEPS):
             errors += asyncio.run(come_and_go(server, options.visits // STEPS, options.at_once))
+            if len(memory) in (2, STEPS):
+                time.sleep(FORGOTTEN_S)
             memory.append(server.resident())
             print(f"after {options.visits // STEPS * (len(memory) - 1):4} visits: {memory[-1]:.0f} MiB", flush=True)
         errors += ["a traceback in the log"] if "Traceback" in server.log() else []
