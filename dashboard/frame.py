@@ -23,14 +23,11 @@ page = st.navigation(
 )
 st.set_page_config(page_title=f"{page.title} · corrcore")
 url_state.arrive(page.url_path)
-if not page.url_path:
-    with turns().taken():
-        page.run()
-else:
-    body, foot = st.container(), st.container()
-    with foot:
-        say_what_is_in_memory = status_line()
-    with body, turns().taken():
-        page.run()
+body, foot = st.container(), st.container()  # what stands below is made first, for many a page stops to wait
+with foot:
+    say_what_is_in_memory = status_line() if page.url_path else None
+    people.signed_in()
+with body, turns().taken():
+    page.run()
+if say_what_is_in_memory is not None:
     say_what_is_in_memory()
-people.signed_in()

@@ -71,11 +71,17 @@ class TrainedOn:
         linear = LinearClassifier(arrays["weights"], arrays["bias"], about["cost"], arrays["objective"], arrays["gap"])
         return KeypointClassifier(feature, tuple(about["names"]), self.protocol, linear)
 
-    def train_missing(self, features: Sequence[Feature], *, progress: Progress | None = None) -> None:
-        """Trains and keeps the classifiers of those `features` that have none. Raises what training does."""
-        missing = [feature for feature in features if self.kept(feature) is None]
+    def train_missing(
+        self, features: Sequence[Feature], *, progress: Progress | None = None
+    ) -> dict[Feature, KeypointClassifier]:
+        """The classifiers of `features`: those that are kept, and the others trained and kept where that can be.
+
+        Raises what training does.
+        """
+        known = {feature: each for feature in features if (each := self.kept(feature)) is not None}
+        missing = [feature for feature in features if feature not in known]
         if not missing:
-            return
+            return known
         found = classification.train_classifiers(
             self.train, missing, self.keypoint_names, network=self.network, protocol=self.protocol, progress=progress
         )
@@ -88,6 +94,7 @@ class TrainedOn:
                 "gap": linear.gap,
             }
             self.results.put(self._key(feature), arrays, {"names": list(classifier.names), "cost": linear.cost})
+        return known | dict(found)
 
     def _key(self, feature: Feature) -> str:
         return store.key(

@@ -1,6 +1,7 @@
 """Status: how the server is doing, and what clears. For operators."""
 
 import time
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -49,9 +50,16 @@ def show_work(found: Snapshot) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             state = f"{job.progress:.0%} after {duration(job.elapsed)}" if job.state == "running" else job.state
             st.markdown(f"{TITLES[job.lane]}: {state}", width="content")
-            st.button("Cancel", key=f"cancel job {job.id}", on_click=job.cancel, disabled=job.cancelling)
+            st.button(
+                "Cancel", key=f"cancel job {job.id}", on_click=operate, args=(job.cancel,), disabled=job.cancelling
+            )
     st.button(
-        "Cancel all work", key="cancel_all", icon=":material/cancel:", on_click=status.cancel_all, disabled=not jobs
+        "Cancel all work",
+        key="cancel_all",
+        icon=":material/cancel:",
+        on_click=operate,
+        args=(status.cancel_all,),
+        disabled=not jobs,
     )
 
 
@@ -63,7 +71,13 @@ def show_disk(found: Snapshot) -> None:
         f"{results.hits:,} were found there and {results.misses:,} were not. "
         f"Now: {escape_markdown(results.status)}."
     )
-    st.button("Clear kept results", key="clear_results", icon=":material/delete:", on_click=status.clear_results)
+    st.button(
+        "Clear kept results",
+        key="clear_results",
+        icon=":material/delete:",
+        on_click=operate,
+        args=(status.clear_results,),
+    )
     if found.indexes:
         table(("Index", "Size"), [(escape_markdown(each.name), size_text(each.n_bytes)) for each in found.indexes])
         st.caption("Indexes are deleted on the Data page.")
@@ -83,10 +97,17 @@ def show_memory(found: Snapshot) -> None:
             "Forget networks",
             key="forget_networks",
             icon=":material/memory:",
-            on_click=status.forget_networks,
+            on_click=operate,
+            args=(status.forget_networks,),
             disabled=not found.networks,
         )
-        st.button("Clear what is in memory", key="clear_memory", icon=":material/delete:", on_click=status.clear_memory)
+        st.button(
+            "Clear what is in memory",
+            key="clear_memory",
+            icon=":material/delete:",
+            on_click=operate,
+            args=(status.clear_memory,),
+        )
 
 
 def show_errors(found: Snapshot) -> None:
@@ -107,8 +128,16 @@ def table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     st.table(columns, border="horizontal", hide_index=True)
 
 
+def operate(what: Callable[[], object]) -> None:
+    """Buttons act before the page asks who presses them."""
+    if people.may_operate():
+        what()
+
+
 @st.fragment(run_every=EVERY_S)
 def show() -> None:
+    if not people.may_operate():  # any more
+        st.rerun()
     found = status.snapshot()
     show_numbers(found)
     show_work(found)

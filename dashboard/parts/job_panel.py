@@ -58,6 +58,8 @@ def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None
     """
     if not job.finished and not _is_left(job):
         _watch(job)
+    elif job.state == "done" and again is not None:  # between two looks
+        st.rerun()
     elif job.state == "failed":
         st.error(sentence(job.error), icon=":material/error:")
     elif _is_left(job):

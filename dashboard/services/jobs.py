@@ -121,6 +121,10 @@ class Job(Generic[T]):
             raise Cancelled
         self.progress, self.text = min(max(float(done), 0.0), 1.0), text
 
+    def _sized(self, result: T) -> T:
+        self.n_bytes = n_bytes(result)
+        return result
+
     def _run(self) -> tuple[State, T | None, str]:
         """Do the work; the state it ends in, its result, and the sentence that says what went wrong."""
         work, self._work = self._work, None  # its arguments may be large: they go when the work is over
@@ -128,7 +132,7 @@ class Job(Generic[T]):
             msg = f"{self.label} was started twice."
             raise RuntimeError(msg)
         try:
-            return "done", work(progress=self._report), ""
+            return "done", self._sized(work(progress=self._report)), ""
         except Cancelled:
             return "cancelled", None, ""
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -306,7 +310,6 @@ class Queue:
             job._started = time.monotonic()
             job.state = "running"
         state, result, error = job._run()
-        job.n_bytes = n_bytes(result)
         with self._lock:
             self._running[lane].remove(job)
             if job._stop.is_set():

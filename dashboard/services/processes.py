@@ -29,7 +29,7 @@ from corrcore.wording import size_text
 _log = logging.getLogger(__name__)
 
 LOOK_S = 0.2  # between two looks at whether it was cancelled, and how large it is
-PROGRAM = (sys.executable, "-m", "corrcore")
+PROGRAM = (sys.executable, "-P", "-m", "corrcore")  # whatever lies in the working directory
 GRACE_S = 4.0  # an interrupted command has to end by itself; less than what a server has to stop
 NICENESS = 10  # views go first
 

@@ -34,6 +34,7 @@ def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
         return before.job
     if before is not None:
         before.job.leave(session().owner)
+        session().view = None  # whatever becomes of the next
     quotas.check_job(session().owner, people.address())
     job = queue().submit(work, label=label, owner=session().owner, key=key)
     session().view = View(key, job)
@@ -67,8 +68,11 @@ def is_own(job: Job[Any]) -> bool:
 
 def build() -> Job[Any] | None:
     """The index that this session builds or has built; else one that is being built, whoever began it."""
+    own = session().building
+    if own is not None and not own.finished:
+        return own
     building = (job for job in queue().unfinished(LONG) if isinstance(job.key, tuple) and job.key[0] == BUILD)
-    return session().building or next(building, None)
+    return next(building, own)
 
 
 def submit_build(work: Callable[..., T], label: str, target: Hashable) -> Job[T]:

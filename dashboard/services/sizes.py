@@ -79,8 +79,9 @@ class Recent(Generic[T]):
         return made
 
     def _keep(self, key: Hashable, made: T, size: int) -> None:
+        _, before = self._kept.pop(key, (None, 0))
         self._kept[key] = made, size
-        self._total += size
+        self._total += size - before
         while self._total > self._budget and len(self._kept) > 1:
             _, (_, gone) = self._kept.popitem(last=False)
             self._total -= gone

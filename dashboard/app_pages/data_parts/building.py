@@ -98,7 +98,8 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
         work = long_work.of_command(command, here)
-        sessions.submit_build(work, f"{BUILDING}{name.strip()}", str(target))
+        settings = str(target), str(photos_in), network, scales, mirror, n_held_out
+        sessions.submit_build(work, f"{BUILDING}{name.strip()}", settings)
         left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
         session().building_note = f"{counted(len(listing), 'photo')} found.{left_out}"
     except (ValueError, OSError, QueueFull, QuotaError) as error:

@@ -1,5 +1,7 @@
 """A photo of one's own, and the box drawn on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
@@ -37,10 +39,10 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
 
     def look(*, progress: Progress) -> Seen:
         progress(0, "looking at the photo")
-        return see(title, photo, box, nothing, learnt)
+        return see("", photo, box, nothing, learnt)  # it may be another visitor's photo, too, by another name
 
     key = ("prediction of a photo", images.digest(photo), box, learnt.state)
-    seen: Seen = job_panel.view(look, "Looking at the photo", key)
+    seen: Seen = replace(job_panel.view(look, "Looking at the photo", key), title=title)
     drawn = {feature: picture for feature, picture in seen.pictures(weights).items() if feature is not None}
     places = header.two_a_row("photo").columns(len(drawn), gap="small")
     for place, (feature, picture) in zip(places, drawn.items(), strict=True):

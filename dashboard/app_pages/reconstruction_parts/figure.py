@@ -86,7 +86,9 @@ def submit(chosen: Chosen, index: PatchIndex, layers: tuple[str, ...]) -> Job[di
         return found
 
     key = (images.digest(chosen.image), index.digest, index.window_strides, layers, chosen.same)
-    return job_panel.view_job(work, f"Rebuilding {escape_markdown(chosen.title)}", key)
+    # Whoever else has the same photo sees the label, too: it does not have the name of a visitor's file.
+    label = f"Rebuilding {escape_markdown(chosen.title)}" if chosen.shareable else "Rebuilding the photo"
+    return job_panel.view_job(work, label, key)
 
 
 def retrievable(index: PatchIndex, layers: tuple[str, ...], exclude: tuple[int, ...]) -> int:

@@ -71,17 +71,18 @@ def _kept(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassifi
 def _train(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassifier]:
     """The same, trained: on photos at the press of a button; the page stops meanwhile."""
     missing = [feature for feature in asked.features if trained_on.kept(feature) is None]
-    key = ("training", trained_on.state, asked.protocol_name, *map(str, missing))
+    key = ("training", trained_on.state, asked.network.digest, asked.protocol_name, *map(str, asked.features))
     label = f"Training classifiers of {asked.category}"
 
-    def here(*, progress: Progress) -> bool:
-        trained_on.train_missing(missing, progress=progress)
-        return True
+    def here(*, progress: Progress) -> dict[Feature, KeypointClassifier]:
+        return trained_on.train_missing(asked.features, progress=progress)
+
+    def read() -> dict[Feature, KeypointClassifier] | None:
+        job = sessions.long_job(key)
+        return _kept(asked, trained_on) or (None if job is None else job.result)  # though it could not be kept
 
     if asked.data.synthetic:
-        job_panel.view(here, label, key)
-        sessions.forget_view()
-        st.rerun()
+        return job_panel.view(here, label, key)
     asked_for = ClassifierTraining(
         asked.source, asked.category, asked.network.name, tuple(missing), asked.protocol_name
     )
@@ -91,7 +92,7 @@ def _train(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassif
         "that takes a few minutes, once.",
         key,
         long_work.of_command(lambda: ["train", "classifiers", *field_arguments(asked_for)], here),
-        read=lambda: _kept(asked, trained_on),
+        read=read,
         button="Train",
         label=label,
     )

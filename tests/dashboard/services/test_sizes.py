@@ -93,3 +93,10 @@ def test_what_cannot_be_made_is_made_anew():
         with pytest.raises(ValueError, match="no"):
             kept.get("a", fail)
     assert kept.get("a", lambda: 1) == 1
+
+
+def test_what_is_made_twice_counts_once():
+    kept = Recent[bytes](1000)
+    kept._keep("a", b"x", 400)
+    kept._keep("a", b"x", 400)  # by two that began at once
+    assert kept.total_bytes == 400
