@@ -19,8 +19,14 @@ _lock = threading.Lock()
 
 
 def at_stop(callback: Callable[[], object]) -> None:
-    """Calls `callback` once when the server is asked to end, in a thread of its own, or else when Python ends."""
-    _callbacks.append(callback)
+    """Calls `callback` once when the server is asked to end, in a thread of its own, or else when Python ends.
+
+    At once where the server has been asked to end already.
+    """
+    with _lock:
+        _callbacks.append(callback)
+        if _threads:
+            _tell(callback)
 
 
 def begun() -> bool:
@@ -39,9 +45,13 @@ def begin() -> None:
             return
         faulthandler.dump_traceback_later(GRACE_S, exit=True)
         for callback in (_say_so, *_callbacks):
-            thread = threading.Thread(target=callback, name="corrcore-stop", daemon=True)
-            thread.start()
-            _threads.append(thread)
+            _tell(callback)
+
+
+def _tell(callback: Callable[[], object]) -> None:
+    thread = threading.Thread(target=callback, name="corrcore-stop", daemon=True)
+    thread.start()
+    _threads.append(thread)
 
 
 def finish(timeout: float) -> None:

@@ -58,6 +58,16 @@ def test_what_does_not_end_is_ended_with_its_stacks_printed(stuck):
     assert "most recent call first" in told
 
 
+def test_what_comes_late_is_told_at_once():
+    code = """
+print("running", flush=True)
+asked.wait(); stopping.finish(5)
+stopping.at_stop(lambda: print("told", flush=True)); stopping.finish(5)
+"""
+    status, _, told = ended(code)
+    assert (status, told.split()) == (0, ["told"])
+
+
 def test_what_is_to_end_is_told_where_python_ends_by_itself():
     code = PRELUDE + 'stopping.at_stop(lambda: (time.sleep(0.2), print("told")))'
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "told\n"
