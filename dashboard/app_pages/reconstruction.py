@@ -66,6 +66,8 @@ def page() -> None:
         photo.image(images.encode(chosen.image, format="JPEG"), width="stretch")
         with panel:
             job_panel.job_panel(job, again=sessions.forget_view)
+        if job.result is not None:  # it ended between two looks
+            st.rerun()
         st.stop()
     ks = (1, k)
     shown = Shown(chosen, index, found, figure.drawn_columns(chosen, index, found, ks), ks)

@@ -36,6 +36,8 @@ def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
     job = view_job(work, label, key)
     if job.result is None:
         job_panel(job, again=sessions.forget_view)
+        if job.result is not None:  # it ended between two looks
+            st.rerun()
         st.stop()
     return job.result
 
@@ -58,8 +60,6 @@ def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None
     """
     if not job.finished and not _is_left(job):
         _watch(job)
-    elif job.state == "done" and again is not None:  # between two looks
-        st.rerun()
     elif job.state == "failed":
         st.error(sentence(job.error), icon=":material/error:")
     elif _is_left(job):

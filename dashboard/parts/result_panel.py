@@ -32,20 +32,23 @@ def result_panel(
     begins it finds it again under `key`. It begins by itself if `automatic`, once, so that what failed or was
     cancelled waits for the button. `label` names the work while it runs. Nothing begins for visitors.
     """
+    job = sessions.long_job(key)
+    over = job is None or job.finished  # before `read`: what ends meanwhile has left its result behind
     if (found := read()) is not None:
         return found
-    job = sessions.long_job(key)
     if not people.may_measure():
         st.info(f"{title}. This server is shared and computes nothing for its visitors.", icon=":material/lock:")
         return None
     if automatic and job is None:
         job = begin_long(work, label or title, key)
-    elif job is None or job.finished:
+    elif over:
         pressed = empty_state(title, text, button=button)
         if pressed and begin_long(work, label or title, key) is not None:
             st.rerun()  # without the button
     if job is not None:
         job_panel(job)
+        if job.state == "done" and not over:  # it ended between two looks
+            st.rerun()
     return None
 
 
