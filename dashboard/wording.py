@@ -47,11 +47,14 @@ def rough_duration(seconds: float) -> str:
 def duration(seconds: float) -> str:
     """A time span as people say it.
 
-    >>> [duration(seconds) for seconds in (0.2, 59.7, 61, 3600 + 125)]
-    ['0 s', '1 min 0 s', '1 min 1 s', '1 h 2 min']
+    >>> [duration(seconds) for seconds in (0.2, 59.7, 61, 3600 + 125, 86_400 * 3 + 7200)]
+    ['0 s', '1 min 0 s', '1 min 1 s', '1 h 2 min', '3 d 2 h']
     """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -11,18 +11,10 @@ from dashboard.parts.header import header, two_a_row
 from dashboard.services import people, status
 from dashboard.services.jobs import LONG, VIEW
 from dashboard.services.status import Snapshot
-from dashboard.wording import escape_markdown
+from dashboard.wording import duration, escape_markdown
 
 EVERY_S = 5
 TITLES = {VIEW: "Pictures somebody waits for", LONG: "Long work"}
-
-
-def duration(seconds: float) -> str:
-    """A duration in its two largest units."""
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
-    if days:
-        return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {int(seconds % 60)} s"
 
 
 def show_numbers(found: Snapshot) -> None:

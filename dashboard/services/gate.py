@@ -22,12 +22,13 @@ from streamlit.web.server.starlette import starlette_websocket
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from dashboard.services import media, people
+from dashboard.services.headers import HIDDEN
 from dashboard.services.quotas import QuotaError, quotas
 from dashboard.services.roles import Connection, NotAdmittedError, Policy, providers
 
 LOGIN, LOGOUT, CALLBACK = SIGNING_IN = ("/auth/login", "/auth/logout", "/oauth2callback")
 HEALTH = ("/_stcore/health", "/healthz", "/readyz")  # which tell nothing of anybody
-CLOSED = ("/_stcore/agent", "/_stcore/metrics")  # what Streamlit serves besides, and the app has no use for
+CLOSED = ("/_stcore/agent", *HIDDEN)  # what Streamlit serves besides, and the app has no use for
 UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 FRAMING_BYTES = 64 * 1024  # of an upload's form, around the file
 MESSAGES, MESSAGES_PER_S = 10, 6.0  # of a browser to its page: at once, and in the long run; each may run it
