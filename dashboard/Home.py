@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.services import asgi
+from dashboard.server import asgi
 
 # Streamlit finds the server to start by this assignment.
 app = st.App(

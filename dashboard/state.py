@@ -7,16 +7,19 @@ from uuid import uuid4
 
 import numpy as np
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dashboard.services.jobs import Job
 
 
 @dataclass(frozen=True)
 class View:
-    """The work for what is looked at, and the key that names it."""
+    """The work for what is looked at, the key that names it, and whether the visitor waits for it no more."""
 
     key: Hashable
     job: Job[Any]
+    given_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Notice:
 class Session:
     """One visitor's state."""
 
-    owner: str = field(default_factory=lambda: uuid4().hex)  # a name for this session that no other knows
+    owner: str = field(default_factory=lambda: _own_name())  # a name for this session that no other knows
     view: View | None = None
     building: Job[Any] | None = None
     building_note: str = ""  # what was found in the folder it is built of
@@ -63,3 +66,14 @@ class Session:
 def session() -> Session:
     """This session's state; it is made when it is first asked for."""
     return st.session_state.setdefault("corrcore", Session())
+
+
+def is_served() -> bool:
+    """Whether a server runs this page; what stands in for it where pages are tested is another type."""
+    return runtime.exists() and type(runtime.get_instance()) is runtime.Runtime
+
+
+def _own_name() -> str:
+    """Streamlit's, by which the server knows whether the browser is still there."""
+    context = get_script_run_ctx()
+    return context.session_id if is_served() and context is not None else uuid4().hex

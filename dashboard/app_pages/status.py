@@ -8,9 +8,10 @@ import streamlit as st
 from corrcore import networks
 from corrcore.wording import counted, size_text
 from dashboard.parts.header import header, two_a_row
-from dashboard.services import people, status
+from dashboard.server import status
+from dashboard.server.status import Snapshot
+from dashboard.services import people
 from dashboard.services.jobs import LONG, VIEW
-from dashboard.services.status import Snapshot
 from dashboard.wording import duration, escape_markdown
 
 EVERY_S = 5

@@ -10,7 +10,6 @@ from dashboard.services.jobs import LONG, VIEW, Job, QueueFull
 from dashboard.services.quotas import QuotaError
 from dashboard.services.roles import Role
 from dashboard.services.turns import turns
-from dashboard.state import session
 from dashboard.wording import duration, escape_markdown, rough_duration, sentence
 
 T = TypeVar("T")
@@ -42,10 +41,12 @@ def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
     return job.result
 
 
-def begin_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T] | None:
-    """Work of minutes, which `sessions.long_job` finds again; None, with a warning, where there is no room for it."""
+def begin_long(work: Callable[..., T], label: str, key: Hashable, *, least: Role = Role.MEMBER) -> Job[T] | None:
+    """Work of minutes, which `sessions.long_job` finds again; None, with a warning, where there is no room for it, or
+    for whoever is less than `least`.
+    """
     try:
-        people.require(Role.MEMBER)
+        people.require(least)
         return sessions.submit_long(work, label, key)
     except (PermissionError, QueueFull, QuotaError) as error:
         st.warning(sentence(error), icon=":material/hourglass:")
@@ -79,7 +80,7 @@ def _cancel(job: Job[Any]) -> None:
         if _may_cancel(job):
             job.cancel()
     else:
-        job.leave(session().owner)
+        sessions.give_view_up(job)
 
 
 def _may_cancel(job: Job[Any]) -> bool:

@@ -9,7 +9,8 @@ from corrcore.cli.evaluate import command_of
 from corrcore.concurrency import Progress
 from corrcore.experiments import Context, Experiment, Result, run
 from dashboard.parts.job_panel import begin_long, job_panel
-from dashboard.services import caches, long_work, people, sessions
+from dashboard.services import caches, people, processes, sessions
+from dashboard.services.roles import Role
 from dashboard.wording import sentence
 
 T = TypeVar("T")
@@ -30,17 +31,16 @@ def result_panel(
 
     `work` takes ``progress`` (see `Queue.submit`) and leaves its result where `read` finds it; a session that
     begins it finds it again under `key`. It begins by itself if `automatic`, once, so that what failed or was
-    cancelled waits for the button. `label` names the work while it runs. Nothing begins for visitors.
+    cancelled waits for the button. `label` names the work while it runs. For visitors begins what is automatic alone.
     """
     job = sessions.long_job(key)
     over = job is None or job.finished  # before `read`: what ends meanwhile has left its result behind
     if (found := read()) is not None:
         return found
-    if not people.may_measure():
-        st.info(f"{title}. This server is shared and computes nothing for its visitors.", icon=":material/lock:")
-        return None
     if automatic and job is None:
-        job = begin_long(work, label or title, key)
+        job = begin_long(work, label or title, key, least=Role.VISITOR)
+    elif over and not people.may_measure():
+        st.info(f"{title}. This server is shared, and its members begin what takes longer.", icon=":material/lock:")
     elif over:
         pressed = empty_state(title, text, button=button)
         if pressed and begin_long(work, label or title, key) is not None:
@@ -76,7 +76,7 @@ def experiment_panel(
     def here(*, progress: Progress) -> Result:
         return run(experiment, context=context, store=caches.store(), progress=progress)
 
-    work = here if automatic else long_work.of_command(lambda: command_of(experiment), here)
+    work = here if automatic else processes.of_command(lambda: command_of(experiment), here)
     category = getattr(experiment, "category", "")
     return result_panel(
         title,

@@ -9,7 +9,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from corrcore import decoding
 from corrcore.decoding import ImageError
-from dashboard.services import media, people
+from dashboard.services import people, sessions
 from dashboard.services.quotas import quotas
 from dashboard.state import session
 from dashboard.wording import escape_markdown, sentence
@@ -23,7 +23,7 @@ def uploader(
     """A field for a photo; a sentence above it says so where this session or its network can upload no more."""
     context = get_script_run_ctx()
     name = "" if context is None else context.session_id
-    held, held_by_all = media.uploads_held(name)
+    held, held_by_all = sessions.uploads_held(name)
     most = MOST_MB * 2**20
     if why := quotas().why_no_upload(name, people.address(), most, held=held, held_by_all=held_by_all):
         st.warning(why, icon=":material/hourglass:")

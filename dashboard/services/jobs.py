@@ -136,11 +136,11 @@ class Job(Generic[T]):
         except Cancelled:
             return "cancelled", None, ""
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            _log.info("%s failed", self.label, exc_info=True)
+            _log.info("work failed", exc_info=True)
             lines = str(error).split("\n")
             return "failed", None, lines[0] or f"{self.label} failed: {_plain(error)}."
         except BaseException as error:  # a slot outlives whatever its jobs raise
-            _log.exception("%s failed", self.label)
+            _log.exception("work failed")
             return "failed", None, f"{self.label} failed: {_plain(error)}. The server's log has the details."
 
 
@@ -195,13 +195,15 @@ class Queue:
         owner: str,
         lane: Lane = VIEW,
         key: Hashable = None,
+        admit: Callable[[], None] = lambda: None,
         **kwargs: object,
     ) -> Job[T]:
         """Line up ``function(*args, progress=..., **kwargs)`` and return its job at once.
 
         `function` calls ``progress(done, text)`` with the share done, 0 to 1, and what is being done; the call raises
-        `Cancelled` when the job is to stop. `label` names the work in a few words, `owner` whose work it is.
-        Raises `QueueFull`, or RuntimeError once the queue is closed.
+        `Cancelled` when the job is to stop. `label` names the work in a few words, `owner` whose work it is. `admit`
+        is called where there is room for work that nobody has asked for yet, and may refuse it.
+        Raises `QueueFull`, what `admit` does, or RuntimeError once the queue is closed.
         """
         with self._lock:
             known = self._known.get(key)
@@ -212,6 +214,7 @@ class Queue:
                 msg = "The server is stopping and takes no more work."
                 raise RuntimeError(msg)
             self._check_room(lane, owner)
+            admit()
             job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, lane=lane, key=key)
             self._waiting[lane].append(job)
             if key is not None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from streamlit import runtime
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from corrcore.settings import Settings
 from dashboard.services.roles import Connection, NotAdmittedError, Policy, Role, providers
+from dashboard.state import is_served
 from dashboard.wording import escape_markdown
 
 SIGN_IN = "Sign in to use this server."
@@ -79,7 +79,7 @@ def admit() -> None:
     found = policy()
     if not found.signs_in:
         return
-    if _is_served() and not _guarded.is_set():
+    if is_served() and not _guarded.is_set():
         st.error(UNGUARDED, icon=":material/lock_open:")
         st.stop()
     try:
@@ -119,14 +119,9 @@ def _secrets() -> Mapping[str, Any]:
         return {}
 
 
-def _is_served() -> bool:
-    """Whether a server runs this page; what stands in for it where pages are tested is another type."""
-    return runtime.exists() and type(runtime.get_instance()) is runtime.Runtime
-
-
 def _connection() -> Connection:
     """Where this session comes from. Once its browser has gone nothing is known, and it is nobody's own machine."""
-    if not _is_served():
+    if not is_served():
         return Connection("127.0.0.1", "localhost")
     headers = {name.lower(): value for name, value in st.context.headers.to_dict().items()}
     return Connection.of(st.context.ip_address or "127.0.0.1", headers) if headers else Connection("", "")

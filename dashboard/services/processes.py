@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import psutil
 
 import corrcore
 from corrcore.concurrency import Progress
+from corrcore.settings import Settings
 from corrcore.wording import size_text
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,27 @@ class Limits:
 
     memory_bytes: int | None = None
     seconds: float | None = None
+
+
+def of_command(command: Callable[[], Sequence[str]], here: Callable[..., object]) -> Callable[..., object]:
+    """Work that runs a command, which keeps on disk what it makes; `here` does the same in this process.
+
+    That is for what no command can say, where nothing can be kept on disk, and where the environment asks for it.
+    """
+    settings = Settings.from_environment()
+
+    def work(*, progress: Progress) -> object:
+        try:
+            arguments = command() if settings.job_processes and _is_writable(settings) else None
+        except ValueError:
+            arguments = None
+        if arguments is None:
+            return here(progress=progress)
+        limits = settings.limits
+        memory = _default_memory() if limits.job_memory_mb is None else limits.job_memory_mb * 10**6
+        return run(arguments, progress=progress, limits=Limits(memory, limits.job_minutes * 60))
+
+    return work
 
 
 def run(
@@ -181,10 +203,15 @@ def _how_it_ended(code: int) -> str:
     return "It ended unexpectedly; the server's log has the details. What is done is kept."
 
 
-def default_memory() -> int:
+def _default_memory() -> int:
     """Three quarters of the memory that this process may use: of the machine's, or of its container's."""
     most = psutil.virtual_memory().total
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
             most = min(most, int(Path(file).read_text()))
     return most * 3 // 4
+
+
+def _is_writable(settings: Settings) -> bool:
+    there = next((each for each in (settings.cache, *settings.cache.parents) if each.exists()), None)
+    return there is not None and there.is_dir() and os.access(there, os.W_OK)

@@ -1,14 +1,16 @@
-"""The long work of this session: what it looks at now, and what takes minutes, in the queue that all sessions share."""
+"""What sessions have on the server: long work, in the queue that all of them share, and uploads in memory."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit import runtime
 
 from corrcore.settings import Settings
 from dashboard.services import people, quotas, stopping
-from dashboard.services.jobs import LONG, Job, Queue
-from dashboard.state import View, session
+from dashboard.services.jobs import LONG, VIEW, Job, Lane, Queue
+from dashboard.state import View, is_served, session
 
 T = TypeVar("T")
 BUILD = "build"  # of an index: the first part of its job's key
@@ -26,19 +28,26 @@ def queue() -> Queue:
 def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     """Work for the picture this session looks at now; what it looked at before is left.
 
-    A job that failed, or that this session has cancelled, stays so, until `forget_view` is called or something else is
-    looked at. Raises `QueueFull` where there is no room, and `QuotaError` for a visitor who asked for too much.
+    A job that failed, or that was cancelled, stays so, until `forget_view` is called or something else is looked at.
+    Raises `QueueFull` where there is no room, and `QuotaError` for a visitor who asked for too much.
     """
+    _leave_views_of_the_gone()
     before = session().view
-    if before is not None and before.key == key:
-        return before.job
     if before is not None:
+        if before.key == key and (before.given_up or before.job.state == "done" or is_own(before.job)):
+            return before.job
         before.job.leave(session().owner)
         session().view = None  # whatever becomes of the next
-    quotas.check_job(session().owner, people.address())
-    job = queue().submit(work, label=label, owner=session().owner, key=key)
+    job = _submit(work, label, key, VIEW)
     session().view = View(key, job)
     return job
+
+
+def give_view_up(job: Job[Any]) -> None:
+    """Wait no more for a view's work, which goes on for others who look at the same."""
+    job.leave(session().owner)
+    if (view := session().view) is not None and view.job is job:
+        session().view = replace(view, given_up=True)
 
 
 def forget_view() -> None:
@@ -48,8 +57,7 @@ def forget_view() -> None:
 
 def submit_long(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     """Work of minutes, which `long_job` finds again under its key. Raises what `submit_view` does."""
-    quotas.check_job(session().owner, people.address())
-    return queue().submit(work, label=label, owner=session().owner, key=key, lane=LONG)
+    return _submit(work, label, key, LONG)
 
 
 def long_job(key: Hashable) -> Job[Any] | None:
@@ -80,3 +88,33 @@ def submit_build(work: Callable[..., T], label: str, target: Hashable) -> Job[T]
     job = submit_long(work, label, (BUILD, target))
     session().building = job
     return job
+
+
+def _submit(work: Callable[..., T], label: str, key: Hashable, lane: Lane) -> Job[T]:
+    """Work of this session in the queue; what others asked for before counts as theirs."""
+    owner, address = session().owner, people.address()
+    return queue().submit(
+        work, label=label, owner=owner, key=key, lane=lane, admit=lambda: quotas.check_job(owner, address)
+    )
+
+
+def _leave_views_of_the_gone() -> None:
+    """Makes room: nobody waits for the pictures of a window that was closed, or that was loaded again."""
+    if not is_served():
+        return
+    server = runtime.get_instance()
+    for job in queue().unfinished(VIEW):
+        for owner in tuple(job.owners):
+            if not server.is_active_session(owner):
+                job.leave(owner)
+
+
+def uploads_held(session: str) -> tuple[int, int]:
+    """The bytes of uploads in memory: those of one of Streamlit's sessions, and those of all."""
+    if not runtime.exists():
+        return 0, 0
+    storage = getattr(runtime.get_instance().uploaded_file_mgr, "file_storage", None)
+    if not isinstance(storage, dict):  # of a page that is tested without a server
+        return 0, 0
+    sizes = {name: sum(len(file.data) for file in files.copy().values()) for name, files in storage.copy().items()}
+    return sizes.get(session, 0), sum(sizes.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from corrcore.datasets import toy
-from dashboard.services import asgi
+from dashboard.server import asgi
 
 if not isinstance(toy.load, functools.partial):
     toy.load = functools.partial(toy.load, n_train=10, n_val=2)

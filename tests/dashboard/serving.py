@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 ENTRY = """
 import streamlit as st
 from starlette.middleware import Middleware
-from dashboard.services.gate import Gate
+from dashboard.server.gate import Gate
 
 app = st.App({script!r}, middleware=[Middleware(Gate)])
 """

@@ -5,7 +5,8 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.services import logs, sessions, status
+from dashboard.server import logs, status
+from dashboard.services import sessions
 from tests.dashboard.conftest import ROOT, texts
 
 

@@ -22,7 +22,7 @@ PARTS = (
     ("numpy, scipy, numba", "import numpy, scipy.ndimage, scipy.optimize, numba"),
     ("torch", "import torch; torch.zeros(1)"),
     ("torchvision", "import torchvision"),
-    ("the pages' services", "from dashboard.services import caches, status"),
+    ("the pages' services", "from dashboard.server import status"),
     ("AlexNet", "from corrcore import networks; network = networks.open('alexnet', device='cpu')"),
     ("its index", "from corrcore import patch_index; index = patch_index.samples(network)"),
 )

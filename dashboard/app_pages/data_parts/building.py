@@ -12,7 +12,7 @@ from corrcore.datasets import folder
 from corrcore.settings import Settings, prepared_path
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers
-from dashboard.services import caches, long_work, people, sessions
+from dashboard.services import caches, people, processes, sessions
 from dashboard.services.jobs import QueueFull
 from dashboard.services.quotas import QuotaError
 from dashboard.services.roles import Role
@@ -97,7 +97,7 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
         if running is not None and not running.finished:
             msg = f"{running.label} is not finished; wait for it or cancel it."
             raise ValueError(msg)
-        work = long_work.of_command(command, here)
+        work = processes.of_command(command, here)
         settings = str(target), str(photos_in), network, scales, mirror, n_held_out
         sessions.submit_build(work, f"{BUILDING}{name.strip()}", settings)
         left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""

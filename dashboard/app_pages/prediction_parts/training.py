@@ -17,7 +17,7 @@ from corrcore.tasks import detection
 from corrcore.tasks.detection import Prior, TrainedDetectors
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, result_panel
-from dashboard.services import caches, long_work, sessions
+from dashboard.services import caches, processes, sessions
 from dashboard.wording import rough_duration, sentence
 
 TRAINING_S = 1.3  # per object, by AlexNet on two cores
@@ -119,7 +119,7 @@ def _have_trained(data: KeypointDataset, training: DetectorTraining, context: Co
         f"`corrcore train detectors --data {pickers.shell_dataset(training.dataset)} "
         f'--categories "{category}" --network {training.network}` does it too.',
         key,
-        long_work.of_command(lambda: ["train", "detectors", *field_arguments(training)], here),
+        processes.of_command(lambda: ["train", "detectors", *field_arguments(training)], here),
         read=known,
         button="Train",
         label=label,

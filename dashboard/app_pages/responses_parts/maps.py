@@ -21,7 +21,7 @@ from dashboard.app_pages.responses_parts.controls import Asked
 from dashboard.app_pages.responses_parts.target import Seen
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, job_panel, legends, result_panel, url_state
-from dashboard.services import caches, long_work, sessions
+from dashboard.services import caches, processes, sessions
 from dashboard.titles import keypoint_title
 from dashboard.wording import escape_markdown, sentence
 
@@ -91,7 +91,7 @@ def _train(asked: Asked, trained_on: TrainedOn) -> dict[Feature, KeypointClassif
         f"By {', '.join(feature.title for feature in missing)}, on {counted(len(trained_on.train), 'train object')}; "
         "that takes a few minutes, once.",
         key,
-        long_work.of_command(lambda: ["train", "classifiers", *field_arguments(asked_for)], here),
+        processes.of_command(lambda: ["train", "classifiers", *field_arguments(asked_for)], here),
         read=read,
         button="Train",
         label=label,

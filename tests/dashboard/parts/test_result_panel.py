@@ -117,13 +117,16 @@ def test_a_failure_says_why_and_is_tried_again_only_by_the_button(automatic):
     assert begun == [1, 1]
 
 
-def test_on_a_shared_server_nothing_begins(monkeypatch):
+def test_for_visitors_begins_only_what_needs_no_button(monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     begun: list[int] = []
-    at = run(panel, [], begun, True, False)
-    assert at.info[0].value == "No table yet. This server is shared and computes nothing for its visitors."
+    at = run(panel, [], begun, False, False)
+    assert at.info[0].value == "No table yet. This server is shared, and its members begin what takes longer."
     assert not at.button
     assert not begun
+    at = settled(run(panel, [], begun, True, False))
+    assert at.text[0].value == "result 42"
+    assert begun == [1]
 
 
 def test_empty_state_names_what_is_missing_and_its_button_mends_it():

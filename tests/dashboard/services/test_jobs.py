@@ -403,6 +403,25 @@ def test_one_owner_gets_no_more_than_a_share_of_the_queue():
     assert queue.close()
 
 
+def test_only_new_work_that_there_is_room_for_asks_to_be_admitted():
+    queue, gate, asked = Queue(capacity=1), Gate(), []
+
+    def refuse() -> None:
+        raise PermissionError("no more today")
+
+    with pytest.raises(PermissionError, match="no more today"):
+        queue.submit(gate, label="Gate", owner="me", key="a", admit=refuse)
+    assert queue.find("a") is None
+    job = queue.submit(gate, label="Gate", owner="me", key="a", admit=lambda: asked.append("a"))
+    assert queue.submit(gate, label="Gate", owner="you", key="a", admit=refuse) is job
+    with pytest.raises(QueueFull):
+        queue.submit(_value, 1, label="One", owner="me", admit=lambda: asked.append("b"))
+    assert asked == ["a"]
+    gate.open.set()
+    assert job.wait(5)
+    assert queue.close()
+
+
 def test_what_is_next_begins_when_what_runs_is_over(queue):
     gate = Gate()
     running = queue.submit(gate, label="Gate", owner="me")

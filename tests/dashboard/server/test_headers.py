@@ -4,7 +4,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from dashboard.services.headers import SecurityHeaders, content_security_policy
+from dashboard.server.headers import SecurityHeaders, content_security_policy
 
 
 def client(*frame_ancestors: str) -> TestClient:

@@ -4,7 +4,7 @@ import contextlib
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from dashboard.services.messages import VisitorsMessages
+from dashboard.server.messages import VisitorsMessages
 
 
 def passed(*sent: dict) -> list[dict]:

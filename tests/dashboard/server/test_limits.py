@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from dashboard.services import limits
+from dashboard.server import limits
 
 BODY_BYTES = 100_000
 

@@ -21,8 +21,9 @@ from streamlit import auth_util, runtime
 from streamlit.web.server.starlette import starlette_websocket
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
-from dashboard.services import media, people
-from dashboard.services.headers import HIDDEN
+from dashboard.server import media
+from dashboard.server.headers import HIDDEN
+from dashboard.services import people, sessions
 from dashboard.services.quotas import QuotaError, quotas
 from dashboard.services.roles import Connection, NotAdmittedError, Policy, providers
 
@@ -123,7 +124,7 @@ class Gate:
             status = message.get("status", status)
             await send(message)
 
-        held, held_by_all = media.uploads_held(session)
+        held, held_by_all = sessions.uploads_held(session)
         try:
             with quotas().upload(session, address, int(said), held=held, held_by_all=held_by_all) as upload:
                 await self._app(scope, receive, noting)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from corrcore import networks
-from dashboard.services import caches, logs, sessions, status
+from dashboard.server import logs, status
+from dashboard.server.logs import LoggedError
+from dashboard.server.status import Snapshot, Work
+from dashboard.services import caches, sessions
 from dashboard.services.kept_networks import kept_networks
-from dashboard.services.logs import LoggedError
-from dashboard.services.status import Snapshot, Work
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import asyncio
 import time
 
-from dashboard.services.gate import MESSAGES, MESSAGES_PER_S, Gate
+from dashboard.server.gate import MESSAGES, MESSAGES_PER_S, Gate
 
 
 def test_messages_come_at_a_pace_however_fast_they_are_sent():

@@ -17,10 +17,11 @@ from streamlit.runtime.stats import ACTIVE_SESSIONS_FAMILY
 from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.store.cache import Statistics
-from dashboard.services import caches, logs, thumbnails
+from dashboard.server import logs
+from dashboard.server.logs import LoggedError
+from dashboard.services import caches, thumbnails
 from dashboard.services.jobs import LANES, Job, Lane, State
 from dashboard.services.kept_networks import Held, kept_networks
-from dashboard.services.logs import LoggedError
 from dashboard.services.sessions import queue
 
 ENDINGS: tuple[State, ...] = ("done", "failed", "cancelled")

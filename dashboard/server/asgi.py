@@ -1,6 +1,7 @@
 """The server around the pages: headers and limits of every request, health and metrics, how it begins and ends."""
 
 import asyncio
+import functools
 import logging
 import signal
 import threading
@@ -17,13 +18,15 @@ from starlette.routing import Route
 from streamlit import config
 
 from corrcore.settings import Settings
-from dashboard.services import limits, logs, memory, stopping
-from dashboard.services.gate import HEALTH, Gate
-from dashboard.services.headers import SecurityHeaders
-from dashboard.services.messages import VisitorsMessages
+from dashboard.server import limits, logs, memory
+from dashboard.server.gate import HEALTH, Gate
+from dashboard.server.headers import SecurityHeaders
+from dashboard.server.messages import VisitorsMessages
+from dashboard.services import stopping
 
 FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
 FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves: torch takes the processor for seconds
+METRICS_S = 2.0  # that an answer is kept: it looks into folders, and anybody may ask
 OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
 
 OPEN = (*HEALTH, "/metrics")  # without signing in: numbers of nobody
@@ -77,7 +80,7 @@ def _server() -> uvicorn.Server | None:
 def _get_ready() -> None:
     """Opens the default network and the index of the drawn animals, which is built where there is none."""
     time.sleep(FIRST_VIEW_S)
-    from dashboard.services import status  # with torch
+    from dashboard.server import status  # with torch
 
     try:
         status.open_defaults()
@@ -97,7 +100,12 @@ async def _readyz(request: Request) -> Response:  # noqa: ARG001
 
 
 async def _metrics(request: Request) -> Response:  # noqa: ARG001
-    from dashboard.services import status
-
-    text = await asyncio.to_thread(lambda: status.metrics(status.snapshot(), ready=_ready.is_set()))
+    text = await asyncio.to_thread(_metrics_text, int(time.monotonic() / METRICS_S))
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+@functools.lru_cache(maxsize=1)
+def _metrics_text(moment: int) -> str:  # noqa: ARG001 - one look at the indexes' folders for all who ask in it
+    from dashboard.server import status
+
+    return status.metrics(status.snapshot(), ready=_ready.is_set())

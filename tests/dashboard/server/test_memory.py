@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from dashboard.services import memory
+from dashboard.server import memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
 
 CODE = """
 import ctypes, sys, threading, time
-from dashboard.services import memory
+from dashboard.server import memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.fopen.restype = ctypes.c_void_p, ctypes.c_void_p
 libc.malloc_info.argtypes, libc.fclose.argtypes = (ctypes.c_int, ctypes.c_void_p), (ctypes.c_void_p,)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dashboard.services import logs
+from dashboard.server import logs
 from dashboard.services.jobs import VIEW, Queue
 
 

@@ -1,4 +1,4 @@
-"""What Streamlit keeps in memory: pictures and files under addresses that cannot be guessed, and uploads.
+"""Pictures and files that Streamlit keeps in memory, under addresses that cannot be guessed.
 
 Streamlit names a file in its memory by a digest of the content: who knows or guesses the content can ask whether
 somebody looks at it, and two large files that differ somewhere between their beginning, middle and end share a name.
@@ -7,7 +7,6 @@ somebody looks at it, and two large files that differ somewhere between their be
 import hashlib
 import secrets
 
-from streamlit import runtime
 from streamlit.runtime import Runtime
 from streamlit.runtime.media_file_storage import MediaFileKind
 from streamlit.runtime.memory_media_file_storage import MemoryFile, MemoryMediaFileStorage
@@ -30,17 +29,6 @@ class HiddenMediaStorage(MemoryMediaFileStorage):
         name = digest.hexdigest()
         self._files_by_id.setdefault(name, MemoryFile(data, mimetype, kind, filename))
         return name
-
-
-def uploads_held(session: str) -> tuple[int, int]:
-    """The bytes of uploads in memory: those of one of Streamlit's sessions, and those of all."""
-    if not runtime.exists():
-        return 0, 0
-    storage = getattr(runtime.get_instance().uploaded_file_mgr, "file_storage", None)
-    if not isinstance(storage, dict):  # of a page that is tested without a server
-        return 0, 0
-    sizes = {name: sum(len(file.data) for file in files.copy().values()) for name, files in storage.copy().items()}
-    return sizes.get(session, 0), sum(sizes.values())
 
 
 def hide_addresses(server: Runtime) -> None:

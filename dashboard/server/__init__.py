@@ -1,0 +1,1 @@
+"""The server around the pages: what every request goes through, how it begins, and how it is doing."""
