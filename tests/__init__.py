@@ -8,5 +8,9 @@ _check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float,
 
 
 def check(checked: Any) -> Any:
-    """Methods that return `Self` are left as they are: by themselves they do not tell of which class."""
-    return checked if Self in getattr(checked, "__annotations__", {}).values() else _check(checked)
+    """Methods that return `Self` are left as they are: by themselves they do not tell of which class. So are functions
+    within functions, which would be compiled anew at each call.
+    """
+    if Self in getattr(checked, "__annotations__", {}).values() or "<locals>" in checked.__qualname__:
+        return checked
+    return _check(checked)

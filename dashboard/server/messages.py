@@ -1,6 +1,6 @@
 """The websockets of visitors: which messages reach Streamlit, and that one who leaves is no error.
 
-Messages that are for whoever develops an app do not.
+Not those that are for whoever develops an app, nor those of a page that was left.
 """
 
 from google.protobuf.message import DecodeError
@@ -29,12 +29,13 @@ class VisitorsMessages:
             await self._app(scope, receive, send)
             return
 
-        gone = False
+        gone, pages = False, _Pages()
 
         async def passed() -> Message:
             while True:
                 message = await receive()
-                if message["type"] != "websocket.receive" or _kind(message.get("bytes")) not in DROPPED:
+                told = _told(message)
+                if told is None or (told.WhichOneof("type") not in DROPPED and pages.is_current(told)):
                     return message
 
         async def sent(message: Message) -> None:
@@ -52,8 +53,31 @@ class VisitorsMessages:
                 raise
 
 
-def _kind(data: bytes | None) -> str | None:
+class _Pages:
+    """The page that a visitor has gone to, and the one they have left for it.
+
+    A page that is left may still ask for its panels anew, as it does every half second while there is work: Streamlit
+    takes the page of the last message for the one to run, and the visitor would be where they were.
+    """
+
+    def __init__(self) -> None:
+        self._at = self._left = ""
+
+    def is_current(self, told: BackMsg) -> bool:
+        """Whether a message is not one that a page sends by itself after it was left; notes where others lead."""
+        page = told.rerun_script.page_script_hash
+        if not told.HasField("rerun_script") or not page:
+            return True
+        if told.rerun_script.is_auto_rerun and page == self._left:
+            return False
+        if page != self._at:
+            self._left, self._at = self._at, page
+        return True
+
+
+def _told(message: Message) -> BackMsg | None:
+    """What a browser says; None for what is no message."""
     try:
-        return BackMsg.FromString(data or b"").WhichOneof("type")
+        return BackMsg.FromString(message["bytes"]) if message.get("bytes") else None
     except DecodeError:
         return None

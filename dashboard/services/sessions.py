@@ -31,7 +31,7 @@ def submit_view(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     A job that failed, or that was cancelled, stays so, until `forget_view` is called or something else is looked at.
     Raises `QueueFull` where there is no room, and `QuotaError` for a visitor who asked for too much.
     """
-    _leave_views_of_the_gone()
+    _leave_views_of_the_gone(but=key)
     before = session().view
     if before is not None:
         if before.key == key and (before.given_up or before.job.state == "done" or is_own(before.job)):
@@ -98,13 +98,15 @@ def _submit(work: Callable[..., T], label: str, key: Hashable, lane: Lane) -> Jo
     )
 
 
-def _leave_views_of_the_gone() -> None:
-    """Makes room: nobody waits for the pictures of a window that was closed, or that was loaded again."""
+def _leave_views_of_the_gone(*, but: Hashable) -> None:
+    """Makes room: nobody waits for the pictures of a window that was closed, or that was loaded again; only the one
+    that is asked for now goes on.
+    """
     if not is_served():
         return
     server = runtime.get_instance()
     for job in queue().unfinished(VIEW):
-        for owner in tuple(job.owners):
+        for owner in tuple(job.owners) if job.key != but else ():
             if not server.is_active_session(owner):
                 job.leave(owner)
 

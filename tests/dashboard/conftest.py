@@ -1,6 +1,7 @@
 """What AppTest lacks: clicks on a picture."""
 
 import base64
+import functools
 import json
 import os
 import time
@@ -14,6 +15,7 @@ import pytest
 import streamlit as st
 import torch
 from safetensors.torch import save_file
+from streamlit.components.v2 import manifest_scanner
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
@@ -23,6 +25,15 @@ from dashboard.parts import exports
 from dashboard.services import caches
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed_packages_are_looked_through_once() -> Iterator[None]:
+    """AppTest makes a server for every script, which looks for components in the metadata of all packages."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture

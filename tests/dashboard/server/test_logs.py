@@ -57,7 +57,7 @@ def test_an_error_is_its_kind_and_place_without_what_it_says(record_of):
     assert "private.jpg" not in line
     fields = json.loads(line)
     assert (fields["error"], fields["message"]) == ("OSError", "%s failed")
-    assert re.fullmatch(r"tests/dashboard/services/test_logs\.py:\d+ read_private", fields["where"])
+    assert re.fullmatch(r"tests/dashboard/server/test_logs\.py:\d+ read_private", fields["where"])
     errors = logs.LastErrors()
     errors.handle(record)
     [kept] = errors.newest_first()

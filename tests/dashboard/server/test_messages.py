@@ -3,6 +3,7 @@ import contextlib
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 
 from dashboard.server.messages import VisitorsMessages
 
@@ -37,6 +38,28 @@ def test_everything_else_arrives_as_it_was_sent():
     stop = event(BackMsg(stop_script=True))
     odd, text = ({"type": "websocket.receive", **content} for content in ({"bytes": b"\xff\xff"}, {"text": "text"}))
     assert passed(stop, odd, text) == [stop, odd, text]
+
+
+def rerun(page: str, *, by_itself: bool = False) -> BackMsg:
+    message = BackMsg()
+    message.rerun_script.page_script_hash, message.rerun_script.is_auto_rerun = page, by_itself
+    message.rerun_script.fragment_id = "panel" if by_itself else ""
+    return message
+
+
+def test_a_page_that_was_left_asks_for_its_panels_in_vain():
+    """Else Streamlit would go back to it, where the next page has not begun yet."""
+    requests = ScriptRequests()
+    requests.request_rerun(RerunData(page_script_hash="b"))
+    requests.request_rerun(RerunData(page_script_hash="a", fragment_id="panel", is_auto_rerun=True))
+    assert requests.on_scriptrunner_ready().rerun_data.page_script_hash == "a"
+
+    first, panel, second = event(rerun("a")), event(rerun("a", by_itself=True)), event(rerun("b"))
+    own = event(rerun("b", by_itself=True))
+    assert passed(first, panel, second, panel, own, first, panel) == [first, panel, second, own, first, panel]
+    by_name = event(BackMsg(rerun_script={"page_name": "data"}))
+    assert passed(by_name, panel, first, panel) == [by_name, panel, first, panel]
+    assert passed(by_name, panel, second, panel, own) == [by_name, panel, second, own]
 
 
 @pytest.mark.parametrize("gone", [True, False])

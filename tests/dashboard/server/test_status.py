@@ -120,5 +120,5 @@ def test_the_last_errors_are_in_the_snapshot(drawn_ready):
     record = logs.logging.LogRecord("dashboard", logs.logging.ERROR, __file__, 1, "%s failed", ("private",), None)
     logs.errors.handle(record)
     [error] = status.snapshot().errors
-    assert error.where == "tests/dashboard/services/test_status.py:1"
+    assert error.where == "tests/dashboard/server/test_status.py:1"
     logs.errors.clear()

@@ -24,7 +24,7 @@ def connected(monkeypatch) -> Iterator[set[str]]:
     assert queue.close()
 
 
-def look(owner: str, what: str, go: threading.Event, jobs: list, given_up: bool = False) -> None:
+def look(owner: str, what: str, go: object, jobs: list, given_up: bool = False) -> None:
     """An AppTest script stands alone."""
     from dashboard.services import sessions
     from dashboard.state import session
