@@ -3,16 +3,18 @@
 import argparse
 import io
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from corrcore import images, networks
+from corrcore import images, networks, patch_index
 from corrcore.cli.opening import open_network
 from corrcore.cli.shared import count, print_table, progress_of, words
 from corrcore.datasets import folder
 from corrcore.networks import ModuleNetwork
+from corrcore.patch_index import PatchIndex, Photo, photos_of
 from corrcore.settings import Settings, prepared_path
 from corrcore.store import Cache, write_atomically
 from corrcore.tasks import effective_field as fields
@@ -30,7 +32,9 @@ def add_field_parser(rooms: Any) -> None:
     command.add_argument("name", help=f"such as {networks.DEFAULT}, timm:NAME, or package.module:function")
     command.add_argument("--weights", type=prepared_path, default=None, metavar="FILE", help="its weights")
     command.add_argument("--layer", type=words, default=None, help="such as conv3,conv5 (default: a few, by role)")
-    command.add_argument("--photos", type=prepared_path, required=True, help="a folder of photos")
+    of = command.add_mutually_exclusive_group(required=True)
+    of.add_argument("--photos", type=prepared_path, help="a folder of photos")
+    of.add_argument("--index", metavar="NAME", help="the photos of an index, as it has them")
     command.add_argument(
         "--limit", type=count, default=N_PHOTOS, metavar="N", help=f"photos at most, spread (default: {N_PHOTOS})"
     )
@@ -66,10 +70,7 @@ def network_field(options: argparse.Namespace) -> None:
     layers = options.layer or network.roles.reconstruction
     for layer in layers:
         network.receptive_field(layer)  # which knows the names of all
-    listing = folder.photos(options.photos).photos
-    n = min(options.limit, len(listing))
-    photos = [listing[number * len(listing) // n] for number in range(n)]
-    print(f"{counted(len(photos), 'photo')} of {len(listing):,} in {options.photos}")
+    photos = _photos(options)
     found, rows = [], []
     with Cache(Settings.from_environment().cache) as results:
         for layer in layers:
@@ -93,6 +94,19 @@ def network_field(options: argparse.Namespace) -> None:
     if options.out is not None:
         write_atomically(options.out, _arrays(found) if options.out.suffix == ".npz" else _picture(found))
         print(f"written to {options.out}")
+
+
+def _photos(options: argparse.Namespace) -> Sequence[Photo]:
+    """Those that are asked for, spread over all there are."""
+    if options.index is not None:
+        index = PatchIndex(patch_index.path_of(options.index))
+        chosen, n_all = photos_of(index, options.limit), len(index.photos)
+    else:
+        listing = folder.photos(options.photos).photos
+        n, n_all = min(options.limit, len(listing)), len(listing)
+        chosen = [listing[number * n_all // n] for number in range(n)]
+    print(f"{counted(len(chosen), 'photo')} of {n_all:,} in {options.index or options.photos}")
+    return chosen
 
 
 def field_row(field: EffectiveField, seconds: float) -> dict[str, str]:

@@ -29,6 +29,7 @@ from corrcore.patch_index.files import (
     default_root,
 )
 from corrcore.patch_index.index import Cells, PatchIndex
+from corrcore.patch_index.photos import IndexedPhoto, photos_of
 
 __all__ = [
     "FORMAT",
@@ -39,6 +40,7 @@ __all__ = [
     "IndexNotFoundError",
     "IndexNotWrittenError",
     "IndexUnfinishedError",
+    "IndexedPhoto",
     "Listing",
     "Manifest",
     "PatchIndex",
@@ -52,6 +54,7 @@ __all__ = [
     "list_unfinished",
     "look_up",
     "path_of",
+    "photos_of",
     "samples",
     "samples_path",
     "survey",

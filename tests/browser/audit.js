@@ -146,5 +146,14 @@
       .filter(e => !e.matches("[role=radiogroup]") && !e.closest("[aria-hidden=true]"))
       .map(named)
   }
-  return { faint, cut, remember, step, resume, missed }
+  // Resolves once nothing has come or gone for a moment, as links do where a window grows: the focus would go with them.
+  const still = () => new Promise(resolve => {
+    let timer
+    const wait = () => { clearTimeout(timer); timer = setTimeout(end, 300) }
+    const watcher = new MutationObserver(wait)
+    const end = () => { watcher.disconnect(); resolve() }
+    watcher.observe(document.body, { childList: true, subtree: true })
+    wait()
+  })
+  return { faint, cut, still, remember, step, resume, missed }
 })()

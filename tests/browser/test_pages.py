@@ -97,6 +97,7 @@ def faults_of_looks(page: Page) -> list[str]:
 
 def faults_of_keyboard(app: App, page: Page, start: str) -> list[str]:
     """What the Tab key does not reach from an element on, or reaches without showing it."""
+    page.evaluate("audit.still()")
     page.locator(start).last.evaluate("audit.remember")
     found, code = [], False
     for _ in range(MOST_STOPS):

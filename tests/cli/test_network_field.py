@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from corrcore import networks
-from corrcore.tasks.effective_field import effective_field
+from corrcore import networks, patch_index
+from corrcore.settings import Settings
+from corrcore.store import Cache
+from corrcore.tasks.effective_field import effective_field, kept_field
 from tests.conftest import smooth_noise
 
 
@@ -43,6 +45,19 @@ def test_layers_are_tabled_and_written(run, photos, capsys, tmp_path):
     assert [line.split()[:-2] for line in again] == [line.split()[:-2] for line in (first, third)]
     picture = np.asarray(Image.open(io.BytesIO((tmp_path / "maps.png").read_bytes())))
     assert picture.shape[0] > 2 * 99
+
+
+def test_the_photos_of_an_index_are_measured_and_kept_for_whoever_looks(run, photos, capsys):
+    index = patch_index.samples(networks.open("alexnet"))
+    words = ("network", "field", "alexnet", "--layer", "conv1", "--limit", 2)
+    assert run(*words, "--index", index.name) == 0
+    assert capsys.readouterr().out.startswith(f"2 photos of {len(index.photos)} in {index.name}\n")
+    with Cache(Settings.from_environment().cache) as results:
+        kept = kept_field(networks.open("alexnet"), "conv1", patch_index.photos_of(index, 2), results=results)
+    assert kept is not None
+    assert kept.n_photos == 2
+    with pytest.raises(SystemExit):
+        run(*words, "--index", index.name, "--photos", photos)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from PIL import Image
 from corrcore.geometry import ReceptiveField
 from corrcore.tasks.effective_field import EffectiveField
 from dashboard import figures
+from dashboard.app_pages.receptive_fields_parts import effective
 
-from .conftest import settled
+from .conftest import parameters, settled
 
 LAYERS = ["conv3", "conv4", "conv5"]
 
@@ -44,9 +45,13 @@ def test_layers_are_measured_by_themselves_and_pictured(open_page, offered):
     np.testing.assert_allclose(space["found"].map, arrays["conv3_map"], rtol=1e-4, atol=1e-9)
 
 
-def test_more_photos_wait_for_a_button_and_the_section_can_be_left(open_page):
-    at = open_page("receptive_fields", radius_section="Effective", n_photos="16")
-    assert [button.label for button in at.button if button.label.startswith("Measure")] == ["Measure over 16 photos"]
+def test_more_photos_wait_for_a_button_and_a_command_and_the_section_can_be_left(open_page, monkeypatch):
+    monkeypatch.setattr(effective, "N_PHOTOS", (1, 2))
+    monkeypatch.setenv("CORRCORE_JOB_PROCESSES", "1")
+    at = open_page("receptive_fields", radius_section="Effective", n_photos="2")
+    [measure] = [button for button in at.button if button.label == "Measure over 2 photos"]
+    settled(measure.click().run())
+    assert parameters(at)["photos"].startswith("2 of ")
     at.segmented_control(key="radius_section").set_value("Agreement")
     settled(at.run())
     assert "at the rim" in table(at).columns

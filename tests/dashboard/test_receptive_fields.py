@@ -11,7 +11,6 @@ from corrcore import patch_index
 from corrcore.datasets import drawn
 from corrcore.tasks.averaging import Agreement
 from dashboard import first_views
-from dashboard.app_pages.receptive_fields_parts.effective import IndexedPhoto
 from dashboard.app_pages.receptive_fields_parts.profiles import in_words
 
 from .conftest import settled
@@ -172,4 +171,4 @@ def test_networks_whose_fields_have_a_size_need_no_window(at):
 def test_effective_fields_are_not_measured_anew_for_another_window(cache_folder, transformer_index):
     index = patch_index.PatchIndex(patch_index.path_of(transformer_index))
     assert index.with_window(7) is not index
-    assert IndexedPhoto(index, 1).stamp == IndexedPhoto(index.with_window(7), 1).stamp
+    assert patch_index.IndexedPhoto(index, 1).stamp == patch_index.IndexedPhoto(index.with_window(7), 1).stamp

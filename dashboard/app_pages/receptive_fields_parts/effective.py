@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -10,7 +9,7 @@ import streamlit as st
 from corrcore import concurrency, images
 from corrcore.concurrency import Progress
 from corrcore.networks import ModuleNetwork
-from corrcore.patch_index import PatchIndex
+from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of
 from corrcore.tasks import effective_field as fields
 from corrcore.tasks.averaging import Study
 from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius, kept_field
@@ -18,7 +17,7 @@ from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.receptive_fields_parts import profiles, seeds
 from dashboard.parts import exports, header, legends, photo_picker, result_panel
-from dashboard.services import caches, sessions
+from dashboard.services import caches, processes, sessions
 
 AGREEMENT, EFFECTIVE = SECTIONS = ("Agreement", "Effective")
 N_PHOTOS = (4, 16, 64)
@@ -39,25 +38,6 @@ how far neighbours of one descriptor show the same.
 """
 
 
-@dataclass(frozen=True)
-class IndexedPhoto:
-    """A photo of an index, at the size that it was described at."""
-
-    index: PatchIndex
-    number: int
-
-    @property
-    def name(self) -> str:
-        return self.index.photos[self.number]
-
-    @property
-    def stamp(self) -> str:
-        return f"{self.index.digest} {self.number}"
-
-    def load(self) -> np.ndarray:
-        return self.index.photo(self.number)
-
-
 def show(index: PatchIndex, studies: Mapping[str, Study]) -> None:
     """The section: it is computed by itself for a few photos."""
     network = caches.network(index.extractor)
@@ -69,8 +49,8 @@ def show(index: PatchIndex, studies: Mapping[str, Study]) -> None:
     n_photos = st.segmented_control(
         "Photos", N_PHOTOS, default=N_PHOTOS[0], key="n_photos", bind="query-params", required=True
     )
-    photos = spread(index, n_photos or N_PHOTOS[0])
-    found = measured(network, index.layers, photos, automatic=len(photos) <= N_PHOTOS[0])
+    photos = photos_of(index, n_photos or N_PHOTOS[0])
+    found = measured(network, index, photos, automatic=len(photos) <= N_PHOTOS[0])
     if found is None:
         return
     show_pictures(found, index)
@@ -99,20 +79,14 @@ def show(index: PatchIndex, studies: Mapping[str, Study]) -> None:
     )
 
 
-def spread(index: PatchIndex, n: int) -> list[IndexedPhoto]:
-    """Photos spread over the index."""
-    n = min(n, len(index.photos))
-    return [IndexedPhoto(index, number * len(index.photos) // n) for number in range(n)]
-
-
 def measured(
-    network: ModuleNetwork, layers: Sequence[str], photos: Sequence[IndexedPhoto], *, automatic: bool
+    network: ModuleNetwork, index: PatchIndex, photos: Sequence[IndexedPhoto], *, automatic: bool
 ) -> list[EffectiveField] | None:
     """What is kept of all layers, or what makes it."""
-    stamps = (photo.stamp for photo in photos)
+    stamps, layers = (photo.stamp for photo in photos), index.layers
     key, results = ("effective fields", network.digest, tuple(layers), *stamps), caches.results()
 
-    def work(*, progress: Progress) -> list[EffectiveField]:
+    def here(*, progress: Progress) -> list[EffectiveField]:
         return [
             effective_field(
                 network,
@@ -123,6 +97,13 @@ def measured(
             )
             for number, layer in enumerate(layers)
         ]
+
+    def command() -> list[str]:
+        if index.folder != path_of(index.name):
+            msg = f"{index.name} is not where commands look for indexes."
+            raise ValueError(msg)
+        options = [f"--index={index.name}", f"--layer={','.join(layers)}", f"--limit={len(photos)}"]
+        return ["network", "field", *options, "--", index.extractor]
 
     def read() -> list[EffectiveField] | None:
         job = sessions.long_job(key)
@@ -136,7 +117,7 @@ def measured(
         "Which pixels move a descriptor?",
         f"The gradients of {counted(fields.N_CELLS * len(photos), 'cell')} of each layer say.",
         key,
-        work,
+        here if automatic else processes.of_command(command, here),
         read=read,
         automatic=automatic,
         button=f"Measure over {counted(len(photos), 'photo')}",
