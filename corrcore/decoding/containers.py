@@ -27,6 +27,9 @@ from corrcore.decoding.pixels import (
 # Each scan of a progressive JPEG passes over the whole picture, however few bytes it takes. Encoders write about ten.
 _MAX_SCANS = 50
 
+# Reserved for extensions: Pillow looks for markers in what they hold.
+_EXTENSIONS = frozenset({0xC8, *range(0xF0, 0xFE)})
+
 # A marker with its code; `FF 00` and the restart markers belong to the entropy-coded data, `FF FF` is padding.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 
@@ -48,11 +51,16 @@ def open_jpeg(data: bytes) -> OpenedImage:
         if code == 0xD9:
             kept.append(marker[0])
             break
-        # Two markers stand alone, the others have a length.
-        at = body if code in (0x01, 0xD8) else body + int.from_bytes(data[body : body + 2])
+        at = body
+        if code not in (0x01, 0xD8):  # which stand alone; the others have a length, of which its two bytes are a part
+            length = int.from_bytes(data[body : body + 2])
+            if length < 2:
+                msg = f"a segment of {length} bytes"
+                raise ValueError(msg)
+            at += length
         if code == 0xE1 and not exif and not n_scans and data.startswith(b"Exif\0\0", body + 2):
             exif = data[body + 2 : at]
-        elif code in (0xE0, 0xEE) or not (0xE0 <= code <= 0xEF or code == 0xFE):
+        elif code in (0xE0, 0xEE) or not (0xE0 <= code <= 0xEF or code == 0xFE or code in _EXTENSIONS):
             kept.append(data[marker.start() : at])
         n_scans += code == 0xDA
         if n_scans > _MAX_SCANS:

@@ -102,24 +102,26 @@
   }
   const canHold = "a[href], button, input, select, textarea, summary, canvas, [tabindex='0'], [role=radiogroup]"
   const before = new Map()
-  let reached, last
+  const hosted = e => e.getRootNode().host ?? e
+  const follows = (e, first) => first.compareDocumentPosition(hosted(e)) & Node.DOCUMENT_POSITION_FOLLOWING
+  let reached, start, last
 
   // What the keyboard must reach from an element on: of chips, of radio buttons and of a table's canvases one.
   function remember(first) {
     first.focus()
+    start = first
     reached = new Set([first])
     before.clear()
     for (const e of all()) {
       if (!e.matches(canHold) || disabled(e) || e.closest("[inert]")) continue
-      const inPage = e.getRootNode().host ?? e
-      if (!(first.compareDocumentPosition(inPage) & Node.DOCUMENT_POSITION_FOLLOWING)) continue
+      if (!follows(e, first)) continue
       before.set(e, JSON.stringify(look(e)))
     }
   }
-  // After a press of Tab: what has the focus, and what is wrong with that.
+  // After a press of Tab: what has the focus, and what is wrong with that; null where it has gone back to the beginning.
   function step() {
     const e = focused()
-    if (e === document.body) return null
+    if (e === document.body || !(e === start || follows(e, start))) return null
     const again = reached.has(e) && !e.closest("[data-testid=stDataFrame]")
     reached.add(e)
     if (!again && !e.matches("[data-testid=stCode] button")) last = e // that button may be gone when it is asked for
@@ -136,7 +138,7 @@
     const behind = e => last.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING && !last.contains(e)
     const next = all().find(e => e.matches(canHold) && e.tabIndex >= 0 && !disabled(e) && shown(e) && behind(e))
     next?.focus()
-    return step()
+    return next ? step() : null
   }
   function missed() {
     const group = e => e.closest("[data-testid=stButtonGroup], [role=radiogroup], [data-testid=stDataFrame]")
@@ -149,7 +151,7 @@
   // Resolves once nothing has come or gone for a moment, as links do where a window grows: the focus would go with them.
   const still = () => new Promise(resolve => {
     let timer
-    const wait = () => { clearTimeout(timer); timer = setTimeout(end, 300) }
+    const wait = () => { clearTimeout(timer); timer = setTimeout(end, 200) }
     const watcher = new MutationObserver(wait)
     const end = () => { watcher.disconnect(); resolve() }
     watcher.observe(document.body, { childList: true, subtree: true })

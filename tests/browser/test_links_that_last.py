@@ -137,9 +137,9 @@ def test_a_link_shows_the_same_after_a_restart_and_on_another_machine(serve: Cal
     expect(page).to_have_url(re.compile(rf"[?&]{view.keys[-1]}="), timeout=PATIENCE_MS)
     complete(app, page, view)
     sent, before = link(page), shown(page)
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(1000)
     while before != (before := shown(page)):  # until nothing is added any more
-        page.wait_for_timeout(2000)
+        page.wait_for_timeout(1000)
     assert before[1]
     assert all(f"{key}=" in sent for key in view.keys)
     for environment in ({**here, "RESTARTED": "yes"}, there):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from corrcore.decoding import decode
+from corrcore.decoding import ImageError, decode
 from tests.decoding.files import (
     BAD_EXIF,
     EDGES,
@@ -63,6 +63,22 @@ def test_decode_takes_the_first_of_several_exif_blocks():
     at = data.index(b"\xff\xdb")
     data = data[:at] + b"\xff\xe1" + struct.pack(">H", 2 + len(second)) + second + data[at:]
     assert_pixels(decode(data), PICTURE, tolerance=20)
+
+
+@pytest.mark.parametrize("code", [0xC8, 0xF0, 0xFC, 0xFD])
+def test_decode_looks_for_no_exif_in_what_extensions_hold(code):
+    """Where Pillow does, and warns."""
+    data, block = save(RGB, "JPEG", quality=95), b"Exif\0\0" + BAD_EXIF["tag-outside"]
+    inner = b"\xff\xe1" + (len(block) + 2).to_bytes(2) + block
+    extension = bytes([0xFF, code]) + (len(inner) + 2).to_bytes(2) + inner
+    np.testing.assert_array_equal(decode(data[:2] + extension + data[2:]), decode(data))
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_decode_refuses_a_segment_that_is_shorter_than_its_length(length):
+    data = save(RGB, "JPEG")
+    with pytest.raises(ImageError, match="cannot be decoded as JPEG"):
+        decode(data[:2] + b"\xff\xed" + length.to_bytes(2) + data[2:])
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow lacks AVIF")

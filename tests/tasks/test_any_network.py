@@ -104,7 +104,7 @@ def replace_box(valid, *, side):
 def test_keypoints_are_predicted_in_a_box(network, data):
     feature = Feature(network.name, network.roles.detection)
     names = data.keypoint_names[CAT]
-    train = data.visible_instances(CAT, "train")[:3]
+    train = data.visible_instances(CAT, "train")
     training = detection.describe_training_set(train, names, [feature], network=network)
     spec = detection.DetectorSpec.of(feature, network=network)
     detectors = detection.HardNegativeMiner(training, spec).fit(cost=0.1, most_rounds=1)
