@@ -1,7 +1,6 @@
 """Signing in at a real provider, a process on this machine; and all that a stranger may try instead."""
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,12 +15,12 @@ import itsdangerous
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.dashboard.serving import Page, free_port, process, server, texts
+from tests.dashboard.provider import SECRET, TABLE, provider, register, secrets
+from tests.dashboard.serving import Page, free_port, server, texts
 
 if find_spec("authlib") is None or find_spec("oidc_provider_mock") is None:
     pytest.skip("signing in needs Authlib, and a provider to try it with", allow_module_level=True)
 
-SECRET = "a secret of this test, of more than 32 characters"
 USER, TOKENS = "_streamlit_user", "_streamlit_user_tokens"
 HTML = {"Accept": "text/html"}
 PATHS = (
@@ -53,44 +52,12 @@ class Site:
 
     def sign_in(self, client: httpx.Client, subject: str, **claims: object) -> httpx.Response:
         """As a browser does, at the provider's form; the page one comes back to."""
-        about = {"email": subject, "email_verified": True, **claims}
-        httpx.put(f"{self.provider}/users/{subject}", json=about).raise_for_status()
+        register(self.provider, subject, **claims)
         to_provider = client.get(f"{self.url}/auth/login?with=default")
         assert to_provider.status_code == 302
         back = client.post(to_provider.headers["location"], data={"sub": subject})
         assert back.headers["location"].startswith(f"{self.url}/oauth2callback?")
         return client.get(back.headers["location"], headers=HTML)
-
-
-def secrets(url: str, metadata: str, table: str) -> str:
-    return f"""
-[auth]
-redirect_uri = "{url}/oauth2callback"
-cookie_secret = "{SECRET}"
-client_id = "corrcore"
-client_secret = "unimportant"
-server_metadata_url = "{metadata}"
-
-{table}
-"""
-
-
-TABLE = """
-[corrcore]
-allowed = ["lab.org"]
-members = ["ada@lab.org"]
-operators = ["root@lab.org"]
-"""
-
-
-@contextmanager
-def provider(folder: Path, *options: str) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", f"--port={port}", *options]
-    folder.mkdir(exist_ok=True)
-    url = f"http://127.0.0.1:{port}"
-    with process(command, f"{url}/.well-known/openid-configuration", folder / "provider.log"):
-        yield url
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 nginx with README's lines in front of one.
 
 Told are, at the root of the name and below a path: whether every page opens in Chromium without an error, websockets
-stay open, uploads of the app's size pass and larger ones do not, visitors stay with one process, and how long a page is
-away when its process is killed.
+stay open, uploads of the app's size pass and larger ones do not, visitors stay with one process, how long a page is
+away when its process is killed, and whether people sign in at a real provider before they get anything.
 
     apt-get install caddy nginx-light chromium
     python -m tests.drills.proxy             # five minutes; all on this machine
@@ -31,6 +31,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from dashboard.navigation import PAGES
 from tests.browser.conftest import FLAGS, PROBE, SETTLED, chromium_path
+from tests.dashboard.provider import TABLE, provider, register, secrets
 from tests.visits import answer, free_port, serving, visiting
 
 ROOT = Path(__file__).parents[2]
@@ -53,8 +54,8 @@ class Report:
 
 
 @contextmanager
-def apps(count: int, base_path: str, folder: Path) -> Iterator[dict[int, subprocess.Popen]]:
-    """Processes of the app by their ports, with one cache."""
+def apps(count: int, base_path: str, folder: Path, *more: str) -> Iterator[dict[int, subprocess.Popen]]:
+    """Processes of the app by their ports, with one cache, and more options."""
     environment = {**os.environ, "CORRCORE_CACHE": str(folder / "cache"), "CORRCORE_DATA": ""}
     with ExitStack() as stack:
         found = {}
@@ -62,15 +63,15 @@ def apps(count: int, base_path: str, folder: Path) -> Iterator[dict[int, subproc
             port = free_port()
             command = [sys.executable, "-m", "corrcore", "app", "--headless", "--address=127.0.0.1", f"--port={port}"]
             url, log = f"http://127.0.0.1:{port}{base_path}", folder / f"app-{port}.log"
-            options = [f"--base-path={base_path}"] if base_path else []
+            options = [*more, *[f"--base-path={base_path}"] * bool(base_path)]
             found[port] = stack.enter_context(serving([*command, *options], url, log, cwd=ROOT, env=environment))
         yield found
 
 
 @contextmanager
-def caddy(ports: list[int], base_path: str, folder: Path) -> Iterator[str]:
+def caddy(ports: list[int], base_path: str, folder: Path, https: int | None = None) -> Iterator[str]:
     """The address of Caddy with the repository's file; only ports and places are others."""
-    https, http = free_port(), free_port()
+    https, http = https or free_port(), free_port()
     upstreams = " ".join(f"127.0.0.1:{port}" for port in ports)
     settings = {"SITE": "localhost", "HTTP_PORT": str(http), "HTTPS_PORT": str(https), "BASE_PATH": base_path}
     kept = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder / "config")}
@@ -194,6 +195,27 @@ def check_a_killed_process(browser: Browser, url: str, running: dict[int, subpro
         visitor.page.context.close()
 
 
+def check_sign_in(browser: Browser, base_path: str, folder: Path, report: Report) -> None:
+    """Two processes that people sign in to, at a provider: before, they get nothing, and then what they wanted."""
+    https, file = free_port(), folder / "secrets.toml"
+    url = f"https://localhost:{https}{base_path}"
+    with provider(folder / "provider") as at:
+        register(at, "ada@lab.org")
+        file.write_text(secrets(url, f"{at}/.well-known/openid-configuration", TABLE))
+        with apps(2, base_path, folder, f"--secrets={file}") as running, caddy([*running], base_path, folder, https):
+            statuses = {path: answer(f"{url}/{path}", UNTRUSTED)[0] for path in ("", "data", "_stcore/host-config")}
+            report("nobody gets anything without signing in", set(statuses.values()) == {401}, statuses)
+            page = browser.new_context(ignore_https_errors=True).new_page()
+            page.goto(f"{url}/data")
+            page.get_by_role("link", name="Sign in").click()
+            page.locator("input[name=sub]").fill("ada@lab.org")
+            page.get_by_role("button", name="Authorize").click()
+            page.wait_for_selector(SETTLED, timeout=120_000)
+            there = page.get_by_text("ada@lab.org · member").is_visible()
+            report("who has signed in gets the page they wanted", there and page.url.startswith(f"{url}/data"))
+            page.context.close()
+
+
 def quiet_probe(url: str) -> bool:
     """Whether an error there is none: Streamlit tries addresses, and pictures that a rerun replaced may be gone."""
     return PROBE.search(url) is not None or "/media/" in url
@@ -226,6 +248,7 @@ def main() -> int:
                 check_stickiness(url, 2, report)
                 check_in_browser(browser, url, stay_s, report)
                 check_a_killed_process(browser, url, running, report)
+            check_sign_in(browser, base_path, folder, report)
         folder = Path(temporary, "nginx")
         folder.mkdir()
         with apps(1, "/corrcore", folder) as running, nginx(*running, folder) as url:
