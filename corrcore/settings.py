@@ -32,7 +32,8 @@ class Limits:
     Uploads and jobs are of a session; an address may have those of five, and all sessions together hold the uploads of
     four. Requests are of an address. `queue_length` jobs wait and run at most, views and long work each, and
     `jobs_per_visitor` of them are one session's. One long job may take `job_memory_mb` (None: three quarters of the
-    memory there is) and `job_minutes`. `max_sessions` browser windows are served at once.
+    memory there is) and `job_minutes`. `max_sessions` browser windows are served at once. Of what views have computed
+    `results_mb` are kept on disk, those that were used last.
     """
 
     uploads_mb_per_hour: int = 200
@@ -44,6 +45,12 @@ class Limits:
     job_memory_mb: int | None = None
     job_minutes: int = 720
     max_sessions: int = 200
+    results_mb: int = 4000
+
+    @property
+    def results_bytes(self) -> int:
+        """`results_mb` in bytes."""
+        return self.results_mb * 10**6
 
 
 @dataclass(frozen=True)

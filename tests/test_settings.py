@@ -156,8 +156,10 @@ def test_user_without_home_and_name_has_a_temporary_folder_or_a_sentence(monkeyp
 
 def test_long_work_has_limits_and_processes_of_its_own(home):
     environment = {"QUEUE_LENGTH": "3", "JOBS_PER_VISITOR": "1", "JOB_MEMORY_MB": "1500", "JOB_MINUTES": "30"}
+    environment["RESULTS_MB"] = "7"
     settings = Settings.from_environment({f"CORRCORE_{name}": text for name, text in environment.items()})
     assert (settings.limits.queue_length, settings.limits.jobs_per_visitor) == (3, 1)
     assert (settings.limits.job_memory_mb, settings.limits.job_minutes) == (1500, 30)
+    assert settings.limits.results_bytes == 7_000_000
     assert (settings.problems(), settings.job_processes) == ([], True)
     assert not Settings.from_environment({"CORRCORE_JOB_PROCESSES": "0"}).job_processes

@@ -4,9 +4,9 @@ import argparse
 import shutil
 from typing import Any
 
-from corrcore import experiments, store
+from corrcore import experiments
 from corrcore import patch_index as indexes
-from corrcore.settings import Settings
+from corrcore.experiments.context import open_results
 from corrcore.wording import counted, size_text
 
 
@@ -18,7 +18,7 @@ def add_parsers(rooms: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    with _cache() as results:
+    with open_results() as results:
         state = results.statistics()
         print(
             f"{counted(state.entries, 'result')}, {size_text(state.bytes)} of at most {size_text(results.max_bytes)}, "
@@ -32,7 +32,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _clear(_: argparse.Namespace) -> None:
-    with _cache() as results:
+    with open_results() as results:
         before = results.statistics()
         results.clear()
         after = results.statistics()
@@ -45,7 +45,3 @@ def _clear(_: argparse.Namespace) -> None:
         f"{counted(before.entries, 'result')}, {size_text(before.bytes)}, and the tables of experiments are forgotten; "
         "indexes stay."
     )
-
-
-def _cache() -> store.Cache:
-    return store.Cache(Settings.from_environment().cache)

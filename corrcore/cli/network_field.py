@@ -13,10 +13,11 @@ from corrcore import images, networks, patch_index
 from corrcore.cli.opening import open_network
 from corrcore.cli.shared import count, print_table, progress_of, words
 from corrcore.datasets import folder
+from corrcore.experiments.context import open_results
 from corrcore.networks import ModuleNetwork
 from corrcore.patch_index import PatchIndex, Photo, photos_of
-from corrcore.settings import Settings, prepared_path
-from corrcore.store import Cache, write_atomically
+from corrcore.settings import prepared_path
+from corrcore.store import write_atomically
 from corrcore.tasks import effective_field as fields
 from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius
 from corrcore.wording import counted
@@ -72,7 +73,7 @@ def network_field(options: argparse.Namespace) -> None:
         network.receptive_field(layer)  # which knows the names of all
     photos = _photos(options)
     found, rows = [], []
-    with Cache(Settings.from_environment().cache) as results:
+    with open_results() as results:
         for layer in layers:
             begun = time.monotonic()
             field = effective_field(

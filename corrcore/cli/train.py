@@ -7,9 +7,8 @@ from typing import Any
 from corrcore.cli.evaluate import add_field_options, open_named
 from corrcore.cli.shared import print_table, progress_of
 from corrcore.experiments import ClassifierTraining, Context, DetectorTraining
-from corrcore.experiments.context import default_store
-from corrcore.settings import Settings, prepared_path
-from corrcore.store import Cache
+from corrcore.experiments.context import default_store, open_results
+from corrcore.settings import prepared_path
 
 
 def add_parsers(rooms: Any) -> None:
@@ -52,7 +51,7 @@ def _classifiers(options: argparse.Namespace) -> None:
     given = {each.name: getattr(options, each.name) for each in fields(ClassifierTraining)}
     context = Context()
     given["network"] = open_named(given["network"], options.weights, context)
-    with Cache(Settings.from_environment().cache) as results:
+    with open_results() as results:
         for category in given.pop("category") or context.dataset(given["dataset"]).categories:
             trained_on, features = ClassifierTraining(category=category, **given).begin(context, results)
             trained_on.train_missing(features, progress=progress_of(options))

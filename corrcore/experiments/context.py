@@ -12,6 +12,7 @@ from corrcore.concurrency import Progress
 from corrcore.datasets.records import KeypointDataset
 from corrcore.features import Extractor
 from corrcore.patch_index import PatchIndex
+from corrcore.store import Cache
 
 Made = TypeVar("Made")
 
@@ -67,3 +68,9 @@ class Context:
 def default_store() -> Path:
     """Where results lie unless another place is asked for: the pages read them there."""
     return settings.Settings.from_environment().cache / "experiments"
+
+
+def open_results() -> Cache:
+    """What views have computed and is kept on disk: as much as the environment allows, in the folder that it names."""
+    found = settings.Settings.from_environment()
+    return Cache(found.cache, max_bytes=found.limits.results_bytes)

@@ -85,12 +85,13 @@ def state_of(instances: Sequence[Instance]) -> str:
 
 def results() -> Cache:
     """Results kept on disk, for all sessions: in the folder that the environment names now."""
-    return _results_in(Settings.from_environment().cache)
+    settings = Settings.from_environment()
+    return _results_in(settings.cache, settings.limits.results_bytes)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _results_in(folder: Path) -> Cache:
-    return Cache(folder)
+def _results_in(folder: Path, max_bytes: int) -> Cache:
+    return Cache(folder, max_bytes=max_bytes)
 
 
 def store() -> ResultStore:

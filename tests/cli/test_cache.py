@@ -82,3 +82,10 @@ def test_root_is_expanded_and_errors_of_the_system_are_sentences(folder, capsys,
     assert main(["cache", "clear"]) == 2
     sentence = f"corrcore: {folder}/experiments: the disk is full; free some space or choose another place.\n"
     assert capsys.readouterr().err.strip("\n") + "\n" == sentence
+
+
+def test_the_environment_says_how_much_is_kept(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    monkeypatch.setenv("CORRCORE_RESULTS_MB", "7")
+    assert run("cache", "show") == 0
+    assert "of at most 7 MB" in capsys.readouterr().out

@@ -1,22 +1,28 @@
-"""The app's memory with the index of drawn animals alone: at most 800 MB resident beyond mapped files; where it goes.
+"""The app's memory beyond mapped files: at most 800 MB with the index of drawn animals alone, and where it goes; at
+most 1 GB while an index of a million patches per layer is searched.
 
-    python -m tests.drills.memory
+    python -m tests.drills.memory [--photos /data/VOCdevkit/VOC2011]
 
-First what each part adds in a process of its own, then the server: when it is ready, and when every page has been seen.
+What each part adds is measured in a process of its own; then the server, when it is ready, and when every page has been
+seen. With a folder of photos an index of them is built at two scales, and searched by the pages that search.
 """
 
+import argparse
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from corrcore.patch_index import PatchIndex
 from dashboard.navigation import PAGES
-from tests.drills.server import Server, report, serving
+from tests.drills.server import ROOT, Server, report, serving
 from tests.drills.visitor import Visitor
 
-OWN_MIB = 800e6 / 2**20
+OWN_MIB, OWN_SEARCHING_MIB = 800e6 / 2**20, 1e9 / 2**20
+PATCHES = 1_000_000  # of a layer
 PARTS = (
     ("streamlit", "import streamlit"),
     ("numpy, scipy, numba", "import numpy, scipy.ndimage, scipy.optimize, numba"),
@@ -56,8 +62,37 @@ async def see_all(server: Server) -> None:
             await asyncio.sleep(3)  # for its picture, which comes as a job
 
 
-def main() -> int:
+def build(photos: Path, cache: Path) -> int:
+    """An index of photos at two scales, by a command; how many patches its smallest layer has."""
+    command = [sys.executable, "-m", "corrcore", "index", "build", str(photos), "--name=million", "--scales=1,0.7"]
+    environment = {**os.environ, "CORRCORE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, check=True)
+    index = PatchIndex(cache / "indexes" / "million")
+    return min(index.n_patches(layer) for layer in index.layers)
+
+
+async def search(server: Server) -> float:
+    """One visitor who looks at photos by that index; the most memory meanwhile."""
+    most = 0.0
+    async with Visitor(server.port) as visitor:
+        for page, query in itertools.product(
+            ("reconstruction", "receptive_fields"), ("", "&photo=sample:coffee", "&photo=sample:flower")
+        ):
+            view = await visitor.view(page, f"index=million{query}", timeout=180)
+            assert view.finished
+            assert not view.exceptions, view.exceptions
+            for _ in range(40):  # its picture comes as a job
+                most = max(most, server.own())
+                await asyncio.sleep(0.5)
+    return most
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Runs the drill; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="a folder of photos for a million patches")
+    options = parser.parse_args(arguments)
+    searching = []
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
         with serving(cache) as server:
@@ -66,10 +101,21 @@ def main() -> int:
             asyncio.run(see_all(server))
             seen = server.own()
         parts(cache)
+        if options.photos is not None:
+            n = build(options.photos, cache)
+            with serving(cache) as server:
+                server.wait("/readyz")
+                most = asyncio.run(search(server))
+            what = "own memory while a million patches are searched, at most, MiB"
+            searching = [
+                ("patches of the smallest layer", n, f">= {PATCHES:,}", n >= PATCHES),
+                (what, most, f"<= {OWN_SEARCHING_MIB:.0f}", most <= OWN_SEARCHING_MIB),
+            ]
     return report(
         [
             ("own memory when ready, MiB", ready, f"<= {OWN_MIB:.0f}", ready <= OWN_MIB),
             ("own memory once every page was seen, MiB", seen, f"<= {OWN_MIB:.0f}", seen <= OWN_MIB),
+            *searching,
         ]
     )
 

@@ -18,6 +18,7 @@ from tests.browser.conftest import FLAGS, chromium_path
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
+FORGOTTEN_S = 65.0  # until visitors who have gone are, and what they held has gone back to the system
 
 
 class Server:

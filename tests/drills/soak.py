@@ -14,13 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.drills.server import Server, report, serving
+from tests.drills.server import FORGOTTEN_S, Server, report, serving
 from tests.drills.views import quick_views
 from tests.drills.visitor import Visitor
 
 GROWTH_MIB = 100.0
 STEPS = 5
-FORGOTTEN_S = 65.0
 
 
 async def come_and_go(server: Server, visits: int, at_once: int) -> list[str]:
