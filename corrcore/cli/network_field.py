@@ -100,7 +100,7 @@ def network_field(options: argparse.Namespace) -> None:
 def _photos(options: argparse.Namespace) -> Sequence[Photo]:
     """Those that are asked for, spread over all there are."""
     if options.index is not None:
-        index = PatchIndex(patch_index.path_of(options.index))
+        index = PatchIndex(patch_index.path_of(options.index, options.root))
         chosen, n_all = photos_of(index, options.limit), len(index.photos)
     else:
         listing = folder.photos(options.photos).photos

@@ -64,7 +64,7 @@ def job_panel(job: Job[Any], *, again: Callable[[], None] | None = None) -> None
     elif job.state == "failed":
         st.error(sentence(job.error), icon=":material/error:")
     elif _is_left(job):
-        st.caption(f"{job.label} was cancelled.")
+        st.caption(f"{escape_markdown(job.label)} was cancelled.")
     if again is not None and (job.state == "failed" or _is_left(job)):
         st.button("Try again", key=f"again-{job.id}", on_click=again, icon=":material/refresh:")
 
@@ -92,7 +92,8 @@ def _watch(job: Job[Any]) -> None:
     if job.finished or _is_left(job):
         st.rerun()
     with st.container(border=True, key=f"job-{job.id}"):
-        st.progress(job.progress, text=f"{job.label}: {job.text}" if job.text else job.label)
+        doing = f": {escape_markdown(job.text)}" if job.text else ""
+        st.progress(job.progress, text=escape_markdown(job.label) + doing)
         st.caption(_standing(job))
         if not _may_cancel(job):
             return

@@ -306,7 +306,8 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
             )
         else:
             st.caption(
-                "JPEG, PNG, WebP, TIFF and others up to 20 MB. It stays in this session's memory and is not stored."
+                f"JPEG, PNG, WebP, TIFF and others up to {upload.most_mb()} MB. It stays in this session's memory and "
+                "is not stored."
             )
         st.stop()
     python = f"from corrcore import decoding\nimage = decoding.decode({photo.name!r})"

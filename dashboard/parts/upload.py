@@ -14,7 +14,10 @@ from dashboard.services.quotas import quotas
 from dashboard.state import session
 from dashboard.wording import escape_markdown, sentence
 
-MOST_MB = 20
+
+def most_mb() -> int:
+    """Megabytes that a photo may have, by the server's configuration."""
+    return int(st.get_option("server.maxUploadSize"))
 
 
 def uploader(
@@ -23,12 +26,10 @@ def uploader(
     """A field for a photo; a sentence above it says so where this session or its network can upload no more."""
     context = get_script_run_ctx()
     name = "" if context is None else context.session_id
-    held, held_by_all = sessions.uploads_held(name)
-    most = MOST_MB * 2**20
-    if why := quotas().why_no_upload(name, people.address(), most, held=held, held_by_all=held_by_all):
+    if why := quotas().why_no_upload(name, people.address(), most_mb() * 2**20, sessions.uploads_held()):
         st.warning(why, icon=":material/hourglass:")
     return st.file_uploader(
-        label, key=key, max_upload_size=MOST_MB, on_change=on_change, label_visibility=label_visibility
+        label, key=key, max_upload_size=most_mb(), on_change=on_change, label_visibility=label_visibility
     )
 
 

@@ -32,7 +32,7 @@ OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
 OPEN = (*HEALTH, "/metrics")  # without signing in: numbers of nobody
 
 _log = logging.getLogger(__name__)
-_ready = threading.Event()
+_ready, _looking = threading.Event(), threading.Lock()
 
 
 def middleware() -> list[Middleware]:
@@ -100,7 +100,12 @@ async def _readyz(request: Request) -> Response:  # noqa: ARG001
 
 
 async def _metrics(request: Request) -> Response:  # noqa: ARG001
-    text = await asyncio.to_thread(_metrics_text, int(time.monotonic() / METRICS_S))
+
+    def text_of() -> str:
+        with _looking:
+            return _metrics_text(int(time.monotonic() / METRICS_S))
+
+    text = await asyncio.to_thread(text_of)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 

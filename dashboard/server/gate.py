@@ -18,18 +18,20 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import auth_util, runtime
-from streamlit.web.server.starlette import starlette_websocket
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
+from streamlit.web.server.starlette.starlette_websocket import (
+    _get_signed_cookie_with_chunks,
+    _parse_decoded_user_cookie,
+)
 
 from dashboard.server import media
-from dashboard.server.headers import HIDDEN
 from dashboard.services import people, sessions
 from dashboard.services.quotas import QuotaError, quotas
-from dashboard.services.roles import Connection, NotAdmittedError, Policy, providers
+from dashboard.services.roles import NotAdmittedError, Policy, providers
 
 LOGIN, LOGOUT, CALLBACK = SIGNING_IN = ("/auth/login", "/auth/logout", "/oauth2callback")
 HEALTH = ("/_stcore/health", "/healthz", "/readyz")  # which tell nothing of anybody
-CLOSED = ("/_stcore/agent", *HIDDEN)  # what Streamlit serves besides, and the app has no use for
+CLOSED = ("/_stcore/agent", "/_stcore/metrics")  # Streamlit's own; the latter names functions and caches
 UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 FRAMING_BYTES = 64 * 1024  # of an upload's form, around the file
 MESSAGES, MESSAGES_PER_S = 10, 6.0  # of a browser to its page: at once, and in the long run; each may run it
@@ -101,7 +103,11 @@ class Gate:
         if scope["type"] == "websocket":
             until = people.policy().expires(claims) if claims else None
             messages = _Messages(receive, send, until)
-            await self._app(scope, messages.receive, messages.send)
+            try:
+                with quotas().window(address):
+                    await self._app(scope, messages.receive, messages.send)
+            except QuotaError as error:
+                await _refuse(_too_much(error), scope, receive, send)
         elif scope["method"] == "PUT" and (upload := UPLOAD.fullmatch(path)):
             await self._upload(scope, receive, send, upload[1], address)
         else:
@@ -124,9 +130,8 @@ class Gate:
             status = message.get("status", status)
             await send(message)
 
-        held, held_by_all = sessions.uploads_held(session)
         try:
-            with quotas().upload(session, address, int(said), held=held, held_by_all=held_by_all) as upload:
+            with quotas().upload(session, address, int(said), sessions.uploads_held()) as upload:
                 await self._app(scope, receive, noting)
                 upload.kept = status == 204
         except QuotaError as error:
@@ -169,9 +174,9 @@ class _Messages:
 def claims_of(cookies: Mapping[str, str]) -> dict[str, Any]:
     """What the cookie of a sign-in says, as Streamlit checks it for pages; nothing for one that is forged or old."""
     try:
-        signed = starlette_websocket._get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE_NAME)
+        signed = _get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE_NAME)
         origin = auth_util.get_origin_from_redirect_uri()
-        return starlette_websocket._parse_decoded_user_cookie(signed, origin) if signed and origin else {}
+        return _parse_decoded_user_cookie(signed, origin) if signed and origin else {}
     except Exception:  # a stranger's cookie may hold anything
         _log.info("A cookie of a sign-in could not be read.")
         return {}
@@ -191,7 +196,7 @@ def _base(scope: Scope) -> str:
 
 def _address_of(request: HTTPConnection) -> str:
     """The network address for quotas; empty for the server's own machine."""
-    connection = Connection.of(request.client.host if request.client else "", request.headers)
+    connection = people.connection_of(request.client.host if request.client else "", request.headers)
     return "" if connection.own_machine else connection.address or "unknown"
 
 

@@ -10,8 +10,6 @@ import streamlit
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HIDDEN = ("/_stcore/metrics",)  # it names functions and caches
-
 
 def content_security_policy(frame_ancestors: Sequence[str] = ()) -> str:
     """The policy under which the app's pages run; `frame_ancestors` are further sites that may show it in a frame.
@@ -47,7 +45,7 @@ def inline_scripts() -> list[str]:
 
 
 class SecurityHeaders:
-    """Middleware that puts the headers on every answer, and hides what is no visitor's."""
+    """Middleware that puts the headers on every answer."""
 
     def __init__(self, app: ASGIApp, frame_ancestors: Sequence[str] = ()) -> None:
         self._app = app
@@ -71,8 +69,4 @@ class SecurityHeaders:
                     headers[name] = value
             await send(message)
 
-        if scope["path"].rstrip("/").endswith(HIDDEN):
-            await send_with_headers({"type": "http.response.start", "status": 404, "headers": []})
-            await send_with_headers({"type": "http.response.body"})
-            return
         await self._app(scope, receive, send_with_headers)

@@ -12,6 +12,7 @@ HEADERS_S = 10.0  # from the first byte of a request, or from connecting, until 
 BODY_IDLE_S = 20.0  # between two parts of a body
 BODY_S = 60.0  # until a body is there, and longer the more of it has come
 BODY_BYTES_PER_S = 16_384
+MESSAGE_BYTES = 2**20  # that a browser sends at once: the state of a page's widgets is some kilobytes
 CONNECTIONS = 1_000
 GRACEFUL_S = 3.0  # that connections are given to close when the server ends
 
@@ -84,6 +85,7 @@ def apply(server: uvicorn.Server, *, headers_s: float = HEADERS_S) -> None:
     config = server.config
     config.timeout_graceful_shutdown = int(GRACEFUL_S)
     config.limit_concurrency = CONNECTIONS
+    config.ws_max_size = MESSAGE_BYTES  # which is in memory before anybody has looked at it
     config.encoded_headers = [(name, value) for name, value in config.encoded_headers if name != b"server"]
     config.http_protocol_class = impatient(config.http_protocol_class, headers_s)
 

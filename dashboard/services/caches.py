@@ -225,7 +225,7 @@ def sample_index(network_name: str) -> PatchIndex | None:
     extractor, opened = network(network_name), sample_indexes()
     index = opened.get(extractor.digest)
     if index is not None and not index.folder.exists():  # deleted meanwhile
-        del opened[extractor.digest]
+        opened.pop(extractor.digest, None)
         index = None
     if index is None and (folder := indexes.samples_path(extractor)).exists():
         index = opened[extractor.digest] = PatchIndex(folder, device=extractor.device)

@@ -57,6 +57,7 @@ class Job(Generic[T]):
         self.result: T | None = None
         self.error = ""
         self.n_bytes = 0  # of its result
+        self.group = ""  # of whoever asked first
         self._queue = queue
         self._work: Callable[..., T] | None = work
         self._stop = threading.Event()
@@ -147,10 +148,10 @@ class Job(Generic[T]):
 class Queue:
     """Runs at most `slots` jobs of a lane at a time, and holds at most `capacity`, waiting and running.
 
-    Of one owner it holds at most `share` of a lane. A job with a ``key`` is done once for all: whoever submits the key
-    again becomes another owner of the job that waits or runs. A view that is done is returned too (the last `kept`
-    finished jobs are remembered, as many as have results within `kept_bytes`), while long work, whose result lies where
-    others may remove it, runs anew; so does what failed or was cancelled.
+    Of one owner it holds at most `share` of a lane, and of one group of owners at most half. A job with a ``key`` is
+    done once for all: whoever submits the key again becomes another owner of the job that waits or runs. A view that is
+    done is returned too (the last `kept` finished jobs are remembered, as many as have results within `kept_bytes`),
+    while long work, whose result lies where others may remove it, runs anew; so does what failed or was cancelled.
 
     >>> def double(n, *, progress):
     ...     progress(0.5, "doubling")
@@ -193,6 +194,7 @@ class Queue:
         *args: object,
         label: str,
         owner: str,
+        group: str = "",
         lane: Lane = VIEW,
         key: Hashable = None,
         admit: Callable[[], None] = lambda: None,
@@ -201,8 +203,9 @@ class Queue:
         """Line up ``function(*args, progress=..., **kwargs)`` and return its job at once.
 
         `function` calls ``progress(done, text)`` with the share done, 0 to 1, and what is being done; the call raises
-        `Cancelled` when the job is to stop. `label` names the work in a few words, `owner` whose work it is. `admit`
-        is called where there is room for work that nobody has asked for yet, and may refuse it.
+        `Cancelled` when the job is to stop. `label` names the work in a few words, `owner` whose work it is, and
+        `group` where they come from, if that counts. `admit` is called where there is room for work that nobody has
+        asked for yet, and may refuse it.
         Raises `QueueFull`, what `admit` does, or RuntimeError once the queue is closed.
         """
         with self._lock:
@@ -213,9 +216,10 @@ class Queue:
             if self._closed:
                 msg = "The server is stopping and takes no more work."
                 raise RuntimeError(msg)
-            self._check_room(lane, owner)
+            self._check_room(lane, owner, group)
             admit()
             job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, lane=lane, key=key)
+            job.group = group
             self._waiting[lane].append(job)
             if key is not None:
                 self._known[key] = job
@@ -226,7 +230,7 @@ class Queue:
     def _serves_again(job: Job[Any]) -> bool:
         return job.lane == VIEW and job.state == "done"
 
-    def _check_room(self, lane: Lane, owner: str) -> None:
+    def _check_room(self, lane: Lane, owner: str, group: str) -> None:
         waiting, running = len(self._waiting[lane]), len(self._running[lane])
         if waiting + running >= self._capacity:
             msg = (
@@ -234,7 +238,11 @@ class Queue:
                 f" {self._capacity}. Try again in a few minutes."
             )
             raise QueueFull(msg)
-        own = sum(owner in job.owners for job in (*self._running[lane], *self._waiting[lane]))
+        there = self.unfinished(lane)
+        if group and sum(job.group == group for job in there) >= max(1, self._capacity // 2):
+            msg = "Your network has as many jobs here as one may; wait for one, or cancel one."
+            raise QueueFull(msg)
+        own = sum(owner in job.owners for job in there)
         if own >= self._share:
             msg = f"You have {own} jobs here already, as many as one visitor may; wait for one, or cancel one."
             raise QueueFull(msg)

@@ -119,9 +119,14 @@ def _secrets() -> Mapping[str, Any]:
         return {}
 
 
+def connection_of(address: str, headers: Mapping[str, str]) -> Connection:
+    """Where a request to this server comes from; headers are under names in small letters."""
+    return Connection.of(address, headers, below_a_path=bool((st.get_option("server.baseUrlPath") or "").strip("/")))
+
+
 def _connection() -> Connection:
     """Where this session comes from. Once its browser has gone nothing is known, and it is nobody's own machine."""
     if not is_served():
         return Connection("127.0.0.1", "localhost")
     headers = {name.lower(): value for name, value in st.context.headers.to_dict().items()}
-    return Connection.of(st.context.ip_address or "127.0.0.1", headers) if headers else Connection("", "")
+    return connection_of(st.context.ip_address or "127.0.0.1", headers) if headers else Connection("", "")

@@ -206,10 +206,18 @@ def _how_it_ended(code: int) -> str:
 def _default_memory() -> int:
     """Three quarters of the memory that this process may use: of the machine's, or of its container's."""
     most = psutil.virtual_memory().total
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for file in (*memory_limits(), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         with suppress(OSError, ValueError):
-            most = min(most, int(Path(file).read_text()))
+            most = min(most, int(file.read_text()))
     return most * 3 // 4
+
+
+def memory_limits(root: Path = Path("/sys/fs/cgroup"), about: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """The files that limit this process's memory: its own group's, as a unit of systemd has one, and those above."""
+    own = root
+    with suppress(OSError, StopIteration):
+        own = root / next(line[4:] for line in about.read_text().splitlines() if line.startswith("0::/"))
+    return [folder / "memory.max" for folder in (own, *own.parents) if folder.is_relative_to(root)]
 
 
 def _is_writable(settings: Settings) -> bool:

@@ -7,8 +7,8 @@ import functools
 import ipaddress
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 
 from corrcore.settings import Limits, Settings
@@ -17,6 +17,7 @@ from dashboard.wording import rough_duration
 MB = 10**6
 HOUR_S, MINUTE_S = 3600.0, 60.0
 PER_ADDRESS, FOR_ALL = 5, 4  # times what a session may
+SHARE = 2  # one address has at most this part, the half, of what all have together
 KEYS_KEPT = 10_000  # addresses and sessions whose counts are remembered
 STEPS = 60  # that a span of time is counted in
 
@@ -40,7 +41,7 @@ class Spent:
         self._spent: OrderedDict[Hashable, deque[list[float]]] = OrderedDict()
 
     def add(self, key: Hashable, amount: float, now: float) -> None:
-        """Spends an amount; a negative one gives back."""
+        """Spends an amount."""
         entries = self._recent(key, now)
         if entries and now - entries[-1][0] < self._span_s / STEPS:
             entries[-1][1] += amount
@@ -79,7 +80,10 @@ class Quotas:
     def __init__(self, limits: Limits | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._clock, self._lock = limits, clock, threading.Lock()
         self._uploads, self._jobs, self._requests = Spent(HOUR_S), Spent(HOUR_S), Spent(MINUTE_S)
-        self._coming: dict[str, int] = {}  # bytes under way, by session
+        self._coming: Counter[str] = Counter()  # bytes under way, by session and by network
+        self._coming_in_all = 0
+        self._networks: dict[str, str] = {}  # of sessions that hold uploads
+        self._windows: Counter[str] = Counter()  # that are open, by network
 
     @property
     def limits(self) -> Limits:
@@ -116,56 +120,82 @@ class Quotas:
             self._requests.add(key, 1, now)
 
     @contextmanager
-    def upload(self, session: str, address: str, n_bytes: int, *, held: int, held_by_all: int) -> Iterator["Upload"]:
-        """While an upload comes in, its bytes count; they go on to if it is said to be `kept`.
-
-        `held` are the bytes of a session's uploads in memory, `held_by_all` those of all. Raises QuotaError for more
-        than may be uploaded or held.
-        """
-        upload = Upload()
+    def window(self, address: str) -> Iterator[None]:
+        """While a browser window is open. Raises QuotaError beyond what an address may have open at once."""
+        key, most = network_of(address), max(1, self.limits.max_sessions // SHARE)
+        if not address:
+            yield
+            return
         with self._lock:
-            self._check_upload(session, address, n_bytes, held, held_by_all)
-            now = self._clock()
-            for key in self._payers(session, address):
-                self._uploads.add(key, n_bytes, now)
-            self._coming[session] = self._coming.get(session, 0) + n_bytes
+            if self._windows[key] >= most:
+                msg = f"Your network has {most:,} windows open here, as many as one may; close some."
+                raise QuotaError(msg)
+            self._windows[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._windows[key] -= 1
+                self._windows += Counter()  # without those that are zero
+
+    @contextmanager
+    def upload(self, session: str, address: str, n_bytes: int, held: Mapping[str, int]) -> Iterator["Upload"]:
+        """While an upload comes in, its bytes count; they go on to for an hour if it is said to be `kept`.
+
+        `held` are the bytes of uploads in memory, by session. Raises QuotaError for more than may be uploaded or held.
+        """
+        upload, payers = Upload(), self._payers(session, address)
+        with self._lock:
+            self._check_upload(session, address, n_bytes, held)
+            there = held.keys() | self._coming.keys() | {session}
+            self._networks = {one: key for one, key in self._networks.items() if one in there}
+            self._networks[session] = network_of(address)
+            self._coming.update(dict.fromkeys(payers, n_bytes))
+            self._coming_in_all += n_bytes
         try:
             yield upload
         finally:
             with self._lock:
-                if not upload.kept:
-                    for key in self._payers(session, address):
-                        self._uploads.add(key, -n_bytes, self._clock())
-                self._coming[session] -= n_bytes
-                if not self._coming[session]:
-                    del self._coming[session]
+                self._coming.subtract(dict.fromkeys(payers, n_bytes))
+                self._coming += Counter()  # without those that are zero
+                self._coming_in_all -= n_bytes
+                for key in payers if upload.kept else ():
+                    self._uploads.add(key, n_bytes, self._clock())
 
-    def why_no_upload(self, session: str, address: str, n_bytes: int, *, held: int, held_by_all: int) -> str:
+    def why_no_upload(self, session: str, address: str, n_bytes: int, held: Mapping[str, int]) -> str:
         """The sentence by which an upload would be refused now; empty if it would not be."""
         try:
             with self._lock:
-                self._check_upload(session, address, n_bytes, held, held_by_all)
+                self._check_upload(session, address, n_bytes, held)
         except QuotaError as error:
             return str(error)
         return ""
 
-    def _check_upload(self, session: str, address: str, n_bytes: int, held: int, held_by_all: int) -> None:
+    def _check_upload(self, session: str, address: str, n_bytes: int, held: Mapping[str, int]) -> None:
         now, limits = self._clock(), self.limits
         most = limits.uploads_mb_per_hour * MB
         for key in self._payers(session, address):
             at_most, whose = (most, "This session") if key == session else (PER_ADDRESS * most, "Your network")
-            if self._uploads.of(key, now) + n_bytes > at_most:
-                wait = self._uploads.wait_s(key, n_bytes, at_most, now)
+            more = self._coming[key] + n_bytes
+            if self._uploads.of(key, now) + more > at_most:
+                wait = self._uploads.wait_s(key, more, at_most, now)
                 there_is = f"; there is room again in {rough_duration(wait)}" if wait is not None else ""
                 msg = f"{whose} may upload {at_most // MB:,} MB within an hour, and that is used up{there_is}."
                 raise QuotaError(msg, wait)
-        if held + self._coming.get(session, 0) + n_bytes > limits.uploads_mb_held * MB:
+        most = limits.uploads_mb_held * MB
+        if held.get(session, 0) + self._coming[session] + n_bytes > most:
             msg = (
                 f"This session keeps as many uploads in memory as it may, {limits.uploads_mb_held:,} MB; take some out "
                 "of their fields with the cross, or load the page anew."
             )
             raise QuotaError(msg)
-        if held_by_all + sum(self._coming.values()) + n_bytes > FOR_ALL * limits.uploads_mb_held * MB:
+        if address:
+            key = network_of(address)
+            of_network = sum(n for one, n in held.items() if self._networks.get(one) == key)
+            if of_network + self._coming[key] + n_bytes > FOR_ALL * most // SHARE:
+                msg = "Your network keeps as many uploads in memory as one may; close windows that hold some."
+                raise QuotaError(msg)
+        if sum(held.values()) + self._coming_in_all + n_bytes > FOR_ALL * most:
             msg = "The server keeps as many uploads of all visitors in memory as it may; try again in a few minutes."
             raise QuotaError(msg)
 

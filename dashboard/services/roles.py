@@ -33,9 +33,11 @@ class Connection:
     forwarded: bool = False
 
     @classmethod
-    def of(cls, address: str | None, headers: Mapping[str, str]) -> Self:
-        """That of an address and a request's headers, under names in small letters."""
-        return cls(address or "", headers.get("host", ""), not FORWARDING.isdisjoint(headers))
+    def of(cls, address: str | None, headers: Mapping[str, str], *, below_a_path: bool = False) -> Self:
+        """That of an address and a request's headers, under names in small letters; an app below a path has a proxy
+        before it, whatever that says.
+        """
+        return cls(address or "", headers.get("host", ""), below_a_path or not FORWARDING.isdisjoint(headers))
 
     @property
     def own_machine(self) -> bool:

@@ -94,7 +94,13 @@ def _submit(work: Callable[..., T], label: str, key: Hashable, lane: Lane) -> Jo
     """Work of this session in the queue; what others asked for before counts as theirs."""
     owner, address = session().owner, people.address()
     return queue().submit(
-        work, label=label, owner=owner, key=key, lane=lane, admit=lambda: quotas.check_job(owner, address)
+        work,
+        label=label,
+        owner=owner,
+        group=quotas.network_of(address) if address else "",
+        key=key,
+        lane=lane,
+        admit=lambda: quotas.check_job(owner, address),
     )
 
 
@@ -111,12 +117,11 @@ def _leave_views_of_the_gone(*, but: Hashable) -> None:
                 job.leave(owner)
 
 
-def uploads_held(session: str) -> tuple[int, int]:
-    """The bytes of uploads in memory: those of one of Streamlit's sessions, and those of all."""
+def uploads_held() -> dict[str, int]:
+    """The bytes of uploads in memory, by Streamlit's sessions."""
     if not runtime.exists():
-        return 0, 0
+        return {}
     storage = getattr(runtime.get_instance().uploaded_file_mgr, "file_storage", None)
     if not isinstance(storage, dict):  # of a page that is tested without a server
-        return 0, 0
-    sizes = {name: sum(len(file.data) for file in files.copy().values()) for name, files in storage.copy().items()}
-    return sizes.get(session, 0), sum(sizes.values())
+        return {}
+    return {name: sum(len(file.data) for file in files.copy().values()) for name, files in storage.copy().items()}

@@ -71,11 +71,13 @@ class Recent(Generic[T]):
             try:
                 made = make()
                 size = n_bytes(made)
-            finally:
+            except BaseException:
                 with self._lock:
                     self._making.pop(key, None)
-            with self._lock:
+                raise
+            with self._lock:  # at once, or somebody who asks between finds neither
                 self._keep(key, made, size)
+                self._making.pop(key, None)
         return made
 
     def _keep(self, key: Hashable, made: T, size: int) -> None:

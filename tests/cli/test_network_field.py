@@ -47,8 +47,8 @@ def test_layers_are_tabled_and_written(run, photos, capsys, tmp_path):
     assert picture.shape[0] > 2 * 99
 
 
-def test_the_photos_of_an_index_are_measured_and_kept_for_whoever_looks(run, photos, capsys):
-    index = patch_index.samples(networks.open("alexnet"))
+def test_the_photos_of_an_index_are_measured_and_kept_for_whoever_looks(run, photos, capsys, tmp_path):
+    index = patch_index.samples(networks.open("alexnet"), root=tmp_path / "indexes")
     words = ("network", "field", "alexnet", "--layer", "conv1", "--limit", 2)
     assert run(*words, "--index", index.name) == 0
     assert capsys.readouterr().out.startswith(f"2 photos of {len(index.photos)} in {index.name}\n")
@@ -56,6 +56,8 @@ def test_the_photos_of_an_index_are_measured_and_kept_for_whoever_looks(run, pho
         kept = kept_field(networks.open("alexnet"), "conv1", patch_index.photos_of(index, 2), results=results)
     assert kept is not None
     assert kept.n_photos == 2
+    assert run("--root", photos, *words, "--index", index.name) == 2
+    assert str(photos) in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run(*words, "--index", index.name, "--photos", photos)
 

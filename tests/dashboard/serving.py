@@ -18,12 +18,12 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 ROOT = Path(__file__).parents[2]
+WHOLE = "dict(lifespan=asgi.lifespan, routes=asgi.routes())"
 ENTRY = """
 import streamlit as st
-from starlette.middleware import Middleware
-from dashboard.server.gate import Gate
+from dashboard.server import asgi
 
-app = st.App({script!r}, middleware=[Middleware(Gate)])
+app = st.App({script!r}, middleware=asgi.middleware(), **{more})
 """
 
 
@@ -70,14 +70,18 @@ def server(
     secrets: str = "",
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
+    whole: bool = False,
 ) -> Iterator[str]:
-    """The address of an app behind its gate; its log is in `folder`, as is the secrets.toml."""
+    """The address of an app behind what every request goes through; its log is in `folder`, as is the secrets.toml.
+
+    It is `whole` with what the server does besides: limits of connections, health, getting ready, ending.
+    """
     port = port or free_port()
     (folder / ".streamlit").mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / ".streamlit" / "config.toml", folder / ".streamlit")
     if secrets:
         (folder / ".streamlit" / "secrets.toml").write_text(secrets)
-    (folder / "entry.py").write_text(ENTRY.format(script=str(script)))
+    (folder / "entry.py").write_text(ENTRY.format(script=str(script), more=WHOLE if whole else "{}"))
     path = os.pathsep.join([str(folder), str(ROOT)])
     variables = {**os.environ, "PYTHONPATH": path, "CORRCORE_CACHE": str(folder / "cache"), **(environment or {})}
     variables.pop("CORRCORE_DATA", None)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from corrcore import networks, patch_index
 from corrcore.geometry import ReceptiveField
 from corrcore.tasks.effective_field import EffectiveField
 from dashboard import figures
-from dashboard.app_pages.receptive_fields_parts import effective
+from dashboard.services import caches
+from tests.conftest import ArrayPhoto, smooth_noise
 
 from .conftest import parameters, settled
 
@@ -45,13 +47,22 @@ def test_layers_are_measured_by_themselves_and_pictured(open_page, offered):
     np.testing.assert_allclose(space["found"].map, arrays["conv3_map"], rtol=1e-4, atol=1e-9)
 
 
-def test_more_photos_wait_for_a_button_and_a_command_and_the_section_can_be_left(open_page, monkeypatch):
-    monkeypatch.setattr(effective, "N_PHOTOS", (1, 2))
+@pytest.fixture
+def five(cache_folder):
+    """The name of an index of five small photos."""
+    photos = [ArrayPhoto(f"{number}.png", smooth_noise(140, 130, number)) for number in range(5)]
+    network = networks.open("alexnet", device="cpu")
+    patch_index.build(photos, patch_index.path_of("five"), extractor=network, layers=("conv3",))
+    yield "five"
+    caches.delete_index("five")
+
+
+def test_more_photos_wait_for_a_button_and_a_command_and_the_section_can_be_left(open_page, five, monkeypatch):
     monkeypatch.setenv("CORRCORE_JOB_PROCESSES", "1")
-    at = open_page("receptive_fields", radius_section="Effective", n_photos="2")
-    [measure] = [button for button in at.button if button.label == "Measure over 2 photos"]
+    at = open_page("receptive_fields", index=five, radius_section="Effective", n_photos="16")
+    [measure] = [button for button in at.button if button.label == "Measure over 5 photos"]
     settled(measure.click().run())
-    assert parameters(at)["photos"].startswith("2 of ")
+    assert parameters(at)["photos"].startswith("5 of five")
     at.segmented_control(key="radius_section").set_value("Agreement")
     settled(at.run())
     assert "at the rim" in table(at).columns

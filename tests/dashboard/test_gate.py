@@ -134,7 +134,8 @@ def test_pictures_are_not_under_digests_of_their_content(url, client):
 
 
 def test_what_streamlit_serves_besides_is_closed(url, client):
-    for path in ("/_stcore/metrics", "/_stcore/agent/interact", "/_stcore/agent/openapi.json", "/_stcore/agent/mcp"):
+    agents = (f"/_stcore/agent/{name}" for name in ("interact", "openapi.json", "mcp"))
+    for path in ("/_stcore/metrics", "/_stcore/metrics/", *agents):
         assert client.get(url + path).status_code == 404
         assert client.post(url + path, json={}).status_code == 404
 

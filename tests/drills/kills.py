@@ -9,6 +9,7 @@ is finished in the end is what an undisturbed run makes, value for value, but fo
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -65,7 +66,8 @@ def main() -> int:
                         shutil.rmtree(cache)
                 processes.run(arguments, progress=lambda *_: None)
                 same = read(cache) == expected
-                failed += not same
+                plain = all(re.fullmatch(r"done|no command is left|It was killed, .*\.", said) for said in sentences)
+                failed += not (same and plain)
                 print(f"{name}, {killed} killed {kills} times: {'the same' if same else 'ANOTHER'} result; {sentences}")
     return 1 if failed else 0
 

@@ -12,13 +12,12 @@ from websockets.asyncio.client import ClientConnection, connect
 
 @dataclass
 class View:
-    """What one run of a page sent: elements by their kinds' fields, and how it ended."""
+    """What one run of a page sent: elements by their kinds' fields."""
 
     deltas: int = 0
     exceptions: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     sliders: dict[str, str] = field(default_factory=dict)  # ids by the ends of their keys
-    finished: bool = False
 
 
 class Visitor:
@@ -51,7 +50,9 @@ class Visitor:
     async def view(
         self, page: str = "", query: str = "", widgets: Sequence[WidgetState] = (), timeout: float = 60.0
     ) -> View:
-        """Runs a page and reads until its script has finished. Raises TimeoutError where that takes too long."""
+        """Runs a page and reads until its script has finished. Raises TimeoutError where that takes too long, and
+        ConnectionError where the server closes the connection before.
+        """
         message = BackMsg()
         message.rerun_script.query_string = query
         message.rerun_script.page_name = page
@@ -76,9 +77,9 @@ class Visitor:
                 ForwardMsg.FINISHED_SUCCESSFULLY,
                 ForwardMsg.FINISHED_WITH_COMPILE_ERROR,
             ):
-                view.finished = True
                 return view
-        return view
+        msg = "the server closed the connection before the page had run"
+        raise ConnectionError(msg)
 
 
 def _note(message: ForwardMsg, view: View) -> None:

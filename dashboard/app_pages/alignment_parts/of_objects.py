@@ -65,7 +65,7 @@ def page() -> None:
         pickers.show_left_out("annotation", data.left_out)
     key = (data.digest, category, by, *objects, choice.key(network))
     work = work_on_object(instance, train, network, choice, key)
-    view: View = job_panel.view(work, f"Aligning {escape_markdown(instance.name)}", key)
+    view: View = job_panel.view(work, f"Aligning {instance.name}", key)
     feature, neighbour = show_figure(view, instance, data.keypoint_names[category], choice)
     alignments = {
         each: next(one.alignment for one in transfer.neighbours if one.instance is neighbour.instance)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from dashboard.server import limits
@@ -133,3 +133,14 @@ def test_websockets_beyond_the_number_are_refused_until_one_goes(port):
         time.sleep(0.2)
         with connect(address):
             pass
+
+
+def test_a_message_larger_than_a_browser_sends_is_not_waited_for(port):
+    """A frame says its length first: nothing of it is kept."""
+    with connect(f"ws://127.0.0.1:{port}/hold") as connection:
+        frame = b"\x82\xff" + (60 * 2**20).to_bytes(8) + b"mask"
+        connection.socket.sendall(frame + bytes(100_000))
+        with pytest.raises(ConnectionClosedError) as closed:
+            connection.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009

@@ -403,6 +403,17 @@ def test_one_owner_gets_no_more_than_a_share_of_the_queue():
     assert queue.close()
 
 
+def test_one_group_leaves_half_of_the_queue_to_others():
+    queue, gate = Queue(capacity=4), Gate()
+    jobs = [queue.submit(gate, label="Gate", owner=f"{n}", group="192.0.2.7") for n in range(2)]
+    with pytest.raises(QueueFull, match="Your network has as many jobs here as one may"):
+        queue.submit(gate, label="Gate", owner="3", group="192.0.2.7")
+    jobs += [queue.submit(gate, label="Gate", owner="4", group=group) for group in ("192.0.2.8", "")]
+    gate.open.set()
+    assert all(job.wait(5) for job in jobs)
+    assert queue.close()
+
+
 def test_only_new_work_that_there_is_room_for_asks_to_be_admitted():
     queue, gate, asked = Queue(capacity=1), Gate(), []
 

@@ -199,3 +199,11 @@ def test_a_real_command_ends_with_the_process_that_began_it(tmp_path):
 def test_a_line_that_is_no_message_tells_nothing(program, told, progress, line):
     processes.run([], progress=progress, program=program(f"print({line!r}, file=sys.stderr)"))
     assert {text for _, text in told} == {"starting"}
+
+
+def test_a_units_own_limit_of_memory_counts(tmp_path):
+    (tmp_path / "about").write_text("0::/system.slice/corrcore.service\n")
+    [own, above, root] = processes.memory_limits(tmp_path / "cgroup", tmp_path / "about")
+    assert own == tmp_path / "cgroup" / "system.slice" / "corrcore.service" / "memory.max"
+    assert (above.parent.name, root.parent.name) == ("system.slice", "cgroup")
+    assert processes.memory_limits(tmp_path / "cgroup", tmp_path / "none") == [tmp_path / "cgroup" / "memory.max"]

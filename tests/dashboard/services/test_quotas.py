@@ -1,10 +1,11 @@
 import threading
+from contextlib import ExitStack
 
 import pytest
 
 from corrcore.settings import Limits
 from dashboard.services import quotas
-from dashboard.services.quotas import FOR_ALL, KEYS_KEPT, MB, PER_ADDRESS, QuotaError, Quotas, Spent
+from dashboard.services.quotas import FOR_ALL, KEYS_KEPT, MB, PER_ADDRESS, SHARE, QuotaError, Quotas, Spent
 
 FILE = 19 * MB
 
@@ -25,8 +26,8 @@ def made(clock, **limits):
     return Quotas(Limits(**limits), clock=clock)
 
 
-def put(found, session="a", address="192.0.2.7", n_bytes=FILE, *, held=0, held_by_all=0, kept=True):
-    with found.upload(session, address, n_bytes, held=held, held_by_all=held_by_all) as upload:
+def put(found, session="a", address="192.0.2.7", n_bytes=FILE, *, held=None, kept=True):
+    with found.upload(session, address, n_bytes, held or {}) as upload:
         upload.kept = kept
 
 
@@ -63,30 +64,69 @@ def test_what_did_not_arrive_is_given_back(clock):
     found = made(clock, uploads_mb_per_hour=20)
     for _ in range(10):
         put(found, kept=False)
-    with pytest.raises(ZeroDivisionError), found.upload("a", "192.0.2.7", FILE, held=0, held_by_all=0):
+    with pytest.raises(ZeroDivisionError), found.upload("a", "192.0.2.7", FILE, {}):
         raise ZeroDivisionError
     put(found)
 
 
 def test_bytes_under_way_count_before_they_are_there(clock):
     found = made(clock, uploads_mb_per_hour=10_000, uploads_mb_held=40)
-    with found.upload("a", "x", FILE, held=0, held_by_all=0), found.upload("a", "x", FILE, held=0, held_by_all=0):
+    with found.upload("a", "x", FILE, {}), found.upload("a", "x", FILE, {}):
         with pytest.raises(QuotaError, match="keeps as many uploads in memory as it may, 40 MB"):
             put(found)
         put(found, session="b")
     put(found)
     with pytest.raises(QuotaError, match="keeps as many"):
-        put(found, held=30 * MB)
+        put(found, held={"a": 30 * MB})
 
 
 def test_all_together_have_a_bound(clock):
     found = made(clock, uploads_mb_held=20)
-    put(found, held_by_all=FOR_ALL * 20 * MB - FILE)
+    put(found, held={"others": FOR_ALL * 20 * MB - FILE})
     with pytest.raises(QuotaError, match="of all visitors"):
-        put(found, session="b", held_by_all=FOR_ALL * 20 * MB - FILE + 1)
-    sentence = found.why_no_upload("b", "x", 1, held=0, held_by_all=FOR_ALL * 20 * MB)
+        put(found, session="b", held={"others": FOR_ALL * 20 * MB - FILE + 1})
+    sentence = found.why_no_upload("b", "x", 1, {"others": FOR_ALL * 20 * MB})
     assert sentence.startswith("The server keeps as many uploads")
-    assert not found.why_no_upload("b", "x", 1, held=0, held_by_all=0)
+    assert not found.why_no_upload("b", "x", 1, {})
+
+
+def test_one_address_leaves_half_of_the_memory_for_uploads_to_others(clock):
+    found, held = made(clock, uploads_mb_per_hour=10_000, uploads_mb_held=20), {}
+    for n in range(FOR_ALL // SHARE):
+        put(found, session=f"session {n}", held=held)
+        held[f"session {n}"] = FILE
+    with pytest.raises(QuotaError, match="Your network keeps as many uploads in memory as one may"):
+        put(found, session="another", held=held)
+    put(found, session="elsewhere", address="192.0.2.8", held=held)
+    put(found, session="here", address="", held=held)
+    del held["session 0"]
+    put(found, session="another", held=held)
+
+
+def test_one_address_leaves_half_of_the_windows_to_others(clock):
+    found = made(clock, max_sessions=5)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(found.window("2001:db8::1"))
+        with pytest.raises(QuotaError, match="Your network has 2 windows open here"), found.window("2001:db8::2"):
+            pass
+        for _ in range(9):
+            stack.enter_context(found.window(""))
+        with found.window("2001:db9::1"):
+            pass
+    with found.window("2001:db8::2"):
+        pass
+
+
+def test_what_did_not_arrive_gives_nothing_back_later(clock):
+    """Nor more than it took: an upload that fails after long was none."""
+    found = made(clock, uploads_mb_per_hour=20)
+    with found.upload("a", "192.0.2.7", FILE, {}):
+        clock.now += 1200
+    clock.now += 2401  # an hour after it began
+    put(found)
+    with pytest.raises(QuotaError, match="used up"):
+        put(found)
 
 
 def test_jobs_are_counted_by_session_and_by_network(clock):

@@ -6,6 +6,12 @@ NOW = 1_800_000_000.0
 AUTH = {"redirect_uri": "http://localhost:8501/oauth2callback", "cookie_secret": "s" * SECRET_LEAST}
 
 
+def test_an_app_below_a_path_has_a_proxy_before_it_though_that_says_nothing():
+    headers = {"host": "127.0.0.1:8501"}
+    assert Connection.of("127.0.0.1", headers).own_machine
+    assert not Connection.of("127.0.0.1", headers, below_a_path=True).own_machine
+
+
 def policy(*, read_only=False, auth=AUTH, **table):
     return Policy.of({"auth": auth, "corrcore": table}, read_only=read_only)
 
