@@ -14,10 +14,19 @@ from dashboard.services.turns import turns
 st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
 st.html(Path(__file__).with_name("style.css"))
 people.admit()
+offered = pages(for_operators=people.may_operate())
 page = st.navigation(
     [
-        st.Page(spec.file, title=spec.title, icon=spec.icon, help=spec.help, url_path=spec.path, default=number == 0)
-        for number, spec in enumerate(pages(for_operators=people.may_operate()))
+        st.Page(
+            spec.file,
+            title=spec.title,
+            icon=spec.icon,
+            help=spec.help,
+            url_path=spec.path,
+            default=number == 0,
+            visibility="visible" if spec in offered else "hidden",
+        )
+        for number, spec in enumerate(pages())
     ],
     position="top",
 )

@@ -29,7 +29,7 @@ class PageSpec:
     """A page.
 
     `path` is its address and names its file in `app_pages`, unless it has a `script` elsewhere; `help` is one sentence
-    or two for the menu. A page `for_operators` is in nobody else's menu.
+    or two for the menu. A page `for_operators` is in nobody else's menu, and tells others so.
     """
 
     path: str
@@ -39,6 +39,7 @@ class PageSpec:
     card: Card | None = None
     script: Path | None = None
     for_operators: bool = False
+    visitors_card: Card | None = None  # in the card's place, for whoever may not do what that says
 
     @property
     def file(self) -> str:
@@ -182,6 +183,11 @@ PAGES = (
             "The first pictures here are made of drawn animals. Point the app at a folder of some thousand photos "
             "and it makes an index of a million patches.",
             "Build an index",
+        ),
+        visitors_card=Card(
+            "See what is searched",
+            "Indexes of photos, data sets with keypoints, and what was computed with them on this server.",
+            "Look at what there is",
         ),
     ),
     PageSpec(

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ def _script() -> Path:
     return script
 
 
+def _known_as(address: str | None) -> str | None:
+    """What others call this machine, for the line that says where the app is; None where it answers itself alone."""
+    if address is None or address == "localhost" or address.startswith("127.") or address == "::1":
+        return None
+    return socket.gethostname() if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
+
+
 def _streamlit_options(options: argparse.Namespace) -> list[str]:
     """Only what was asked for: the rest is in the configuration, or in Streamlit's variables."""
     secrets: Path | None = options.secrets
@@ -71,6 +79,7 @@ def _streamlit_options(options: argparse.Namespace) -> list[str]:
     asked = {
         "server.port": options.port,
         "server.address": options.address,
+        "browser.serverAddress": _known_as(options.address),
         "server.headless": "true" if options.headless else None,
         "server.baseUrlPath": options.base_path,
         "secrets.files": secrets,

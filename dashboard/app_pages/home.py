@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard.navigation import PICTURES, Card, PageSpec, pages
 from dashboard.parts import header
-from dashboard.services.people import may_operate
+from dashboard.services.people import may_measure, may_operate
 
 A_ROW = 4
 
@@ -31,5 +31,6 @@ header.header(
 )
 with st.container(key="cards"):
     for spec in pages(for_operators=may_operate()):
-        if spec.card is not None:
-            show_card(spec, spec.card)
+        card = spec.card if may_measure() else spec.visitors_card or spec.card
+        if card is not None:
+            show_card(spec, card)

@@ -35,23 +35,32 @@ def show_numbers(found: Snapshot) -> None:
 def show_work(found: Snapshot) -> None:
     st.subheader("Work", anchor=False)
     table(
-        ("", "Waiting", "Running", "Done", "Failed"),
-        [(TITLES[each.lane], each.waiting, each.running, each.done, each.failed) for each in found.work],
+        ("", "Waiting", "Running", "Done", "Failed", "Cancelled"),
+        [
+            (TITLES[each.lane], each.waiting, each.running, each.done, each.failed, each.cancelled)
+            for each in found.work
+        ],
     )
     jobs = status.running_jobs()
     for job in jobs:
         with st.container(horizontal=True, vertical_alignment="center"):
             state = f"{job.progress:.0%} after {duration(job.elapsed)}" if job.state == "running" else job.state
-            st.markdown(f"{TITLES[job.lane]}: {state}", width="content")
+            # What somebody looks at may name their photo.
+            what = escape_markdown(job.label) if job.lane == LONG else TITLES[VIEW]
+            st.markdown(f"{what}: {state}", width="content")
             st.button(
-                "Cancel", key=f"cancel job {job.id}", on_click=operate, args=(job.cancel,), disabled=job.cancelling
+                "Cancel",
+                key=f"cancel job {job.id}",
+                on_click=operate,
+                args=(job.cancel, "It is asked to stop."),
+                disabled=job.cancelling,
             )
     st.button(
         "Cancel all work",
         key="cancel_all",
         icon=":material/cancel:",
         on_click=operate,
-        args=(status.cancel_all,),
+        args=(status.cancel_all, "All work is asked to stop."),
         disabled=not jobs,
     )
 
@@ -62,14 +71,14 @@ def show_disk(found: Snapshot) -> None:
     st.markdown(
         f"{counted(results.entries, 'kept result')}, {size_text(results.bytes)}; since the start "
         f"{results.hits:,} were found there and {results.misses:,} were not. "
-        f"Now: {escape_markdown(results.status)}."
+        f"State: {escape_markdown(results.status)}."
     )
     st.button(
         "Clear kept results",
         key="clear_results",
         icon=":material/delete:",
         on_click=operate,
-        args=(status.clear_results,),
+        args=(status.clear_results, "Kept results are cleared."),
     )
     if found.indexes:
         table(("Index", "Size"), [(escape_markdown(each.name), size_text(each.n_bytes)) for each in found.indexes])
@@ -91,7 +100,7 @@ def show_memory(found: Snapshot) -> None:
             key="forget_networks",
             icon=":material/memory:",
             on_click=operate,
-            args=(status.forget_networks,),
+            args=(status.forget_networks, "Networks are forgotten."),
             disabled=not found.networks,
         )
         st.button(
@@ -99,7 +108,7 @@ def show_memory(found: Snapshot) -> None:
             key="clear_memory",
             icon=":material/delete:",
             on_click=operate,
-            args=(status.clear_memory,),
+            args=(status.clear_memory, "What was in memory is cleared."),
         )
 
 
@@ -121,10 +130,11 @@ def table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     st.table(columns, border="horizontal", hide_index=True)
 
 
-def operate(what: Callable[[], object]) -> None:
-    """Buttons act before the page asks who presses them."""
+def operate(what: Callable[[], object], done: str) -> None:
+    """Buttons act before the page asks who presses them; what is `done` is said."""
     if people.may_operate():
         what()
+        st.toast(done, icon=":material/check:")
 
 
 @st.fragment(run_every=EVERY_S)

@@ -35,6 +35,7 @@ CLOSED = ("/_stcore/agent", "/_stcore/metrics")  # Streamlit's own; the latter n
 UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 FRAMING_BYTES = 64 * 1024  # of an upload's form, around the file
 MESSAGES, MESSAGES_PER_S = 10, 6.0  # of a browser to its page: at once, and in the long run; each may run it
+FAILED = "Signing in did not work: the service that was to say who you are did not answer, or did not say so."
 AFTER = "corrcore_after"  # the cookie that keeps where somebody wanted to go before signing in
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>corrcore</title>
 <meta name="viewport" content="width=device-width"><style>:root {{color-scheme: light dark}}
@@ -108,10 +109,28 @@ class Gate:
                     await self._app(scope, messages.receive, messages.send)
             except QuotaError as error:
                 await _refuse(_too_much(error), scope, receive, send)
+        elif path in (LOGIN, CALLBACK):
+            await self._signing_in(scope, receive, send)
         elif scope["method"] == "PUT" and (upload := UPLOAD.fullmatch(path)):
             await self._upload(scope, receive, send, upload[1], address)
         else:
             await self._app(scope, receive, send)
+
+    async def _signing_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Streamlit's part of it; where that fails, a page in place of its two words."""
+        failed = 0
+
+        async def unless_failed(message: Message) -> None:
+            nonlocal failed
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                failed = message["status"]
+            if not failed:
+                await send(message)
+
+        await self._app(scope, receive, unless_failed)
+        if failed:
+            page = _page(HTTPConnection(scope), failed, FAILED, {"Try again": "/"})
+            await page(scope, receive, send)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send, session: str, address: str) -> None:
         """An upload, whose bytes count before they are there: so their number has to be said."""

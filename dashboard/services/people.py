@@ -56,6 +56,14 @@ def may_measure() -> bool:
     return role() >= Role.MEMBER
 
 
+def reserved() -> str:
+    """Who begins what visitors may not, as the end of a sentence."""
+    found = policy()
+    if found.signs_in and not found.read_only and (found.members or found.operators):
+        return "members of this server begin it."
+    return "this server is shared and begins nothing of the kind for its visitors."
+
+
 def may_operate() -> bool:
     """Whether this session may delete indexes, clear caches and see how the server does."""
     return role() >= Role.OPERATOR

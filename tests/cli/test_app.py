@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,11 @@ def test_options_are_passed_on(started, tmp_path):
         f"--secrets.files={secrets}",
         *("--server.maxUploadSize=5", "--client.toolbarMode", "viewer"),
     ]
+
+
+@pytest.mark.parametrize(("address", "known_as"), [("0.0.0.0", socket.gethostname()), ("192.0.2.7", "192.0.2.7")])
+def test_an_app_for_others_says_where_they_reach_it(started, address, known_as):
+    assert started("--address", address) == [f"--server.address={address}", f"--browser.serverAddress={known_as}"]
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x"])

@@ -569,11 +569,12 @@ def test_features_that_a_page_does_not_offer_are_not_asked_of_it(places, open_pa
     assert any("other features than SIFT, radius 80 px" in text for text in texts(at.caption))
 
 
-def test_a_server_on_which_nothing_is_computed_offers_the_command_alone(open_page, monkeypatch):
+def test_visitors_are_told_that_a_table_is_not_there_and_offered_no_command(open_page, monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("results", table=PREDICTION, data=FEW)
     assert not any("at the press of a button" in text for text in texts(at.markdown))
-    assert at.code[0].value == "corrcore evaluate prediction --data few"
+    assert any("has not been computed for this data set yet; this server is shared" in text for text in texts(at.info))
+    assert not at.code
 
 
 def test_what_the_paper_has_otherwise_is_said(places, open_page):

@@ -253,6 +253,7 @@ def main() -> int:
         folder.mkdir()
         with apps(1, "/corrcore", folder) as running, nginx(*running, folder) as url:
             print(f"--- nginx, {url}", flush=True)
+            report("metrics are not shown", answer(f"{url}/metrics")[0] == 404)
             check_by_hand(url, report)
             check_in_browser(browser, url, stay_s, report)
         browser.close()

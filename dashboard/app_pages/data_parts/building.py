@@ -27,7 +27,7 @@ def build_form() -> None:
     """What to build, and how far it is."""
     st.subheader("Build an index", anchor=False)
     if not people.may_measure():
-        st.info("This server is shared: indexes are built on it by its members only.", icon=":material/lock:")
+        st.info(f"An index of other photos: {people.reserved()}", icon=":material/lock:")
         return
     source = st.text_input(
         "Folder of photos on the machine that runs this app",

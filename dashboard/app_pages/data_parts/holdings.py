@@ -94,10 +94,10 @@ def _delete_form(listings: list[Listing]) -> None:
 def show_datasets() -> None:
     """The annotated data sets, which the pages on keypoints offer."""
     st.subheader("Data sets: objects with keypoints", anchor=False)
+    own = " Photos of your own are offered there too, from the folder that the environment variable `CORRCORE_DATA` names."
     st.markdown(
-        "The pages *Alignment*, *Classification*, *Responses*, *Prediction* and *Results* work on these. Photos of "
-        "your own "
-        "are offered there too, from the folder that the environment variable `CORRCORE_DATA` names."
+        "The pages *Alignment*, *Classification*, *Responses*, *Prediction* and *Results* work on these."
+        + (own if people.may_measure() else "")
     )
     there = caches.available()
     rows = [
@@ -109,7 +109,7 @@ def show_datasets() -> None:
         }
         for spec in there.specs
     ]
-    st.dataframe(rows, hide_index=True, width="stretch")
+    show_places(rows)
     for fault in there.faults:
         st.warning(escape_markdown(fault), icon=":material/folder_off:")
 
@@ -119,7 +119,7 @@ def show_results() -> None:
     st.subheader("Results kept", anchor=False)
     statistics, folder = caches.results().statistics(), Path(caches.store().folder)
     files = [path for path in folder.rglob("*.jsonl") if path.is_file()] if folder.is_dir() else []
-    st.dataframe(
+    show_places(
         [
             {
                 "what": "tables and experiments",
@@ -131,13 +131,19 @@ def show_results() -> None:
                 "how much": f"{counted(statistics.entries, 'result')}, {size_text(statistics.bytes)}",
                 "folder": str(caches.results().folder),
             },
-        ],
-        hide_index=True,
-        width="stretch",
+        ]
     )
+    remedy = "; `corrcore cache clear` removes them" if people.may_operate() else ""
     st.caption(
         f"{statistics.status[:1].upper()}{statistics.status[1:]}. Views give way to newer ones at "
-        f"{size_text(caches.results().max_bytes)}; `corrcore cache clear` removes them. Tables stay."
+        f"{size_text(caches.results().max_bytes)}{remedy}. Tables stay."
     )
-    for problem in Settings.from_environment().problems():
+    for problem in Settings.from_environment().problems() if people.may_measure() else ():
         st.warning(escape_markdown(problem), icon=":material/folder_off:")
+
+
+def show_places(rows: list[dict[str, str]]) -> None:
+    """A table of what is kept, and where that is for whoever may go there."""
+    if not people.may_measure():
+        rows = [{name: value for name, value in row.items() if name != "folder"} for row in rows]
+    st.dataframe(rows, hide_index=True, width="stretch")

@@ -143,13 +143,16 @@ def nothing_yet(kind: kinds.Kind, source: Source | None = None) -> None:
         text = "There is a command for it, which goes on where it was stopped. Its options are listed by:"
     else:
         text = f"{_by_page(kind, source)}For all categories there is a command, which goes on where it was stopped:"
+    if not people.may_measure():
+        st.info(f"{what} has not been computed{where} yet; {people.reserved()}", icon=":material/lock:")
+        return
     result_panel.empty_state(f"{what} has not been computed{where} yet", text)
     st.code(lines, language="sh", wrap_lines=True)
 
 
 def _by_page(kind: kinds.Kind, source: Source | None) -> str:
     """The page that computes a table of a data set, in a sentence; empty where there is none or it may not."""
-    if source is None or source.data is None or not people.may_measure():
+    if source is None or source.data is None:
         return ""
     data = pickers.dataset_title(source.name)
     to: dict[type, links.Route] = {

@@ -121,7 +121,8 @@ def test_for_visitors_begins_only_what_needs_no_button(monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     begun: list[int] = []
     at = run(panel, [], begun, False, False)
-    assert at.info[0].value == "No table yet. This server is shared, and its members begin what takes longer."
+    shared = "this server is shared and begins nothing of the kind for its visitors."
+    assert at.info[0].value == f"No table yet: not measured here yet; {shared}"
     assert not at.button
     assert not begun
     at = settled(run(panel, [], begun, True, False))
