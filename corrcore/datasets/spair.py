@@ -32,7 +32,7 @@ from corrcore.settings import prepared_path
 SPLITS: Mapping[str, str] = {"trn": "train", "val": "val", "test": "test"}
 """Our names of SPair's splits."""
 
-_LINE = re.compile(r"(\d{1,18})-(\w[\w.]*)-(\w[\w.]*):(\w[\w-]*)", re.ASCII)
+_LINE = re.compile(r"(\d{1,18})-(\w[\w.]{0,99})-(\w[\w.]{0,99}):(\w[\w-]{0,99})", re.ASCII)  # names may be shown
 _IMAGE = re.compile(r"\w[\w.]*", re.ASCII)
 _KEYPOINT = re.compile(r"\d{1,3}", re.ASCII)
 _MAX_LIST_BYTES = 16 * 10**6
