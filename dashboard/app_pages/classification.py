@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from corrcore import decoding, images
+from corrcore import decoding, images, networks
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import PROTOCOLS, Classification, ClassificationSummary, FeatureAccuracy, Result, published
 from corrcore.experiments.classification import ClassificationRecord
@@ -143,7 +143,8 @@ def show_best(asked: Asked, summary: ClassificationSummary, best: Feature) -> No
     found = summary.features[best]
     accuracy, n_classes = found.accuracy, len(summary.classes)
     st.caption(
-        f"{escape_markdown(asked.category)}, {asked.network.name}: {best.title} does best, {accuracy.value:.1f} % "
+        f"{escape_markdown(asked.category)}, {escape_markdown(networks.title(asked.network.name))}: {best.title} does "
+        f"best, {accuracy.value:.1f} % "
         f"{escape_markdown(exports.interval_text(accuracy))} of {found.keypoints} keypoints, "
         f"{found.mean_of_classes:.1f} % as "
         f"the mean over {n_classes} classes; by chance {100 / n_classes:.0f} %."
@@ -278,7 +279,9 @@ def page() -> None:
     )
     asked = choose()
     drawn = " · **drawn, synthetic**" if asked.data.synthetic else ""
-    st.markdown(f"**Accuracy on val by layers of {asked.network.name} and by SIFT, %**{drawn}")
+    st.markdown(
+        f"**Accuracy on val by layers of {escape_markdown(networks.title(asked.network.name))} and by SIFT, %**{drawn}"
+    )
     at_table = st.container()
     result = result_or_panel(asked)
     with at_table:  # now, lest what ended in between were missing

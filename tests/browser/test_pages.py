@@ -42,7 +42,7 @@ def finished(app: App, page: Page) -> None:
         app.settle(page)
         quiet = 0 if working.count() else quiet + 1
         expect(working).to_have_count(0, timeout=PATIENCE_MS)
-        page.wait_for_timeout(120)
+        page.wait_for_timeout(200)
 
 
 def open_by_keyboard(app: App, page: Page, section: Locator) -> None:

@@ -65,7 +65,7 @@ def test_drawn_animals_are_computed_at_once_and_shown_beside_nothing_published(a
     assert list(table[CAT]) == pytest.approx([each.accuracy.value for each in found.values()])
     assert table[COW].isna().all()
     texts = [markdown.value for markdown in at.markdown]
-    assert any("layers of alexnet" in text and "drawn, synthetic" in text for text in texts)
+    assert any("layers of AlexNet" in text and "drawn, synthetic" in text for text in texts)
     best = max(found, key=lambda feature: found[feature].accuracy.value)
     said = f"alexnet: {best.title} does best, {found[best].accuracy.value:.1f} %"
     assert any(said in caption.value for caption in at.caption)

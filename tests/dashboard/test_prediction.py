@@ -123,7 +123,7 @@ def test_hits_are_within_a_tenth_of_each_side_of_the_box(at, offered, data):
 
 
 def test_the_network_and_how_it_sees_are_named(at):
-    assert any("alexnet's conv5" in text for text in texts(at))
+    assert any("AlexNet's conv5" in text for text in texts(at))
     assert any("cells of conv5, which together see 195 x 195 px" in text for text in texts(at))
     assert parameters(at)["network"].startswith("alexnet, weights ")
     assert "by pool5" in parameters(at)["prior"]

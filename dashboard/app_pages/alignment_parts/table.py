@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from corrcore import networks
 from corrcore.datasets.records import KeypointDataset
 from corrcore.experiments import ALPHAS, Context, KeypointTable, Result, Row, Transfer, published
 from corrcore.features import Extractor
@@ -20,9 +21,8 @@ PUBLISHED = "published, α = 0.1"
 def show(source: str, data: KeypointDataset, category: str, network: Extractor) -> None:
     """All categories' rows, and what computes the chosen one's."""
     st.markdown(
-        f"**PCK of keypoints transferred to the val objects** of {escape_markdown(data.title)} by {network.name} "
-        "and SIFT, in "
-        "percent, with 95 % intervals over objects. NN lays the neighbours' boxes on the target's, with no alignment."
+        f"**PCK of keypoints transferred to the val objects** of {escape_markdown(data.title)} by "
+        f"{escape_markdown(networks.title(network.name))} and SIFT, in percent, with 95 % intervals over objects. NN lays the neighbours' boxes on the target's, with no alignment."
     )
     at_table, context = st.container(), caches.context(source, network.name)
     experiment = Transfer(source, category, network=network.name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, images
+from corrcore import concurrency, images, networks
 from corrcore.concurrency import Progress
 from corrcore.datasets.records import Instance
 from corrcore.decoding import ImageError
@@ -41,7 +41,8 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
     sheet: list[Seen | str] = job_panel.view(_looking(some, learnt), "Looking at objects", key)
     beside.caption(
         f"{escape_markdown(learnt.data.title)}{drawn}. The first row is annotated, the others are predicted, by "
-        f"{learnt.network.name}'s {learnt.own.title} and by SIFT. **Click an object** to look closer at it."
+        f"{escape_markdown(networks.title(learnt.network.name))}'s {learnt.own.title} and by SIFT. **Click an object** to "
+        "look closer at it."
     )
     _show_gallery(sheet, chosen, weights)
     seen = sheet[chosen]

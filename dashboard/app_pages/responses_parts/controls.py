@@ -54,7 +54,7 @@ class Asked:
 def choose() -> Asked:
     """The row of controls."""
     at_data, at_category, at_network, at_keypoint, at_features, at_more = header.two_a_row("controls").columns(
-        [3, 2, 3.5, 2, 6.5, 2], gap="small", vertical_alignment="bottom"
+        [3, 2, 3.2, 2, 6, 2.6], gap="small", vertical_alignment="bottom"
     )
     source, data, category = pickers.choose_category(at_data, at_category)
     network = pickers.choose_network(at_network)
