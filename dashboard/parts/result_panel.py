@@ -40,7 +40,7 @@ def result_panel(
     if automatic and job is None:
         job = begin_long(work, label or title, key, least=Role.VISITOR)
     elif over and not people.may_measure():
-        st.info(f"{label or title}: not measured here yet; {people.reserved()}", icon=":material/lock:")
+        st.info(f"{label or title}: not computed here yet; {people.reserved()}", icon=":material/lock:")
     elif over:
         pressed = empty_state(title, text, button=button)
         if pressed and begin_long(work, label or title, key) is not None:

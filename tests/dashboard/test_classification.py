@@ -67,7 +67,7 @@ def test_drawn_animals_are_computed_at_once_and_shown_beside_nothing_published(a
     texts = [markdown.value for markdown in at.markdown]
     assert any("layers of AlexNet" in text and "drawn, synthetic" in text for text in texts)
     best = max(found, key=lambda feature: found[feature].accuracy.value)
-    said = f"alexnet: {best.title} does best, {found[best].accuracy.value:.1f} %"
+    said = f"AlexNet: {best.title} does best, {found[best].accuracy.value:.1f} %"
     assert any(said in caption.value for caption in at.caption)
 
 

@@ -375,7 +375,7 @@ def test_a_shared_server_trains_nothing_on_photos(open_page, monkeypatch, data):
     with offered_as("photos", replace(data, synthetic=False, digest="0" * 32)):
         monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
         at = open_page("prediction", data="photos")
-        assert any("have to be trained first. This server is shared" in info.value for info in at.info)
+        assert any("not computed here yet; this server is shared" in info.value for info in at.info)
         monkeypatch.delenv("CORRCORE_READ_ONLY")
         at = open_page("prediction", data="photos")
         assert any(button.label == "Train" for button in at.button)

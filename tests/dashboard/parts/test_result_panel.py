@@ -122,7 +122,7 @@ def test_for_visitors_begins_only_what_needs_no_button(monkeypatch):
     begun: list[int] = []
     at = run(panel, [], begun, False, False)
     shared = "this server is shared and begins nothing of the kind for its visitors."
-    assert at.info[0].value == f"No table yet: not measured here yet; {shared}"
+    assert at.info[0].value == f"No table yet: not computed here yet; {shared}"
     assert not at.button
     assert not begun
     at = settled(run(panel, [], begun, True, False))
