@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from tests.drills import stop
+from tests.drills import load, stop
 from tests.drills.server import Server
 from tests.drills.visitor import Visitor
 
@@ -37,9 +37,9 @@ def server(tmp_path_factory):
 
 
 def in_thread(work):
-    """Runs a coroutine beside Playwright's loop."""
+    """What a coroutine gives beside Playwright's loop."""
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work()).result(timeout=120)
+        return pool.submit(asyncio.run, work()).result(timeout=120)
 
 
 def ask(url, method="GET"):
@@ -111,6 +111,14 @@ def test_a_visitor_counts_while_connected_and_clears_nobodys_caches(server):
     text = metrics_with("corrcore_sessions 0\n", server)
     assert "corrcore_sessions 0\n" in text
     assert "corrcore_networks 1\n" in text
+
+
+def test_a_few_visitors_at_once_are_all_served(server):
+    """Thirty in `tests/drills/load.py`."""
+    server.wait("/readyz")
+    times, errors, _ = in_thread(lambda: load.rush(server, sessions=3, reruns=2))
+    assert not errors
+    assert len(times) == 6
 
 
 def test_an_upload_that_is_too_large_and_a_request_that_never_ends_are_refused(server):
