@@ -167,7 +167,7 @@ class Queue:
     """
 
     def __init__(
-        self, *, slots: int = 1, capacity: int = 20, share: int = 20, kept: int = 20, kept_bytes: int = 250_000_000
+        self, *, slots: int = 1, capacity: int = 20, share: int = 20, kept: int = 20, kept_bytes: int = 100_000_000
     ) -> None:
         for what, value in (("slots", slots), ("capacity", capacity), ("share", share)):
             if value < 1:

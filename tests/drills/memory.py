@@ -60,12 +60,15 @@ async def see_all(server: Server) -> float:
     most = 0.0
     async with Visitor(server.port) as visitor:
         for spec in PAGES:
+            page = server.own()
             await visitor.view("" if spec is PAGES[0] else spec.path, timeout=180)
-            for quiet in itertools.count():
-                await asyncio.sleep(2.5)  # longer than an answer is kept
-                most = max(most, server.own())
-                if quiet and is_idle(server):
+            for looks in itertools.count():
+                await asyncio.sleep(0.5)
+                page = max(page, server.own())
+                if looks >= 10 and looks % 5 == 0 and is_idle(server):  # an answer is kept for two seconds
                     break
+            print(f"{spec.title:24} at most {page:6.0f} MiB", flush=True)
+            most = max(most, page)
     return most
 
 
