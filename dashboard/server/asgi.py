@@ -15,10 +15,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from streamlit import config
+from streamlit import config, runtime
 
 from corrcore.settings import Settings
-from dashboard.server import limits, logs, memory
+from dashboard.server import limits, logs, media, memory
 from dashboard.server.gate import HEALTH, Gate
 from dashboard.server.headers import SecurityHeaders
 from dashboard.server.messages import VisitorsMessages
@@ -55,6 +55,7 @@ def routes() -> list[Route]:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit passes it
     """Sets the server's limits, gets ready beside the first visitors, and ends what runs when the server ends."""
+    media.hide_addresses(runtime.get_instance())  # or there is no start, should Streamlit make it later than now
     memory.bound_arenas()
     memory.keep_giving_back()
     logs.configure(as_json=Settings.from_environment().log_json)
