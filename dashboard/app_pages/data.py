@@ -5,6 +5,7 @@ import streamlit as st
 from corrcore import patch_index
 from dashboard.app_pages.data_parts import building, holdings
 from dashboard.parts import header
+from dashboard.services import people
 
 HOW = """
 Every photo runs through the network at each chosen scale, whole, and mirrored if asked for. The descriptors of each
@@ -23,9 +24,13 @@ def page() -> None:
     building.build_form()
     holdings.show_datasets()
     holdings.show_results()
-    header.how_computed(HOW, {"indexes are kept in": patch_index.default_root()})
-    with st.expander("On the command line", icon=":material/terminal:"):
-        st.code("corrcore index build PHOTOS --name my-photos --scales 1,0.7 --mirror\ncorrcore index list", "shell")
+    whose = people.may_measure()  # others have no use for places and commands of a machine that is not theirs
+    header.how_computed(HOW, {"indexes are kept in": patch_index.default_root()} if whose else {})
+    if whose:
+        with st.expander("On the command line", icon=":material/terminal:"):
+            st.code(
+                "corrcore index build PHOTOS --name my-photos --scales 1,0.7 --mirror\ncorrcore index list", "shell"
+            )
 
 
 page()

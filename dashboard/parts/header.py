@@ -54,8 +54,10 @@ def section_picker(label: str, options: Sequence[str], *, key: str) -> str:
 
 
 def how_computed(text: str, parameters: Mapping[str, object]) -> None:
-    """Folded: how the result comes about, in three sentences and a formula, and the parameters in force."""
+    """Folded: how the result comes about, in three sentences and a formula, and the parameters in force, if any."""
     with st.expander("How this is computed", icon=":material/function:"):
         st.markdown(text)
+        if not parameters:
+            return
         names, values = list(parameters), [escape_markdown(str(value)) for value in parameters.values()]
         st.table({"parameter": names, "value": values}, border="horizontal", hide_header=True, hide_index=True)

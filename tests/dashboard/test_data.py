@@ -13,7 +13,7 @@ from corrcore import patch_index as indexes
 from corrcore.datasets import DatasetSpec
 from dashboard.services import caches
 
-from .conftest import ROOT, settled
+from .conftest import ROOT, settled, texts
 
 
 @pytest.fixture
@@ -166,6 +166,20 @@ def test_a_shared_server_offers_no_building(open_page, monkeypatch):
     at = open_page("data")
     assert not [button for button in at.button if button.key == "build"]
     assert "shared" in at.info[0].value
+
+
+def test_visitors_are_told_no_places_and_commands_of_the_server(open_page, monkeypatch, cache_folder):
+    def shown():
+        at = open_page("data")
+        tables = [each.value.to_string() for each in (*at.dataframe, *at.get("table"))]
+        return "\n".join([*tables, *(code.value for code in at.code), *texts(at)])
+
+    at_home = shown()
+    assert cache_folder.name in at_home
+    assert "corrcore index build" in at_home
+    monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
+    seen = shown()
+    assert not [word for word in (cache_folder.name, "CORRCORE_DATA", "corrcore index") if word in seen]
 
 
 def test_photos_left_out_are_listed_with_the_reason(at, photos):
