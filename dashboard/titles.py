@@ -1,4 +1,7 @@
-"""Names of keypoints as people read them. Those of features and of tables' rows are `Feature.title` and `Row.title`."""
+"""Names as people read them. Those of features and of tables' rows are `Feature.title` and `Row.title`."""
+
+from corrcore import networks
+from dashboard.wording import escape_markdown
 
 
 def keypoint_title(name: str) -> str:
@@ -8,3 +11,8 @@ def keypoint_title(name: str) -> str:
     'L F Paw'
     """
     return name.replace("_", " ")
+
+
+def network_title(name: str) -> str:
+    """A network as it is called in print, fit for Markdown."""
+    return escape_markdown(networks.title(name))

@@ -15,7 +15,7 @@ from corrcore.cli.shared import count, print_table, progress_of, words
 from corrcore.datasets import folder
 from corrcore.experiments.context import open_results
 from corrcore.networks import ModuleNetwork
-from corrcore.patch_index import PatchIndex, Photo, photos_of
+from corrcore.patch_index import PatchIndex, Photo, photos_of, spread
 from corrcore.settings import prepared_path
 from corrcore.store import write_atomically
 from corrcore.tasks import effective_field as fields
@@ -99,14 +99,13 @@ def network_field(options: argparse.Namespace) -> None:
 
 def _photos(options: argparse.Namespace) -> Sequence[Photo]:
     """Those that are asked for, spread over all there are."""
+    there: Sequence[Photo]
     if options.index is not None:
-        index = PatchIndex(patch_index.path_of(options.index, options.root))
-        chosen, n_all = photos_of(index, options.limit), len(index.photos)
+        there = photos_of(PatchIndex(patch_index.path_of(options.index, options.root)))
     else:
-        listing = folder.photos(options.photos).photos
-        n, n_all = min(options.limit, len(listing)), len(listing)
-        chosen = [listing[number * n_all // n] for number in range(n)]
-    print(f"{counted(len(chosen), 'photo')} of {n_all:,} in {options.index or options.photos}")
+        there = folder.photos(options.photos).photos
+    chosen = spread(there, options.limit)
+    print(f"{counted(len(chosen), 'photo')} of {len(there):,} in {options.index or options.photos}")
     return chosen
 
 

@@ -29,7 +29,7 @@ from corrcore.patch_index.files import (
     default_root,
 )
 from corrcore.patch_index.index import Cells, PatchIndex
-from corrcore.patch_index.photos import IndexedPhoto, photos_of
+from corrcore.patch_index.photos import IndexedPhoto, photos_of, spread
 
 __all__ = [
     "FORMAT",
@@ -57,5 +57,6 @@ __all__ = [
     "photos_of",
     "samples",
     "samples_path",
+    "spread",
     "survey",
 ]

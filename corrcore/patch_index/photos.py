@@ -1,9 +1,13 @@
 """The photos of an index, to be looked at again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from corrcore.features import Image
 from corrcore.patch_index.index import PatchIndex
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,16 @@ class IndexedPhoto:
         return self.index.photo(self.number)
 
 
-def photos_of(index: PatchIndex, n: int) -> list[IndexedPhoto]:
-    """So many photos, spread over an index; all if there are fewer."""
-    n = min(n, len(index.photos))
-    return [IndexedPhoto(index, number * len(index.photos) // n) for number in range(n)]
+def photos_of(index: PatchIndex) -> list[IndexedPhoto]:
+    """All of them."""
+    return [IndexedPhoto(index, number) for number in range(len(index.photos))]
+
+
+def spread(photos: Sequence[T], n: int) -> list[T]:
+    """So many of some photos, from all over; all if there are fewer.
+
+    >>> spread("abcdefg", 3)
+    ['a', 'c', 'e']
+    """
+    n = min(n, len(photos))
+    return [photos[number * len(photos) // n] for number in range(n)]

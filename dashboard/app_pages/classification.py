@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from corrcore import decoding, images, networks
+from corrcore import decoding, images
 from corrcore.datasets.records import Instance, KeypointDataset
 from corrcore.experiments import PROTOCOLS, Classification, ClassificationSummary, FeatureAccuracy, Result, published
 from corrcore.experiments.classification import ClassificationRecord
@@ -16,7 +16,7 @@ from corrcore.tasks.classification import CropProtocol
 from dashboard import figures, links
 from dashboard.parts import exports, header, pickers, result_panel, url_state
 from dashboard.services import caches
-from dashboard.titles import keypoint_title
+from dashboard.titles import keypoint_title, network_title
 from dashboard.wording import escape_markdown, sentence
 
 SECTIONS = ("Cost (Figure 4)", "Confusion matrix", "Right and wrong")
@@ -143,7 +143,7 @@ def show_best(asked: Asked, summary: ClassificationSummary, best: Feature) -> No
     found = summary.features[best]
     accuracy, n_classes = found.accuracy, len(summary.classes)
     st.caption(
-        f"{escape_markdown(asked.category)}, {escape_markdown(networks.title(asked.network.name))}: {best.title} does "
+        f"{escape_markdown(asked.category)}, {network_title(asked.network.name)}: {best.title} does "
         f"best, {accuracy.value:.1f} % "
         f"{escape_markdown(exports.interval_text(accuracy))} of {found.keypoints} keypoints, "
         f"{found.mean_of_classes:.1f} % as "
@@ -279,9 +279,7 @@ def page() -> None:
     )
     asked = choose()
     drawn = " · **drawn, synthetic**" if asked.data.synthetic else ""
-    st.markdown(
-        f"**Accuracy on val by layers of {escape_markdown(networks.title(asked.network.name))} and by SIFT, %**{drawn}"
-    )
+    st.markdown(f"**Accuracy on val by layers of {network_title(asked.network.name)} and by SIFT, %**{drawn}")
     at_table = st.container()
     result = result_or_panel(asked)
     with at_table:  # now, lest what ended in between were missing

@@ -48,21 +48,9 @@ def show_work(found: Snapshot) -> None:
             # What somebody looks at may name their photo.
             what = escape_markdown(job.label) if job.lane == LONG else TITLES[VIEW]
             st.markdown(f"{what}: {state}", width="content")
-            st.button(
-                "Cancel",
-                key=f"cancel job {job.id}",
-                on_click=operate,
-                args=(job.cancel, "It is asked to stop."),
-                disabled=job.cancelling,
-            )
-    st.button(
-        "Cancel all work",
-        key="cancel_all",
-        icon=":material/cancel:",
-        on_click=operate,
-        args=(status.cancel_all, "All work is asked to stop."),
-        disabled=not jobs,
-    )
+            operate("Cancel", job.cancel, "It is asked to stop.", key=f"cancel job {job.id}", disabled=job.cancelling)
+    said = "All work is asked to stop."
+    operate("Cancel all work", status.cancel_all, said, key="cancel_all", icon="cancel", disabled=not jobs)
 
 
 def show_disk(found: Snapshot) -> None:
@@ -73,13 +61,7 @@ def show_disk(found: Snapshot) -> None:
         f"{results.hits:,} were found there and {results.misses:,} were not. "
         f"State: {escape_markdown(results.status)}."
     )
-    st.button(
-        "Clear kept results",
-        key="clear_results",
-        icon=":material/delete:",
-        on_click=operate,
-        args=(status.clear_results, "Kept results are cleared."),
-    )
+    operate("Clear kept results", status.clear_results, "Kept results are cleared.", key="clear_results", icon="delete")
     if found.indexes:
         table(("Index", "Size"), [(escape_markdown(each.name), size_text(each.n_bytes)) for each in found.indexes])
         st.caption("Indexes are deleted on the Data page.")
@@ -95,21 +77,10 @@ def show_memory(found: Snapshot) -> None:
     else:
         st.markdown("No network.")
     with st.container(horizontal=True):
-        st.button(
-            "Forget networks",
-            key="forget_networks",
-            icon=":material/memory:",
-            on_click=operate,
-            args=(status.forget_networks, "Networks are forgotten."),
-            disabled=not found.networks,
-        )
-        st.button(
-            "Clear what is in memory",
-            key="clear_memory",
-            icon=":material/delete:",
-            on_click=operate,
-            args=(status.clear_memory, "What was in memory is cleared."),
-        )
+        nothing, said = not found.networks, "Networks are forgotten."
+        operate("Forget networks", status.forget_networks, said, key="forget_networks", icon="memory", disabled=nothing)
+        said = "What was in memory is cleared."
+        operate("Clear what is in memory", status.clear_memory, said, key="clear_memory", icon="delete")
 
 
 def show_errors(found: Snapshot) -> None:
@@ -130,11 +101,18 @@ def table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     st.table(columns, border="horizontal", hide_index=True)
 
 
-def operate(what: Callable[[], object], done: str) -> None:
-    """Buttons act before the page asks who presses them; what is `done` is said."""
-    if people.may_operate():
-        what()
-        st.toast(done, icon=":material/check:")
+def operate(
+    label: str, what: Callable[[], object], done: str, *, key: str, icon: str = "", disabled: bool = False
+) -> None:
+    """A button, which acts before the page asks who presses it; what is `done` is said."""
+
+    def act() -> None:
+        if people.may_operate():
+            what()
+            st.toast(done, icon=":material/check:")
+
+    symbol = f":material/{icon}:" if icon else None
+    st.button(label, key=key, icon=symbol, on_click=act, disabled=disabled)
 
 
 @st.fragment(run_every=EVERY_S)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import decoding, images, networks
+from corrcore import decoding, images
 from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
 from corrcore.datasets import drawn
@@ -21,6 +21,7 @@ from dashboard.parts import job_panel, pickers, upload, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import Upload, session
+from dashboard.titles import network_title
 from dashboard.wording import escape_markdown, sentence
 
 WINDOWS = (LEAST_WINDOW_STRIDES, 31)  # in cells, what may stand for fields without a size
@@ -133,7 +134,7 @@ def choose_index(below: Any) -> PatchIndex:
         of = f"{len(index.photos)} drawn animals, {patches}. For photographs build an index on the Data page."
     else:
         of = f"{counted(len(index.photos), 'photo')}, {patches}"
-    named, network = escape_markdown(index_title(name)), escape_markdown(networks.title(index.extractor))
+    named, network = escape_markdown(index_title(name)), network_title(index.extractor)
     st.caption(f"**{named}** · described by **{network}** · {of}")
     return _with_window(index)
 

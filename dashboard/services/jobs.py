@@ -44,12 +44,13 @@ class Job(Generic[T]):
     """
 
     def __init__(
-        self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, lane: Lane, key: Hashable
+        self, queue: "Queue", work: Callable[..., T], *, label: str, owner: str, group: str, lane: Lane, key: Hashable
     ) -> None:
         self.id = next(_job_ids)
         self.label = label
         self.key = key
         self.owners = {owner}
+        self.group = group  # of whoever asked first
         self.lane: Lane = lane
         self.state: State = "waiting"
         self.progress = 0.0
@@ -57,7 +58,6 @@ class Job(Generic[T]):
         self.result: T | None = None
         self.error = ""
         self.n_bytes = 0  # of its result
-        self.group = ""  # of whoever asked first
         self._queue = queue
         self._work: Callable[..., T] | None = work
         self._stop = threading.Event()
@@ -218,8 +218,8 @@ class Queue:
                 raise RuntimeError(msg)
             self._check_room(lane, owner, group)
             admit()
-            job = Job(self, functools.partial(function, *args, **kwargs), label=label, owner=owner, lane=lane, key=key)
-            job.group = group
+            work = functools.partial(function, *args, **kwargs)
+            job = Job(self, work, label=label, owner=owner, group=group, lane=lane, key=key)
             self._waiting[lane].append(job)
             if key is not None:
                 self._known[key] = job

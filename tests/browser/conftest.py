@@ -12,7 +12,6 @@ that of `app`: the app itself, with few animals drawn.
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,8 @@ from playwright.sync_api import (
     ViewportSize,
     sync_playwright,
 )
+
+from tests.visits import free_port
 
 ROOT = Path(__file__).parents[2]
 FEW_ANIMALS = "tests/browser/few_animals.py"
@@ -68,8 +69,7 @@ class App:
         self._tolerated: list[str] = []
         self._log_file = folder / "server.log"
         self._log_read = 0
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
         options = ["--server.address=127.0.0.1", "--server.headless=true", "--server.fileWatcherType=none"]

@@ -53,7 +53,8 @@ def test_the_photos_of_an_index_are_measured_and_kept_for_whoever_looks(run, pho
     assert run(*words, "--index", index.name) == 0
     assert capsys.readouterr().out.startswith(f"2 photos of {len(index.photos)} in {index.name}\n")
     with Cache(Settings.from_environment().cache) as results:
-        kept = kept_field(networks.open("alexnet"), "conv1", patch_index.photos_of(index, 2), results=results)
+        photos_of_it = patch_index.spread(patch_index.photos_of(index), 2)
+        kept = kept_field(networks.open("alexnet"), "conv1", photos_of_it, results=results)
     assert kept is not None
     assert kept.n_photos == 2
     assert run("--root", photos, *words, "--index", index.name) == 2

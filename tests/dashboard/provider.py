@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.dashboard.serving import free_port, process
+from tests.dashboard.serving import process
+from tests.visits import free_port
 
 SECRET = "a secret of this test, of more than 32 characters"
 

@@ -17,6 +17,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
+from tests.visits import free_port
+
 ROOT = Path(__file__).parents[2]
 WHOLE = "dict(lifespan=asgi.lifespan, routes=asgi.routes())"
 ENTRY = """
@@ -25,12 +27,6 @@ from dashboard.server import asgi
 
 app = st.App({script!r}, middleware=asgi.middleware(), **{more})
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def wait_until_answered(url: str, process: subprocess.Popen, timeout_s: float = 60) -> None:

@@ -16,7 +16,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.dashboard.provider import SECRET, TABLE, provider, register, secrets
-from tests.dashboard.serving import Page, free_port, server, texts
+from tests.dashboard.serving import Page, server, texts
+from tests.visits import free_port
 
 if find_spec("authlib") is None or find_spec("oidc_provider_mock") is None:
     pytest.skip("signing in needs Authlib, and a provider to try it with", allow_module_level=True)

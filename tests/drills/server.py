@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import psutil
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import FLAGS, chromium_path
+from tests.visits import free_port
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -25,8 +25,7 @@ class Server:
     """The app, started as README says, on a free port of this machine alone."""
 
     def __init__(self, cache: Path, environment: Mapping[str, str] | None = None, root: Path = ROOT) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         cache.mkdir(parents=True, exist_ok=True)
         self.log_file = cache.parent / f"server-{self.port}.log"
@@ -66,6 +65,10 @@ class Server:
     def log(self) -> str:
         """What the server has printed."""
         return self.log_file.read_text("utf-8", errors="replace")
+
+    def tracebacks(self) -> list[str]:
+        """A word on those in the log; none where there are none."""
+        return ["a traceback in the log"] * ("Traceback" in self.log())
 
     def resident(self) -> float:
         """Resident memory of the server and its children in MiB."""

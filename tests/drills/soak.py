@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
                 time.sleep(FORGOTTEN_S)
             memory.append(server.resident())
             print(f"after {options.visits // STEPS * (len(memory) - 1):4} visits: {memory[-1]:.0f} MiB", flush=True)
-        errors += ["a traceback in the log"] if "Traceback" in server.log() else []
+        errors += server.tracebacks()
         if errors:
             print("\n".join(errors), server.log(), sep="\n")
     growth = memory[-1] - memory[2]

@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             disks.append(disk(Path(folder)))
             seen = options.views // STEPS * step
             print(f"after {seen:6} views: {memory[-1]:5.0f} MiB in memory, {disks[-1]:5.0f} MiB on disk", flush=True)
-        errors += ["a traceback in the log"] if "Traceback" in server.log() else []
+        errors += server.tracebacks()
         if errors:
             print("\n".join(errors[:50]), server.log()[-5000:], sep="\n")
     growth, more = memory[-1] - memory[QUARTER], disks[-1] - disks[QUARTER]

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from corrcore import networks
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import AlignedPair
 from dashboard.app_pages.alignment_parts import controls, files, table
@@ -10,6 +9,7 @@ from dashboard.app_pages.alignment_parts.neighbours import SHOWN, View, poster, 
 from dashboard.app_pages.alignment_parts.pair_view import ENERGY, chosen_point, show_displacement, show_point
 from dashboard.parts import exports, header, job_panel, pickers, url_state
 from dashboard.services import caches
+from dashboard.titles import network_title
 from dashboard.wording import escape_markdown, sentence
 
 SECTIONS = ("Displacement", "A point", "Accuracy (Table 2)")
@@ -60,7 +60,7 @@ def page() -> None:
         drawn = " · **drawn, synthetic**" if data.synthetic else ""
         by = alignment.summary_source(network)
         st.caption(
-            f"{escape_markdown(instance.name)}{drawn} · neighbours found by {by} of {escape_markdown(networks.title(network.name))}"
+            f"{escape_markdown(instance.name)}{drawn} · neighbours found by {by} of {network_title(network.name)}"
         )
         pickers.show_left_out("annotation", data.left_out)
     key = (data.digest, category, by, *objects, choice.key(network))

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from corrcore import networks
 from corrcore.datasets.records import KeypointDataset
 from corrcore.experiments import ALPHAS, Context, KeypointTable, Result, Row, Transfer, published
 from corrcore.features import Extractor
@@ -13,6 +12,7 @@ from dashboard.parts import exports, pickers
 from dashboard.parts.result_panel import experiment_panel
 from dashboard.services import caches, people
 from dashboard.services.roles import Role
+from dashboard.titles import network_title
 from dashboard.wording import escape_markdown, sentence
 
 PUBLISHED = "published, α = 0.1"
@@ -22,7 +22,8 @@ def show(source: str, data: KeypointDataset, category: str, network: Extractor) 
     """All categories' rows, and what computes the chosen one's."""
     st.markdown(
         f"**PCK of keypoints transferred to the val objects** of {escape_markdown(data.title)} by "
-        f"{escape_markdown(networks.title(network.name))} and SIFT, in percent, with 95 % intervals over objects. NN lays the neighbours' boxes on the target's, with no alignment."
+        f"{network_title(network.name)} and SIFT, in percent, with 95 % intervals over objects. NN lays the neighbours' "
+        "boxes on the target's, with no alignment."
     )
     at_table, context = st.container(), caches.context(source, network.name)
     experiment = Transfer(source, category, network=network.name)

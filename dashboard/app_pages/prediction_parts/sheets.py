@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, images, networks
+from corrcore import concurrency, images
 from corrcore.concurrency import Progress
 from corrcore.datasets.records import Instance
 from corrcore.decoding import ImageError
@@ -17,6 +17,7 @@ from dashboard.app_pages.prediction_parts.training import Learnt
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, job_panel, pickers, url_state
 from dashboard.services import caches
+from dashboard.titles import network_title
 from dashboard.wording import escape_markdown, sentence
 
 PER_SHEET = 4
@@ -41,7 +42,7 @@ def show(learnt: Learnt, weights: Weights) -> Shown:
     sheet: list[Seen | str] = job_panel.view(_looking(some, learnt), "Looking at objects", key)
     beside.caption(
         f"{escape_markdown(learnt.data.title)}{drawn}. The first row is annotated, the others are predicted, by "
-        f"{escape_markdown(networks.title(learnt.network.name))}'s {learnt.own.title} and by SIFT. **Click an object** to "
+        f"{network_title(learnt.network.name)}'s {learnt.own.title} and by SIFT. **Click an object** to "
         "look closer at it."
     )
     _show_gallery(sheet, chosen, weights)

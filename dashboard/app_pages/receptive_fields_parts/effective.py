@@ -9,7 +9,7 @@ import streamlit as st
 from corrcore import concurrency, images
 from corrcore.concurrency import Progress
 from corrcore.networks import ModuleNetwork
-from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of
+from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of, spread
 from corrcore.tasks import effective_field as fields
 from corrcore.tasks.averaging import Study
 from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius, kept_field
@@ -49,7 +49,7 @@ def show(index: PatchIndex, studies: Mapping[str, Study]) -> None:
     n_photos = st.segmented_control(
         "Photos", N_PHOTOS, default=N_PHOTOS[0], key="n_photos", bind="query-params", required=True
     )
-    photos = photos_of(index, n_photos or N_PHOTOS[0])
+    photos = spread(photos_of(index), n_photos or N_PHOTOS[0])
     found = measured(network, index, photos, automatic=len(photos) <= N_PHOTOS[0])
     if found is None:
         return

@@ -6,7 +6,6 @@ from typing import Any
 
 import streamlit as st
 
-from corrcore import networks
 from corrcore.experiments import Stored
 from dashboard.app_pages.results_parts import choices, kinds, left_out, side_by_side, take_along
 from dashboard.app_pages.results_parts.cell import show_cell
@@ -16,7 +15,7 @@ from dashboard.app_pages.results_parts.source import choose_source
 from dashboard.app_pages.results_parts.table import say_what_it_is_of, say_what_the_paper_has_otherwise, show_table
 from dashboard.app_pages.results_parts.view import Entry, View
 from dashboard.parts import exports, header, pickers, settings_text
-from dashboard.wording import escape_markdown
+from dashboard.titles import network_title
 
 COMPARED, BY_CATEGORY = "Two rows compared", "By category"
 CURVE, DIFFICULT = "PCK against alpha", "Accuracy by size and visibility"
@@ -77,7 +76,7 @@ def page_of_numbers(
     drawn = " · **drawn, synthetic**" if source.synthetic else ""
     if source.synthetic:
         explained.markdown(kinds.text_of(kind).drawn)
-    st.markdown(f"**{view.metric}** · {escape_markdown(networks.title(view.network))}{drawn}")
+    st.markdown(f"**{view.metric}** · {network_title(view.network)}{drawn}")
     clicked = show_table(view)
     say_what_it_is_of(view)
     say_what_the_paper_has_otherwise(view, groups)
