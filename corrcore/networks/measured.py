@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from corrcore.geometry import ReceptiveField
+from corrcore.networks import without_content
 from corrcore.networks.gradients import iter_gradients
 from corrcore.networks.seen import Grid
 from corrcore.networks.taps import Taps
@@ -59,11 +60,10 @@ def _centred(field: ReceptiveField, grid: Grid) -> Grid:
 
 def _shapes(empty: nn.Module, paths: Sequence[str], size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
     """The shapes of outputs; of those that are reached."""
-    device = next((each.device for each in empty.parameters()), torch.device("cpu"))
     found: dict[str, tuple[int, ...]] = {}
     for path in paths:  # one by one: not all need be reached
         try:
-            found[path] = tuple(Taps(empty).run(torch.empty(1, 3, *size, device=device), [path])[path].shape)
+            found[path] = tuple(without_content.output_of(empty, path, size).shape)
         except Exception:  # noqa: S112 - modules raise what they will
             continue
     return found

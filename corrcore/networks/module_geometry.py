@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import nn
 
 from corrcore.geometry import ReceptiveField
-from corrcore.networks import measured
+from corrcore.networks import measured, without_content
 from corrcore.networks.seen import Grid, Unknown
-from corrcore.networks.taps import Taps
 from corrcore.networks.trace import Traced, trace
 
 _SIZES = ((224, 448), (320, 480), (384, 640), (64, 96), (224, 224), (384, 384), (512, 512))  # tried, rows and columns
@@ -169,10 +168,9 @@ class ModuleGeometry:
 
     def _n_cells(self, empty: nn.Module, path: str, size: tuple[int, int]) -> int:
         """How many cells lie along the columns of images of ``(height, width)``; 0 where they are too small."""
-        device = next((each.device for each in empty.parameters()), torch.device("cpu"))
         seen = self.traced[path].seen
         try:
-            output = Taps(empty).run(torch.empty(1, 3, *size, device=device), [path])[path]
+            output = without_content.output_of(empty, path, size)
         except Exception:
             return 0
         if not isinstance(seen, Grid):
@@ -248,7 +246,6 @@ def on_meta(module: nn.Module) -> nn.Module:
     """A copy of a module without content."""
     with torch.no_grad():
         memo = {
-            id(each): torch.nn.Parameter(torch.empty_like(each, device="meta"), requires_grad=False)
-            for each in module.parameters()
-        } | {id(each): torch.empty_like(each, device="meta") for each in module.buffers()}
+            id(each): nn.Parameter(without_content.like(each), requires_grad=False) for each in module.parameters()
+        } | {id(each): without_content.like(each) for each in module.buffers()}
     return copy.deepcopy(module, memo)

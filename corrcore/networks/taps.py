@@ -2,11 +2,18 @@
 
 import threading
 from collections.abc import Sequence, Set
+from typing import Any
 
 import torch
 from torch import nn
 
-from corrcore.networks.trace import first_tensor
+
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """A module's output where it is a tensor, else the first one in a tuple, list or mapping."""
+    if isinstance(output, torch.Tensor):
+        return output
+    inner = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
+    return next((tensor for each in inner if (tensor := first_tensor(each)) is not None), None)
 
 
 class _DoneError(Exception):

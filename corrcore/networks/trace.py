@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from corrcore.geometry import ReceptiveField
 from corrcore.networks.rules import follow
 from corrcore.networks.seen import Call, Grid, Seen, flat
+from corrcore.networks.taps import first_tensor
+from corrcore.networks.without_content import WithoutContent
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,6 @@ def trace(module: nn.Module, size: tuple[int, int]) -> dict[str, Traced]:
         if follower.overwritten.get(id(tensor), 0) > follower.when[path]:
             found[path] = tensor, replace(traced, overwritten=True)
     return {path: traced for path, (_, traced) in found.items()}
-
-
-def first_tensor(output: Any) -> torch.Tensor | None:
-    """A module's output where it is a tensor, else the first one in a tuple, list or mapping."""
-    if isinstance(output, torch.Tensor):
-        return output
-    inner = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
-    return next((tensor for each in inner if (tensor := first_tensor(each)) is not None), None)
 
 
 @contextmanager
@@ -119,7 +112,7 @@ def _recorded(
         yield found
 
 
-class _Follower(TorchDispatchMode):
+class _Follower(WithoutContent):
     """Keeps what each tensor sees, and all tensors, so that none takes another's place in memory."""
 
     def __init__(self) -> None:
@@ -144,9 +137,8 @@ class _Follower(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs an operation, and follows it."""
-        del types
         self.clock += 1
-        out = func(*args, **(kwargs or {}))
+        out = super().__torch_dispatch__(func, types, args, kwargs)
         outputs = [out] if isinstance(out, torch.Tensor) else [o for o in flat(out) if isinstance(o, torch.Tensor)]
         call = Call(func, args, kwargs or {}, outputs, self.seen)
         if outputs and call.seen:
