@@ -10,6 +10,7 @@ from sklearn.svm import LinearSVC
 
 from corrcore.engines import svm
 from corrcore.engines.svm import newton
+from corrcore.engines.svm.samples import Rows
 
 
 def problem(n=600, d=40, classes=5, seed=0, spread=0.5):
@@ -73,7 +74,7 @@ def test_raw_activations_of_any_scale_are_solved():
 
 def newton_problem(features, labels, cost):
     """What `newton.minimise` is given: samples, signs, costs and weights to begin with."""
-    samples, signs = torch.from_numpy(features), torch.from_numpy(svm.one_against_all(labels, None))
+    samples, signs = Rows(torch.from_numpy(features)), torch.from_numpy(svm.one_against_all(labels, None))
     return samples, signs, torch.full_like(signs, cost), torch.zeros(features.shape[1] + 1, signs.shape[1])
 
 

@@ -93,7 +93,7 @@ def test_windows_are_the_cells_around_at_unit_length(alexnet):
     cells = np.array([0, 5, grid.cells.columns * 3 + 4, len(grid.cells) - 1])
     points = grid.cells.centres().reshape(-1, 2)[cells]
     expected = extractors.sample_at(image, points, [CONV5], network=alexnet, cells=3)[CONV5]
-    found = cell_windows(grid.descriptors, cells, BY_CONV5)
+    found = cell_windows(grid.descriptors[None], torch.from_numpy(cells), BY_CONV5)
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
 
 
@@ -104,7 +104,7 @@ def test_scores_are_the_weights_times_every_window(cells):
     detectors = Detectors(spec, NAMES, (0, 2), linear, ())
     grid = gathered().grids[CONV5][0]
     found = detectors.scores(grid).reshape(SIDE * SIDE, 3)
-    expected = linear.scores(cell_windows(grid, np.arange(SIDE * SIDE), spec).numpy())
+    expected = linear.scores(cell_windows(grid[None], torch.arange(SIDE * SIDE), spec).numpy())
     np.testing.assert_allclose(found[:, [0, 2]], expected, atol=1e-5)
     assert np.isnan(found[:, 1]).all()
 
@@ -119,8 +119,7 @@ def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_b
     some = gathered(24)
     mining = HardNegativeMiner(some, BY_CONV5, first=3, most_bytes=most_bytes, hard_share=0.5)
     found = mining.fit(cost=cost, tolerance=1e-5)
-    cells = np.arange(SIDE * SIDE)
-    rows = torch.cat([cell_windows(grid, cells, BY_CONV5) for grid in some.grids[CONV5]])
+    rows = cell_windows(some.grids[CONV5], torch.arange(24 * SIDE * SIDE), BY_CONV5)
     y = np.concatenate([detection.targets(CELLS, points, BY_CONV5) for points in some.keypoints]).astype(np.float32)
     best = svm.fit_targets(rows, y, cost=cost, tolerance=1e-6)
     assert found.finished

@@ -1,5 +1,6 @@
 """Linear support vector machines, all classes at once."""
 
+from corrcore.engines.svm.samples import Rows, Samples
 from corrcore.engines.svm.train import (
     VERSION,
     LinearClassifier,
@@ -9,4 +10,4 @@ from corrcore.engines.svm.train import (
     one_against_all,
 )
 
-__all__ = ["VERSION", "LinearClassifier", "cross_validate", "fit", "fit_targets", "one_against_all"]
+__all__ = ["VERSION", "LinearClassifier", "Rows", "Samples", "cross_validate", "fit", "fit_targets", "one_against_all"]

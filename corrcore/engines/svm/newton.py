@@ -5,26 +5,26 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 
+from corrcore.engines.svm.samples import Samples, parts
+
 _FORCING = 0.1  # the residual of a Newton step, as a share of the gradient
 _STALE = 2.5  # how much the mean weight of samples may change until the preconditioner is made anew
 _JITTERS = (10, 100, 1e3, 1e4)  # tried for a Cholesky factor, in roundings of the largest diagonal element
-_FEW = 0.8  # of the samples: where fewer are active they are put together, which takes as long as passing them twice
-_ROWS = 4096  # of samples, at a time in double precision
 _MOST_LENGTHS = 10  # tried, in one Newton step
 _MOST_DIRECTIONS = 60  # of conjugate gradients, in one Newton step
 
 
 def minimise(
-    samples: Float[torch.Tensor, "samples features"],
+    samples: Samples,
     y: Float[torch.Tensor, "samples problems"],
     costs: Float[torch.Tensor, "samples problems"],
-    w: Float[torch.Tensor, "features+1 problems"],
+    w: Float[torch.Tensor, "inputs problems"],
     tolerance: float,
     progress: Callable[[float], None] | None = None,
     *,
     most_steps: int = 100,
     most_squared: int = 6000,
-) -> Float[torch.Tensor, "features+1 problems"]:
+) -> Float[torch.Tensor, "inputs problems"]:
     """Each column's w of least P. Columns are independent; those that are solved leave, so that the rest costs less.
 
     Products of features with one another are used where there are no more than `most_squared`.
@@ -33,13 +33,13 @@ def minimise(
     result = w.clone()
     left = torch.arange(n_problems, device=w.device)
     noise = torch.finfo(w.dtype).eps  # a step that lowers the objective by less, relatively, is rounding
-    margins = _scores(samples, w)
+    margins = samples.scores(w)
     before = w.new_full((n_problems,), torch.inf)
     precondition, weight = None, 0.0
     for _ in range(most_steps):
         slack = (1 - y * margins).clamp_(min=0)
         value = w.square().sum(0) / 2 + (costs * slack.square()).sum(0)
-        gradient = w - _back(samples, 2 * costs * slack * y)
+        gradient = w - samples.back(2 * costs * slack * y)
         above = gradient.square().sum(0) / 2
         better = value < before
         result[:, left[better]] = w[:, better]
@@ -67,21 +67,21 @@ def minimise(
 
 
 def certify(
-    samples: torch.Tensor, y: torch.Tensor, costs: torch.Tensor, w: torch.Tensor
+    samples: Samples, y: torch.Tensor, costs: torch.Tensor, w: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """P of every column, and how far above the least possible it is at most; in double precision."""
     w = w.double()
     value, gradient = w.square().sum(0) / 2, w.clone()
-    for some, own, weights in zip(samples.split(_ROWS), y.split(_ROWS), costs.split(_ROWS), strict=True):
-        rows = some.double()
-        slack = (1 - own * _scores(rows, w)).clamp_(min=0)
-        value += (weights * slack.square()).sum(0)
-        gradient -= _back(rows, 2 * weights * slack * own)
+    for part, rows in parts(samples, torch.arange(len(y), device=w.device)):
+        rows = rows.double()
+        slack = (1 - y[part] * (rows @ w)).clamp_(min=0)
+        value += (costs[part] * slack.square()).sum(0)
+        gradient -= rows.T @ (2 * costs[part] * slack * y[part])
     return value, gradient.square().sum(0) / 2
 
 
 def _direction(
-    samples: torch.Tensor,
+    samples: Samples,
     active: torch.Tensor,
     gradient: torch.Tensor,
     allowed: torch.Tensor,
@@ -90,14 +90,16 @@ def _direction(
     """The Newton direction by conjugate gradients, with residuals below `allowed`, and how it changes the scores."""
     step, residual = torch.zeros_like(gradient), -gradient
     some = active.any(dim=1)
-    rows = samples
-    if some.float().mean() < _FEW:
-        rows, active = samples[some], active[some]
+    rows = samples.only(some)
+    if rows is None:
+        rows = samples
+    else:
+        active = active[some]
     goal = allowed.square()
     ahead = precondition(residual)
     product = (residual * ahead).sum(0)
     for _ in range(_MOST_DIRECTIONS):
-        curved = ahead + _back(rows, active * _scores(rows, ahead))
+        curved = ahead + rows.back(active * rows.scores(ahead))
         going = residual.square().sum(0) > goal
         length = torch.where(going, product / (ahead * curved).sum(0).clamp(min=1e-30), 0)
         step += length * ahead
@@ -107,11 +109,11 @@ def _direction(
         steered = precondition(residual)
         before, product = product, (residual * steered).sum(0)
         ahead = steered + product / before.clamp(min=1e-30) * ahead
-    return step, _scores(samples, step)
+    return step, samples.scores(step)
 
 
 def _preconditioner(
-    samples: torch.Tensor, active: torch.Tensor, most_squared: int
+    samples: Samples, active: torch.Tensor, most_squared: int
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Divides by I + X' D X, D being the mean of the columns' weights: no column's own Hessian is far from it.
 
@@ -122,19 +124,19 @@ def _preconditioner(
     some = weights.nonzero()[:, 0]
     enough = (1 if len(some) == len(weights) else 2) * samples.shape[1] + 512
     some = some[:: max(len(some) // enough, 1)]
-    rows = samples[some]
-    rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
     weights = weights[some] * (weights.sum() / weights[some].sum())
-    if rows.shape[1] > most_squared:
-        diagonal = 1 + (weights[:, None] * rows.square()).sum(0)
+    if samples.shape[1] + 1 > most_squared:
+        diagonal = 1 + sum((weights[part, None] * rows.square()).sum(0) for part, rows in parts(samples, some))
         return lambda vectors: vectors / diagonal[:, None]
-    hessian = (weights[:, None] * rows).T @ rows
+    hessian = weights.new_zeros(samples.shape[1] + 1, samples.shape[1] + 1)
+    for part, rows in parts(samples, some):
+        hessian.addmm_((weights[part, None] * rows).T, rows)
     diagonal = hessian.diagonal() + 1
     for jitter in _JITTERS:
         hessian.diagonal().copy_(diagonal + jitter * torch.finfo(diagonal.dtype).eps * diagonal.max())
         factor, failed = torch.linalg.cholesky_ex(hessian)
         if not failed:
-            inverse = torch.cholesky_inverse(factor)
+            inverse = torch.cholesky_inverse(factor, out=hessian)
             return lambda vectors: inverse @ vectors
     return lambda vectors: vectors / diagonal[:, None]
 
@@ -169,12 +171,3 @@ def _length(
         middle = torch.where(torch.isinf(high), 2 * length, (low + high) / 2)
         length = torch.where(going, torch.where((newton > low) & (newton < high), newton, middle), length)
     return length
-
-
-def _scores(samples: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    return torch.addmm(w[-1], samples, w[:-1])
-
-
-def _back(samples: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The sum over samples of each one's weights times itself, with its constant 1."""
-    return torch.cat([(weights.T.contiguous() @ samples).T, weights.sum(0, keepdim=True)])

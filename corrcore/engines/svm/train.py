@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from corrcore.concurrency import default_device
 from corrcore.engines.svm.newton import certify, minimise
+from corrcore.engines.svm.samples import ROWS, Rows, Samples
 
 VERSION = 2  # of what this module computes: results kept by another are not used
 
@@ -80,7 +81,7 @@ def fit(
 
 
 def fit_targets(
-    features: Float[np.ndarray | torch.Tensor, "samples features"],
+    features: Float[np.ndarray | torch.Tensor, "samples features"] | Samples,
     targets: Float[np.ndarray, "samples classes"],
     *,
     cost: float = 1.0,
@@ -92,7 +93,8 @@ def fit_targets(
 ) -> LinearClassifier:
     """`fit` for classes that may overlap: `targets` are 1 for samples of a class, -1 for others, 0 for neither.
 
-    `start` are weights to begin with, of a similar problem.
+    `start` are weights to begin with, of a similar problem. `features` may be `Samples`, which need not be put
+    together; these are where they are, whatever `device`.
     """
     samples = _samples(features, len(targets), device)
     _check_cost(cost)
@@ -103,11 +105,11 @@ def fit_targets(
             f"class {bare[0]} of {targets.shape[1]} does not have both."
         )
         raise ValueError(msg)
-    y = torch.from_numpy(targets).to(samples)
+    y = torch.from_numpy(targets).to(samples.device, samples.dtype)
     costs = cost * y.abs()
     if weights is not None:
-        costs *= torch.from_numpy(weights).to(samples)[:, None]
-    w = torch.zeros(samples.shape[1] + 1, y.shape[1], dtype=samples.dtype, device=samples.device)
+        costs *= torch.from_numpy(weights).to(y)[:, None]
+    w = y.new_zeros(samples.shape[1] + 1, y.shape[1])
     if start is not None:
         w[:-1], w[-1] = torch.from_numpy(start.weights.T).to(w), torch.from_numpy(start.bias).to(w)
     w = minimise(samples, y, costs, w, tolerance, progress)
@@ -152,15 +154,15 @@ def cross_validate(
         if len(absent):
             msg = f"every class needs samples outside of every fold; class {absent[0]} has none outside of fold {fold}."
             raise ValueError(msg)
-    y = torch.from_numpy(targets).to(samples).repeat(1, n_folds)
-    masks = torch.from_numpy(inside.astype(np.float32)).to(samples).repeat_interleave(n_classes, dim=1)
+    y = torch.from_numpy(targets).to(samples.device, samples.dtype).repeat(1, n_folds)
+    masks = torch.from_numpy(inside.astype(np.float32)).to(y).repeat_interleave(n_classes, dim=1)
     if weights is not None:
-        masks *= torch.from_numpy(weights).to(samples)[:, None]
-    w = torch.zeros(samples.shape[1] + 1, y.shape[1], dtype=samples.dtype, device=samples.device)
+        masks *= torch.from_numpy(weights).to(y)[:, None]
+    w = y.new_zeros(samples.shape[1] + 1, y.shape[1])
     right = np.empty((len(costs), len(labels)), bool)
     for done, number in enumerate(np.argsort(costs)):
         w = minimise(samples, y, float(costs[number]) * masks, w, tolerance, None)
-        scores = (samples @ w[:-1] + w[-1]).reshape(len(labels), n_folds, n_classes).cpu().numpy()
+        scores = samples.scores(w).reshape(len(labels), n_folds, n_classes).cpu().numpy()
         right[number] = scores[np.arange(len(labels)), folds].argmax(axis=1) == labels
         if progress is not None:
             progress((done + 1) / len(costs))
@@ -185,15 +187,22 @@ def _check_cost(cost: float) -> None:
         raise ValueError(msg)
 
 
-def _samples(features: np.ndarray | torch.Tensor, n: int, device: torch.device | str | None) -> torch.Tensor:
-    samples = torch.as_tensor(features)
-    place = torch.device(device) if device is not None else default_device()
-    samples = samples.to(place, torch.float64 if samples.dtype == torch.float64 else torch.float32).contiguous()
-    if len(samples) != n or n < 2:
-        msg = f"features and labels must be of the same samples, at least 2; got {len(samples)} and {n}."
+def _samples(features: np.ndarray | torch.Tensor | Samples, n: int, device: torch.device | str | None) -> Samples:
+    if isinstance(features, (np.ndarray, torch.Tensor)):
+        rows = torch.as_tensor(features)
+        place = torch.device(device) if device is not None else default_device()
+        rows = rows.to(place, torch.float64 if rows.dtype == torch.float64 else torch.float32).contiguous()
+        _check_finite(rows)
+        features = Rows(rows)
+    if features.shape[0] != n or n < 2:
+        msg = f"features and labels must be of the same samples, at least 2; got {features.shape[0]} and {n}."
         raise ValueError(msg)
-    if not torch.isfinite(samples).all():
-        bad = int((~torch.isfinite(samples)).any(dim=1).nonzero()[0])
-        msg = f"features must be finite numbers; sample {bad} has others."
-        raise ValueError(msg)
-    return samples
+    return features
+
+
+def _check_finite(rows: torch.Tensor) -> None:
+    for number, some in enumerate(rows.split(ROWS)):
+        if not (finite := torch.isfinite(some)).all():
+            bad = number * ROWS + int((~finite).any(dim=1).nonzero()[0])
+            msg = f"features must be finite numbers; sample {bad} has others."
+            raise ValueError(msg)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 from corrcore import extractors
 from corrcore.engines.svm import LinearClassifier
@@ -139,16 +140,37 @@ def _steps(pixels: Int[np.ndarray, " n"], steps: int, stride: int, start: int, s
     return pixels + np.sign(steps) * stride * np.minimum(abs(steps), room)
 
 
+class Windows:
+    """What detectors see at every cell of some objects: by convolution over the grids, and never put together."""
+
+    def __init__(self, descriptors: Float[torch.Tensor, "objects rows columns channels"], spec: DetectorSpec) -> None:
+        side = 2 * spec.reach + 1
+        values = F.pad(descriptors.float().permute(0, 3, 1, 2), (spec.reach,) * 4, mode="replicate")
+        self._values = values.contiguous(memory_format=torch.channels_last)
+        of_cells = torch.linalg.vector_norm(self._values, dim=1, keepdim=True).square()
+        self._lengths = F.avg_pool2d(of_cells, side, stride=1, divisor_override=1).sqrt().clamp(min=1e-12)
+        self._side = side
+
+    def scores(
+        self, weights: Float[torch.Tensor, "features detectors"]
+    ) -> Float[torch.Tensor, "objects rows columns detectors"]:
+        """Each cell times every detector's weights."""
+        kernels = weights.T.unflatten(1, (self._side, self._side, -1)).permute(0, 3, 1, 2)
+        return (F.conv2d(self._values, kernels) / self._lengths).permute(0, 2, 3, 1)
+
+    def back(
+        self, weights: Float[torch.Tensor, "objects rows columns detectors"]
+    ) -> Float[torch.Tensor, "features detectors"]:
+        """The sum over cells of each one's weights times what is seen there."""
+        by_length = weights.permute(0, 3, 1, 2) / self._lengths
+        size = by_length.shape[1], self._values.shape[1], self._side, self._side
+        return conv2d_weight(self._values, size, by_length).permute(0, 2, 3, 1).flatten(1).T
+
+
 def cell_scores(
     descriptors: Float[torch.Tensor, "objects rows columns channels"],
     weights: Float[torch.Tensor, "detectors features"],
     spec: DetectorSpec,
 ) -> Float[torch.Tensor, "objects rows columns detectors"]:
-    """Without the bias. By a convolution over the grid: what a detector sees is never put together."""
-    if not spec.reach:
-        return F.normalize(descriptors.float(), dim=-1) @ weights.to(descriptors.device).float().T
-    side = 2 * spec.reach + 1
-    values = F.pad(descriptors.float().permute(0, 3, 1, 2), (spec.reach,) * 4, mode="replicate")
-    kernels = weights.to(values).view(len(weights), side, side, -1).permute(0, 3, 1, 2)
-    lengths = F.avg_pool2d(values.square().sum(1, keepdim=True), side, stride=1, divisor_override=1).sqrt()
-    return (F.conv2d(values, kernels) / lengths.clamp(min=1e-12)).permute(0, 2, 3, 1)
+    """Without the bias."""
+    return Windows(descriptors, spec).scores(weights.to(descriptors.device).float().T)

@@ -6,12 +6,11 @@ Of the hundreds of thousands of cells that are negatives, only those that detect
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Float32, Int
 
 from corrcore.concurrency import Progress
 from corrcore.engines import svm
@@ -19,52 +18,15 @@ from corrcore.engines.svm import LinearClassifier
 from corrcore.store.arrays import load_arrays, save_arrays
 from corrcore.tasks.detection.detectors import LEAST_OBJECTS, Detectors, MiningRound, cell_scores
 from corrcore.tasks.detection.files import OF_LINEAR, linear_from
-from corrcore.tasks.detection.spec import DetectorSpec, cell_windows, targets
+from corrcore.tasks.detection.pool import Pool
+from corrcore.tasks.detection.spec import DetectorSpec, targets
 from corrcore.tasks.detection.training_set import TrainingSet
 
 MINING_BYTES = 2**30  # of cells put together at a time
 _HARD = -1 + 1e-3  # a negative's score from which it is on the wrong side of the margin
-_SCORED = 16  # objects at a time
+_SCORED = 4  # objects at a time
 _GROWTH = 3  # how many cells may be added to a pool, as a multiple of its own
 _LOOSE = 30  # how much looser a round's tolerance is that a third of its pool or more will be added to
-
-
-class _Pool:
-    """Cells put together, by their numbers over all objects; their descriptors lie in one array, which never moves."""
-
-    def __init__(self, descriptors: torch.Tensor, spec: DetectorSpec, most: int) -> None:
-        self._descriptors, self._spec = descriptors, spec
-        n_features = descriptors.shape[-1] * (2 * spec.reach + 1) ** 2
-        self._rows = torch.empty(most, n_features, device=descriptors.device)
-        self.cells = np.empty(0, int)
-
-    @property
-    def rows(self) -> torch.Tensor:
-        return self._rows[: len(self.cells)]
-
-    @property
-    def room(self) -> int:
-        return len(self._rows) - len(self.cells)
-
-    def start(self, cells: Int[np.ndarray, " cells"]) -> None:
-        self.cells = np.empty(0, int)
-        self.add(cells)
-
-    def add(self, cells: Int[np.ndarray, " some"]) -> None:
-        """More cells, of which none is there yet."""
-        n_cells = self._descriptors.shape[1] * self._descriptors.shape[2]
-        number, inside = np.divmod(cells, n_cells)
-        order = np.argsort(number, kind="stable")
-        ends = np.searchsorted(number[order], np.arange(len(self._descriptors) + 1))
-        for one, (start, stop) in enumerate(pairwise(ends)):
-            if stop > start:
-                some = order[start:stop]
-                own = cell_windows(self._descriptors[one], inside[some], self._spec)
-                self._rows[torch.from_numpy(len(self.cells) + some).to(own.device)] = own
-        self.cells = np.concatenate([self.cells, cells])
-
-    def keep(self, kept: Bool[np.ndarray, " cells"]) -> None:
-        self.start(self.cells[kept])
 
 
 class HardNegativeMiner:
@@ -75,7 +37,8 @@ class HardNegativeMiner:
     scores all cells, and adds the negatives that came out hard, the hardest first. Where the pool is full, negatives
     that are not hard any more are dropped from it.
 
-    `hard_share` is how many of all cells are expected to be hard for a keypoint. Raises ValueError where nothing can be
+    `hard_share` is how many of all cells are expected to be hard for a keypoint. `convolved` is whether cells are
+    passed by convolution and not put together; by default `Pool` decides. Raises ValueError where nothing can be
     trained.
     """
 
@@ -88,7 +51,9 @@ class HardNegativeMiner:
         most_bytes: int = MINING_BYTES,
         hard_share: float = 0.1,
         seed: int = 0,
+        convolved: bool | None = None,
     ) -> None:
+        self._convolved = convolved
         self.spec, self.names = spec, training.names
         self._descriptors = training.grids[spec.feature]
         cells = training.cells[spec.feature]
@@ -147,7 +112,7 @@ class HardNegativeMiner:
         found, rounds, cells = _resumed(kept, key)
         current = found.pop() if found else None
         own = rounds.pop() if rounds else []
-        pool = _Pool(self._descriptors, self.spec, self._most)
+        pool = Pool(self._descriptors, self.spec, self._most, convolved=self._convolved)
         for number in range(len(found), len(self._groups)):
             group = self._groups[number]
             here = self._targets[:, group]
@@ -159,7 +124,7 @@ class HardNegativeMiner:
                 y = here[pool.cells].astype(np.float32)
                 growing = not own or 3 * own[-1].hard > own[-1].cells
                 allowed = tolerance * (_LOOSE if growing and len(own) < most_rounds - 1 else 1)
-                current = svm.fit_targets(pool.rows, y, cost=cost, start=current, tolerance=allowed)
+                current = svm.fit_targets(pool.samples, y, cost=cost, start=current, tolerance=allowed)
                 scores = self._all_scores(current)
                 hard = ((here == -1) & (scores > _HARD)).any(axis=1)
                 new = hard.copy()
@@ -180,7 +145,7 @@ class HardNegativeMiner:
                 current.gap.max() > 0 and (current.gap > tolerance * current.objective).any()
             ):  # it ended in a loose round
                 y = here[pool.cells].astype(np.float32)
-                current = svm.fit_targets(pool.rows, y, cost=cost, start=current, tolerance=tolerance)
+                current = svm.fit_targets(pool.samples, y, cost=cost, start=current, tolerance=tolerance)
             self._cells[number] = pool.cells
             found.append(current)
             rounds.append(own)
@@ -197,7 +162,7 @@ class HardNegativeMiner:
         chosen[self._lots] = True
         return np.flatnonzero(chosen)
 
-    def _grow(self, pool: _Pool, here: np.ndarray, scores: np.ndarray, hard: np.ndarray, new: np.ndarray) -> bool:
+    def _grow(self, pool: Pool, here: np.ndarray, scores: np.ndarray, hard: np.ndarray, new: np.ndarray) -> bool:
         """Adds the hardest of the new ones, at most as many as the pool has; whether there was room for any."""
         wanted = int(new.sum())
         if wanted > pool.room:

@@ -112,11 +112,18 @@ def targets(
 
 
 def cell_windows(
-    descriptors: Float[torch.Tensor, "rows columns channels"], cells: Int[np.ndarray, " chosen"], spec: DetectorSpec
+    descriptors: Float[torch.Tensor, "objects rows columns channels"],
+    cells: Int[torch.Tensor, " chosen"],
+    spec: DetectorSpec,
 ) -> Float[torch.Tensor, "chosen features"]:
-    """What detectors see at some cells, by number: of unit length. Beyond the grid its border is repeated."""
-    rows, columns, _ = descriptors.shape
-    row, column = np.divmod(cells, columns)
-    around = np.arange(-spec.reach, spec.reach + 1)
-    row, column = np.clip(row[:, None] + around, 0, rows - 1), np.clip(column[:, None] + around, 0, columns - 1)
-    return F.normalize(descriptors[row[:, :, None], column[:, None, :]].flatten(1).float(), dim=1)
+    """What detectors see at some cells, by their numbers over all objects: of unit length.
+
+    Beyond the grid its border is repeated.
+    """
+    _, rows, columns, _ = descriptors.shape
+    number, inside = cells // (rows * columns), cells % (rows * columns)
+    around = torch.arange(-spec.reach, spec.reach + 1, device=cells.device)
+    row = ((inside // columns)[:, None] + around).clamp(0, rows - 1)
+    column = ((inside % columns)[:, None] + around).clamp(0, columns - 1)
+    seen = descriptors[number[:, None, None], row[:, :, None], column[:, None, :]]
+    return F.normalize(seen.flatten(1).float(), dim=1)

@@ -1,0 +1,73 @@
+"""What the solver asks of samples: to pass them all, and to have a few.
+
+A sample's `inputs` are its features and a constant 1, for the bias.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+
+ROWS = 1024  # of samples that are put together at a time
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Samples, put together or not. `shape` counts them and their features; products are in their `dtype`."""
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    device: torch.device
+
+    def scores(self, w: Float[torch.Tensor, "inputs problems"]) -> Float[torch.Tensor, "samples problems"]:
+        """Each sample times every column."""
+        ...
+
+    def back(self, weights: Float[torch.Tensor, "samples problems"]) -> Float[torch.Tensor, "inputs problems"]:
+        """The sum over samples of each one's weights times itself."""
+        ...
+
+    def rows(self, numbers: Int[torch.Tensor, " some"]) -> Float[torch.Tensor, "some features"]:
+        """The features of some samples."""
+        ...
+
+    def only(self, some: Bool[torch.Tensor, " samples"]) -> "Samples | None":
+        """The same of some samples alone; None where passing them all takes no longer."""
+        ...
+
+
+class Rows:
+    """Samples that are put together: a row each."""
+
+    _FEW = 0.8  # of the samples, which are put together anew in the time that it takes to pass all twice
+
+    def __init__(self, features: Float[torch.Tensor, "samples features"]) -> None:
+        self._features = features
+        self.shape, self.dtype, self.device = (len(features), features.shape[1]), features.dtype, features.device
+
+    def scores(self, w: Float[torch.Tensor, "inputs problems"]) -> Float[torch.Tensor, "samples problems"]:
+        """See `Samples`."""
+        return torch.addmm(w[-1], self._features, w[:-1])
+
+    def back(self, weights: Float[torch.Tensor, "samples problems"]) -> Float[torch.Tensor, "inputs problems"]:
+        """See `Samples`."""
+        return torch.cat([(weights.T.contiguous() @ self._features).T, weights.sum(0, keepdim=True)])
+
+    def rows(self, numbers: Int[torch.Tensor, " some"]) -> Float[torch.Tensor, "some features"]:
+        """See `Samples`."""
+        return self._features[numbers]
+
+    def only(self, some: Bool[torch.Tensor, " samples"]) -> "Rows | None":
+        """See `Samples`."""
+        return Rows(self._features[some]) if some.float().mean() < self._FEW else None
+
+
+def parts(
+    samples: Samples, numbers: Int[torch.Tensor, " some"]
+) -> Iterator[tuple[slice, Float[torch.Tensor, "part inputs"]]]:
+    """Some samples, a part of them at a time, and which part that is."""
+    for start in range(0, len(numbers), ROWS):
+        part = slice(start, start + ROWS)
+        rows = samples.rows(numbers[part])
+        yield part, torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
