@@ -28,7 +28,6 @@ PARTS = (
     ("streamlit", "import streamlit"),
     ("numpy, scipy, numba", "import numpy, scipy.ndimage, scipy.optimize, numba"),
     ("torch", "import torch; torch.zeros(1)"),
-    ("torchvision", "import torchvision"),
     ("the pages' services", "from dashboard.server import status"),
     ("AlexNet", "from corrcore import networks; network = networks.open('alexnet', device='cpu')"),
     ("its index", "from corrcore import patch_index; index = patch_index.samples(network)"),
