@@ -38,8 +38,10 @@ def minimise(
     precondition, weight = None, 0.0
     for _ in range(most_steps):
         slack = (1 - y * margins).clamp_(min=0)
-        value = w.square().sum(0) / 2 + (costs * slack.square()).sum(0)
-        gradient = w - samples.back(2 * costs * slack * y)
+        weighted = costs * slack
+        value = w.square().sum(0) / 2 + (weighted * slack).sum(0)
+        gradient = w - samples.back(weighted.mul_(2).mul_(y))
+        del weighted
         above = gradient.square().sum(0) / 2
         better = value < before
         result[:, left[better]] = w[:, better]
@@ -72,8 +74,8 @@ def certify(
     """P of every column, and how far above the least possible it is at most; in double precision."""
     w = w.double()
     value, gradient = w.square().sum(0) / 2, w.clone()
-    for part, rows in parts(samples, torch.arange(len(y), device=w.device)):
-        rows = rows.double()
+    for part, single in parts(samples, torch.arange(len(y), device=w.device)):
+        rows = single.double()
         slack = (1 - y[part] * (rows @ w)).clamp_(min=0)
         value += (costs[part] * slack.square()).sum(0)
         gradient -= rows.T @ (2 * costs[part] * slack * y[part])

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float, Int
 
-ROWS = 1024  # of samples that are put together at a time
+ROWS = 512  # of samples that are put together at a time
 
 
 @runtime_checkable
