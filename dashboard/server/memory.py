@@ -1,7 +1,8 @@
 """Memory that is free goes back to the system.
 
 glibc gives every thread that allocates an arena of its own, up to eight a core, and none gets back what others have
-freed: with a thread a visitor and several a job the process grows without end. Elsewhere there is nothing to set.
+freed: with a thread a visitor and several a job the process grows without end. And what was freed once is larger than
+what is asked of the system from then on. Elsewhere there is nothing to set.
 """
 
 import ctypes
@@ -9,14 +10,16 @@ import threading
 import time
 
 ARENAS = 2
+LARGE = 4 * 2**20  # bytes, from which on memory is the system's, and goes back to it at once
 EVERY_S = 2.0  # takes some milliseconds of a core
-_M_ARENA_MAX = -8  # of malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 
 def bound_arenas() -> None:
-    """Lets all threads allocate from few arenas; to be called before there are many threads."""
+    """Lets all threads allocate from few arenas, and nothing large; to be called before there are many threads."""
     if (library := _glibc()) is not None:
         library.mallopt(_M_ARENA_MAX, ARENAS)
+        library.mallopt(_M_MMAP_THRESHOLD, LARGE)
 
 
 def keep_giving_back(every_s: float = EVERY_S) -> None:

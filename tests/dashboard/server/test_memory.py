@@ -54,3 +54,20 @@ def test_threads_share_few_arenas(tmp_path):
 def test_what_is_free_is_given_back():
     told = subprocess.run([sys.executable, "-c", CODE + FREE], check=True, capture_output=True, text=True).stdout
     assert int(told) < 150e6
+
+
+LARGE = """
+import psutil
+memory.bound_arenas()
+libc.free(libc.malloc(30_000_000))  # after which pieces up to this size would be an arena's
+pieces = [libc.malloc(memory.LARGE) for _ in range(40)]
+[ctypes.memset(piece, 1, memory.LARGE) for piece in pieces]
+last = libc.malloc(50_000)
+[libc.free(piece) for piece in pieces]
+print(psutil.Process().memory_info().rss)
+"""
+
+
+def test_what_is_large_goes_back_at_once():
+    told = subprocess.run([sys.executable, "-c", CODE + LARGE], check=True, capture_output=True, text=True).stdout
+    assert int(told) < 150e6
