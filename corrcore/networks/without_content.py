@@ -87,7 +87,7 @@ def _pooling(
 ) -> _Shape | None:
     if ceil_mode:
         return None
-    of_both = [each if len(each) == 2 else 2 * each for each in (kernel, stride or kernel, padding, dilation)]
+    of_both = [each if len(each) == 2 else (*each, *each) for each in (kernel, stride or kernel, padding, dilation)]
     return *image.shape[:-2], *(_cells(*each) for each in zip(image.shape[-2:], *of_both, strict=True))
 
 

@@ -28,6 +28,7 @@ from corrcore.tasks.detection import (
     TrainedDetectors,
     TrainingSet,
 )
+from corrcore.tasks.detection.pool import Pool
 from corrcore.tasks.detection.spec import cell_windows
 from tests.conftest import smooth_noise
 from tests.networks import tiny
@@ -113,11 +114,16 @@ def classifier(weights, bias) -> LinearClassifier:
     return LinearClassifier(weights, bias, 1.0, np.zeros(len(weights)), np.zeros(len(weights)))
 
 
+in_both_ways = pytest.mark.parametrize("convolved", [False, True], ids=["put together", "convolved"])
+
+
+@in_both_ways
 @pytest.mark.parametrize("cost", [0.1, 10.0])
 @pytest.mark.parametrize("most_bytes", [2**30, 4 * 54 * 1900], ids=["one group", "small pools"])
-def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_bytes):
+def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_bytes, convolved):
     some = gathered(24)
-    mining = HardNegativeMiner(some, BY_CONV5, first=3, most_bytes=most_bytes, hard_share=0.5)
+    options = {"first": 3, "most_bytes": most_bytes, "hard_share": 0.5, "convolved": convolved}
+    mining = HardNegativeMiner(some, BY_CONV5, **options)
     found = mining.fit(cost=cost, tolerance=1e-5)
     rows = cell_windows(some.grids[CONV5], torch.arange(24 * SIDE * SIDE), BY_CONV5)
     y = np.concatenate([detection.targets(CELLS, points, BY_CONV5) for points in some.keypoints]).astype(np.float32)
@@ -133,9 +139,30 @@ def test_mining_that_is_finished_gives_what_all_cells_together_give(cost, most_b
         assert group[-1].cells < len(rows)  # and some never
 
 
-def test_no_pool_is_larger_than_allowed_and_what_is_left_is_said():
+@in_both_ways
+@pytest.mark.parametrize("spec", [BY_CONV5, DetectorSpec(CONV5, cells=1)], ids=["3 x 3", "1 x 1"])
+def test_a_pools_cells_are_passed_alike_put_together_or_not(spec, convolved):
+    descriptors = gathered(5).grids[CONV5]
+    every = cell_windows(descriptors, torch.arange(5 * SIDE * SIDE), spec)
+    rng = np.random.default_rng(0)
+    pool = Pool(descriptors, spec, len(every), convolved=convolved)
+    pool.start(rng.permutation(len(every))[::2])
+    pool.keep(rng.random(len(pool.cells)) < 0.5)
+    pool.add(np.setdiff1d(np.arange(len(every)), pool.cells)[::7])
+    samples, rows = pool.samples, every[torch.from_numpy(pool.cells)]
+    assert (samples.shape, pool.room) == (tuple(rows.shape), len(every) - len(rows))
+    w, weights = torch.randn(rows.shape[1] + 1, 3), torch.randn(len(rows), 3)
+    torch.testing.assert_close(samples.scores(w), rows @ w[:-1] + w[-1], rtol=1e-4, atol=1e-4)
+    back = torch.cat([rows.T @ weights, weights.sum(0, keepdim=True)])
+    torch.testing.assert_close(samples.back(weights), back, rtol=1e-4, atol=1e-3)
+    some = torch.from_numpy(rng.permutation(len(rows))[:20])
+    torch.testing.assert_close(samples.rows(some), rows[some])
+
+
+@in_both_ways
+def test_no_pool_is_larger_than_allowed_and_what_is_left_is_said(convolved):
     some = gathered(24, signal=0.05)  # nothing to tell keypoints by: nearly all cells are hard
-    found = HardNegativeMiner(some, BY_CONV5, first=3, most_bytes=1).fit(cost=0.1)
+    found = HardNegativeMiner(some, BY_CONV5, first=3, most_bytes=1, convolved=convolved).fit(cost=0.1)
     positives = 24 * BY_CONV5.nearest
     assert all(one.cells <= 2 * positives for group in found.rounds for one in group)
     assert not found.finished
@@ -163,9 +190,10 @@ def stopping_after(calls: int):
     return progress, seen
 
 
+@in_both_ways
 @pytest.mark.parametrize("rounds_before", [1, 4])
-def test_mining_that_was_stopped_goes_on_from_its_last_round(tmp_path, rounds_before):
-    options = {"first": 3, "most_bytes": 4 * 54 * 600}
+def test_mining_that_was_stopped_goes_on_from_its_last_round(tmp_path, rounds_before, convolved):
+    options = {"first": 3, "most_bytes": 4 * 54 * 600, "convolved": convolved}
     whole = HardNegativeMiner(gathered(24), BY_CONV5, **options).fit(cost=1.0)
     kept = tmp_path / "kept.mining"
     progress, _ = stopping_after(rounds_before)

@@ -128,7 +128,9 @@ def _preconditioner(
     some = some[:: max(len(some) // enough, 1)]
     weights = weights[some] * (weights.sum() / weights[some].sum())
     if samples.shape[1] + 1 > most_squared:
-        diagonal = 1 + sum((weights[part, None] * rows.square()).sum(0) for part, rows in parts(samples, some))
+        diagonal = weights.new_ones(samples.shape[1] + 1)
+        for part, rows in parts(samples, some):
+            diagonal += (weights[part, None] * rows.square()).sum(0)
         return lambda vectors: vectors / diagonal[:, None]
     hessian = weights.new_zeros(samples.shape[1] + 1, samples.shape[1] + 1)
     for part, rows in parts(samples, some):
