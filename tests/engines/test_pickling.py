@@ -21,18 +21,20 @@ OBJECTS = [
     knn.Pass("all", 3),
     mrf.minimise(np.ones((2, 2, 2, 2)), smoothness=0.1),
     svm.fit(FEATURES, LABELS, device="cpu"),
+    svm.Rows(torch.from_numpy(FEATURES)),
     sift.Sift(device="cpu"),
     concurrency.part(print, 0.5, 0.5),
 ]
 
 
 def public_classes() -> set[type]:
-    """Those that modules say are public, or that are defined in them without an underscore."""
+    """Those that modules say are public, or that are defined in them without an underscore; protocols are no classes."""
     return {
         value
         for module in (knn, mrf, svm, sift, concurrency)
         for name in getattr(module, "__all__", vars(module))
         if inspect.isclass(value := getattr(module, name)) and not name.startswith("_")
+        if not getattr(value, "_is_protocol", False)
         if hasattr(module, "__all__") or value.__module__ == module.__name__
     }
 
