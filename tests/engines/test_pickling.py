@@ -28,7 +28,7 @@ OBJECTS = [
 
 
 def public_classes() -> set[type]:
-    """Those that modules say are public, or that are defined in them without an underscore; protocols are no classes."""
+    """Those that modules say are public, or are defined in them without an underscore. Protocols have none."""
     return {
         value
         for module in (knn, mrf, svm, sift, concurrency)
