@@ -46,6 +46,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--process-per-site",  # tabs share what is compiled, see `App.open`
 )
 PROBE = re.compile(
     r"/[^/]+/_stcore/(health|host-config)$"
@@ -66,6 +67,7 @@ class App:
         self.problems: list[str] = []
         self._browser = browser
         self._contexts: dict[str, BrowserContext] = {}
+        self._kept: list[Page] = []
         self._tolerated: list[str] = []
         self._log_file = folder / "server.log"
         self._log_read = 0
@@ -117,6 +119,9 @@ class App:
             self._contexts[screen] = self._browser.new_context(viewport=size, **context)
             self._contexts[screen].add_init_script(COUNT_VIOLATIONS)
             self._watch(self._contexts[screen])
+            # The process of a site ends with its last tab: this one keeps what Streamlit's pages have had compiled.
+            self._kept.append(self._contexts[screen].new_page())
+            self._kept[-1].goto(f"{self.url}/_stcore/health")
         page = self._contexts[screen].new_page()
         page.set_viewport_size(size)
         page.emulate_media(**media)
@@ -135,7 +140,7 @@ class App:
     def check(self) -> None:
         """End the visits; fail if anything went wrong since the last check."""
         for visitor in self._contexts.values():
-            for page in visitor.pages:
+            for page in set(visitor.pages) - set(self._kept):
                 for exception in page.get_by_test_id("stException").all():
                     self.problems.append(f"exception on the page: {exception.inner_text()}")
                 # A picture that a rerun replaced may be gone when the browser asks for it; those shown must be there.
