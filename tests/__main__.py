@@ -7,7 +7,9 @@ Quick are the linter, the layers and all tests but the slow ones, the pages' and
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 PYTHON = [sys.executable, "-m"]
 WORKERS = min(os.cpu_count() or 1, 4)
@@ -27,16 +29,25 @@ PYTEST = [*PYTHON, "pytest", f"-n{WORKERS}", "--dist=loadfile", "--no-loadscope-
 QUICK = ["-m", "not slow", "--ignore=tests/browser", "--ignore=tests/dashboard"]
 
 
+def run(check: list[str], **options: Any) -> subprocess.CompletedProcess:
+    """Runs one, and says so before, unless its output is for later."""
+    if not options:
+        print(f"--- {' '.join(check)}", flush=True)
+    return subprocess.run(check, check=False, **options)
+
+
 def main() -> int:
-    """Runs all of them, whatever fails; the exit code is the number that failed."""
+    """Runs all of them, whatever fails; the exit code is the number that failed. Types are checked beside the tests."""
     quick = "--quick" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]
-    tests = [*PYTEST, *(QUICK if quick else []), *arguments]
-    failed = 0
-    for check in (*LINTERS, *(() if quick else SLOW_LINTERS), tests):
-        print(f"--- {' '.join(check)}", flush=True)
-        failed += subprocess.run(check, check=False).returncode != 0
-    return failed
+    done = [run(check) for check in LINTERS]
+    with ThreadPoolExecutor(1) as beside:
+        later = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        slow = [beside.submit(run, check, **later) for check in (() if quick else SLOW_LINTERS)]
+        done.append(run([*PYTEST, *(QUICK if quick else []), *arguments]))
+    for check, one in zip(SLOW_LINTERS, slow, strict=False):
+        print(f"--- {' '.join(check)}\n{one.result().stdout}", end="", flush=True)
+    return sum(one.returncode != 0 for one in (*done, *(each.result() for each in slow)))
 
 
 if __name__ == "__main__":

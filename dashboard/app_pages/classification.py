@@ -240,6 +240,27 @@ def around(instance: Instance, keypoint: int, protocol: CropProtocol) -> np.ndar
     return figures.draw_crosses(cut, [((AROUND_PX, AROUND_PX), figures.keypoint_colour(keypoint))], scale=2)
 
 
+def calls_file(result: Result[ClassificationRecord, ClassificationSummary], costs: Sequence[float]) -> bytes:
+    """Every call, by feature, and accuracies over the costs: `labels` and `FEATURE_called` number `classes`."""
+    records = result.records
+    first = next(iter(records.values()))
+    content: dict[str, object] = {
+        "classes": result.summary.classes,
+        "costs": costs,
+        "labels": first.labels,
+        "keypoints": first.keypoints,
+        "objects": first.objects,
+        "photos": first.photos,
+    }
+    for feature, record in records.items():
+        content |= {
+            f"{feature}_called": record.called,
+            f"{feature}_curve": record.curve,
+            f"{feature}_cost": record.cost,
+        }
+    return exports.as_npz(content)
+
+
 def python_lines(asked: Asked) -> str:
     """The call that made the result."""
     return f"""from corrcore.experiments import Classification, run
@@ -306,8 +327,9 @@ def page() -> None:
         else:
             show_calls(asked, feature, result.records[feature.key], summary.classes)
     show_how(asked, costs)
+    name = f"classification {asked.category}, {asked.network.name}"
     exports.export_row(
-        downloads={f"classification {asked.category}, {asked.network.name}.json": result.to_json},
+        downloads={f"{name}.json": result.to_json, f"{name}.npz": lambda: calls_file(result, costs)},
         python=python_lines(asked),
     )
 

@@ -1,7 +1,5 @@
 """What one descriptor responds to: averages of its nearest neighbours' receptive fields, Figure 2."""
 
-import io
-
 import numpy as np
 import streamlit as st
 
@@ -93,9 +91,7 @@ def arrays(seed: Seed, index: PatchIndex, found: dict[str, Study]) -> bytes:
         for each in study.averages.averages:
             content[f"{layer}_mean_k{each.k}"] = each.mean
             content[f"{layer}_count_k{each.k}"] = each.count
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **content)
-    return file.getvalue()
+    return exports.as_npz(content)
 
 
 def poster(seed: Seed, index: PatchIndex, found: dict[str, Study]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import ArrayLike
 
 from corrcore.metrics import Estimate
 from dashboard import links
@@ -53,6 +54,13 @@ def share_link(state: links.Query | None = None) -> str:
     """
     there = {name: st.query_params.get_all(name) for name in st.query_params}
     return links.address(st.context.url or "", state or {}, there, session().shown)
+
+
+def as_npz(arrays: Mapping[str, ArrayLike]) -> bytes:
+    """Arrays by name, as `numpy.load` reads them without unpickling."""
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    return file.getvalue()
 
 
 def interval_text(found: Estimate) -> str:

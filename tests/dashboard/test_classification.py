@@ -1,6 +1,7 @@
 """The Classification page: computed at once for drawn animals, its table, curves, confusion and calls."""
 
 import base64
+import io
 import json
 
 import numpy as np
@@ -164,6 +165,13 @@ def test_the_lines_of_python_make_the_result(at, few, open_page, offered, capsys
     ]
     records = json.loads(offered[f"classification {CAT}, alexnet.json"]())["records"]
     assert list(records) == [feature.key for feature in found]
+    arrays = np.load(io.BytesIO(offered[f"classification {CAT}, alexnet.npz"]()))
+    for feature, each in found.items():
+        right = arrays[f"{feature.key}_called"] == arrays["labels"]
+        assert 100 * right.mean() == pytest.approx(each.accuracy.value)
+        assert each.cost == arrays[f"{feature.key}_cost"] in arrays["costs"]
+        np.testing.assert_array_equal(arrays[f"{feature.key}_curve"], each.curve)
+    assert set(arrays["classes"][arrays["labels"]]) <= set(few.keypoint_names[CAT])
 
 
 def test_another_network_has_its_own_rows(few, open_page, vgg16_weights):

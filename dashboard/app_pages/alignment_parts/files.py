@@ -12,7 +12,7 @@ from corrcore.features import Extractor, Feature
 from corrcore.tasks.alignment import AlignedPair, ObjectTransfer
 from dashboard import figures
 from dashboard.app_pages.alignment_parts.controls import Choice
-from dashboard.parts import pickers
+from dashboard.parts import exports, pickers
 
 FRAME = (
     "Points are (x, y) in pixels of the upright photos, pixel centres at whole numbers; arrays are [row, column] "
@@ -51,7 +51,7 @@ def pair_file(pair: AlignedPair, names: tuple[str, str], point: np.ndarray) -> b
     content = {"source": np.array(names[0]), "target": np.array(names[1])}
     for feature in pair.alignments:
         content |= pair_arrays(pair, feature, feature.key)
-    return _npz(content | point_arrays(pair, point))
+    return exports.as_npz({"frame": FRAME} | content | point_arrays(pair, point))
 
 
 def neighbours_file(
@@ -63,13 +63,7 @@ def neighbours_file(
         for neighbour in transfer.neighbours[:n]:
             one = AlignedPair(neighbour.crop, found.target, {feature: neighbour.alignment})
             content |= pair_arrays(one, feature, f"{feature.key}_{neighbour.instance.name}")
-    return _npz(content | point_arrays(pair, point))
-
-
-def _npz(content: Mapping[str, np.ndarray]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, frame=np.array(FRAME), **content)
-    return file.getvalue()
+    return exports.as_npz({"frame": FRAME} | content | point_arrays(pair, point))
 
 
 def keypoints_file(found: ObjectTransfer, instance: Instance, names: tuple[str, ...]) -> bytes:

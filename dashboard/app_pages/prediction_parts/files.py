@@ -11,7 +11,7 @@ from dashboard import figures
 from dashboard.app_pages.prediction_parts.controls import Weights
 from dashboard.app_pages.prediction_parts.seen import Seen
 from dashboard.app_pages.prediction_parts.training import Learnt
-from dashboard.parts import pickers
+from dashboard.parts import exports, pickers
 
 FRAME = (
     "Points are (x, y) in pixels of the upright photo, pixel centres at whole numbers; `box` has its left, top, "
@@ -53,9 +53,7 @@ def maps_file(seen: Seen, names: tuple[str, ...]) -> bytes:
     content |= {"prior_px": found.transform.to_image(found.places), "truth_px": seen.truth}
     for feature, scores in found.scores.items():
         content |= {f"{feature.key}_scores": scores, f"{feature.key}_cells_px": found.cell_points(feature)}
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **content)
-    return file.getvalue()
+    return exports.as_npz(content)
 
 
 def python_lines(learnt: Learnt, target: str, weights: Weights) -> str:

@@ -1,9 +1,7 @@
 """The effective receptive fields of an index's layers: pictures, numbers beside the agreement radius, and files."""
 
-import io
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import streamlit as st
 
 from corrcore import concurrency, images
@@ -72,7 +70,7 @@ def show(index: PatchIndex, studies: Mapping[str, Study]) -> None:
     exports.export_row(
         downloads={
             "effective-fields.png": lambda: images.encode(figures.fields_sheet(found), format="PNG"),
-            "effective-fields.npz": lambda: arrays(found),
+            "effective-fields.npz": lambda: exports.as_npz(fields.as_arrays(found)),
             "effective-fields.csv": lambda: exports.as_csv(numbers(found, studies)),
         },
         python=python_lines(index, photos),
@@ -194,12 +192,6 @@ def numbers(found: Sequence[EffectiveField], studies: Mapping[str, Study]) -> li
         }
         for each in found
     ]
-
-
-def arrays(found: Sequence[EffectiveField]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **fields.as_arrays(found))
-    return file.getvalue()
 
 
 def python_lines(index: PatchIndex, photos: Sequence[IndexedPhoto]) -> str:

@@ -1,6 +1,5 @@
 """What a reconstruction gives to take along: arrays that can be laid on the photo, the figure, and lines of Python."""
 
-import io
 import json
 
 import numpy as np
@@ -9,7 +8,7 @@ from corrcore import images
 from corrcore.geometry import PixelBox
 from dashboard import figures
 from dashboard.app_pages.reconstruction_parts.figure import Shown, moved
-from dashboard.parts import photo_picker
+from dashboard.parts import exports, photo_picker
 
 ABOUT = {
     "image": "the photo at working size, rows x columns x RGB",
@@ -31,7 +30,7 @@ ABOUT = {
 
 def arrays(shown: Shown) -> bytes:
     """Everything on the page as one NPZ file; `about` in it says what each array is, and in which frame."""
-    file, index, covered = io.BytesIO(), shown.index, shown.covered
+    index, covered = shown.index, shown.covered
     content: dict[str, np.ndarray] = {
         "about": np.array(json.dumps(ABOUT, indent=1)),
         "image": shown.chosen.image,
@@ -59,8 +58,7 @@ def arrays(shown: Shown) -> bytes:
             f"{layer}_neighbour_centres": index.centres(layer, retrieval.ids),
             f"{layer}_offsets": result.localisation.offsets,
         }
-    np.savez_compressed(file, allow_pickle=False, **content)
-    return file.getvalue()
+    return exports.as_npz(content)
 
 
 def poster(shown: Shown) -> bytes:

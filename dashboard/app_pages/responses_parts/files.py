@@ -13,7 +13,7 @@ from dashboard import figures
 from dashboard.app_pages.responses_parts.controls import Asked
 from dashboard.app_pages.responses_parts.maps import Scores
 from dashboard.app_pages.responses_parts.target import Seen
-from dashboard.parts import pickers
+from dashboard.parts import exports, pickers
 from dashboard.titles import keypoint_title
 
 IMAGE_DESCRIPTION = 270  # TIFF's tag
@@ -25,19 +25,18 @@ def scores_npz(asked: Asked, seen: Seen, scores: Scores) -> bytes:
     `photo_edges_xyxy` are the outer edges of the scores' picture, in pixels of the photo: its pixel (0, 0) alone is
     (-0.5, -0.5, 0.5, 0.5). `highest_xy` and `keypoint_xy` are in pixels of the photo, too.
     """
-    file = io.BytesIO()
-    np.savez_compressed(
-        file,
-        scores=np.stack([*scores.own.values()]),
-        features=np.array([feature.key for feature in scores.own]),
-        network=np.array(asked.network.name),
-        keypoint=np.array(asked.keypoint),
-        photo=np.array(seen.title if seen.instance is None else seen.instance.photo.name),
-        photo_edges_xyxy=np.array(seen.transform.edges, float),
-        highest_xy=seen.transform.to_image(np.array([_highest(values) for values in scores.own.values()], float)),
-        keypoint_xy=seen.transform.to_image(seen.truth[asked.number]),
+    return exports.as_npz(
+        {
+            "scores": np.stack([*scores.own.values()]),
+            "features": [feature.key for feature in scores.own],
+            "network": asked.network.name,
+            "keypoint": asked.keypoint,
+            "photo": seen.title if seen.instance is None else seen.instance.photo.name,
+            "photo_edges_xyxy": np.array(seen.transform.edges, float),
+            "highest_xy": seen.transform.to_image(np.array([_highest(one) for one in scores.own.values()], float)),
+            "keypoint_xy": seen.transform.to_image(seen.truth[asked.number]),
+        }
     )
-    return file.getvalue()
 
 
 def scores_tiff(asked: Asked, seen: Seen, scores: Scores) -> bytes:
