@@ -9,7 +9,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 PYTHON = [sys.executable, "-m"]
 WORKERS = min(os.cpu_count() or 1, 4)
@@ -29,21 +28,21 @@ PYTEST = [*PYTHON, "pytest", f"-n{WORKERS}", "--dist=loadfile", "--no-loadscope-
 QUICK = ["-m", "not slow", "--ignore=tests/browser", "--ignore=tests/dashboard"]
 
 
-def run(check: list[str], **options: Any) -> subprocess.CompletedProcess:
-    """Runs one, and says so before, unless its output is for later."""
-    if not options:
-        print(f"--- {' '.join(check)}", flush=True)
-    return subprocess.run(check, check=False, **options)
+def run(check: list[str], *, later: bool = False) -> subprocess.CompletedProcess:
+    """Runs one, and says so before, unless its output is for `later`."""
+    if later:
+        return subprocess.run(check, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    print(f"--- {' '.join(check)}", flush=True)
+    return subprocess.run(check, check=False)
 
 
 def main() -> int:
-    """Runs all of them, whatever fails; the exit code is the number that failed. Types are checked beside the tests."""
+    """Runs all of them, whatever fails; the exit code is the number that failed. Slow linters run beside tests."""
     quick = "--quick" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]
     done = [run(check) for check in LINTERS]
     with ThreadPoolExecutor(1) as beside:
-        later = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        slow = [beside.submit(run, check, **later) for check in (() if quick else SLOW_LINTERS)]
+        slow = [beside.submit(run, check, later=True) for check in (() if quick else SLOW_LINTERS)]
         done.append(run([*PYTEST, *(QUICK if quick else []), *arguments]))
     for check, one in zip(SLOW_LINTERS, slow, strict=False):
         print(f"--- {' '.join(check)}\n{one.result().stdout}", end="", flush=True)

@@ -1,3 +1,4 @@
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes that share t
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("CORRCORE_JOB_PROCESSES", "0")  # what a test registers is known in its own process alone
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: Streamlit has all memory searched for garbage after each run of a page."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

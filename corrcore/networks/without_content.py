@@ -37,8 +37,11 @@ def _answer(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     if func is _ATEN.relu_.default:
         return first
-    shape = _SHAPES[func](*args, **kwargs) if func in _SHAPES else None
-    if shape is None:
+    if func is _ATEN.relu.default:
+        return like(first)
+    plain = func in _SHAPES and not kwargs and first.is_contiguous()
+    shape = _SHAPES[func](*args) if plain else None
+    if shape is None:  # torch's to answer, or to refuse
         return func(*args, **kwargs)
     found = first.new_empty(shape)
     return (found, first.new_empty(shape, dtype=torch.int64)) if func is _POOLING else found
@@ -56,8 +59,8 @@ def output_of(module: nn.Module, path: str, size: tuple[int, int]) -> torch.Tens
 
 
 def like(tensor: torch.Tensor) -> torch.Tensor:
-    """One of the same shape and precision, without content."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    """One of the same shape, layout and precision, without content."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def _convolution(
@@ -71,10 +74,10 @@ def _convolution(
     __: Sequence[int],
     groups: int,
 ) -> _Shape | None:
-    if transposed or image.ndim != weight.ndim or image.shape[1] != groups * weight.shape[1]:
+    plain = not transposed and image.ndim == weight.ndim == 4 and image.dtype == weight.dtype
+    if not plain or image.shape[1] != groups * weight.shape[1] or not 2 == len(stride) == len(padding) == len(dilation):
         return None
-    windows = zip(image.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
-    return image.shape[0], weight.shape[0], *(_cells(*each) for each in windows)
+    return _sides((*image.shape[:1], *weight.shape[:1]), image, weight.shape[2:], stride, padding, dilation)
 
 
 def _pooling(
@@ -85,30 +88,44 @@ def _pooling(
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
 ) -> _Shape | None:
-    if ceil_mode:
+    kernel, stride, padding, dilation = (
+        each if len(each) == 2 else (*each, *each) for each in (kernel, stride or kernel, padding, dilation)
+    )
+    if image.ndim not in (3, 4) or ceil_mode or any(2 * pad > side for pad, side in zip(padding, kernel, strict=True)):
         return None
-    of_both = [each if len(each) == 2 else (*each, *each) for each in (kernel, stride or kernel, padding, dilation)]
-    return *image.shape[:-2], *(_cells(*each) for each in zip(image.shape[-2:], *of_both, strict=True))
+    return _sides(tuple(image.shape[:-2]), image, kernel, stride, padding, dilation)
 
 
-def _cells(side: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """How many windows lie along a side. Raises RuntimeError, as torch does, where there is no room for one."""
-    room = side + 2 * padding - dilation * (kernel - 1) - 1
-    if room < 0:
-        msg = f"a window of {kernel} does not fit into {side}"
-        raise RuntimeError(msg)
-    return room // stride + 1
+def _sides(before: _Shape, image: torch.Tensor, *windows: Sequence[int]) -> _Shape | None:
+    """The shape where windows of a kernel, stride, padding and dilation pass an image.
+
+    Raises RuntimeError, as torch does, where there is no room for one.
+    """
+    if min(*before, *(number for each in (windows[0], windows[1], windows[3]) for number in each)) < 1:
+        return None
+    sides = []
+    for side, kernel, stride, padding, dilation in zip(image.shape[-2:], *windows, strict=True):
+        room = side + 2 * padding - dilation * (kernel - 1) - 1
+        if room < 0:
+            msg = f"a window of {kernel} does not fit into {side}"
+            raise RuntimeError(msg)
+        sides.append(room // stride + 1)
+    return *before, *sides
 
 
-def _linear(_: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> _Shape | None:
-    return (rows.shape[0], weight.shape[1]) if rows.shape[1] == weight.shape[0] else None
+def _average(image: torch.Tensor, size: Sequence[int]) -> _Shape | None:
+    return (*image.shape[:-2], *size) if image.ndim in (3, 4) and min(*image.shape, *size) > 0 else None
+
+
+def _linear(bias: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> _Shape | None:
+    fits = rows.ndim == weight.ndim == 2 and rows.shape[1] == weight.shape[0] and bias.shape == weight.shape[1:]
+    return (rows.shape[0], weight.shape[1]) if fits and bias.dtype == rows.dtype == weight.dtype else None
 
 
 _POOLING = _ATEN.max_pool2d_with_indices.default
 _SHAPES: dict[Any, Callable[..., _Shape | None]] = {
     _ATEN.convolution.default: _convolution,
-    _ATEN.relu.default: lambda image: tuple(image.shape),
     _POOLING: _pooling,
-    _ATEN._adaptive_avg_pool2d.default: lambda image, size: (*image.shape[:-2], *size),
+    _ATEN._adaptive_avg_pool2d.default: _average,
     _ATEN.addmm.default: _linear,
 }

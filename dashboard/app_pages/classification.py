@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -33,6 +34,11 @@ over photos. Long, Zhang and Darrell (2014), Section 5, Table 3 and Figure 4. Th
 objects are seen, nor how left and right are counted, and both matter: hence the choice of how they are seen.
 """
 
+ABOUT_CALLS = (
+    "A sample is a keypoint of an object: objects, photos and keypoints (by number) have one entry each. labels are what "
+    "samples are and FEATURE_called what they were called, by number in classes. FEATURE_curve is the accuracy in cross "
+    "validation at each of costs, FEATURE_cost the best."
+)
 Summaries = Mapping[str, ClassificationSummary]
 
 
@@ -241,10 +247,11 @@ def around(instance: Instance, keypoint: int, protocol: CropProtocol) -> np.ndar
 
 
 def calls_file(result: Result[ClassificationRecord, ClassificationSummary], costs: Sequence[float]) -> bytes:
-    """Every call, by feature, and accuracies over the costs: `labels` and `FEATURE_called` number `classes`."""
+    """Every call, by feature, and accuracies over the costs."""
     records = result.records
     first = next(iter(records.values()))
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
+        "about": ABOUT_CALLS,
         "classes": result.summary.classes,
         "costs": costs,
         "labels": first.labels,

@@ -56,7 +56,7 @@ def routes() -> list[Route]:
 async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - Streamlit passes it
     """Sets the server's limits, gets ready beside the first visitors, and ends what runs when the server ends."""
     media.hide_addresses(runtime.get_instance())  # or there is no start, should Streamlit make it later than now
-    memory.bound_arenas()
+    memory.bound_allocator()
     memory.keep_giving_back()
     logs.configure(as_json=Settings.from_environment().log_json)
     server = _server()
@@ -88,6 +88,7 @@ def _get_ready() -> None:
     except Exception:  # whatever it is, the server goes on, and says that it is not ready
         _log.exception("the default network and its index could not be opened")
     else:
+        memory.set_apart()
         _ready.set()
 
 

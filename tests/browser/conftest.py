@@ -140,7 +140,7 @@ class App:
     def check(self) -> None:
         """End the visits; fail if anything went wrong since the last check."""
         for visitor in self._contexts.values():
-            for page in set(visitor.pages) - set(self._kept):
+            for page in [each for each in visitor.pages if each not in self._kept]:
                 for exception in page.get_by_test_id("stException").all():
                     self.problems.append(f"exception on the page: {exception.inner_text()}")
                 # A picture that a rerun replaced may be gone when the browser asks for it; those shown must be there.

@@ -171,7 +171,13 @@ def test_the_lines_of_python_make_the_result(at, few, open_page, offered, capsys
         assert 100 * right.mean() == pytest.approx(each.accuracy.value)
         assert each.cost == arrays[f"{feature.key}_cost"] in arrays["costs"]
         np.testing.assert_array_equal(arrays[f"{feature.key}_curve"], each.curve)
-    assert set(arrays["classes"][arrays["labels"]]) <= set(few.keypoint_names[CAT])
+    assert "FEATURE_called" in str(arrays["about"])
+    there = {one.name: one for one in few.instances(CAT, "val")}
+    of_samples = (arrays[key] for key in ("objects", "photos", "keypoints", "labels"))
+    for name, photo, keypoint, label in zip(*of_samples, strict=True):
+        assert photo == there[name].photo.name
+        assert there[name].visible[keypoint]
+        assert arrays["classes"][label] == few.keypoint_names[CAT][keypoint]
 
 
 def test_another_network_has_its_own_rows(few, open_page, vgg16_weights):

@@ -116,7 +116,7 @@ def _scene(drawing: Drawing) -> Scene:
     return random_scene(drawing.category, np.random.default_rng([*drawing.key, 0]))
 
 
-@lru_cache(maxsize=170)  # all of both categories, 20 MB so: to draw one takes thirty times as long as to read it
+@lru_cache(maxsize=170)  # all of both categories, 18 MB so: to draw one takes twenty times as long as to read it
 def _picture(drawing: Drawing) -> bytes:
     """The picture as a lossless WebP."""
     file = io.BytesIO()

@@ -43,6 +43,10 @@ class Rows:
     _FEW = 0.8  # of the samples, which are put together anew in the time that it takes to pass all twice
 
     def __init__(self, features: Float[torch.Tensor, "samples features"]) -> None:
+        """In single or double precision. Raises ValueError for another."""
+        if features.dtype not in (torch.float32, torch.float64):
+            msg = f"samples must be float32 or float64; got {features.dtype}."
+            raise ValueError(msg)
         self._features = features
         self.shape, self.dtype, self.device = (len(features), features.shape[1]), features.dtype, features.device
 

@@ -115,7 +115,7 @@ def fit_targets(
     w = minimise(samples, y, costs, w, tolerance, progress)
     objective, gap = certify(samples, y, costs, w)
     if not torch.isfinite(objective).all():
-        msg = "features are too large for the cost; scale them, or give a smaller cost."
+        msg = "features are no finite numbers, or too large for the cost; scale them, or give a smaller cost."
         raise ValueError(msg)
     found = w.cpu().numpy()
     return LinearClassifier(

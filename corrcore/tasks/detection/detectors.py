@@ -144,12 +144,11 @@ class Windows:
     """What detectors see at every cell of some objects: by convolution over the grids, and never put together."""
 
     def __init__(self, descriptors: Float[torch.Tensor, "objects rows columns channels"], spec: DetectorSpec) -> None:
-        side = 2 * spec.reach + 1
         values = F.pad(descriptors.float().permute(0, 3, 1, 2), (spec.reach,) * 4, mode="replicate")
         self._values = values.contiguous(memory_format=torch.channels_last)
         of_cells = torch.linalg.vector_norm(self._values, dim=1, keepdim=True).square()
-        self._lengths = F.avg_pool2d(of_cells, side, stride=1, divisor_override=1).sqrt().clamp(min=1e-12)
-        self._side = side
+        self._lengths = F.avg_pool2d(of_cells, spec.cells, stride=1, divisor_override=1).sqrt().clamp(min=1e-12)
+        self._side = spec.cells
 
     def scores(
         self, weights: Float[torch.Tensor, "features detectors"]

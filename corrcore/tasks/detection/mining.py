@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 
 from corrcore.concurrency import Progress
 from corrcore.engines import svm
 from corrcore.engines.svm import LinearClassifier
 from corrcore.store.arrays import load_arrays, save_arrays
-from corrcore.tasks.detection.detectors import LEAST_OBJECTS, Detectors, MiningRound, cell_scores
+from corrcore.tasks.detection.detectors import LEAST_OBJECTS, Detectors, MiningRound
 from corrcore.tasks.detection.files import OF_LINEAR, linear_from
 from corrcore.tasks.detection.pool import Pool
 from corrcore.tasks.detection.spec import DetectorSpec, targets
@@ -24,7 +24,6 @@ from corrcore.tasks.detection.training_set import TrainingSet
 
 MINING_BYTES = 2**30  # of cells put together at a time
 _HARD = -1 + 1e-3  # a negative's score from which it is on the wrong side of the margin
-_SCORED = 4  # objects at a time
 _GROWTH = 3  # how many cells may be added to a pool, as a multiple of its own
 _LOOSE = 30  # how much looser a round's tolerance is that a third of its pool or more will be added to
 
@@ -32,10 +31,10 @@ _LOOSE = 30  # how much looser a round's tolerance is that a third of its pool o
 class HardNegativeMiner:
     """The training cells of some objects, from which detectors are trained without having them all in memory.
 
-    Keypoints are trained in groups, one after another, so many together as `most_bytes` is expected to have room for. A
-    group's pool of cells begins with its positives and `first` cells of every object, at random; a round trains on it,
-    scores all cells, and adds the negatives that came out hard, the hardest first. Where the pool is full, negatives
-    that are not hard any more are dropped from it.
+    Keypoints are trained in groups, one after another, so many together as `most_bytes` is expected to have room for,
+    were their cells put together. A group's pool of cells begins with its positives and `first` cells of every object,
+    at random; a round trains on it, scores all cells, and adds the negatives that came out hard, the hardest first.
+    Where the pool is full, negatives that are not hard any more are dropped from it.
 
     `hard_share` is how many of all cells are expected to be hard for a keypoint. `convolved` is whether cells are
     passed by convolution and not put together; by default `Pool` decides. Raises ValueError where nothing can be
@@ -69,7 +68,7 @@ class HardNegativeMiner:
             )
             raise ValueError(msg)
         self._targets = every[..., list(self.trained)].reshape(-1, len(self.trained))
-        n_features = self._descriptors.shape[-1] * (2 * spec.reach + 1) ** 2
+        n_features = self._descriptors.shape[-1] * spec.cells**2
         positives = (self._targets == 1).sum(axis=0)
         # However many objects: the positives of one keypoint, and as many negatives.
         self._most = min(max(most_bytes // (4 * n_features), 2 * int(positives.max())), len(self._targets))
@@ -125,7 +124,8 @@ class HardNegativeMiner:
                 growing = not own or 3 * own[-1].hard > own[-1].cells
                 allowed = tolerance * (_LOOSE if growing and len(own) < most_rounds - 1 else 1)
                 current = svm.fit_targets(pool.samples, y, cost=cost, start=current, tolerance=allowed)
-                scores = self._all_scores(current)
+                weights = torch.from_numpy(current.weights).to(self._descriptors.device)
+                scores = pool.scores_of_all(weights).cpu().numpy() + current.bias
                 hard = ((here == -1) & (scores > _HARD)).any(axis=1)
                 new = hard.copy()
                 new[pool.cells] = False
@@ -176,11 +176,6 @@ class HardNegativeMiner:
         how_hard = np.where(here[candidates] == -1, scores[candidates], -np.inf).max(axis=1)
         pool.add(candidates[np.argpartition(-how_hard, wanted - 1)[:wanted]])
         return True
-
-    def _all_scores(self, linear: LinearClassifier) -> Float32[np.ndarray, "cells detectors"]:
-        weights = torch.from_numpy(linear.weights)
-        parts = [cell_scores(some, weights, self.spec).flatten(0, 2) for some in self._descriptors.split(_SCORED)]
-        return torch.cat(parts).cpu().numpy() + linear.bias
 
 
 def _part(linear: LinearClassifier | None, detectors: list[int]) -> LinearClassifier | None:

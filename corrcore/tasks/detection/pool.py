@@ -5,12 +5,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from corrcore.engines.svm import Rows, Samples
-from corrcore.tasks.detection.detectors import Windows
+from corrcore.tasks.detection.detectors import Windows, cell_scores
 from corrcore.tasks.detection.spec import DetectorSpec, cell_windows
 
-CONVOLVED = (
-    2**15
-)  # cells of all objects: up to so many are passed as fast by convolution as a part of them put together
+CONVOLVED = 2**15  # cells of all objects: so few a processor passes by convolution as fast as a part put together
+_SCORED = 4  # objects at a time
 _ADDED = 1024  # cells at a time
 
 
@@ -31,7 +30,7 @@ class Pool:
     ) -> None:
         self._descriptors, self._spec, self._most = descriptors, spec, most
         n_cells, n_features = descriptors[..., 0].numel(), descriptors.shape[-1] * spec.cells**2
-        by_size = spec.reach > 0 and n_cells <= CONVOLVED
+        by_size = spec.reach > 0 and n_cells <= CONVOLVED and descriptors.device.type == "cpu"
         self._windows = Windows(descriptors, spec) if (by_size if convolved is None else convolved) else None
         put_together = most if self._windows is None else 0
         self._rows = torch.empty(put_together, n_features, device=descriptors.device)
@@ -43,6 +42,13 @@ class Pool:
         if self._windows is None:
             return Rows(self._rows[: len(self.cells)])
         return _Cells(self._descriptors, self._windows, self._spec, self.cells)
+
+    def scores_of_all(self, weights: Float[torch.Tensor, "detectors features"]) -> Float[torch.Tensor, "all detectors"]:
+        """The scores of all cells of all objects, without the bias."""
+        if self._windows is not None:
+            return self._windows.scores(weights.T).flatten(0, 2)
+        parts = self._descriptors.split(_SCORED)
+        return torch.cat([cell_scores(some, weights, self._spec).flatten(0, 2) for some in parts])
 
     @property
     def room(self) -> int:

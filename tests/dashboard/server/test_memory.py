@@ -47,7 +47,7 @@ def arenas(tmp_path, first: str) -> int:
 
 
 def test_threads_share_few_arenas(tmp_path):
-    assert arenas(tmp_path, "memory.bound_arenas()") <= memory.ARENAS
+    assert arenas(tmp_path, "memory.bound_allocator()") <= memory.ARENAS
     assert arenas(tmp_path, "") > memory.ARENAS
 
 
@@ -56,9 +56,26 @@ def test_what_is_free_is_given_back():
     assert int(told) < 150e6
 
 
+APART = """
+import gc, weakref
+class Thing: pass
+kept = Thing()
+memory.set_apart()
+print(len(gc.get_objects()) < 1000 < gc.get_freeze_count())
+new = Thing(); new.itself = new; watched = weakref.ref(new); del new
+gc.collect()
+print(watched() is None, kept is not None)
+"""
+
+
+def test_what_is_set_apart_stays_and_new_garbage_is_found():
+    told = subprocess.run([sys.executable, "-c", CODE + APART], check=True, capture_output=True, text=True).stdout
+    assert told.split() == ["True"] * 3
+
+
 LARGE = """
 import psutil
-memory.bound_arenas()
+memory.bound_allocator()
 libc.free(libc.malloc(30_000_000))  # after which pieces up to this size would be an arena's
 pieces = [libc.malloc(memory.LARGE) for _ in range(40)]
 [ctypes.memset(piece, 1, memory.LARGE) for piece in pieces]
