@@ -36,7 +36,7 @@ objects are seen, nor how left and right are counted, and both matter: hence the
 
 ABOUT_CALLS = (
     "A sample is a keypoint of an object: objects, photos and keypoints (by number) have one entry each. labels are what "
-    "samples are and FEATURE_called what they were called, by number in classes. FEATURE_curve is the accuracy in cross "
+    "samples are, the keypoints or left and right alike, and FEATURE_called what they were called, by number in classes. FEATURE_curve is the accuracy in cross "
     "validation at each of costs, FEATURE_cost the best."
 )
 Summaries = Mapping[str, ClassificationSummary]
@@ -246,12 +246,17 @@ def around(instance: Instance, keypoint: int, protocol: CropProtocol) -> np.ndar
     return figures.draw_crosses(cut, [((AROUND_PX, AROUND_PX), figures.keypoint_colour(keypoint))], scale=2)
 
 
-def calls_file(result: Result[ClassificationRecord, ClassificationSummary], costs: Sequence[float]) -> bytes:
+def calls_file(
+    asked: Asked, result: Result[ClassificationRecord, ClassificationSummary], costs: Sequence[float]
+) -> bytes:
     """Every call, by feature, and accuracies over the costs."""
     records = result.records
     first = next(iter(records.values()))
     content: dict[str, Any] = {
         "about": ABOUT_CALLS,
+        "data": f"{asked.data.name} {asked.data.digest}",
+        "network": f"{asked.network.name} {asked.network.digest}",
+        "seen": asked.protocol_name,
         "classes": result.summary.classes,
         "costs": costs,
         "labels": first.labels,
@@ -336,7 +341,7 @@ def page() -> None:
     show_how(asked, costs)
     name = f"classification {asked.category}, {asked.network.name}"
     exports.export_row(
-        downloads={f"{name}.json": result.to_json, f"{name}.npz": lambda: calls_file(result, costs)},
+        downloads={f"{name}.json": result.to_json, f"{name}.npz": lambda: calls_file(asked, result, costs)},
         python=python_lines(asked),
     )
 

@@ -104,12 +104,12 @@ def table(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
 def operate(
     label: str, what: Callable[[], object], done: str, *, key: str, icon: str = "", disabled: bool = False
 ) -> None:
-    """A button, which acts before the page asks who presses it; what is `done` is said."""
+    """A button, which acts before the page asks who presses it; what is `done` the page then says."""
 
     def act() -> None:
         if people.may_operate():
             what()
-            st.toast(done, icon=":material/check:")
+            st.session_state["done"] = done
 
     symbol = f":material/{icon}:" if icon else None
     st.button(label, key=key, icon=symbol, on_click=act, disabled=disabled)
@@ -119,6 +119,8 @@ def operate(
 def show() -> None:
     if not people.may_operate():  # any more
         st.rerun()
+    if done := st.session_state.pop("done", ""):
+        st.toast(done, icon=":material/check:")
     found = status.snapshot()
     show_numbers(found)
     show_work(found)
@@ -128,7 +130,7 @@ def show() -> None:
 
 
 if not people.may_operate():
-    st.error("This page is for whoever looks after the server.", icon=":material/lock:")
+    st.info("This page is for whoever looks after the server.", icon=":material/lock:")
     st.stop()
 header("How is the server doing?", "What runs, what is kept, and what went wrong; looked at anew every five seconds.")
 show()

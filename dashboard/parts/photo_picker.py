@@ -19,7 +19,7 @@ from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, upload, url_state
 from dashboard.parts.gallery import gallery
-from dashboard.services import caches, thumbnails
+from dashboard.services import caches, people, thumbnails
 from dashboard.state import Upload, session
 from dashboard.titles import network_title
 from dashboard.wording import escape_markdown, sentence
@@ -29,10 +29,7 @@ SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the l
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 DRAWN_INDEX = "Drawn animals"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
-DRAWN_FEW = (
-    "A photograph finds little among drawn animals: build an index of photographs on the Data page to see it rebuilt "
-    "well."
-)
+DRAWN_FEW = "A photograph finds little among drawn animals: "  # what follows is `to_photographs`
 
 
 @dataclass(frozen=True)
@@ -103,14 +100,22 @@ def python_index(index: PatchIndex) -> str:
     return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}"){window}'
 
 
+def to_photographs(what: str) -> str:
+    """What to do for photographs, where the drawn animals are searched: of visitors nothing that they may not."""
+    if people.may_measure():
+        return f"build an index {what} on the Data page."
+    others = [index_title(name) for name in caches.index_names() if name != SAMPLES]
+    return f"choose another index {what}." if others else "this server searches no others."
+
+
 def choose_index(below: Any) -> PatchIndex:
     """The index to search. Stops the page with a sentence `below` where it cannot be opened, and while it is made."""
     names = caches.index_names()
     url_state.check_link(
         "index",
         [index_title(name) for name in names],
-        sentence="This link needs the index {}, which is not on this machine; another is searched. "
-        "Indexes are built on the Data page.",
+        sentence="This link needs the index {}, which is not on this machine; another is searched."
+        + people.may_measure() * " Indexes are built on the Data page.",
     )
     name = st.selectbox(
         "Patches from",
@@ -118,7 +123,7 @@ def choose_index(below: Any) -> PatchIndex:
         format_func=index_title,
         key="index",
         bind="query-params",
-        help="The photos whose patches are searched. Build an index of your own photos on the Data page.",
+        help="The photos whose patches are searched." + people.may_measure() * " Build an index of your own on Data.",
     )
     try:
         if name == SAMPLES:
@@ -131,7 +136,7 @@ def choose_index(below: Any) -> PatchIndex:
         st.stop()
     patches = _patches_text([index.n_patches(layer) for layer in index.layers])
     if is_drawn(index):
-        of = f"{len(index.photos)} drawn animals, {patches}. For photographs build an index on the Data page."
+        of = f"{len(index.photos)} drawn animals, {patches}. For photographs {to_photographs('of them')}"
     else:
         of = f"{counted(len(index.photos), 'photo')}, {patches}"
     named, network = escape_markdown(index_title(name)), network_title(index.extractor)
@@ -204,7 +209,7 @@ def choose_photo(index: PatchIndex, begin: str) -> Chosen:
     choose = {"sample": _choose_sample, "indexed": _choose_indexed, "upload": _choose_upload}[kind]
     chosen = choose(index, reference)
     if is_drawn(index) and chosen.photographed:
-        st.caption(DRAWN_FEW)
+        st.caption(DRAWN_FEW + to_photographs("of photographs"))
     chosen = _without_copies(chosen, index)
     url_state.show("photo", chosen.reference)
     session().photos[kind] = chosen.reference

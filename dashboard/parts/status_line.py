@@ -4,19 +4,21 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from dashboard.services import people
 from dashboard.services.kept_networks import kept_networks
 from dashboard.wording import escape_markdown
 
 
 def status_line() -> Callable[[], None]:
-    """What is in memory, and, opened, the known networks without weights.
+    """What is in memory, and, opened, the known networks without weights: for whoever may bring them.
 
     It stands before the page has run, for many a page stops to wait; what comes back is to be called when it has, and
     says anew what is in memory.
     """
     with st.container(horizontal=True, vertical_alignment="center", key="status-line"):
         place = st.empty()
-        _without_weights()
+        if people.may_measure():  # it says what to do on the server
+            _without_weights()
 
     def say() -> None:
         if held := kept_networks().held():

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import threading
 
 import numpy as np
@@ -18,7 +19,7 @@ from corrcore.tasks import reconstruction
 from dashboard import first_views
 from dashboard.services import sessions
 
-from .conftest import ROOT, settled
+from .conftest import ROOT, settled, texts
 
 PICTURES = ("uniform rf", "conv3", "conv4", "conv5")
 PAGE = str(ROOT / "dashboard" / "app_pages" / "reconstruction.py")
@@ -61,6 +62,15 @@ def test_the_first_patch_is_on_an_eye_and_the_page_says_what_it_is_made_of(at):
     x, y = FIRST.eye
     assert any(f"the patch at ({x}, {y}) of the photo" in caption for caption in captions)
     assert any("60 drawn animals" in caption and "on the Data page" in caption for caption in captions)
+
+
+def test_visitors_are_not_told_to_build_indexes_or_fetch_networks(open_page, monkeypatch):
+    monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
+    at = open_page("reconstruction", photo="sample:coffee")
+    said = " ".join(texts(at))
+    assert re.search(r"For photographs (this server searches no others|choose another index)", said)
+    assert "A photograph finds little among drawn animals" in said
+    assert not re.search("build|Data page|fetch|CORRCORE", said + at.selectbox(key="index").help, re.IGNORECASE)
 
 
 def test_a_column_a_layer_and_a_row_a_k(at):

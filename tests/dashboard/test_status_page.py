@@ -56,13 +56,15 @@ def test_networks_are_forgotten_by_a_button(ready, open_page):
     at = open_page("status")
     at.button(key="forget_networks").click().run()
     assert "No network." in texts(at)
+    assert [toast.value for toast in at.toast] == ["Networks are forgotten."]
+    assert not at.run().toast  # said once
     assert at.button(key="forget_networks").disabled
 
 
 def test_visitors_see_neither_the_page_nor_its_card(ready, open_page, monkeypatch):
     monkeypatch.setenv("CORRCORE_READ_ONLY", "1")
     at = open_page("status")
-    assert [error.value for error in at.error] == ["This page is for whoever looks after the server."]
+    assert [info.value for info in at.info] == ["This page is for whoever looks after the server."]
     assert not at.metric
     assert not at.button
     home = AppTest.from_file(str(ROOT / "dashboard" / "frame.py"), default_timeout=60).run()
