@@ -29,7 +29,9 @@ def export_row(
     """
     with st.container(horizontal=True, gap="small", key="quiet-row"):
         with st.popover("Link", icon=":material/link:"):
-            st.code(share_link(state), language=None, wrap_lines=True)
+            st.code(link := share_link(state), language=None, wrap_lines=True)
+            if "=upload%3A" in link:
+                st.caption("The uploaded photo stays with you: whoever opens this link has to upload it, too.")
         for name, make in downloads.items():
             st.download_button(
                 PurePath(name).suffix[1:].upper(),

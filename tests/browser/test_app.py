@@ -75,6 +75,8 @@ def test_an_uploaded_photo_is_rebuilt_and_a_clicked_patch_shows_its_neighbours(a
     rebuilt(page)
     assert page.get_by_text(re.compile(r"^0\.\d\d · ")).count() >= 15
     assert "upload%3A" in link(page)
+    page.get_by_role("button", name="Link", exact=True).click()
+    expect(page.get_by_text("whoever opens this link has to upload it, too")).to_be_visible()
 
 
 def test_a_copied_link_shows_the_same_to_somebody_else(app):
