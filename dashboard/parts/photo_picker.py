@@ -29,7 +29,6 @@ SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the l
 UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 DRAWN_INDEX = "Drawn animals"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
-DRAWN_FEW = "A photograph finds little among drawn animals: "  # what follows is `to_photographs`
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,6 @@ def python_index(index: PatchIndex) -> str:
     return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}"){window}'
 
 
-def to_photographs(what: str) -> str:
-    """What to do for photographs, where the drawn animals are searched: of visitors nothing that they may not."""
-    if people.may_measure():
-        return f"build an index {what} on the Data page."
-    others = [index_title(name) for name in caches.index_names() if name != SAMPLES]
-    return f"choose another index {what}." if others else "this server searches no others."
-
-
 def choose_index(below: Any) -> PatchIndex:
     """The index to search. Stops the page with a sentence `below` where it cannot be opened, and while it is made."""
     names = caches.index_names()
@@ -136,7 +127,8 @@ def choose_index(below: Any) -> PatchIndex:
         st.stop()
     patches = _patches_text([index.n_patches(layer) for layer in index.layers])
     if is_drawn(index):
-        of = f"{len(index.photos)} drawn animals, {patches}. For photographs {to_photographs('of them')}"
+        of = f"{len(index.photos)} drawn animals, {patches}."
+        of += " For photographs build an index on the Data page." * people.may_measure()
     else:
         of = f"{counted(len(index.photos), 'photo')}, {patches}"
     named, network = escape_markdown(index_title(name)), network_title(index.extractor)
@@ -209,7 +201,8 @@ def choose_photo(index: PatchIndex, begin: str) -> Chosen:
     choose = {"sample": _choose_sample, "indexed": _choose_indexed, "upload": _choose_upload}[kind]
     chosen = choose(index, reference)
     if is_drawn(index) and chosen.photographed:
-        st.caption(DRAWN_FEW + to_photographs("of photographs"))
+        remedy = ": build an index of photographs on the Data page to see it rebuilt well" * people.may_measure()
+        st.caption(f"A photograph finds little among drawn animals{remedy}.")
     chosen = _without_copies(chosen, index)
     url_state.show("photo", chosen.reference)
     session().photos[kind] = chosen.reference
