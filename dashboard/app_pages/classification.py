@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import ArrayLike
 
 from corrcore import decoding, images
 from corrcore.datasets.records import Instance, KeypointDataset
@@ -252,7 +252,7 @@ def calls_file(
     """Every call, by feature, and accuracies over the costs."""
     records = result.records
     first = next(iter(records.values()))
-    content: dict[str, Any] = {
+    content: dict[str, ArrayLike] = {
         "about": ABOUT_CALLS,
         "data": f"{asked.data.name} {asked.data.digest}",
         "network": f"{asked.network.name} {asked.network.digest}",

@@ -101,12 +101,12 @@ def python_index(index: PatchIndex) -> str:
 
 def choose_index(below: Any) -> PatchIndex:
     """The index to search. Stops the page with a sentence `below` where it cannot be opened, and while it is made."""
-    names = caches.index_names()
+    names, may_build = caches.index_names(), people.may_measure()
     url_state.check_link(
         "index",
         [index_title(name) for name in names],
         sentence="This link needs the index {}, which is not on this machine; another is searched."
-        + people.may_measure() * " Indexes are built on the Data page.",
+        + may_build * " Indexes are built on the Data page.",
     )
     name = st.selectbox(
         "Patches from",
@@ -114,7 +114,7 @@ def choose_index(below: Any) -> PatchIndex:
         format_func=index_title,
         key="index",
         bind="query-params",
-        help="The photos whose patches are searched." + people.may_measure() * " Build an index of your own on Data.",
+        help="The photos whose patches are searched." + may_build * " Build an index of your own on Data.",
     )
     try:
         if name == SAMPLES:
@@ -128,7 +128,7 @@ def choose_index(below: Any) -> PatchIndex:
     patches = _patches_text([index.n_patches(layer) for layer in index.layers])
     if is_drawn(index):
         of = f"{len(index.photos)} drawn animals, {patches}."
-        of += " For photographs build an index on the Data page." * people.may_measure()
+        of += " For photographs build an index on the Data page." * may_build
     else:
         of = f"{counted(len(index.photos), 'photo')}, {patches}"
     named, network = escape_markdown(index_title(name)), network_title(index.extractor)

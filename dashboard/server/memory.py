@@ -38,7 +38,7 @@ def keep_giving_back(every_s: float = EVERY_S) -> None:
 def set_apart() -> None:
     """Takes what is in memory by now, such as modules, for what stays: it is not searched for garbage any more.
 
-    Streamlit has all memory searched after every run of a page, a seventh of a second in which nothing else runs.
+    Streamlit has all memory searched after every run of a page, an eighth of a second in which nothing else runs.
     """
     gc.collect()
     gc.freeze()
