@@ -4,7 +4,7 @@ An index is a folder of memory-mapped files (`corrcore.patch_index.files`). Phot
 mirrored; Long, Zhang and Darrell (2014, Section 3) use at least one million patches per layer.
 """
 
-from corrcore.patch_index.build import LONGER_SIDE_PX, Photo, build
+from corrcore.patch_index.build import LONGER_SIDE_PX, build
 from corrcore.patch_index.catalogue import (
     SAMPLES,
     Listing,
@@ -19,6 +19,7 @@ from corrcore.patch_index.catalogue import (
     samples_path,
     survey,
 )
+from corrcore.patch_index.describe import Photo
 from corrcore.patch_index.files import (
     FORMAT,
     IndexDamagedError,

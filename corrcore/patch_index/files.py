@@ -7,6 +7,7 @@ A finished index is a folder of these files; while it is built, the folder's nam
 - ``pixels.u8``: the pixels of every picture that is not mirrored, row by row.
 - ``LAYER.f16``, ``LAYER.i8``, ``LAYER.f32``: unit descriptors of a layer, their 8-bit codes and the codes' scales
   (`corrcore.engines.knn.quantise`), a row per cell.
+- ``shards``: only while it is built, what several processes describe apart (`corrcore.patch_index.shards`).
 """
 
 import errno
@@ -26,6 +27,7 @@ from corrcore.settings import Settings
 FORMAT = 2
 PARTIAL, DELETING = ".partial", ".deleting"  # what names of folders end in
 MANIFEST, JOURNAL, LOCK, PIXELS = "manifest.json", "photos.jsonl", "lock", "pixels.u8"
+SHARDS = "shards"  # the folder of what is described apart, while an index is built
 
 
 class IndexNotFoundError(FileNotFoundError):
@@ -315,8 +317,13 @@ def unfinished_text(folder: Path) -> str:
 
 def read_progress(partial: Path) -> tuple[int, int]:
     """How many photos of an unfinished index are safely on disk, and of how many (0: not known)."""
+    done, total = _read_progress(partial)
+    return done + sum(_read_progress(shard)[0] for shard in partial.glob(f"{SHARDS}/*")), total
+
+
+def _read_progress(folder: Path) -> tuple[int, int]:
     try:
-        first, *rest = (partial / JOURNAL).read_bytes().splitlines(keepends=True)
+        first, *rest = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
         total = json.loads(first).get("photos", 0)
     except (OSError, ValueError, AttributeError, RecursionError):
         return 0, 0

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import zlib
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from corrcore.patch_index.files import (
     read_entries,
     read_manifest,
 )
+from corrcore.patch_index.journal import read_photo
 from corrcore.patch_index.pictures import PictureTable
 from corrcore.settings import prepared_path
 
@@ -263,10 +263,7 @@ class PatchIndex:
                     raise IndexNotFoundError(missing_text(path))
                 files[name] = stack.enter_context(path.open("rb"))
             for number, entry in enumerate(self._entries):
-                check = 0
-                for name, n_bytes in entry.n_bytes().items():
-                    check = zlib.crc32(files[name].read(n_bytes), check)
-                if check != entry.check:
+                if read_photo(files, entry) is None:
                     msg = f"{self.folder} is damaged at photo {entry.photo!r}; {self._rebuild}"
                     raise IndexDamagedError(msg)
                 if progress is not None:

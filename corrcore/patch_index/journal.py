@@ -3,8 +3,8 @@
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,18 +59,18 @@ class JournalWriter:
     full or cannot be written; what is on disk then is still as good as the last checkpoint.
     """
 
-    def __init__(self, partial: Path, settings: BuildSettings, *, kept: Sequence[Entry], n_photos: int) -> None:
-        self._partial = partial
+    def __init__(self, folder: Path, settings: BuildSettings, *, kept: Sequence[Entry], n_photos: int) -> None:
+        self.folder = folder
         self._pending: list[Entry] = []
         self.entries = list(kept)
         self._data: dict[str, BinaryIO] = {}
         try:
-            with writing_to(partial):
+            with writing_to(folder):
                 self._cut_off(settings)
                 self._begin_journal(_header(settings, n_photos))
                 for name in data_files(settings.layers):
-                    self._data[name] = (partial / name).open("ab")
-                self._journal = (partial / JOURNAL).open("ab")
+                    self._data[name] = (folder / name).open("ab")
+                self._journal = (folder / JOURNAL).open("ab")
         except BaseException:
             self._close()
             raise
@@ -86,7 +86,7 @@ class JournalWriter:
 
     def add(self, entry: Entry, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
         """Appends a photo's arrays, each to its data file."""
-        with writing_to(self._partial):
+        with writing_to(self.folder):
             for name, parts in arrays.items():
                 for part in parts:
                     self._data[name].write(np.ascontiguousarray(part).data)
@@ -95,9 +95,35 @@ class JournalWriter:
         if len(self._pending) >= _CHECKPOINT_EVERY:
             self.checkpoint()
 
+    def adopt(self, folder: Path, entries: Sequence[Entry], told: Callable[[int, str], None]) -> bool:
+        """Appends photos that lie in another build's folder, the first of its own; all or, where this raises, none.
+
+        False where bytes are not those that were written: photos before them are appended.
+        """
+        self.checkpoint()
+        before = len(self.entries)
+        try:
+            with ExitStack() as stack, writing_to(self.folder):
+                files = {name: stack.enter_context((folder / name).open("rb")) for name in self._data}
+                for entry in entries:
+                    if isinstance(entry, PhotoEntry):
+                        parts = read_photo(files, entry)
+                        if parts is None:
+                            break
+                        for name, part in parts.items():
+                            self._data[name].write(part)
+                    self.entries.append(entry)
+                    told(len(self.entries), " are described and joined")
+        except BaseException:
+            del self.entries[before:]  # and whoever goes on cuts off what was written
+            raise
+        self._pending = self.entries[before:]
+        self.checkpoint()
+        return len(self.entries) == before + len(entries)
+
     def checkpoint(self) -> None:
         """Makes all photos that were added safe."""
-        with writing_to(self._partial):
+        with writing_to(self.folder):
             for file in self._data.values():
                 _sync(file)
             self._journal.write(b"".join(_line(entry.to_json()) for entry in self._pending))
@@ -107,7 +133,7 @@ class JournalWriter:
     def finish(self, manifest: Manifest) -> None:
         """Makes everything safe, and writes what the index says of itself."""
         self.checkpoint()
-        with writing_to(self._partial), (self._partial / MANIFEST).open("wb") as file:
+        with writing_to(self.folder), (self.folder / MANIFEST).open("wb") as file:
             file.write(json.dumps(manifest.to_json(), indent=1).encode())
             _sync(file)
 
@@ -117,17 +143,17 @@ class JournalWriter:
             for name, size in entry.n_bytes().items() if isinstance(entry, PhotoEntry) else ():
                 lengths[name] += size
         for name, length in lengths.items():
-            if _size(self._partial / name) > length:
-                os.truncate(self._partial / name, length)
+            if _size(self.folder / name) > length:
+                os.truncate(self.folder / name, length)
 
     def _begin_journal(self, header: dict[str, Any]) -> None:
         """Writes the journal anew, whole, so that a kill meanwhile leaves the old one or this."""
-        path = self._partial / f"{JOURNAL}.new"
+        path = self.folder / f"{JOURNAL}.new"
         with path.open("wb") as file:
             file.write(_line(header) + b"".join(_line(entry.to_json()) for entry in self.entries))
             _sync(file)
-        path.replace(self._partial / JOURNAL)
-        sync_folder(self._partial)
+        path.replace(self.folder / JOURNAL)
+        sync_folder(self.folder)
 
     def _close(self) -> None:
         for file in (*self._data.values(), *([self._journal] if hasattr(self, "_journal") else [])):
@@ -142,6 +168,15 @@ def checksum(arrays: Mapping[str, Sequence[np.ndarray]]) -> int:
         for part in parts:
             check = zlib.crc32(np.ascontiguousarray(part).data, check)
     return check
+
+
+def read_photo(files: Mapping[str, BinaryIO], entry: PhotoEntry) -> dict[str, bytes] | None:
+    """The next photo of open data files, its bytes by file; None where they are not those that were written."""
+    parts = {name: files[name].read(n_bytes) for name, n_bytes in entry.n_bytes().items()}
+    check = 0
+    for part in parts.values():
+        check = zlib.crc32(part, check)
+    return parts if check == entry.check else None
 
 
 def sync_folder(folder: Path) -> None:
