@@ -9,8 +9,7 @@ from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.cli.opening import add_network_options, open_network
 from corrcore.cli.shared import count, number, numbers, progress_of, words
-from corrcore.datasets import folder
-from corrcore.settings import prepared_path
+from corrcore.datasets import addressed, folder
 from corrcore.wording import counted, size_text
 
 
@@ -18,7 +17,12 @@ def add_parsers(rooms: Any) -> None:
     """Adds the commands on indexes."""
     index = rooms.add_parser("index", help="build and look after patch indexes").add_subparsers(required=True)
     build = index.add_parser("build", help="describe a folder of photos; goes on where an earlier run stopped")
-    build.add_argument("photos", type=prepared_path, help="a folder of photos, or of a data set in PASCAL VOC's layout")
+    build.add_argument(
+        "photos",
+        type=addressed.prepared_source,
+        help="a folder of photos, or of a data set in PASCAL VOC's layout, or where there is one: s3://bucket/photos, "
+        "gs://bucket/photos, zip://photos.zip, 'zip://*.jpg::s3://bucket/photos.zip'",
+    )
     build.add_argument("--name", required=True, help="the index's name")
     add_network_options(build, default=networks.DEFAULT)
     build.add_argument("--layers", type=words, default=None, help="such as conv3,conv4,conv5")
@@ -55,7 +59,7 @@ def add_parsers(rooms: Any) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     target = indexes.path_of(indexes.checked_name(options.name), options.root)
-    listing = folder.photos(
+    listing = addressed.photos_in(
         options.photos,
         max_pixels=round(options.max_megapixels * 1e6),
         max_bytes=round(options.max_megabytes * 2**20),

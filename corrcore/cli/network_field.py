@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from corrcore import images, networks, patch_index
 from corrcore.cli.opening import open_network
 from corrcore.cli.shared import count, print_table, progress_of, words
-from corrcore.datasets import folder
+from corrcore.datasets import addressed
 from corrcore.experiments.context import open_results
 from corrcore.networks import ModuleNetwork
 from corrcore.patch_index import PatchIndex, Photo, photos_of, spread
@@ -34,7 +34,7 @@ def add_field_parser(rooms: Any) -> None:
     command.add_argument("--weights", type=prepared_path, default=None, metavar="FILE", help="its weights")
     command.add_argument("--layer", type=words, default=None, help="such as conv3,conv5 (default: a few, by role)")
     of = command.add_mutually_exclusive_group(required=True)
-    of.add_argument("--photos", type=prepared_path, help="a folder of photos")
+    of.add_argument("--photos", type=addressed.prepared_source, help="a folder of photos, or an address as for `index`")
     of.add_argument("--index", metavar="NAME", help="the photos of an index, as it has them")
     command.add_argument(
         "--limit", type=count, default=N_PHOTOS, metavar="N", help=f"photos at most, spread (default: {N_PHOTOS})"
@@ -103,7 +103,7 @@ def _photos(options: argparse.Namespace) -> Sequence[Photo]:
     if options.index is not None:
         there = photos_of(PatchIndex(patch_index.path_of(options.index, options.root)))
     else:
-        there = folder.photos(options.photos).photos
+        there = addressed.photos_in(options.photos).photos
     chosen = spread(there, options.limit)
     print(f"{counted(len(chosen), 'photo')} of {len(there):,} in {options.index or options.photos}")
     return chosen

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -85,11 +86,24 @@ class FolderPhoto:
         return not stat.S_ISREG(status.st_mode) or (self.max_bytes is not None and status.st_size > self.max_bytes)
 
 
+@runtime_checkable
+class Named(Protocol):
+    """Whatever has a name: to ask whether something is a `records.Photo` may cost its stamp, a read of its file."""
+
+    @property
+    def name(self) -> str:
+        """Its own among those beside it."""
+        ...
+
+
+AnyPhoto = TypeVar("AnyPhoto", bound=Named)
+
+
 @dataclass(frozen=True)
-class FolderListing:
+class PhotoListing(Generic[AnyPhoto]):
     """The photos of a folder by name, and by name why other pictures in it are left out: a few words for each."""
 
-    photos: tuple[FolderPhoto, ...]
+    photos: tuple[AnyPhoto, ...]
     left_out: Mapping[str, str]
 
     def __len__(self) -> int:
@@ -107,10 +121,18 @@ class FolderListing:
         reasons = "; ".join(f"{reason} ({count:,})" for reason, count in self.counts.items())
         return f"{len(self.left_out):,} left out: {reasons}"
 
+    def check(self, place: str) -> None:
+        """Raises DatasetNotFoundError where there is no photo in it."""
+        if not self.photos:
+            but = f"; {self.summary()}" if self.left_out else ""
+            suffixes = ", ".join(sorted(SUFFIXES))
+            msg = f"there is no photo in {place}; files with these suffixes are looked for: {suffixes}{but}."
+            raise DatasetNotFoundError(msg)
+
 
 def photos(
     folder: str | os.PathLike, *, max_pixels: int | None = MAX_PIXELS, max_bytes: int | None = MAX_BYTES
-) -> FolderListing:
+) -> PhotoListing[FolderPhoto]:
     """All photos below a folder, by name. Of a folder in PASCAL VOC's layout, those in its ``JPEGImages``.
 
     Files are told by their suffix, and neither opened nor hashed. What is hidden, a thumbnail, in a bin, a link that
@@ -133,16 +155,12 @@ def photos(
             found[name] = FolderPhoto(name, path, max_pixels, max_bytes)
         else:
             left_out[name] = reason
-    listing = FolderListing(tuple(found.values()), left_out)
-    if not found:
-        but = f"; {listing.summary()}" if left_out else ""
-        suffixes = ", ".join(sorted(SUFFIXES))
-        msg = f"there is no photo in {printable_name(root)}; files with these suffixes are looked for: {suffixes}{but}."
-        raise DatasetNotFoundError(msg)
+    listing = PhotoListing(tuple(found.values()), left_out)
+    listing.check(printable_name(root))
     return listing
 
 
-def hold_out(photos: Sequence[FolderPhoto], count: int) -> tuple[list[FolderPhoto], list[FolderPhoto]]:
+def hold_out(photos: Sequence[AnyPhoto], count: int) -> tuple[list[AnyPhoto], list[AnyPhoto]]:
     """The photos without `count` of them, and those.
 
     They are chosen by the digests of their names: the same ones each time, and no stretch of the alphabet. Raises
@@ -189,20 +207,21 @@ def _pictures(root: Path) -> Iterator[tuple[Path, str | None]]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    why = reason or _reason_by_name(entry.name)
+                    why = reason or reason_by_name(entry.name)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append((Path(entry.path), why))
                     elif entry.is_symlink() and os.path.isdir(entry.path):
                         yield Path(entry.path), why or "link to a folder, which is not followed"
                     elif (suffix := os.path.splitext(entry.name)[1].lower()) in SUFFIXES:
                         yield Path(entry.path), why or _reason_by_kind(entry, real)
-                    elif suffix in _UNREAD_SUFFIXES:
-                        yield Path(entry.path), why or f"in a format that is not read here ({suffix})"
+                    elif unread := reason_by_suffix(suffix):
+                        yield Path(entry.path), why or unread
         except OSError as error:
             yield folder, f"folder that cannot be read ({error.strerror or error})"
 
 
-def _reason_by_name(name: str) -> str | None:
+def reason_by_name(name: str) -> str | None:
+    """Why a file or folder of this name holds no photo of its owner's; None where it may."""
     lower = name.lower()
     if known := _REASONS_BY_NAME.get(lower):
         return known
@@ -211,6 +230,11 @@ def _reason_by_name(name: str) -> str | None:
     if lower.startswith("._"):
         return "companion file of a Mac"
     return _HIDDEN if lower.startswith(".") else None
+
+
+def reason_by_suffix(suffix: str) -> str | None:
+    """Why a picture whose name ends so, in lower case, is left out; None for what is no picture, or is read."""
+    return f"in a format that is not read here ({suffix})" if suffix in _UNREAD_SUFFIXES else None
 
 
 def _reason_by_kind(entry: os.DirEntry[str], real: str) -> str | None:

@@ -6,7 +6,16 @@ in memory nor make Pillow warn, and neither Pillow's global settings nor Python'
 share, have to be touched.
 """
 
-from corrcore.decoding.limits import MAX_BYTES, MAX_PIXELS, ImageError, ImageNotReadError, Source, display_name
+from corrcore.decoding.limits import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    ImageError,
+    ImageNotReadError,
+    Source,
+    check_bytes,
+    display_name,
+    printable,
+)
 from corrcore.decoding.reading import SUFFIXES, decode, read_size
 
 __all__ = [
@@ -16,7 +25,9 @@ __all__ = [
     "ImageError",
     "ImageNotReadError",
     "Source",
+    "check_bytes",
     "decode",
     "display_name",
+    "printable",
     "read_size",
 ]

@@ -87,7 +87,7 @@ def read(source: Source, title: str, max_bytes: int | None, *, first: int | None
 
 def _read(source: Source, title: str, max_bytes: int | None, first: int | None) -> bytes:
     if isinstance(source, bytes):
-        _check_bytes(title, len(source), max_bytes)
+        check_bytes(title, len(source), max_bytes)
         return source[:first]
     if not isinstance(source, str | os.PathLike):
         return _read_stream(source, title, max_bytes, first)
@@ -104,7 +104,7 @@ def _read(source: Source, title: str, max_bytes: int | None, first: int | None) 
 
 def _read_stream(file: BinaryIO | io.BufferedIOBase, title: str, max_bytes: int | None, first: int | None) -> bytes:
     if file.seekable():
-        _check_bytes(title, file.seek(0, os.SEEK_END), max_bytes)
+        check_bytes(title, file.seek(0, os.SEEK_END), max_bytes)
         file.seek(0)
     limit = first if first is not None else None if max_bytes is None else max_bytes + 1
     data = bytearray()
@@ -114,11 +114,12 @@ def _read_stream(file: BinaryIO | io.BufferedIOBase, title: str, max_bytes: int 
             break
         data += part
     if first is None:
-        _check_bytes(title, len(data), max_bytes)
+        check_bytes(title, len(data), max_bytes)
     return bytes(data)
 
 
-def _check_bytes(title: str, size: int, max_bytes: int | None) -> None:
+def check_bytes(title: str, size: int, max_bytes: int | None) -> None:
+    """Raises ImageError for a file that is larger than what is accepted."""
     if max_bytes is not None and size > max_bytes:
         msg = f"{title} is larger than the {max_bytes / 2**20:,.1f} MiB accepted; choose or save a smaller file."
         raise ImageError(msg)

@@ -56,6 +56,15 @@ def test_an_index_is_built_shown_verified_and_deleted(photos, root, capsys):
     assert "there are no indexes in" in capsys.readouterr().out
 
 
+def test_an_index_of_an_archives_photos_is_that_of_the_folders(photos, root, tmp_path, capsys):
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
+    for place, name in ((photos, "folder"), (f"zip://*.png::{archive}", "archive")):
+        assert run(root, "build", place, "--name", name, "--layers", "conv3", "--limit", 2) == 0
+    assert (root / "folder" / "manifest.json").read_bytes() == (root / "archive" / "manifest.json").read_bytes()
+    assert run(root, "build", f"zip://{photos}/0.png", "--name", "none") == 2
+    assert "0.png cannot be listed (File is not a zip file)" in capsys.readouterr().err
+
+
 def test_the_same_build_twice_is_refused(photos, root, capsys):
     words = ("build", photos, "--name", "mine", "--layers", "conv3")
     assert run(root, *words) == 0

@@ -8,8 +8,8 @@ import streamlit as st
 from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
-from corrcore.datasets import folder
-from corrcore.settings import Settings, prepared_path
+from corrcore.datasets import addressed, folder
+from corrcore.settings import Settings
 from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers
 from dashboard.services import caches, people, processes, sessions
@@ -72,8 +72,8 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
         if os.path.lexists(target):
             msg = f"There is an index {name.strip()!r} already; choose another name."
             raise ValueError(msg)
-        photos_in = voc_root(prepared_path(source.strip()))
-        listing = folder.photos(photos_in)
+        photos_in = voc_root(addressed.prepared_source(source.strip()))
+        listing = addressed.photos_in(photos_in)
         photos, held_out = folder.hold_out(listing.photos, n_held_out)
         extractor = caches.network(network)
 
@@ -106,7 +106,9 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
         st.error(sentence(error), icon=":material/error:")
 
 
-def voc_root(path: Path) -> Path:
+def voc_root(path: str | Path) -> str | Path:
     """The data set in a folder of data sets, if there is just one in PASCAL VOC's layout."""
+    if isinstance(path, str):
+        return path
     inner = [child.parent for child in path.glob("*/JPEGImages")] if path.is_dir() else []
     return inner[0] if len(inner) == 1 and not (path / "JPEGImages").is_dir() else path
