@@ -13,9 +13,9 @@ from corrcore import concurrency
 from corrcore.engines.knn.codes import MARGIN, has_fast_int8, multiply, quantise
 from corrcore.engines.knn.keys import ABSENT, GROUP, pack, unpack
 from corrcore.engines.knn.memory import as_tensor, drop_pages
+from corrcore.engines.knn.rescoring import BUCKET, rescore
 
 BLOCK_SCORES = 1 << 21  # a thread's scores, 8 MB: they are read again while in cache
-BUCKET = 1 << 15  # rows of which pages are in memory at a time while shortlists are scored
 KEPT_BYTES = 1 << 28  # codes of up to this size stay in memory from one search of few queries to the next,
 MANY_QUERIES = 64  # for these would wait for pages to be mapped; more queries have so much to compute that none waits
 
@@ -66,7 +66,7 @@ class Host:
         estimate = self.from_codes(queries) if self._by_codes else self.from_rows(queries)
         keys, floors = self.scan(estimate, keep)
         rows, bounds = unpack(keys)
-        similarities = self._similarities(unit, rows)
+        similarities = rescore(self._descriptors, unit, rows, report=self._report)
         allowance = estimate.margin * estimate.weights.reshape(-1)[rows]
         errors = np.abs(similarities - (bounds - allowance))
         as_modelled = (errors <= (allowance + estimate.slack[:, None]) * 2 / 3).all(axis=1)
@@ -94,7 +94,7 @@ class Host:
     def from_rows(self, queries: Float[torch.Tensor, "queries channels"]) -> Estimate:
         """Similarities from the rows themselves.
 
-        Exact in double precision, see `table.unit_vectors`; else `slack` is twice what rounding can do to unit vectors.
+        Exact in double precision, see `asked.unit_vectors`; else `slack` is twice what rounding can do to unit vectors.
         """
 
         def fill(first: int, stop: int, out: torch.Tensor) -> None:
@@ -154,24 +154,3 @@ class Host:
         best = merged[:, :keep].copy()
         floor = np.where(counts.sum(axis=0) > keep, unpack(best[:, -1])[1], -np.inf)
         return best, np.maximum(floor, floors.max(axis=0))
-
-    def _similarities(
-        self, unit: Float64[np.ndarray, "queries channels"], rows: Int64[np.ndarray, "queries keep"]
-    ) -> Float32[np.ndarray, "queries keep"]:
-        """Exact similarities. The file is gone through from front to back: few of its pages are needed at a time."""
-        from corrcore.engines.knn.kernels import score_pairs
-
-        similarities = np.empty(rows.shape, np.float32)
-        bucket = (rows.reshape(-1) // BUCKET).astype(np.uint16)
-        pairs = np.argsort(bucket, kind="stable")
-        ends = np.cumsum(np.bincount(bucket))
-        halves = self._rows.view(torch.uint16).numpy()
-
-        def score(bucket: int) -> None:
-            its_pairs = pairs[ends[bucket - 1] if bucket else 0 : ends[bucket]]
-            score_pairs(halves, unit, rows.reshape(-1), its_pairs, similarities.reshape(-1))
-            drop_pages(self._descriptors, slice(BUCKET * bucket, BUCKET * (bucket + 1)))
-
-        n_threads = self._n_threads if len(pairs) > 1000 else 1  # to start threads takes longer than that
-        concurrency.map_in_order(score, range(len(ends)), lambda _: self._report(1.0), n_threads=n_threads)
-        return similarities

@@ -5,8 +5,8 @@ search
 
 1. scans the codes, which are half the bytes and a quarter of single precision's arithmetic, and keeps as a shortlist
    the rows for which an upper bound of the similarity is largest;
-2. scores the shortlist from the half-precision rows, with no rounding before the last (`unit_vectors`): equal rows
-   get equal similarities in whatever order and on whatever device they are summed, and ties go to the lower id;
+2. scores the shortlist from the half-precision rows, with no rounding before the last (`asked.unit_vectors`): equal
+   rows get equal similarities in whatever order and on whatever device they are summed, and ties go to the lower id;
 3. accepts a query's result if its k-th similarity exceeds the bound of every row left out. If it does not, as where
    thousands of rows are almost equal, the shortlist is made longer, and at last every row is scored as in 2.
 
@@ -19,15 +19,16 @@ row in 10⁹. Where the scan uses floating point, on a GPU or a processor withou
 for every rounding, and the result is exact.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int, Int64
+from jaxtyping import Float, Float32, Int64
 
+from corrcore.engines.knn.asked import Asked, Ranges
 from corrcore.engines.knn.codes import has_fast_int8
 from corrcore.engines.knn.device import Device
 from corrcore.engines.knn.host import Host
@@ -137,7 +138,7 @@ class DescriptorTable:
         queries: Float[torch.Tensor, "queries channels"],
         k: int,
         *,
-        exclude: Iterable[Sequence[int]] | Int[np.ndarray, "ranges 2"] = (),
+        exclude: Ranges = (),
         progress: Callable[[float], None] | None = None,
         shortlist_bytes: int = 1 << 26,
     ) -> Neighbours:
@@ -151,16 +152,8 @@ class DescriptorTable:
         Raises ValueError for queries that are not finite or do not fit the table, for ranges outside the table, and
         where `k` is more than the rows that are not excluded.
         """
-        n, channels = self.descriptors.shape
-        if queries.shape[1:] != (channels,):
-            msg = f"queries must have shape (queries, {channels}) as the table's rows; got {tuple(queries.shape)}."
-            raise ValueError(msg)
-        excluded = _merge_ranges(exclude, n)
-        n_admissible = n - sum(stop - start for start, stop in excluded)
-        if not 1 <= k <= n_admissible:
-            msg = f"k must be between 1 and {n_admissible} (admissible descriptors); got {k}."
-            raise ValueError(msg)
-        unit = unit_vectors(queries)
+        asked = Asked.checked(queries, k, exclude, self.descriptors.shape)
+        unit = asked.unit
         ids = np.empty((len(unit), k), np.int64)
         similarities = np.empty((len(unit), k), np.float32)
         certain = np.zeros(len(unit), bool)
@@ -171,9 +164,9 @@ class DescriptorTable:
             if progress is not None:
                 progress(min(1.0, (done + share * len(part)) / len(unit)))
 
-        searcher = self._searcher(excluded, report)
+        searcher = self._searcher(asked.excluded, report)
         for wanted in (k + k // 2 + GROUP, k + _LONGER):
-            keep = min(wanted, n_admissible)
+            keep = min(wanted, asked.n_admissible)
             for part in _parts(np.flatnonzero(~certain), searcher.queries_at_once(keep, shortlist_bytes)):
                 passes.append(Pass("shortlist", len(part)))
                 ids[part], similarities[part], certain[part] = searcher.search_shortlist(unit[part], k, keep)
@@ -189,33 +182,6 @@ class DescriptorTable:
         by_codes = self.scan == "int8" or (self.scan is None and has_fast_int8())
         arrays = self.descriptors, self.codes, self.scales
         return Host(*arrays, by_codes=by_codes, excluded=excluded, report=report)
-
-
-def _merge_ranges(ranges: Iterable[Sequence[int]] | Int[np.ndarray, "ranges 2"], n: int) -> list[tuple[int, int]]:
-    """Half-open ranges in order, none of which overlaps another."""
-    merged, reached = [], 0
-    for start, stop in sorted((int(start), int(stop)) for start, stop in ranges):
-        if not 0 <= start <= stop <= n:
-            msg = f"exclude must hold ranges of rows between 0 and {n}; got ({start}, {stop})."
-            raise ValueError(msg)
-        if reached < stop:
-            merged.append((max(start, reached), stop))
-            reached = stop
-    return merged
-
-
-def unit_vectors(queries: Float[torch.Tensor, "queries channels"]) -> Float64[np.ndarray, "queries channels"]:
-    """Queries of unit length, or zero, whose components are multiples of 2⁻²⁸.
-
-    Half-precision numbers are multiples of 2⁻²⁴. All products are then multiples of 2⁻⁵², and sums of them below 2 are
-    exact in double precision: the order of summation is of no consequence.
-    """
-    values = queries.detach().to("cpu", torch.float64).contiguous()
-    lengths = values.norm(dim=1, keepdim=True)
-    if not torch.isfinite(lengths).all():
-        msg = "queries must be finite; got NaN or infinity."
-        raise ValueError(msg)
-    return ((values / torch.where(lengths > 0, lengths, 1) * 2.0**28).round_() / 2.0**28).numpy()
 
 
 def _parts(pending: Int64[np.ndarray, " queries"], at_once: int) -> list[Int64[np.ndarray, " part"]]:
