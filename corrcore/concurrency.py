@@ -53,6 +53,23 @@ def part(progress: Progress | None, start: float, share: float, prefix: str = ""
     return Part(progress, start, share, prefix)
 
 
+@dataclass
+class Retold:
+    """A `Progress` that can be told again what it was told last: so whoever waits learns of a wish to stop."""
+
+    progress: Progress
+    last: tuple[float, str] = (0.0, "")
+
+    def __call__(self, done: float, text: str = "") -> None:
+        """Passes it on, and remembers it."""
+        self.last = (done, text)
+        self.progress(done, text)
+
+    def again(self) -> None:
+        """Tells what was told last."""
+        self.progress(*self.last)
+
+
 def default_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

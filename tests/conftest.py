@@ -93,6 +93,15 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def machines():
+    """A Ray cluster of two machines, joined; whoever kills one of them leaves two."""
+    from tests.machines import running
+
+    with running() as found:
+        yield found
+
+
 def relabelled(extractor, **attributes):
     """The same extractor with other attributes, such as the digest of other weights."""
     other = object.__new__(type("Relabelled", (type(extractor),), attributes))

@@ -24,6 +24,7 @@ OBJECTS = [
     svm.Rows(torch.from_numpy(FEATURES)),
     sift.Sift(device="cpu"),
     concurrency.part(print, 0.5, 0.5),
+    concurrency.Retold(print, (0.5, "half")),
 ]
 
 

@@ -1,0 +1,66 @@
+"""A Ray cluster on this machine: a head that does no work, and two machines of one processor each."""
+
+import os
+import signal
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from corrcore import cluster
+
+_OPTIONS = {"node_ip_address": "127.0.0.1", "object_store_memory": 10**8}
+_HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The cluster's `address`, and what happens to its machines."""
+
+    address: str
+    nodes: Any
+
+    @property
+    def cluster(self) -> cluster.Cluster:
+        """Two workers on it."""
+        return cluster.Cluster(self.address, workers=2)
+
+    def processes(self) -> list[psutil.Process]:
+        """All that belong to it."""
+        started = psutil.Process().children(recursive=True)
+        return [each for each in started if "ray" in " ".join(each.cmdline())]
+
+    def kill_machine_of(self, pid: int) -> None:
+        """Kills the machine, kill -9, on which a worker process runs; another one joins."""
+        killed = psutil.Process(pid).ppid()
+        os.kill(killed, signal.SIGKILL)
+        for node in [*self.nodes.worker_nodes]:
+            if killed in [each.process.pid for each in node.all_processes["raylet"]]:
+                self.nodes.remove_node(node, allow_graceful=False)
+        self.nodes.add_node(num_cpus=1, wait=False, **_OPTIONS)
+
+
+@contextmanager
+def running() -> Iterator[Machines]:
+    """The cluster, which this process has joined; with token authentication, without a dashboard, for this machine."""
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex, **cluster.QUIET, **cluster.LOOPBACK}
+    from ray.cluster_utils import Cluster  # which reads the environment
+
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # a short path
+        nodes = Cluster()
+        head = {"include_dashboard": False, "include_log_monitor": False, "_system_config": _HEALTH}
+        nodes.add_node(num_cpus=0, temp_dir=folder, **head, **_OPTIONS)
+        try:
+            for _ in range(2):
+                nodes.add_node(num_cpus=1, wait=False, **_OPTIONS)
+            nodes.wait_for_nodes()
+            machines = Machines(nodes.address, nodes)
+            machines.cluster.join()
+            yield machines
+        finally:
+            cluster.leave()
+            nodes.shutdown()

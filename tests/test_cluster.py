@@ -1,0 +1,159 @@
+"""Clusters, joined and started, and work mapped over their workers. Each test starts workers: few tests say much."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from corrcore.cluster import Cluster
+from corrcore.concurrency import Retold
+from tests import work
+
+
+class StopError(Exception):
+    """What stops the work."""
+
+
+def nothing(key, result):
+    """What is done with results that do not matter."""
+
+
+def test_every_item_is_worked_on_once_and_progress_hears_of_the_making(machines):
+    found, told = {}, []
+    items = {str(n): n for n in range(6)}
+    progress = Retold(lambda *said: told.append(said))
+    machines.cluster.map(work.make, work.square, items, found.setdefault, progress=progress)
+    assert {key: value for key, (_, value) in found.items()} == {key: n * n for key, n in items.items()}
+    assert len({pid for pid, _ in found.values()}) == 2
+    assert {(0.0, "starting workers"), (0.5, "making")} <= set(told)
+
+
+def test_what_is_killed_is_replaced_and_its_item_done_again(machines):
+    found = []
+
+    def then(key, result):
+        found.append((key, result))
+        if len(found) == 2:
+            os.kill(result[0], signal.SIGKILL)
+        if len(found) == 4:
+            machines.kill_machine_of(result[0])
+
+    machines.cluster.map(work.make, work.square, {n: n for n in range(12)}, then)
+    assert sorted((key, value) for key, (_, value) in found) == [(n, n * n) for n in range(12)]
+    assert len({pid for _, (pid, _) in found}) >= 3
+
+
+@pytest.mark.parametrize(
+    ("does", "error", "text"),
+    [
+        (work.fail_at_three, ValueError, "^three is too many.$"),
+        (work.end, ChildProcessError, "3 workers ended at (0|1)"),
+    ],
+)
+def test_errors_of_work_are_raised_here(machines, does, error, text):
+    with pytest.raises(error, match=text):
+        machines.cluster.map(work.make, does, {n: n for n in range(9)}, nothing)
+
+
+def test_a_wish_to_stop_is_heard_while_workers_are_busy(machines, tmp_path):
+    busy = tmp_path / "busy"
+
+    def stop(done, text):
+        if busy.exists():
+            raise StopError
+
+    with pytest.raises(StopError):
+        machines.cluster.map(work.make, work.go_on, {0: busy}, nothing, progress=Retold(stop))
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in [int(busy.read_text())] if psutil.pid_exists(pid)], 10)
+    assert not alive
+
+
+def test_a_cluster_answers_its_machine_alone_and_has_no_dashboard(machines):
+    listening = [
+        (each.name(), connection.laddr.ip)
+        for each in machines.processes()
+        for connection in each.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert {"gcs_server", "raylet"} <= {name for name, _ in listening}
+    assert {address.removeprefix("::ffff:") for _, address in listening} == {"127.0.0.1"}
+    assert not machines.nodes.webui_url
+
+
+JOIN = "import sys; from corrcore.cluster import Cluster; Cluster(*sys.argv[1:]).join()"
+
+
+def fresh(code, *arguments, **environment):
+    """A process of its own; the last line that it has to say."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return ([*done.stdout.splitlines(), *done.stderr.splitlines()] or [""])[-1]
+
+
+def test_a_wrong_token_is_refused(machines):
+    assert fresh(JOIN, machines.address) == ""
+    said = fresh(JOIN, machines.address, RAY_AUTH_TOKEN="wrong" * 8)
+    assert said == (
+        f"ConnectionError: the Ray cluster at {machines.address} does not let this machine in; put the cluster's token "
+        "into RAY_AUTH_TOKEN, or into a file that RAY_AUTH_TOKEN_PATH names."
+    )
+
+
+def test_what_does_not_answer_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = fresh(JOIN, address)
+    assert said == (
+        f"ConnectionError: no Ray cluster answers at {address} (Connection refused); `ray start --head` starts one."
+    )
+
+
+def test_without_ray_its_extra_is_named():
+    code = "import sys; sys.modules['ray'] = None; from corrcore.cluster import Cluster; Cluster().join()"
+    assert fresh(code).endswith("is not installed here; install it with: pip install 'corrcore[ray]'")
+
+
+def test_a_process_is_in_one_cluster(machines):
+    with pytest.raises(ValueError, match=f"in a cluster already .{machines.address}. and cannot join one on this"):
+        Cluster().join()
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"address": "head"}, "HOST:PORT, such as head:6379, or auto; got head"),
+        ({"address": "ray://head:10001"}, "HOST:PORT, such as head:6379, or auto; got ray://head:10001"),
+        ({"workers": 0}, "workers must be at least 1; got 0"),
+        ({"gpus": -0.5}, "a share from 0 to 1, or a whole number; got -0.5"),
+        ({"gpus": 1.5}, "a share from 0 to 1, or a whole number; got 1.5"),
+        ({"gpus": float("nan")}, "a share from 0 to 1, or a whole number; got nan"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(given, text):
+    with pytest.raises(ValueError, match=text):
+        Cluster(**given)
+
+
+STARTED = """
+import os, psutil
+from corrcore.cluster import Cluster, leave
+Cluster(workers=1).join()
+there = [each.laddr.ip for one in psutil.Process().children(recursive=True) for each in one.net_connections("inet")
+         if each.status == psutil.CONN_LISTEN]
+leave()
+print(sorted({each.removeprefix("::ffff:") for each in there}), os.environ["RAY_AUTH_MODE"])
+"""
+
+
+def test_one_that_is_started_answers_this_machine_alone_and_asks_for_a_token():
+    assert fresh(STARTED, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="") == "['127.0.0.1'] token"
