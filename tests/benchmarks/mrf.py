@@ -1,81 +1,58 @@
-"""Times the alignment's energy minimiser on a pair of 31 x 31 grids, and tells how low it gets.
+"""The alignment's energy minimiser on pairs of 31 x 31 grids: how fast it gets how low.
 
-    python tests/benchmarks/mrf.py [--pairs mrf_pairs.npz]
+The pairs are OpenCV's SIFT of two of scikit-image's pictures: of one warped and itself (*warp*), and of two that show
+different things (*cross*).
 
-The pairs are unit descriptors as `{kind}_source` and `{kind}_target`, kinds warp and cross; by default SIFT's of two of
-scikit-image's pictures: of one warped and itself, and of two that show different things. Needs SciPy for the warp.
-
-Prints for each pair and smoothness: the median time of an iteration in one thread; energy, lower bound and gap after
-convergence; belief propagation's energy after 60 iterations. Then the time of one message against minima taken plainly,
-label by label, by Numba and by NumPy, in turn in the same run; of 25 pairs by threads; and by CUDA where there is one.
-On a busy machine only ratios mean something.
+Of each pair and smoothness: the time until energy and bound are within 1e-4, or the default number of iterations is
+over, and the gap then. Then of ten iterations, beside minima taken plainly, label by label, by Numba; and of 25 pairs
+side by side.
 """
 
-import argparse
-import os
-import platform
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
+import cv2
 import numba
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates
 from skimage.data import astronaut, chelsea
 
-from corrcore import images
-from corrcore.descriptors import sift
 from corrcore.engines import mrf
-from corrcore.engines.mrf import on_torch, on_triton
-from corrcore.engines.mrf.on_cpu import State
+from corrcore.engines.mrf.on_torch import Batch
 from corrcore.engines.mrf.problem import Settings
+from tests.benchmarks.measure import Bar, Row, Run, Work
 
-SIDE, STRIDE, RADIUS = 31, 16, 20
+SIDE, STRIDE, SIZE = 31, 16, 16.0
 SMOOTHNESS = (0.003, 0.01, 0.03)
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def medians(calls: dict[str, Callable[[], object]], n_runs: int) -> dict[str, float]:
-    """Of runs in turn, after one of each that is not timed."""
-    for call in calls.values():
-        call()
-    times = {name: [] for name in calls}
-    for _ in range(n_runs):
-        for name, call in calls.items():
-            times[name].append(seconds(call))
-    return {name: float(np.median(own)) for name, own in times.items()}
+GAP = 1e-4  # within which the default number of iterations is to come
+N_MESSAGES = 4 * SIDE * (SIDE - 1)  # per iteration
+ITERATIONS = 10
 
 
 def pictures() -> dict[str, np.ndarray]:
     """A face, the same warped and with noise, and a cat."""
-    face, cat = (images.grey(images.resize_to(picture(), height=500, width=500)) for picture in (astronaut, chelsea))
-    y, x = np.mgrid[:500, :500].astype(float)
+    face, cat = (cv2.resize(cv2.cvtColor(each(), cv2.COLOR_RGB2GRAY), (500, 500)) for each in (astronaut, chelsea))
+    y, x = np.mgrid[:500, :500].astype(np.float32)
     dx, dy = 40 * np.sin(y / 110) + 18 * np.cos(x / 70) + 25, 30 * np.cos(x / 130) + 14 * np.sin(y / 60) - 12
-    warped = map_coordinates(face, [y + dy, x + dx], order=1, mode="mirror")
-    warped = np.clip(warped + np.random.default_rng(0).normal(0, 12, warped.shape), 0, 255)
+    warped = cv2.remap(face, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    warped = np.clip(warped + np.random.default_rng(0).normal(0, 12, warped.shape), 0, 255).astype(np.uint8)
     return {"face": face, "warped": warped, "cat": cat}
 
 
-def unaries_of(pairs: Path | None) -> dict[str, np.ndarray]:
-    if pairs:
-        kept = np.load(pairs)
-        descriptors = {kind: (kept[f"{kind}_source"], kept[f"{kind}_target"]) for kind in ("warp", "cross")}
-    else:
-        points = 10.0 + STRIDE * np.indices((SIDE, SIDE))[::-1].reshape(2, -1).T
-        found = {
-            name: sift.describe(picture.astype(np.float32), points, radius_px=RADIUS, device="cpu").numpy()
-            for name, picture in pictures().items()
-        }
-        descriptors = {"warp": (found["warped"], found["face"]), "cross": (found["cat"], found["face"])}
+def descriptors(picture: np.ndarray) -> np.ndarray:
+    """OpenCV's SIFT on the grid, of unit length."""
+    points = 10.0 + STRIDE * np.indices((SIDE, SIDE))[::-1].reshape(2, -1).T
+    keypoints = [cv2.KeyPoint(float(x), float(y), SIZE, 0.0) for x, y in points]
+    found = cv2.SIFT_create().compute(picture, keypoints)[1]
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+
+
+def unaries() -> dict[str, np.ndarray]:
+    """Squared distances of all source cells to all target cells."""
+    found = {name: descriptors(picture) for name, picture in pictures().items()}
+    pairs = {"warp": (found["warped"], found["face"]), "cross": (found["cat"], found["face"])}
     return {
         kind: np.maximum(2 - 2 * source @ target.T, 0).reshape(SIDE, SIDE, SIDE, SIDE)
-        for kind, (source, target) in descriptors.items()
+        for kind, (source, target) in pairs.items()
     }
 
 
@@ -101,93 +78,68 @@ def by_numba(costs: np.ndarray, distances: np.ndarray) -> np.ndarray:
     return turned.T
 
 
-def by_numpy(costs: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    between = (costs[None] + distances[:, :, None]).min(axis=1)
-    return (between[:, None] + distances).min(axis=2)
+def rows(run: Run) -> Iterator[Row]:
+    pairs = unaries()
+    mrf.minimise(pairs["warp"][:2, :2], smoothness=0.01)  # compiled
+    if not run.on_gpu:
+        yield from converge(pairs, run)
+        yield messages(pairs["cross"], run)
+    yield from many(pairs, run)
 
 
-def converge(unaries: dict[str, np.ndarray], n_runs: int) -> None:
-    print(f"{'':14s}ms/iteration  iterations    energy     bound       gap   bp, 60 iterations")
-    for kind, unary in unaries.items():
+def converge(pairs: dict[str, np.ndarray], run: Run) -> Iterator[Row]:
+    for kind, unary in pairs.items():
         for smoothness in SMOOTHNESS:
-            state = State(unary, Settings(smoothness))
-            each = medians({"": state.iterate}, n_runs)[""]
-            found = mrf.minimise(unary, smoothness=smoothness, iterations=150, gap=1e-6)
-            bp = mrf.minimise(unary, smoothness=smoothness, method="bp", iterations=60)
-            print(
-                f"{kind:6s}{smoothness:6.3f}  {1e3 * each:12.2f}{len(found.history):12d}{found.energy:10.3f}"
-                f"{found.lower_bound:10.3f}{found.gap:10.4f}{bp.energy:20.3f}",
-                flush=True,
-            )
+            what = f"MRF, {kind}, smoothness {smoothness:g}"
+            times = run.medians({"ours": lambda u=unary, s=smoothness: mrf.minimise(u, smoothness=s)}, 5)
+            found = mrf.minimise(unary, smoothness=smoothness)
+            note = f"energy {found.energy:.3f}, bound {found.lower_bound:.3f}, {len(found.history)} iterations"
+            yield Row(f"{what}, until it ends", times["ours"], note=note)
+            yield Row(f"{what}, gap / energy", found.gap / abs(found.energy), bar=Bar.most(GAP), unit="")
 
 
-def messages(unary: np.ndarray, n_runs: int) -> None:
-    """Those of a whole iteration, that is with all that is done between them, and plain ones."""
+def messages(unary: np.ndarray, run: Run) -> Row:
+    """Those of whole iterations, that is with all that is done between them, beside plain ones."""
     smoothness = 0.01
-    n_messages = 4 * SIDE * (SIDE - 1)
     label = np.arange(SIDE)
     distances = np.float32(smoothness) * ((label[:, None] - label) ** 2).astype(np.float32)
     some = unary.reshape(-1, SIDE, SIDE)[::10].astype(np.float32)
-    assert np.allclose(by_numba(some[0], distances), by_numpy(some[0], distances), atol=1e-5)
-    state = State(unary, Settings(smoothness))
-    times = medians(
-        {
-            "corrcore's, an iteration's share": state.iterate,
-            "Numba, every label against every other": lambda: [by_numba(costs, distances) for costs in some],
-            "NumPy, every label against every other": lambda: [by_numpy(costs, distances) for costs in some],
-        },
-        n_runs,
-    )
-    counts = dict(zip(times, (n_messages, len(some), len(some)), strict=True))
-    each = {name: 1e6 * times[name] / counts[name] for name in times}
-    ours = next(iter(each.values()))
-    for name, microseconds in each.items():
-        print(f"{name:42s}{microseconds:8.2f} us a message{microseconds / ours:8.1f}")
+    calls = {
+        "ours": lambda: mrf.minimise(unary, smoothness=smoothness, iterations=ITERATIONS, gap=-1),
+        "plainly": lambda: [by_numba(costs, distances) for costs in some],
+    }
+    times = run.medians(calls, 9)
+    plainly = times["plainly"] / len(some) * N_MESSAGES
+    return Row(
+        "MRF, cross, smoothness 0.01, an iteration of 3720 messages", times["ours"] / ITERATIONS, "Numba, plainly",
+        plainly, Bar.most(0.006),
+    )  # fmt: skip
 
 
-def many(unaries: dict[str, np.ndarray], n_runs: int) -> None:
-    pairs = [unary for unary, _ in zip(list(unaries.values()) * 13, range(25), strict=False)]
-    options = {"smoothness": 0.01, "iterations": 10, "gap": -1}
-    n_threads = torch.get_num_threads()
-    calls = {f"threads, {n_threads}": lambda: mrf.minimise_batch(pairs, device="cpu", **options)}
-    if torch.cuda.is_available():
-        device = torch.device("cuda")
-        batch = on_torch.Batch(pairs, Settings(0.01), device=device)
+def many(given: dict[str, np.ndarray], run: Run) -> Iterator[Row]:
+    pairs = [unary for unary, _ in zip(list(given.values()) * 13, range(25), strict=False)]
+    options = {"smoothness": 0.01, "iterations": ITERATIONS, "gap": -1}
+    what = f"MRF, {len(pairs)} pairs x {ITERATIONS} iterations"
+    # A message's minimum is 31 sums and comparisons per label and axis; costs and messages are read, and written.
+    labels = len(pairs) * ITERATIONS * N_MESSAGES * SIDE**2
+    work = Work(4 * 4 * labels, 2 * 2 * SIDE * labels, "single")
+    if not run.on_gpu:
+        times = run.medians({"ours": lambda: mrf.minimise_batch(pairs, device="cpu", **options)}, 3)
+        yield Row(f"{what}, threads: {torch.get_num_threads()}", times["ours"])
+        return
+    batch = Batch(pairs, Settings(0.01), device=run.device)
 
-        def iterate() -> None:
-            for _ in range(10):
-                batch.energies(batch.iterate()[0])
-            torch.cuda.synchronize()
+    def iterate() -> None:
+        for _ in range(ITERATIONS):
+            batch.energies(batch.iterate()[0])
 
-        calls |= {
-            "CUDA": lambda: mrf.minimise_batch(pairs, device=device, **options),
-            "CUDA, once the costs are there": iterate,
-        }
-    for name, each in medians(calls, min(n_runs, 5)).items():
-        print(f"25 pairs x 10 iterations, {name:32s}{1e3 * each:8.1f} ms")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, help="descriptors of two pairs")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of many pairs")
-    parser.add_argument("--runs", type=int, default=25)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    model = Path("/proc/cpuinfo")
-    lines = model.read_text().splitlines() if model.exists() else []
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    print(f"{names[0] if names else platform.processor()}, load {os.getloadavg()[0]:.1f}")
-    if torch.cuda.is_available():
-        kernel = f"Triton {on_triton.triton.__version__}" if on_triton.AVAILABLE else "no Triton"
-        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {kernel}")
-    unaries = unaries_of(options.pairs)
-    first = seconds(lambda: mrf.minimise(unaries["warp"][:2, :2], smoothness=0.01))
-    print(f"first call {first:.1f} s, with compilation if none was kept")
-    converge(unaries, options.runs)
-    messages(unaries["cross"], options.runs)
-    many(unaries, options.runs)
-
-
-if __name__ == "__main__":
-    main()
+    calls = {
+        "ours": lambda: mrf.minimise_batch(pairs, device=run.device, **options),
+        "iterations": iterate,
+        "threads": lambda: mrf.minimise_batch(pairs, device="cpu", **options),
+    }
+    times = run.medians(calls, 5)
+    there, here = (mrf.minimise_batch(pairs[:2], device=device, smoothness=0.01) for device in (run.device, "cpu"))
+    right = all(abs(a.energy - b.energy) <= 2e-4 * abs(b.energy) for a, b in zip(there, here, strict=True))
+    yield Row(what, times["ours"], "our threads", times["threads"], None, work, right=right)
+    yield Row(f"{what}, once costs are there", times["iterations"], bar=Bar.most(0.015), work=work, right=right)

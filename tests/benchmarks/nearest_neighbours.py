@@ -1,22 +1,17 @@
-"""Times exact search against faiss-cpu's IndexFlatIP and torch's matrix product with topk, on the same rows.
+"""Exact search beside faiss-cpu's IndexFlatIP and torch's matrix product with topk, on the same rows.
 
-    python tests/benchmarks/nearest_neighbours.py [--rows 1000000] [--channels 256]
-    python tests/benchmarks/nearest_neighbours.py --index FOLDER [--layer conv4]
-
-Without an index, rows are drawn that resemble features after a ReLU: not negative, a third of them not zero, in 20,000
-overlapping clusters. Queries are rows with noise added. Times are medians over runs in turn; on a busy machine only
-their ratios mean something. The oracle is faiss on the same half-precision rows.
+Rows are drawn that resemble features after a ReLU: not negative, a third of them not zero, in 20,000 overlapping
+clusters. Queries are rows with noise added. The oracle is faiss on the same half-precision rows. Options: rows,
+channels, and index, the folder of an index that is searched instead, with layer.
 """
 
-import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +19,10 @@ import psutil
 import torch
 
 from corrcore.engines.knn import DescriptorTable, quantise
+from tests.benchmarks.measure import Bar, Row, Run, Work
 
-RUNS = {1: 15, 32: 9, 961: 3}
-KS = (5, 50, 500)
+FAISS = {1: 4.0, 32: 5.0, 961: 2.0}  # bars, by the number of queries
+TORCH = {1: 3.0}
 
 
 def write_rows(folder: Path, n: int, channels: int) -> None:
@@ -41,15 +37,15 @@ def write_rows(folder: Path, n: int, channels: int) -> None:
         latent = centres[torch.randint(len(centres), (some,), generator=generator)]
         latent = latent + 0.7 * torch.randn(some, rank, generator=generator)
         features = torch.relu(latent @ mixing + 0.3 * torch.randn(some, channels, generator=generator) - 0.5)
-        rows = torch.nn.functional.normalize(features, dim=1).half()
-        for file, array in zip(files, (rows.numpy(), *quantise(rows)), strict=True):
+        descriptors = torch.nn.functional.normalize(features, dim=1).half()
+        for file, array in zip(files, (descriptors.numpy(), *quantise(descriptors)), strict=True):
             array.tofile(file)
     for file in files:
         file.close()
     (folder / "manifest.json").write_text(json.dumps({"channels": {"drawn": channels}}))
 
 
-def open_table(folder: Path, layer: str | None) -> DescriptorTable:
+def open_table(folder: Path, layer: str) -> DescriptorTable:
     all_channels = json.loads((folder / "manifest.json").read_text())["channels"]
     layer = layer or next(iter(all_channels))
     n = (folder / f"{layer}.f32").stat().st_size // 4
@@ -62,112 +58,124 @@ def open_table(folder: Path, layer: str | None) -> DescriptorTable:
 
 
 def draw_queries(table: DescriptorTable) -> torch.Tensor:
-    """961 rows in a run, as from one image, with noise."""
+    """961 rows in a run, as from one image, with noise; of unit length."""
     first = (len(table) - 961) // 2
-    rows = torch.from_numpy(table.descriptors[first : first + 961].astype(np.float32))
-    return torch.relu(rows + 0.01 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(1)))
+    some = torch.from_numpy(table.descriptors[first : first + 961].astype(np.float32))
+    noisy = torch.relu(some + 0.01 * torch.randn(some.shape, generator=torch.Generator().manual_seed(1)))
+    return torch.nn.functional.normalize(noisy, dim=1)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def report_memory(folder: Path, layer: str | None) -> None:
-    """Printed by a process of its own: what a search takes, everything that Python has imported included."""
-    torch.set_num_threads(int(os.environ["THREADS"]))
-    table = open_table(folder, layer)
-    queries = draw_queries(table)
-    process = psutil.Process()
-    before = process.memory_info().rss
-    first_call = seconds(lambda: (table.search(queries[:1], 5), table.search(queries[:32], 5)))
-    table.search(queries, 500)
-    after = process.memory_info().rss
-    status = Path("/proc/self/status")
-    peak = int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 if status.exists() else after
-    table.release()
-    released = process.memory_info().rss
-    print(
-        f"resident memory in a fresh process, MB: {before / 1e6:.0f} before, {peak / 1e6:.0f} at most, "
-        f"{after / 1e6:.0f} "
-        f"after, {released / 1e6:.0f} after release(); first two searches {first_call:.1f} s with their compilation"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--index", type=Path, help="folder of an index, searched instead of drawn rows")
-    parser.add_argument("--layer", help="of the index; its first if left out")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.memory_only:
-        report_memory(options.index, options.layer)
-        return
+def rows(run: Run) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.index or Path(temporary)
-        if options.index is None:
-            write_rows(folder, options.rows, options.channels)
-        compare(folder, options)
+        folder = Path(run.option("index", temporary))
+        if folder == Path(temporary):
+            n = run.option("rows", 200_000 if run.quick else 1_000_000)
+            write_rows(folder, n, run.option("channels", 256))
+        table, layer = open_table(folder, run.option("layer", "")), run.option("layer", "")
+        if run.on_gpu:
+            yield from on_gpu(run, table)
+            return
+        if not run.quick:
+            yield memory(folder, layer)
+        yield from beside_others(run, table)
 
 
-def compare(folder: Path, options: argparse.Namespace) -> None:
-    import faiss  # not at the top: the process that reports its memory does without
+def beside_others(run: Run, table: DescriptorTable) -> Iterator[Row]:
+    import faiss  # not at the top: the process that tells its memory does without
 
-    torch.set_num_threads(options.threads)
-    faiss.omp_set_num_threads(options.threads)
-    table = open_table(folder, options.layer)
+    faiss.omp_set_num_threads(torch.get_num_threads())
     n, channels = table.descriptors.shape
-    model = Path("/proc/cpuinfo")
-    names = [line.split(": ")[1] for line in model.read_text().splitlines() if line.startswith("model name")]
-    print(f"{names[0] if names else platform.processor()}, {options.threads} threads, load {os.getloadavg()[0]:.1f}")
-    print(f"{n} rows x {channels} channels, torch {torch.__version__}, faiss {faiss.__version__}")
-    arguments = [sys.executable, __file__, "--memory-only", "--index", str(folder)]
-    arguments += ["--layer", options.layer] if options.layer else []
-    subprocess.run(arguments, check=True, env={**os.environ, "THREADS": str(options.threads)})
-
     flat = faiss.IndexFlatIP(channels)
     for first in range(0, n, 50_000):
         flat.add(table.descriptors[first : first + 50_000].astype(np.float32))
     table.release()
-    rows = torch.from_numpy(faiss.rev_swig_ptr(flat.get_xb(), n * channels).reshape(n, channels))
+    vectors = torch.from_numpy(faiss.rev_swig_ptr(flat.get_xb(), n * channels).reshape(n, channels))
     queries = draw_queries(table)
-    queries = torch.nn.functional.normalize(queries, dim=1)
-    table.search(queries[:1], 5)
-    table.search(queries[:32], 5)
-
-    print("queries    k      ours     faiss     torch   faiss/ours  torch/ours   recall   largest difference")
-    for n_queries, n_runs in RUNS.items():
+    for n_queries in (1, 32, 961):
         some = queries[:n_queries]
+        table.search(some, 5)  # compiled, and what is kept is there
+        for k in (5, 500) if run.quick else (5, 50, 500):
 
-        def torch_search(k: int, some: torch.Tensor = some) -> None:
-            for part in some.split(64):  # all scores at once would take 4 GB
-                (part @ rows.T).topk(k)
+            def torch_search(k: int = k, some: torch.Tensor = some) -> None:
+                for part in some.split(64):  # all scores at once would take 4 GB
+                    (part @ vectors.T).topk(k)
 
-        for k in KS:
             calls = {
                 "ours": lambda k=k, some=some: table.search(some, k),
                 "faiss": lambda k=k, some=some: flat.search(some.numpy(), k),
-                "torch": lambda k=k: torch_search(k),
+                "torch": torch_search,
             }
-            times = {name: [] for name in calls}
-            for _ in range(n_runs):
-                for name, call in calls.items():
-                    times[name].append(seconds(call))
-            ours, its, baseline = (np.median(times[name]) for name in calls)
+            times = run.medians(calls, {1: 15, 32: 9, 961: 3}[n_queries], warm=n_queries < 961)
             found = table.search(some, k)
             similarities, ids = flat.search(some.numpy(), k)
             recall = np.mean([len(np.intersect1d(*pair)) / k for pair in zip(found.ids, ids, strict=True)])
             difference = np.abs(found.similarities - similarities).max()
-            print(
-                f"{n_queries:7d} {k:4d} {ours * 1e3:6.0f} ms {its * 1e3:6.0f} ms {baseline * 1e3:6.0f} ms"
-                f" {its / ours:12.1f} {baseline / ours:11.1f} {recall:8.5f} {difference:20.1e}",
-                flush=True,
-            )
+            # codes of 8 bits are the least that anything exact reads; in half precision it would be twice as much
+            work = Work(n * channels, 2 * n * channels * n_queries, "int8")
+            what = f"k-NN {n} x {channels}, queries: {n_queries}, k = {k}"
+            note = f"recall {recall:.5f}, largest difference {difference:.1e}"
+            right = bool(recall >= 0.999 and difference < 1e-5)
+            for peer, bars in (("faiss", FAISS), ("torch", TORCH)):
+                bar = Bar.ratio(bars[n_queries]) if n_queries in bars else None
+                yield Row(
+                    what, times["ours"], peer, times[peer], bar, work, right=right, note=note if peer == "faiss" else ""
+                )
+
+
+def on_gpu(run: Run, table: DescriptorTable) -> Iterator[Row]:
+    """Beside torch's products in half precision with topk, whose neighbours need not be exact."""
+    there = table.to(run.device)
+    n, channels = table.descriptors.shape
+    vectors, queries = torch.from_numpy(np.array(table.descriptors)).to(run.device), draw_queries(table)
+    expected = table.search(queries[:32], 50)
+    for n_queries in (1, 32, 961):
+        some = queries[:n_queries]
+        halves = some.to(run.device).half()
+        for k in (5, 50, 500):
+            calls = {
+                "ours": lambda k=k, some=some: there.search(some, k),
+                "torch": lambda k=k, halves=halves: (halves @ vectors.T).topk(k),
+            }
+            times = run.medians(calls, 9)
+            found = there.search(some[:32], 50)
+            right = bool((found.ids == expected.ids[: len(found.ids)]).all())
+            work = Work(2 * n * channels, 2 * n * channels * n_queries, "half")
+            bar = Bar.most(0.005) if (n_queries, k) == (961, 50) and n == 1_000_000 else None
+            what = f"k-NN {n} x {channels}, queries: {n_queries}, k = {k}"
+            yield Row(what, times["ours"], "torch, half", times["torch"], bar, work, right=right)
+
+
+def memory(folder: Path, layer: str) -> Row:
+    """What a search takes, in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.nearest_neighbours", str(folder), layer]
+    environment = {**os.environ, "THREADS": str(torch.get_num_threads())}
+    told = json.loads(subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE).stdout)
+    return Row(
+        "k-NN in a fresh process, resident memory at most", told["peak"] / 1e6, unit="MB",
+        note=f"{told['before'] / 1e6:.0f} MB before, {told['after'] / 1e6:.0f} after, {told['released'] / 1e6:.0f} "
+        f"after release(); first two searches {told['first_call']:.1f} s with their compilation",
+    )  # fmt: skip
+
+
+def tell_memory() -> None:
+    """Printed by that process; everything that Python has imported is included."""
+    torch.set_num_threads(int(os.environ["THREADS"]))
+    table = open_table(Path(sys.argv[1]), sys.argv[2])
+    queries = draw_queries(table)
+    process = psutil.Process()
+    told = {"before": process.memory_info().rss}
+    begun = time.perf_counter()
+    table.search(queries[:1], 5)
+    table.search(queries[:32], 5)
+    told["first_call"] = time.perf_counter() - begun
+    table.search(queries, 500)
+    told["after"] = process.memory_info().rss
+    status = Path("/proc/self/status")
+    told["peak"] = int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 if status.exists() else told["after"]
+    table.release()
+    told["released"] = process.memory_info().rss
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
-    main()
+    tell_memory()

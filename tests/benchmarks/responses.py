@@ -1,72 +1,88 @@
-"""Layers at every pixel: a rectangle, a whole photo, and one crop a pixel on a small region, in one run.
+"""Layers at every pixel: a rectangle, a whole photo, and one crop per pixel on a small region, in one run.
 
-    python tests/benchmarks/responses.py [--layer conv5]
-
-The photo is a sample, enlarged to 500 x 375 px. The crop a pixel is the image shifted so that the pixel is a
-cell's centre, cut to its receptive field; its values are compared.
+The photo is a sample, enlarged to 500 x 375 px. The crop per pixel is the image shifted so that the pixel is a cell's
+centre, cut to its receptive field; its values are compared. Option: layer.
 """
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import nn
 
-from corrcore import images, networks
+from corrcore import extractors, images, networks
 from corrcore.datasets.samples import samples
 from corrcore.descriptors import sift
+from corrcore.features import Extractor, Feature
 from corrcore.geometry import PixelBox
-from corrcore.networks import every_pixel
+from tests.benchmarks.measure import Bar, Row, Run, Work
+
+WIDTH, HEIGHT = 500, 375
 
 
-def seconds(work: Callable[[], object], rounds: int) -> float:
-    work()
-    times = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+def work_at(network: Extractor, layer: str, pixels: int) -> Work:
+    """Of every convolution up to the layer, evaluated at so many pixels; what surroundings cost comes on top."""
+    per_pixel, weights = 0, 0
+    for step in network._steps(layer):
+        if isinstance(step.module, nn.Conv2d):
+            per_pixel += 2 * step.module.weight.numel()
+            weights += step.module.weight.numel()
+    return Work(4 * weights, per_pixel * pixels)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layer", default="conv5")
-    options = parser.parse_args()
-    network = networks.open("alexnet")
-    image = images.resize_to(samples()["chelsea"].load(), width=500, height=375)
-    layer, field = options.layer, network.receptive_field(options.layer)
-    square = PixelBox(240, 180, 261, 201)
-    of_square = seconds(lambda: every_pixel.extract(image, layer, network=network, region=square), 9)
-    print(f"{layer}, 21 x 21 px of {image.shape[1]} x {image.shape[0]}: {1e3 * of_square:.0f} ms on {network.device}")
-    of_whole = seconds(lambda: every_pixel.extract(image, layer, network=network), 3)
-    there = every_pixel.valid_region(layer, (500, 375), network=network)
-    print(f"{layer}, whole, {there.width} x {there.height} px: {of_whole:.2f} s")
+def rows(run: Run) -> Iterator[Row]:
+    layer = run.option("layer", "conv5")
+    network = networks.open("alexnet", device=run.device)
+    image = images.resize_to(samples()["chelsea"].load(), width=WIDTH, height=HEIGHT)
+    square, small = PixelBox(240, 180, 261, 201), PixelBox(240, 180, 245, 184)
+    valid = network.valid_region(layer, (WIDTH, HEIGHT))
+    whole = PixelBox(valid.left, valid.top, valid.right, valid.top + 60) if run.quick else valid
 
-    small = PixelBox(240, 180, 245, 184)
-    found = every_pixel.extract(image, layer, network=network, region=small).descriptors.cpu()
-    worst, begun = 0.0, time.perf_counter()
+    crops, worst = crop_per_pixel(image, layer, network, small)
+    calls = {
+        "square": lambda: at_every_pixel(network, image, layer, square),
+        "crops": lambda: [network.extract(crop, [layer]) for crop in crops],
+    }
+    times = run.medians(calls, 9)
+    per_crop = times["crops"] / len(crops)
+    right = worst < (1e-3 if run.on_gpu else 1e-4)
+    note = f"values within {worst:.1e} of one crop per pixel"
+    yield Row(
+        f"{layer} at each of 21 x 21 px",
+        times["square"], "one crop per pixel", per_crop * 21 * 21, None if run.on_gpu else Bar.most(0.150),
+        work_at(network, layer, 21 * 21), right=right, note=note,
+    )  # fmt: skip
+    of_whole = run.medians({"ours": lambda: at_every_pixel(network, image, layer, whole)}, 3, warm=run.on_gpu)["ours"]
+    n = whole.width * whole.height
+    yield Row(
+        f"{layer} at each of {whole.width} x {whole.height} px",
+        of_whole, "one crop per pixel", per_crop * n, Bar.most(0.060) if run.on_gpu else Bar.ratio(100),
+        work_at(network, layer, n), right=right,
+    )  # fmt: skip
+    of_sift = run.medians(
+        {"ours": lambda: sift.extract(image, radius_px=20, stride=1, offset=0, device=run.device)}, 3
+    )["ours"]
+    yield Row(f"SIFT of radius 20 px at each of {WIDTH} x {HEIGHT} px", of_sift)
+
+
+def at_every_pixel(network: Extractor, image: np.ndarray, layer: str, region: PixelBox) -> torch.Tensor:
+    return extractors.extract_region(image, Feature(network.name, layer), network=network, region=region)
+
+
+def crop_per_pixel(
+    image: np.ndarray, layer: str, network: Extractor, region: PixelBox
+) -> tuple[list[np.ndarray], float]:
+    """The crops, and the greatest difference between what they give and what one pass gives."""
+    field = network.receptive_field(layer)
+    found = at_every_pixel(network, image, layer, region)
+    worst, crops = 0.0, []
     reach = -(-(field.size // 2) // field.stride) * field.stride + int(field.offset)  # a cell's centre in every crop
-    for y in range(small.top, small.bottom):
-        for x in range(small.left, small.right):
+    for y in range(region.top, region.bottom):
+        for x in range(region.left, region.right):
             crop = np.ascontiguousarray(image[y - reach : y + reach + 1, x - reach : x + reach + 1])
+            crops.append(crop)
             grid = network.extract(crop, [layer])[layer]
             row, column = grid.cells.nearest(reach, reach)
-            own = grid.descriptors[row, column].cpu()
-            worst = max(worst, float((own - found[y - small.top, x - small.left]).abs().max()))
-    a_pixel = (time.perf_counter() - begun) / (small.width * small.height)
-    share = of_whole / (there.width * there.height)
-    print(
-        f"one crop a pixel: {1e3 * a_pixel:.1f} ms a pixel, {a_pixel / share:.0f}x the whole photo's; values within "
-        f"{worst:.1e}"
-    )
-    of_sift = seconds(lambda: sift.extract(image, radius_px=20, stride=1, offset=0), 3)
-    print(f"SIFT of radius 20 px at every pixel of {image.shape[1]} x {image.shape[0]}: {of_sift:.2f} s")
-
-
-if __name__ == "__main__":
-    main()
+            difference = grid.descriptors[row, column] - found[y - region.top, x - region.left]
+            worst = max(worst, float(difference.abs().max()))
+    return crops, worst

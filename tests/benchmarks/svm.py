@@ -1,21 +1,19 @@
 """Linear SVMs of all classes at once beside liblinear, through scikit-learn, in one run.
 
-    python tests/benchmarks/svm.py [--samples 16000] [--features 2304] [--classes 12]
-
-Samples are drawn: non-negative, of unit length, classes that overlap. Ours is the median of three fits;
-objectives are computed anew, in double precision, from both solutions' weights.
+Samples are drawn: non-negative, of unit length, classes that overlap. Objectives are computed anew, in double
+precision, from both solutions' weights. Options: samples, features, classes.
 """
 
-import argparse
-import time
-from statistics import median
+from collections.abc import Iterator
 
 import numpy as np
 from sklearn.svm import LinearSVC
 
 from corrcore.engines import svm
+from tests.benchmarks.measure import Bar, Row, Run, Work
 
-ROUNDS = 3
+BARS = {1.0: 4.0, 10.0: 3.5}
+PASSES = 20  # through the samples, that any solver of these problems takes at least: for the floor
 
 
 def drawn(n: int, d: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,35 +34,33 @@ def objectives(
     return np.array(values)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=16_000)
-    parser.add_argument("--features", type=int, default=2304)
-    parser.add_argument("--classes", type=int, default=12)
-    options = parser.parse_args()
-    features, labels = drawn(options.samples, options.features, options.classes)
-    svm.fit(features[:500], labels[:500])  # threads are there
-    print(f"{options.samples} x {options.features}, {options.classes} classes")
-    for cost in (1.0, 10.0):
-        own = []
-        for _ in range(ROUNDS):
-            begun = time.perf_counter()
-            found = svm.fit(features, labels, cost=cost)
-            own.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        peer = LinearSVC(C=cost, tol=1e-4, max_iter=20_000).fit(features, labels)
-        theirs = time.perf_counter() - begun
-        ratio = objectives(features, labels, found.weights, found.bias, cost) / objectives(
-            features, labels, peer.coef_, peer.intercept_, cost
-        )
-        agree = (found.predict(features) == peer.predict(features)).mean()
-        print(
-            f"cost {cost:g}: {median(own):.1f} s ({min(own):.1f} to {max(own):.1f}), liblinear {theirs:.1f} s, "
-            f"{theirs / median(own):.1f}x; objective at most {ratio.max() - 1:+.1e} "
-            f"of liblinear's, certain to {(found.gap / found.objective).max():.0e}; same predictions "
-            f"{100 * agree:.2f} %"
-        )
+def rows(run: Run) -> Iterator[Row]:
+    n, d = run.option("samples", 6_000 if run.quick else 16_000), run.option("features", 1152 if run.quick else 2304)
+    classes = run.option("classes", 12)
+    features, labels = drawn(n, d, classes)
+    svm.fit(features[:500], labels[:500], device=run.device)  # threads are there
+    work = Work(4 * n * d * PASSES, 2 * n * d * classes * PASSES)
+    for cost, bar in BARS.items():
+        found: dict[str, svm.LinearClassifier | LinearSVC] = {}
 
+        def ours(cost: float = cost, found: dict = found) -> None:
+            found["ours"] = svm.fit(features, labels, cost=cost, device=run.device)
 
-if __name__ == "__main__":
-    main()
+        def liblinear(cost: float = cost, found: dict = found) -> None:
+            found["liblinear"] = LinearSVC(C=cost, tol=1e-4, max_iter=20_000).fit(features, labels)
+
+        times = run.medians({"ours": ours}, 3, warm=False)
+        times |= run.medians({"liblinear": liblinear}, 1, warm=False)
+        own, peer = found["ours"], found["liblinear"]
+        excess = (
+            objectives(features, labels, own.weights, own.bias, cost)
+            / objectives(features, labels, peer.coef_, peer.intercept_, cost)
+        ).max() - 1
+        agree = (own.predict(features) == peer.predict(features)).mean()
+        yield Row(
+            f"SVM {n} x {d}, {classes} classes, C = {cost:g}",
+            times["ours"], "liblinear", times["liblinear"], Bar.ratio(bar), work,
+            right=bool(excess < 2e-4),
+            note=f"objective at most {excess:+.1e} of liblinear's, certain to "
+            f"{(own.gap / own.objective).max():.0e}; same predictions {100 * agree:.2f} %",
+        )  # fmt: skip
