@@ -12,11 +12,14 @@ import shutil
 import socket
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from corrcore.settings import Settings
 
 if TYPE_CHECKING:  # a worker imports this module first, and torch with what it is to do
     from corrcore.concurrency import Progress, Retold
@@ -35,6 +38,7 @@ _OBJECTS_BYTES = 10**9  # of shared memory, at most, in a cluster that is starte
 QUIET = {"RAY_TQDM_PATCH_PRINT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # `print` stays Python's own
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # nothing outside this machine is answered
 
+_resting: "dict[Cluster, list[Any]] | None" = None  # workers that wait for the next `Cluster.map`, where they are kept
 _joined: str | None = None  # as Ray has it: a process is in one cluster
 _session: Path | None = None
 
@@ -44,9 +48,10 @@ class Cluster:
     """Where work runs, and on how many workers.
 
     `address` is HOST:PORT of the head of a cluster that this machine belongs to, "auto" for the one that runs here, or
-    None for one on this machine alone, which is started by `join` and ends with this process. `workers` is how many
-    are asked for, by default one per processor, or as many as have `gpus`; each has one processor and `gpus` of a GPU
-    (0.25: four workers share one). Raises ValueError for other numbers and addresses.
+    None for one on this machine alone, which is started by `join` and ends with this process. Workers compute with as
+    many threads as torch has here, so that what they find is the same to the last bit, and with `gpus` of a GPU each
+    (0.25: four share one). `workers` is how many are asked for, by default as many as there are processors, or GPUs,
+    for; with ``OMP_NUM_THREADS=1`` there are more and smaller ones. Raises ValueError for other numbers and addresses.
     """
 
     address: str | None = None
@@ -124,18 +129,38 @@ class Cluster:
         """
         there = _ray().cluster_resources()
         if self.address is None and self.gpus > there.get("GPU", 0):
-            msg = (
-                f"a worker is to have {self.gpus:g} of a GPU, and this machine has {there.get('GPU', 0):g}; ask for 0."
-            )
+            msg = f"a worker is to have {self.gpus:g} of a GPU, and this machine has {there.get('GPU', 0):g}."
             raise ValueError(msg)
         if self.workers is not None:
             return self.workers
-        return max(int(there.get("GPU", 0) / self.gpus if self.gpus else there.get("CPU", 0)), 1)
+        return max(int(there.get("GPU", 0) / self.gpus if self.gpus else there.get("CPU", 0) / _n_threads()), 1)
+
+
+def _n_threads() -> int:
+    """Of each worker."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+@contextmanager
+def keeping_workers() -> Iterator[None]:
+    """Within it, workers go on from one `Cluster.map` to the next, and need not be started again."""
+    global _resting
+    outer, _resting = _resting, {} if _resting is None else _resting
+    try:
+        yield
+    finally:
+        kept, _resting = _resting, outer
+        if outer is None:
+            for worker in chain.from_iterable(kept.values()):
+                _ray().kill(worker)
 
 
 def leave() -> None:
     """Leaves the cluster, and ends the one that was started here."""
-    global _joined, _session
+    global _joined, _session, _resting
+    _resting = None if _resting is None else {}
     if _joined is not None or _session is not None:
         _ray().shutdown()
     if _session is not None:
@@ -221,12 +246,23 @@ def _enter(address: str) -> None:
         raise ConnectionError(msg) from error
 
 
+def asked_for(settings: Settings) -> Cluster | None:
+    """The cluster that long work runs on by default; None for this process."""
+    if settings.executor != "ray":
+        return None
+    return Cluster(settings.ray_address, settings.ray_workers, settings.ray_gpus)
+
+
 class _Worker:
     """What runs in a worker. While it makes its state it says how far it is."""
 
     def __init__(self, *, gpu: bool) -> None:
         if not gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets the state go."""
         self._said = (0.0, "")
         self._state: Any = None
 
@@ -263,8 +299,16 @@ class _Workers(Generic[Key]):
         self._asked: Any = None
         kind = self._ray.remote(_Worker)
         self._kind = kind.options(
-            num_cpus=1, num_gpus=cluster.gpus, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
+            num_cpus=1,
+            num_gpus=cluster.gpus,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(_n_threads())}},
+            max_restarts=0,
+            max_concurrency=2,
+            scheduling_strategy="SPREAD",
         )
+        for other in [*(_resting or ())]:
+            if other != cluster:  # and may have the room that these need
+                self._kill(_resting.pop(other) if _resting else [])
 
     def results(self, *, one_first: bool) -> Iterator[tuple[Key, Any]]:
         """Each key and result as it comes."""
@@ -295,7 +339,8 @@ class _Workers(Generic[Key]):
         """Has as many workers as are asked for and have something to do."""
         there = len(self._starting) + len(self._working) + len(self._idle)
         for _ in range(min(self._most, self._left) - there):
-            worker = self._kind.remote(gpu=self._cluster.gpus > 0)
+            resting = _resting.get(self._cluster) if _resting else None
+            worker = resting.pop() if resting else self._kind.remote(gpu=self._cluster.gpus > 0)
             self._starting[worker.make.remote(self._make)] = worker
 
     def _give(self, worker: Any) -> None:
@@ -336,6 +381,15 @@ class _Workers(Generic[Key]):
             self._progress.again()
 
     def end(self) -> None:
-        """Ends all of them at once."""
-        for worker in [*self._starting.values(), *(each for each, _ in self._working.values()), *self._idle]:
+        """Ends those that are busy at once, and the others too unless they are kept."""
+        self._kill([*self._starting.values(), *(worker for worker, _ in self._working.values())])
+        if _resting is None:
+            self._kill(self._idle)
+            return
+        for worker in self._idle:
+            worker.forget.remote()
+        _resting.setdefault(self._cluster, []).extend(self._idle)
+
+    def _kill(self, workers: Iterable[Any]) -> None:
+        for worker in workers:
             self._ray.kill(worker)

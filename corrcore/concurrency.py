@@ -75,6 +75,13 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def travelling(device: torch.device) -> str | None:
+    """The device of what goes to another process or machine: None, which is the default there, where it is the default
+    here.
+    """
+    return None if device.type == default_device().type and not device.index else str(device)
+
+
 _ENTERING = threading.Lock()  # a thread that sets torch's number sets that of all threads that begin after it
 
 

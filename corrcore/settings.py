@@ -1,13 +1,17 @@
 """Every environment variable that corrcore reads, in one place."""
 
+import importlib.util
 import os
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
+
+EXECUTORS = ("threads", "ray")
 
 
 def prepared_path(text: str | os.PathLike[str]) -> Path:
@@ -62,7 +66,10 @@ class Settings:
     `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), `limits` what may be asked of it,
     and `job_processes` whether its long work runs in processes of its own (unless ``CORRCORE_JOB_PROCESSES=0``).
     `frame_ancestors` are further sites that may show the app in a frame (``CORRCORE_FRAME_ANCESTORS``), and `log_json`
-    says whether it logs lines of JSON (``CORRCORE_LOG=json``). `faults` says what of the environment was passed over.
+    says whether it logs lines of JSON (``CORRCORE_LOG=json``). Long work runs where `executor` says: "threads" of this
+    machine, or "ray" (``CORRCORE_EXECUTOR``), the cluster at `ray_address` (``CORRCORE_RAY_ADDRESS``) or else one on
+    this machine, with so many `ray_workers` and `ray_gpus` for each (``CORRCORE_RAY_WORKERS``, ``CORRCORE_RAY_GPUS``).
+    `faults` says what of the environment was passed over.
     """
 
     cache: Path
@@ -73,6 +80,10 @@ class Settings:
     job_processes: bool = True
     frame_ancestors: tuple[str, ...] = ()
     log_json: bool = False
+    executor: str = EXECUTORS[0]
+    ray_address: str | None = None
+    ray_workers: int | None = None
+    ray_gpus: float = 0.0
     faults: tuple[str, ...] = ()
 
     @classmethod
@@ -84,6 +95,7 @@ class Settings:
         """
         limits, faults = _limits(environment)
         sites, no_sites = _sites(environment.get("CORRCORE_FRAME_ANCESTORS", ""))
+        where, no_cluster = _executor(environment)
         cache, data, weights = (environment.get(f"CORRCORE_{name}") for name in ("CACHE", "DATA", "WEIGHTS"))
         return cls(
             cache=prepared_path(cache) if cache else _user_cache(),
@@ -94,7 +106,8 @@ class Settings:
             job_processes=environment.get("CORRCORE_JOB_PROCESSES") != "0",
             frame_ancestors=sites,
             log_json=environment.get("CORRCORE_LOG") == "json",
-            faults=(*faults, *no_sites),
+            **where,
+            faults=(*faults, *no_sites, *no_cluster),
         )
 
     def problems(self) -> list[str]:
@@ -114,6 +127,8 @@ class Settings:
                 found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} is a file.")
         if self.weights is not None and not os.path.isdir(self.weights):
             found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
+        if self.executor == "ray" and importlib.util.find_spec("ray") is None:
+            found.append("CORRCORE_EXECUTOR=ray needs Ray; install it with: pip install 'corrcore[ray]'")
         return found
 
 
@@ -129,6 +144,27 @@ def _limits(environment: Mapping[str, str]) -> tuple[Limits, tuple[str, ...]]:
         else:
             faults.append(f"{variable} must be a whole number above 0, not {text!r}; {field.default} is in force.")
     return Limits(**found), tuple(faults)
+
+
+def _executor(environment: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Where long work runs, and a sentence for each variable about it that says nothing of the kind."""
+    found: dict[str, Any] = {"ray_address": environment.get("CORRCORE_RAY_ADDRESS") or None}
+    faults = []
+    if (executor := environment.get("CORRCORE_EXECUTOR") or EXECUTORS[0]) in EXECUTORS:
+        found["executor"] = executor
+    else:
+        faults.append(f"CORRCORE_EXECUTOR must be {' or '.join(EXECUTORS)}, not {executor!r}; {EXECUTORS[0]} it is.")
+    if workers := environment.get("CORRCORE_RAY_WORKERS"):
+        if workers.isascii() and workers.isdigit() and int(workers) > 0:
+            found["ray_workers"] = int(workers)
+        else:
+            faults.append(f"CORRCORE_RAY_WORKERS must be a whole number above 0, not {workers!r}; it is passed over.")
+    if gpus := environment.get("CORRCORE_RAY_GPUS"):
+        if re.fullmatch(r"\d*\.?\d+", gpus, re.ASCII):
+            found["ray_gpus"] = float(gpus)
+        else:
+            faults.append(f"CORRCORE_RAY_GPUS must be a number such as 0.25, not {gpus!r}; 0 is in force.")
+    return found, tuple(faults)
 
 
 def _sites(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,8 +11,19 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from corrcore import experiments
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import count, number, numbers, print_table, progress_of, words
+from corrcore.cli.shared import (
+    add_executor_options,
+    cluster_of,
+    count,
+    number,
+    numbers,
+    print_table,
+    progress_of,
+    words,
+)
+from corrcore.cluster import keeping_workers
 from corrcore.experiments import Context, Experiment, ResultStore
+from corrcore.experiments.executors import executor_on
 from corrcore.settings import prepared_path
 
 _COMMON = {  # fields that many experiments have
@@ -37,6 +48,7 @@ def add_parsers(rooms: Any) -> None:
         command.add_argument(
             "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
         )
+        add_executor_options(command)
         command.set_defaults(run=evaluate, kind=kind)
 
 
@@ -135,23 +147,25 @@ def evaluate(options: argparse.Namespace, *, context: Context | None = None) -> 
     elif kind.describes and (options.network or options.weights):
         made_by = context.index(given["index"]).extractor
         context.opened_networks[made_by] = open_network(options.network or made_by, options.weights)
-    store = ResultStore(options.out)
+    store, executor = ResultStore(options.out), executor_on(cluster_of(options), n_threads=options.workers or 1)
     print(f"results in {store.folder}")
     categories: Sequence[str | None] = [None]
     if "category" in given:
         categories = given["category"] or context.dataset(given["dataset"]).categories
     summaries = []
-    for category in categories:
-        begun = time.monotonic()
-        experiment = kind(**(given if category is None else {**given, "category": category}))
-        result = experiments.run(experiment, context=context, store=store, progress=progress_of(options))
-        summaries.append(result.summary)
-        of = "" if len(result.records) == result.asked else f", {len(result.records)} of {result.asked} measured"
-        print(f"{category or kind.title}{of}")
-        print_table(experiment.summary_rows(result.summary))
-        for note in experiment.note_lines(result.notes):
-            print(f"  {note}")
-        print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    with keeping_workers():
+        for category in categories:
+            begun = time.monotonic()
+            experiment = kind(**(given if category is None else {**given, "category": category}))
+            progress = progress_of(options)
+            result = experiments.run(experiment, context=context, store=store, executor=executor, progress=progress)
+            summaries.append(result.summary)
+            of = "" if len(result.records) == result.asked else f", {len(result.records)} of {result.asked} measured"
+            print(f"{category or kind.title}{of}")
+            print_table(experiment.summary_rows(result.summary))
+            for note in experiment.note_lines(result.notes):
+                print(f"  {note}")
+            print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr)
     if len(summaries) > 1 and (means := kind.mean_rows(summaries)):
         print("mean over categories")
         print_table(means)

@@ -5,6 +5,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from corrcore.cluster import Cluster, asked_for
+from corrcore.settings import EXECUTORS, Settings
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -35,6 +39,37 @@ def count(text: str) -> int:
         msg = f"must be a whole number from 1; got {text}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def add_executor_options(command: argparse.ArgumentParser) -> None:
+    """Adds where a command's work runs: ``--executor``, ``--address``, ``--workers`` and ``--gpus``."""
+    group = command.add_argument_group("where it runs", "on this machine, or on a Ray cluster that it belongs to")
+    group.add_argument(
+        "--executor", choices=EXECUTORS, default=None, help="(default: CORRCORE_EXECUTOR, or threads of this process)"
+    )
+    group.add_argument(
+        "--address",
+        default=None,
+        metavar="HOST:PORT",
+        help="of a cluster's head, or auto (default: one on this machine)",
+    )
+    group.add_argument("--workers", type=count, default=None, metavar="N", help="threads, or a cluster's workers")
+    group.add_argument(
+        "--gpus", type=number, default=None, metavar="N", help="of each worker, such as 0.25 (default: 0)"
+    )
+
+
+def cluster_of(options: argparse.Namespace) -> Cluster | None:
+    """The cluster that a command asks for, by its options or else by the environment; None for this process."""
+    settings = Settings.from_environment()
+    usual = asked_for(replace(settings, executor=options.executor or settings.executor))
+    given = {name: getattr(options, name) for name in ("address", "gpus") if getattr(options, name) is not None}
+    if usual is None:
+        for name in given:
+            msg = f"--{name} goes with --executor ray."
+            raise ValueError(msg)
+        return None
+    return replace(usual, **given, workers=options.workers or usual.workers)
 
 
 class ProgressBar:

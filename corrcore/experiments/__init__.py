@@ -11,7 +11,7 @@ from corrcore.experiments.classification import PROTOCOLS, Classification, Class
 from corrcore.experiments.classifiers import ClassifierTraining, TrainedOn
 from corrcore.experiments.context import Context, default_store
 from corrcore.experiments.detectors import DetectorTraining
-from corrcore.experiments.executors import Executor, Threads
+from corrcore.experiments.executors import Executor, RayActors, Threads
 from corrcore.experiments.over_index import AgreementRadius, Localisation
 from corrcore.experiments.pairs import PairRecord, Pairs
 from corrcore.experiments.prediction import Prediction
@@ -46,6 +46,7 @@ __all__ = [
     "PairRecord",
     "Pairs",
     "Prediction",
+    "RayActors",
     "Responses",
     "Result",
     "ResultStore",

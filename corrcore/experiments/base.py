@@ -72,6 +72,10 @@ class Experiment(ABC, Generic[Sample, State, Record, Summary]):
     def samples(self, context: Context) -> Mapping[str, Sample]:
         """What is measured, by name."""
 
+    def parts(self) -> Mapping[str, "Experiment"]:
+        """Experiments that `prepare` runs, by what they do for this one; where results are kept it finds them done."""
+        return {}
+
     @abstractmethod
     def prepare(self, context: Context) -> State:
         """What all samples need, once per worker."""

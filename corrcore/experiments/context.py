@@ -24,6 +24,9 @@ class Context:
     `store` is the folder of results, None to keep nothing; `indexes` the folder of patch indexes. What was opened is
     remembered, and what a caller has open already may be given: `opened_datasets` by the experiments' `dataset`,
     `opened_networks` and `opened_indexes` by name. `progress` is told what `prepare` does.
+
+    To a worker travel the folders' paths, the records of data sets without their photos, networks with their weights
+    (so that all measure by the same), and where indexes lie; photos and indexes are read there.
     """
 
     store: Path | None = None
@@ -34,6 +37,9 @@ class Context:
     opened_networks: dict[str, Extractor] = field(default_factory=dict)
     opened_indexes: dict[str, PatchIndex] = field(default_factory=dict)
     _made: dict[str, tuple[Hashable, Any]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "progress": None, "_made": {}}
 
     def latest(self, what: str, key: Hashable, make: Callable[[], Made]) -> Made:
         """What was made last of this kind, if under this key, else what `make` makes; what was before is dropped."""

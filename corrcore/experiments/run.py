@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from corrcore.concurrency import Progress
+from corrcore import concurrency
+from corrcore.concurrency import Progress, Retold
 from corrcore.experiments.base import Experiment, Result
 from corrcore.experiments.context import Context
 from corrcore.experiments.executors import Executor, Threads
@@ -27,6 +28,7 @@ def run(
     Raises ValueError for an experiment that does not fit its data, and where there is nothing to measure.
     """
     if progress is not None:
+        progress = Retold(progress)
         progress(0.0, "opening data, network and results")
     context = replace(context or Context(), progress=progress)
     experiment = experiment.resolved(context)
@@ -56,6 +58,9 @@ def run(
         file.note(notes)
 
     if missing:
+        for what, part in experiment.parts().items() if context.store is not None else ():
+            report = concurrency.part(progress, 0, 1, f"{what}: ")
+            run(part, context=context, store=store, executor=executor, progress=report)
         executor.measure(experiment, context, missing, noted=noted, then=then)
     else:
         file.ask(list(samples))

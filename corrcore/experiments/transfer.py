@@ -9,7 +9,7 @@ import numpy as np
 from corrcore import concurrency
 from corrcore.datasets.records import Instance
 from corrcore.engines import mrf
-from corrcore.experiments.base import ObjectExperiment, Result
+from corrcore.experiments.base import Experiment, ObjectExperiment, Result
 from corrcore.experiments.context import Context
 from corrcore.experiments.options import option
 from corrcore.experiments.registry import register
@@ -119,23 +119,23 @@ class Transfer(PckTables, _Aligning):
         """The val objects."""
         return {one.name: one for one in self.instances(context, "val")}
 
+    def parts(self) -> Mapping[str, Experiment]:
+        """The search for the smoothness, where it is not given."""
+        if self.smoothness is not None or not self.feature_list:
+            return {}
+        shared = {name: getattr(self, name) for name in ("dataset", "category", "network", "features", "limit")}
+        search = SmoothnessSearch(**shared, position=self.position, order=self.order, iterations=self.iterations)
+        return {"choosing the smoothness": search}
+
     def prepare(self, context: Context) -> _State:
         """Describes the train objects, and chooses the smoothness where it is not given."""
         pool, describe = self.pool(context)
-        if self.smoothness is not None:
-            chosen = dict.fromkeys(self.feature_list, float(self.smoothness))
-        elif self.feature_list:
-            chosen = self._search(context)
-        else:
-            chosen = {}
+        chosen = dict.fromkeys(self.feature_list, float(self.smoothness or 0))
+        for what, search in self.parts().items():
+            store = None if context.store is None else ResultStore(context.store)
+            report = concurrency.part(context.progress, 0, 1, f"{what}: ")
+            chosen = best_smoothness(run(search, context=context, store=store, progress=report))
         return _State(pool, describe, chosen, self.options)
-
-    def _search(self, context: Context) -> Mapping[Feature, float]:
-        shared = {name: getattr(self, name) for name in ("dataset", "category", "network", "features", "limit")}
-        search = SmoothnessSearch(**shared, position=self.position, order=self.order, iterations=self.iterations)
-        store = None if context.store is None else ResultStore(context.store)
-        report = concurrency.part(context.progress, 0, 1, "choosing the smoothness: ")
-        return best_smoothness(run(search, context=context, store=store, progress=report))
 
     def notes(self, state: _State) -> Mapping[str, Any]:
         """The smoothness of each feature."""

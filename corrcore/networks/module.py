@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch.nn import functional as F
 
-from corrcore.concurrency import default_device
+from corrcore.concurrency import default_device, travelling
 from corrcore.features import FeatureGrid, Image, MapMethod, check_cells
 from corrcore.geometry import PixelBox, ReceptiveField
 from corrcore.images import ImageLike, as_image
@@ -103,7 +103,7 @@ class ModuleNetwork:
 
     def __reduce__(self) -> tuple[Any, ...]:
         weights = {name: value.cpu() for name, value in self._model.state_dict().items() if not value.is_meta}
-        return _unpickled, (self.spec, weights, str(self.device), self.dtype, self.digest)
+        return _unpickled, (self.spec, weights, travelling(self.device), self.dtype, self.digest)
 
     def _has_weights(self, path: str, weights: Weights) -> bool:
         found = self._geometry.traced.get(path)
@@ -361,7 +361,9 @@ class ModuleNetwork:
         return F.pad(pixels, (0, right, 0, below), mode="replicate") if right or below else pixels
 
 
-def _unpickled(spec: ModuleSpec, weights: Weights, device: str, dtype: torch.dtype, digest: str) -> ModuleNetwork:
+def _unpickled(
+    spec: ModuleSpec, weights: Weights, device: str | None, dtype: torch.dtype, digest: str
+) -> ModuleNetwork:
     network = ModuleNetwork(spec, weights, device=device, dtype=dtype)
     network.digest = digest  # which is that of the weights as they were given, not as they were placed
     return network

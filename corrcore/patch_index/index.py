@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from corrcore import images
-from corrcore.concurrency import Progress, default_device
+from corrcore.concurrency import Progress, default_device, travelling
 from corrcore.engines.knn import DescriptorTable, Neighbours
 from corrcore.features import Extractor, Image
 from corrcore.geometry import WINDOW_STRIDES, CellGrid, ReceptiveField
@@ -94,7 +94,7 @@ class PatchIndex:
         self._by_window: dict[int, PatchIndex] = {WINDOW_STRIDES: self}
 
     def __reduce__(self) -> tuple[Callable[[str, int], "PatchIndex"], tuple[str, int]]:
-        return partial(_reopened, device=str(self.device)), (str(self.folder), self.window_strides)
+        return partial(_reopened, device=travelling(self.device)), (str(self.folder), self.window_strides)
 
     @property
     def windowed(self) -> bool:
@@ -338,5 +338,5 @@ class PatchIndex:
         return layer
 
 
-def _reopened(folder: str, window_strides: int, *, device: str) -> PatchIndex:
+def _reopened(folder: str, window_strides: int, *, device: str | None) -> PatchIndex:
     return PatchIndex(folder, device=device).with_window(window_strides)
