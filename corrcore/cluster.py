@@ -324,6 +324,7 @@ class _Workers(Generic[Key]):
                 try:
                     result = self._ray.get(call)
                 except self._ray.exceptions.RayTaskError as error:
+                    self._idle.append(worker)
                     raise error.cause from error
                 except self._ray.exceptions.RayError as error:
                     self._replace(worker, key, error)

@@ -157,3 +157,8 @@ print(sorted({each.removeprefix("::ffff:") for each in there}), os.environ["RAY_
 
 def test_one_that_is_started_answers_this_machine_alone_and_asks_for_a_token():
     assert fresh(STARTED, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="") == "['127.0.0.1'] token"
+
+
+def test_nothing_imports_ray_unless_it_is_asked_for():
+    modules = "corrcore.cli.evaluate, corrcore.cli.index, dashboard.services.processes"
+    assert fresh(f"import sys, {modules}; print('ray' in sys.modules)") == "False"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from corrcore.cluster import Cluster, asked_for
 from corrcore.settings import Limits, Settings, prepared_path
 from tests.store.results import in_child, wait_for
 
@@ -163,3 +164,21 @@ def test_long_work_has_limits_and_processes_of_its_own(home):
     assert settings.limits.results_bytes == 7_000_000
     assert (settings.problems(), settings.job_processes) == ([], True)
     assert not Settings.from_environment({"CORRCORE_JOB_PROCESSES": "0"}).job_processes
+
+
+def test_where_long_work_runs_is_asked_for():
+    asked = {"EXECUTOR": "ray", "RAY_ADDRESS": "head:6379", "RAY_WORKERS": "8", "RAY_GPUS": "0.25"}
+    found = Settings.from_environment({f"CORRCORE_{name}": value for name, value in asked.items()})
+    assert asked_for(found) == Cluster("head:6379", workers=8, gpus=0.25)
+    assert asked_for(Settings.from_environment({"CORRCORE_RAY_ADDRESS": "head:6379"})) is None
+
+
+def test_what_says_nothing_of_where_work_runs_is_told():
+    asked = {"CORRCORE_EXECUTOR": "dask", "CORRCORE_RAY_WORKERS": "0", "CORRCORE_RAY_GPUS": "half"}
+    found = Settings.from_environment(asked)
+    assert (found.executor, found.ray_workers, found.ray_gpus) == ("threads", None, 0)
+    assert found.faults == (
+        "CORRCORE_EXECUTOR must be threads or ray, not 'dask'; threads it is.",
+        "CORRCORE_RAY_WORKERS must be a whole number above 0, not '0'; it is passed over.",
+        "CORRCORE_RAY_GPUS must be a number such as 0.25, not 'half'; 0 is in force.",
+    )

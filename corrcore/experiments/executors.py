@@ -13,7 +13,7 @@ from corrcore.cluster import Cluster
 from corrcore.concurrency import Progress, Retold
 from corrcore.experiments.base import Experiment
 from corrcore.experiments.context import Context
-from corrcore.experiments.results import Outcome
+from corrcore.experiments.results import Outcome, ResultStore
 
 Then = Callable[[str, Outcome], None]
 Noted = Callable[[Mapping[str, Any]], None]
@@ -65,6 +65,8 @@ class RayActors:
         self, experiment: Experiment, context: Context, samples: Mapping[str, Any], *, noted: Noted, then: Then
     ) -> None:
         """See `Executor.measure`; raises as `Cluster.map` does. What workers have begun when it ends is dropped."""
+        if context.store is not None:
+            self._run_parts(experiment, context)
         told: list[Mapping[str, Any]] = []
 
         def take(name: str, found: tuple[Mapping[str, Any], Outcome]) -> None:
@@ -82,6 +84,14 @@ class RayActors:
             progress=context.progress if isinstance(context.progress, Retold) else None,
             one_first=context.store is not None,
         )
+
+    def _run_parts(self, experiment: Experiment, context: Context) -> None:
+        """On all workers, so that none is alone with them in `prepare`."""
+        from corrcore.experiments.run import run  # which imports this module
+
+        for what, part in experiment.parts().items():
+            report = concurrency.part(context.progress, 0, 1, f"{what}: ")
+            run(part, context=context, store=ResultStore(context.store), executor=self, progress=report)
 
 
 def executor_on(cluster: Cluster | None, *, n_threads: int = 1) -> Executor:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from corrcore import concurrency
 from corrcore.concurrency import Progress, Retold
 from corrcore.experiments.base import Experiment, Result
 from corrcore.experiments.context import Context
@@ -58,9 +57,6 @@ def run(
         file.note(notes)
 
     if missing:
-        for what, part in experiment.parts().items() if context.store is not None else ():
-            report = concurrency.part(progress, 0, 1, f"{what}: ")
-            run(part, context=context, store=store, executor=executor, progress=report)
         executor.measure(experiment, context, missing, noted=noted, then=then)
     else:
         file.ask(list(samples))

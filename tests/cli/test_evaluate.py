@@ -330,3 +330,16 @@ def test_pairs_of_a_folder_in_spairs_layout_are_measured_by_category(run, capsys
     }
     assert run(*words, "--split", "train") == 2
     assert "split of cat in spair71k must be one of test; got 'train'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--address=head:6379",), "--address goes with --executor ray."),
+        (("--gpus=1",), "--gpus goes with --executor ray."),
+        (("--executor=ray", "--address=head"), "the address of a Ray cluster is HOST:PORT"),
+    ],
+)
+def test_where_a_command_runs_is_checked_before_it_begins(run, sizes, capsys, words, sentence):
+    assert run("evaluate", "sizes", "--data=toy", "--categories=toy cat", *words) == 2
+    assert sentence in capsys.readouterr().err
