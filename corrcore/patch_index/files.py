@@ -287,10 +287,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise IndexDamagedError(msg) from None
 
 
-def read_entries(folder: Path, layers: Sequence[str]) -> list[PhotoEntry]:
+def read_entries(folder: Path, layers: Sequence[str]) -> Iterator[PhotoEntry]:
     """The photos of a finished index, which must have every one of `layers`. Raises as `read_manifest` does."""
     path = folder / JOURNAL
-    entries = []
     for number, line in enumerate(read_text(path).splitlines()[1:], start=2):
         try:
             entry = entry_from_json(json.loads(line))
@@ -301,8 +300,7 @@ def read_entries(folder: Path, layers: Sequence[str]) -> list[PhotoEntry]:
             msg = f"{path} is damaged in line {number}; {remedy}."
             raise IndexDamagedError(msg) from None
         if isinstance(entry, PhotoEntry):
-            entries.append(entry)
-    return entries
+            yield entry
 
 
 def unfinished_text(folder: Path) -> str:

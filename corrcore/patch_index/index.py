@@ -17,6 +17,7 @@ from corrcore.engines.knn import DescriptorTable, Neighbours
 from corrcore.features import Extractor, Image
 from corrcore.geometry import WINDOW_STRIDES, CellGrid, ReceptiveField
 from corrcore.patch_index import copies
+from corrcore.patch_index.columns import PhotoColumns
 from corrcore.patch_index.files import (
     PIXELS,
     IndexDamagedError,
@@ -30,7 +31,6 @@ from corrcore.patch_index.files import (
     read_manifest,
 )
 from corrcore.patch_index.journal import read_photo
-from corrcore.patch_index.pictures import PictureTable
 from corrcore.settings import prepared_path
 
 
@@ -73,19 +73,14 @@ class PatchIndex:
         self.layers = self.manifest.settings.layers
         self.window_strides = WINDOW_STRIDES
         self.held_out = self.manifest.held_out
-        self._entries = read_entries(self.folder, self.layers)
-        self.photos = tuple(entry.photo for entry in self._entries)
-        self._pictures = PictureTable(self._entries)
+        self._photos = PhotoColumns(read_entries(self.folder, self.layers), self.layers)
+        self.photos, self._pictures, self._grids = self._photos.names, self._photos.pictures, self._photos.grids
         self.photo_of, self.scales = self._pictures.photo_of, self._pictures.scales
         self.mirrored, self.widths, self.heights = (
             self._pictures.mirrored,
             self._pictures.widths,
             self._pictures.heights,
         )
-        self._grids = {
-            layer: np.array([grid for entry in self._entries for grid in entry.grids[layer]]).reshape(-1, 2)
-            for layer in self.layers
-        }
         self._first_row = {
             layer: np.concatenate([[0], np.cumsum(grid.prod(axis=1))]) for layer, grid in self._grids.items()
         }
@@ -152,12 +147,8 @@ class PatchIndex:
         that shows the same enlarged, shrunk, recompressed or mirrored (`corrcore.patch_index.copies` has the threshold
         and its false alarms).
         """
-        digest = images.digest(image)
-        found = {number for number, entry in enumerate(self._entries) if digest in entry.digests}
-        if near and (own := copies.fingerprint(image)) is not None:
-            numbers, fingerprints = self._fingerprints
-            found.update(numbers[copies.distances(own, fingerprints) <= copies.MAX_DISTANCE].tolist())
-        return sorted(found)
+        fingerprint = copies.fingerprint(image) if near else None
+        return self._photos.like(images.digest(image), fingerprint, self.photo)
 
     def check_made_by(self, extractor: Extractor) -> None:
         """Raises ValueError unless the extractor is the one that described the photos."""
@@ -262,14 +253,15 @@ class PatchIndex:
                 if not (path := self.folder / name).exists():
                     raise IndexNotFoundError(missing_text(path))
                 files[name] = stack.enter_context(path.open("rb"))
-            for number, entry in enumerate(self._entries):
+            entries = list(read_entries(self.folder, self.layers))
+            for number, entry in enumerate(entries):
                 if read_photo(files, entry) is None:
                     msg = f"{self.folder} is damaged at photo {entry.photo!r}; {self._rebuild}"
                     raise IndexDamagedError(msg)
                 if progress is not None:
-                    progress((number + 1) / len(self._entries), "verifying")
+                    progress((number + 1) / len(entries), "verifying")
             longer = any(file.read(1) for file in files.values())
-        if longer or self.manifest.digest != content_digest(self.manifest.settings, self._entries):
+        if longer or self.manifest.digest != content_digest(self.manifest.settings, entries):
             msg = f"{self.folder} does not hold what its manifest says; {self._rebuild}"
             raise IndexDamagedError(msg)
 
@@ -287,20 +279,6 @@ class PatchIndex:
     @cached_property
     def _pixels(self) -> Shaped[np.ndarray, "pixels 3"]:
         return self._map(PIXELS, np.uint8, (self._pictures.n_pixels, 3))
-
-    @cached_property
-    def _fingerprints(self) -> tuple[Int[np.ndarray, " photos"], UInt8[np.ndarray, "photos 32"]]:
-        """The photos that have a fingerprint, and these. Older indexes have none: they are made from the pixels."""
-        numbers, found = [], []
-        for number, entry in enumerate(self._entries):
-            if entry.fingerprint is None:
-                own = copies.fingerprint(self.photo(number))
-            else:
-                own = copies.from_hex(entry.fingerprint)
-            if own is not None:
-                numbers.append(number)
-                found.append(own)
-        return np.array(numbers, dtype=np.int64), np.array(found, dtype=np.uint8).reshape(-1, copies.N_BYTES)
 
     def _table(self, layer: str) -> DescriptorTable:
         with self._tables_lock:

@@ -1,12 +1,9 @@
 """The pictures of an index, and crops of them cut from one file of pixels without decoding anything."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Bool, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from corrcore.features import Image
-from corrcore.patch_index.files import PhotoEntry
 
 _PIXELS_AT_ONCE = 1 << 22  # gathered when crops are cut
 
@@ -17,13 +14,12 @@ class PictureTable:
     `photo_of` is the photo's number. A mirrored picture is cut from the pixels of the one before it.
     """
 
-    def __init__(self, entries: Sequence[PhotoEntry]) -> None:
-        pictures = [picture for entry in entries for picture in entry.pictures]
-        self.photo_of = np.repeat(np.arange(len(entries)), [len(entry.pictures) for entry in entries])
-        self.scales = np.array([picture.scale for picture in pictures], dtype=float)
-        self.mirrored = np.array([picture.mirrored for picture in pictures], dtype=bool)
-        self.widths = np.array([picture.width for picture in pictures], dtype=np.int64)
-        self.heights = np.array([picture.height for picture in pictures], dtype=np.int64)
+    def __init__(self, pictures: Float[np.ndarray, "pictures 4"], counts: Int[np.ndarray, " photos"]) -> None:
+        """Of `files.Picture`, in order, as many of each photo as `counts` says."""
+        scales, mirrored, widths, heights = pictures.T
+        self.photo_of = np.repeat(np.arange(len(counts)), counts)
+        self.scales, self.mirrored = scales.copy(), mirrored.astype(bool)
+        self.widths, self.heights = widths.astype(np.int64), heights.astype(np.int64)
         stored = np.where(self.mirrored, 0, self.widths * self.heights)
         self.n_pixels = int(stored.sum())
         self._first_pixel = np.cumsum(stored) - np.maximum(stored, np.roll(stored, 1) * self.mirrored)
@@ -33,7 +29,8 @@ class PictureTable:
 
     def largest(self, photo: int) -> int:
         """The picture of a photo at its largest scale, not mirrored."""
-        pictures = np.flatnonzero((self.photo_of == photo) & ~self.mirrored)
+        first, stop = np.searchsorted(self.photo_of, (photo, photo + 1))
+        pictures = first + np.flatnonzero(~self.mirrored[first:stop])
         return int(pictures[np.argmax(self.scales[pictures])])
 
     def pixels(self, picture: int, file: Shaped[np.ndarray, "pixels 3"]) -> Image:
