@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from corrcore import images, networks
 from corrcore import patch_index as indexes
+from tests.gpu.pretended import REAL, pretended
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes that share the cores, as their servers do
     torch.set_num_threads(1)
@@ -42,6 +43,16 @@ def smooth_noise(width: int, height: int, seed: int) -> np.ndarray:
         coarse = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
         picture += images.resize_to(coarse, height=height, width=width)
     return np.rint(picture / 3).astype(np.uint8)
+
+
+@pytest.fixture
+def cuda():
+    """A CUDA device: the first one that is here, or what pretends to be one."""
+    if REAL:
+        yield torch.device("cuda")
+        return
+    with pretended() as device:
+        yield device
 
 
 @pytest.fixture(scope="session")

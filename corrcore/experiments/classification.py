@@ -175,7 +175,9 @@ class Classification(ObjectExperiment[Feature, _State, ClassificationRecord, Cla
         cost, curve = classification.best_cost(
             train, sample, photos, costs=self.costs, n_folds=self.folds, device=device
         )
-        classifier = classification.train(train, sample, state.names, cost=cost, protocol=self.crop_protocol)
+        classifier = classification.train(
+            train, sample, state.names, cost=cost, protocol=self.crop_protocol, device=device
+        )
         numbers = np.array([state.names.index(name) for name in classifier.names])
         return ClassificationRecord(
             cost,

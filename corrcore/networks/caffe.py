@@ -10,6 +10,7 @@ in conv1's weights as they are read.
 
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 from corrcore.networks.module_spec import ModuleSpec
@@ -65,11 +66,11 @@ def build_caffenet() -> nn.Module:
             conv1=nn.Conv2d(3, 96, 11, stride=4),
             relu1=nn.ReLU(),
             pool1=_pooling(),
-            norm1=_normalisation(),
+            norm1=_Normalisation(),
             conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2),
             relu2=nn.ReLU(),
             pool2=_pooling(),
-            norm2=_normalisation(),
+            norm2=_Normalisation(),
             conv3=nn.Conv2d(256, 384, 3, padding=1),
             relu3=nn.ReLU(),
             conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
@@ -98,9 +99,19 @@ def _pooling() -> nn.Module:
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
 
-def _normalisation() -> nn.Module:
-    """Caffe's local response normalisation across channels; it divides alpha by the size, as torch does."""
-    return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+class _Normalisation(nn.LocalResponseNorm):
+    """Caffe's local response normalisation across channels; it divides alpha by the size, as torch does.
+
+    In single precision at least, for squares of what it is given are beyond half precision.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(5, alpha=1e-4, beta=0.75, k=1.0)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch calls it that
+        """Normalised values, as precise as what is given."""
+        wide = input.float() if input.dtype.itemsize < 4 else input
+        return super().forward(wide).to(input.dtype)
 
 
 register(

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from corrcore.features import Image
 from corrcore.geometry import KernelSpec, PixelBox
+from corrcore.precision import single_precision
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 BUDGET = 2**30  # bytes of a layer's input and output; what torch needs to get from one to the other comes on top
@@ -210,8 +211,8 @@ def _evaluate(
     across = _spans(steps, width, part.left, part.right, strided=strided)
     down = _spans(steps, height, part.top, part.bottom, strided=strided)
     pixels = np.ascontiguousarray(image[down[0].start : down[0].stop, across[0].start : across[0].stop])
-    with torch.inference_mode():
-        values = normalised(pixels[None])
+    values = normalised(pixels[None])
+    with torch.inference_mode(), single_precision(values.device):
         for step, x, y in zip(steps, across[1:], down[1:], strict=True):
             values = _apply(values, step, (x.before, x.after, y.before, y.after), strided=strided)
     return values[0].permute(1, 2, 0)

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from corrcore.precision import single_precision
+
 
 def iter_gradients(
     pixels: Float[torch.Tensor, "1 colours height width"],
@@ -20,7 +22,8 @@ def iter_gradients(
             number = next(found, None)
             if number is None:
                 return
-            (gradient,) = torch.autograd.grad(number, leaf, retain_graph=True)
+            with single_precision(leaf.device):
+                (gradient,) = torch.autograd.grad(number, leaf, retain_graph=True)
         yield gradient[0].double().cpu().numpy()
 
 

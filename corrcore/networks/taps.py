@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from corrcore.precision import single_precision
+
 
 def first_tensor(output: Any) -> torch.Tensor | None:
     """A module's output where it is a tensor, else the first one in a tuple, list or mapping."""
@@ -43,7 +45,7 @@ class Taps:
         found: dict[str, torch.Tensor] = {}
         self._local.wanted, self._local.found = set(paths), found
         try:
-            with torch.inference_mode(inference):
+            with torch.inference_mode(inference), single_precision(pixels.device):
                 self._module(pixels)
         except _DoneError:
             pass

@@ -290,8 +290,17 @@ class PatchIndex:
                     self._map(codes, np.int8, (rows, channels)),
                     self._map(scales, np.float32, (rows,)),
                 )
-                self._tables[layer] = table.to(self.device)
+                self._tables[layer] = self._placed(table)
             return self._tables[layer]
+
+    def _placed(self, table: DescriptorTable) -> DescriptorTable:
+        """On the device; where that has no room, though other layers leave it, in the files, for the processor."""
+        for _ in range(2):
+            try:
+                return table.to(self.device)
+            except torch.OutOfMemoryError:
+                self._tables.clear()
+        return table
 
     def _release(self, *, keep: str) -> None:
         """Searching one layer lets go of the others' pages: memory stays that of the largest layer."""

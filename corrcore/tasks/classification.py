@@ -231,6 +231,7 @@ def train(
     *,
     cost: float,
     protocol: CropProtocol = PROTOCOL,
+    device: torch.device | str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> KeypointClassifier:
     """The classifier of one feature; classes that no sample has get none of their own, and are never named.
@@ -238,7 +239,8 @@ def train(
     Raises ValueError as `svm.fit` does.
     """
     there = np.unique(samples.labels)
-    linear = svm.fit(samples.features[feature], np.searchsorted(there, samples.labels), cost=cost, progress=progress)
+    labels = np.searchsorted(there, samples.labels)
+    linear = svm.fit(samples.features[feature], labels, cost=cost, device=device, progress=progress)
     return KeypointClassifier(feature, tuple(names[number] for number in there), protocol, linear)
 
 
@@ -273,5 +275,5 @@ def train_classifiers(
         chosen = cost[feature] if isinstance(cost, Mapping) else cost
         if chosen is None:
             chosen, _ = best_cost(found, feature, photos, costs=usual_costs(protocol), device=network.device)
-        classifiers[feature] = train(found, feature, names, cost=chosen, protocol=protocol)
+        classifiers[feature] = train(found, feature, names, cost=chosen, protocol=protocol, device=network.device)
     return classifiers

@@ -1,7 +1,7 @@
 """AlexNet's five convolutions on a 500 x 500 picture, beside torch as it comes and onnxruntime.
 
 By one thread on a processor. The peers compute the same from the same pixels that are floats already; ours begins with
-bytes. Option: threads.
+bytes. Options: threads, and batch, the pictures at a time on a GPU.
 """
 
 from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ def rows(run: Run) -> Iterator[Row]:
 
 def on_gpu(run: Run, picture: np.ndarray, weights: dict[str, torch.Tensor], products: float) -> Iterator[Row]:
     """Batches of many pictures, in single and in half precision."""
-    n = 32
+    n = run.option("batch", 32)
     batch = [picture] * n
     for dtype, kind in ((torch.float32, "single"), (torch.float16, "half")):
         network = networks.spec("alexnet").open(weights=weights, device=run.device, dtype=dtype)

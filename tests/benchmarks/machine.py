@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tests.benchmarks.measure import Run
+from tests.gpu.pretended import REAL
 
 # What keeps libraries from instructions that the processor has: a process that starts with these sees what a laptop
 # without AVX-512 gets.
@@ -78,7 +79,7 @@ def description() -> dict[str, Any]:
         "system": platform.platform(),
         "versions": {"python": platform.python_version(), **dict(_versions())},
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and REAL:
         device = torch.cuda.get_device_properties(0)
         found["gpu"] = {"name": device.name, "memory": device.total_memory, "cuda": torch.version.cuda}
     return found

@@ -1,7 +1,7 @@
 """Layers at every pixel: a rectangle, a whole photo, and one crop per pixel on a small region, in one run.
 
 The photo is a sample, enlarged to 500 x 375 px. The crop per pixel is the image shifted so that the pixel is a cell's
-centre, cut to its receptive field; its values are compared. Option: layer.
+centre, cut to its receptive field; its values are compared. Options: layer, and stride, of SIFT.
 """
 
 from collections.abc import Iterator
@@ -59,10 +59,11 @@ def rows(run: Run) -> Iterator[Row]:
         of_whole, "one crop per pixel", per_crop * n, Bar.most(0.060) if run.on_gpu else Bar.ratio(100),
         work_at(network, layer, n), right=right,
     )  # fmt: skip
+    stride = run.option("stride", 1)
     of_sift = run.medians(
-        {"ours": lambda: sift.extract(image, radius_px=20, stride=1, offset=0, device=run.device)}, 3
+        {"ours": lambda: sift.extract(image, radius_px=20, stride=stride, offset=0, device=run.device)}, 3
     )["ours"]
-    yield Row(f"SIFT of radius 20 px at each of {WIDTH} x {HEIGHT} px", of_sift)
+    yield Row(f"SIFT of radius 20 px every {stride} px of {WIDTH} x {HEIGHT}", of_sift)
 
 
 def at_every_pixel(network: Extractor, image: np.ndarray, layer: str, region: PixelBox) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 
 from tests.benchmarks import machine
 from tests.benchmarks.measure import Run
+from tests.gpu.pretended import pretended
 
 SUBJECTS = {  # name -> module here
     "knn": "nearest_neighbours",
@@ -27,6 +28,9 @@ SUBJECTS = {  # name -> module here
     "finer": "finer_grids",
 }
 ON_GPU = ("knn", "mrf", "svm", "features", "sift", "maps", "half")
+DRY = ("knn", "svm", "features", "sift", "maps", "half")  # of those, what needs no kernel of ours
+# options of a dry run
+SMALL = {"rows": "4000", "channels": "16", "samples": "400", "features": "30", "batch": "2", "stride": "8"}
 LONG = ("finer",)  # left out when quick, unless named
 
 
@@ -38,11 +42,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--dry", action="store_true", help="once, at small sizes, on a pretended CUDA device")
     asked = parser.parse_args()
+    if asked.dry:
+        with pretended() as device:
+            measure(asked.name, asked.to, Run(quick=True, device=device, options=SMALL), {})
+        return
     run = Run(asked.quick, asked.device, dict(each.split("=", 1) for each in asked.option))
-    subject = importlib.import_module(f"tests.benchmarks.{SUBJECTS[asked.name]}")
-    with asked.to.open("a") as lines:
-        print(json.dumps({"machine": machine.description(), "limits": machine.limits(run)}), file=lines, flush=True)
+    measure(asked.name, asked.to, run, machine.limits(run))
+
+
+def measure(name: str, to: Path, run: Run, limits: dict[str, float]) -> None:
+    """Appends to the file what is measured."""
+    subject = importlib.import_module(f"tests.benchmarks.{SUBJECTS[name]}")
+    with to.open("a") as lines:
+        print(json.dumps({"machine": machine.description(), "limits": limits}), file=lines, flush=True)
         for row in subject.rows(run):
             print(json.dumps({"row": dataclasses.asdict(row)}), file=lines, flush=True)
             print(f"{row.what}: {row.ours:.4g} {row.unit}", flush=True)

@@ -14,6 +14,7 @@ from corrcore.descriptors.sift import Sift
 from corrcore.descriptors.taps import Taps
 from corrcore.features import Extractor
 from corrcore.geometry import CellGrid, PixelBox, ReceptiveField
+from tests.gpu.pretended import REAL
 
 SETS = {"bin8": 16, "radius10": 10, "radius20": 20, "radius40": 40, "radius80": 80, "radius160": 160}  # radii, px
 
@@ -345,13 +346,13 @@ def test_what_a_gpu_computes_is_the_same(window):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_cuda_device_finds_the_same():
+def test_a_cuda_device_finds_the_same(cuda):
     image = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
+    stride = 3 if REAL else 24
     for radius in (10, 160):
-        found = sift.extract(image, radius_px=radius, stride=3, offset=0.5)
+        found = sift.extract(image, radius_px=radius, stride=stride, offset=0.5, device=cuda)
         assert found.descriptors.device.type == "cuda"
-        expected = sift.extract(image, radius_px=radius, stride=3, offset=0.5, device="cpu")
+        expected = sift.extract(image, radius_px=radius, stride=stride, offset=0.5, device="cpu")
         np.testing.assert_allclose(found.descriptors.cpu().numpy(), expected.descriptors.numpy(), atol=2e-5)
 
 

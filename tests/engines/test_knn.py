@@ -138,13 +138,12 @@ def test_a_library_held_to_older_instructions_is_noticed():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_cuda_device_finds_the_same():
+def test_a_cuda_device_finds_the_same(cuda):
     table = table_of(unit_rows(30_000, 256, seed=11, kind="sparse"))
     queries = torch.from_numpy(unit_rows(100, 256, seed=12, kind="sparse")).float()
-    assert_same(table.to("cuda").search(queries, 50), table.search(queries, 50))
+    assert_same(table.to(cuda).search(queries, 50), table.search(queries, 50))
     assert_same(
-        table.to("cuda").search(queries.cuda(), 50, exclude=[(0, 999)]), table.search(queries, 50, exclude=[(0, 999)])
+        table.to(cuda).search(queries.to(cuda), 50, exclude=[(0, 999)]), table.search(queries, 50, exclude=[(0, 999)])
     )
 
 

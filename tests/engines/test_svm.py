@@ -222,8 +222,7 @@ def test_five_samples_are_enough_for_two_classes():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_finds_the_same():
+def test_a_gpu_finds_the_same(cuda):
     features, labels = problem()
-    own, found = (svm.fit(features, labels, device=device) for device in ("cpu", "cuda"))
+    own, found = (svm.fit(features, labels, device=device) for device in ("cpu", cuda))
     np.testing.assert_allclose(found.objective, own.objective, rtol=1e-3)

@@ -130,6 +130,15 @@ def caffe_normalisation(grid: np.ndarray) -> np.ndarray:
     return grid / np.array(scales) ** 0.75
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_normalisation_in_half_precision_takes_squares_beyond_it(dtype):
+    grid = 400 * np.random.default_rng(0).random((16, 5, 6))
+    normalise = dict(caffe.build_caffenet().named_children())["norm1"]
+    found = normalise(torch.from_numpy(grid)[None].to(dtype))[0]
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found.double().numpy(), caffe_normalisation(grid), rtol=8 * torch.finfo(dtype).eps)
+
+
 def test_poolings_have_caffes_windows_at_every_size():
     pooling = dict(caffe.build_caffenet().named_children())["pool1"]
     for side in range(2, 70):

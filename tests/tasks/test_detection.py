@@ -578,12 +578,10 @@ def test_a_box_without_area_is_refused(box):
 
 
 @pytest.mark.gpu
-def test_mining_on_a_gpu_gives_the_same():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+def test_mining_on_a_gpu_gives_the_same(cuda):
     here = HardNegativeMiner(gathered(24), BY_CONV5, first=3).fit(cost=1.0)
     there = gathered(24)
-    moved = dataclasses.replace(there, grids={name: grid.cuda() for name, grid in there.grids.items()})
+    moved = dataclasses.replace(there, grids={name: grid.to(cuda) for name, grid in there.grids.items()})
     found = HardNegativeMiner(moved, BY_CONV5, first=3).fit(cost=1.0)
     np.testing.assert_allclose(found.linear.objective, here.linear.objective, rtol=1e-3)
     assert isinstance(found.rounds[0][0], MiningRound)

@@ -10,6 +10,7 @@ from corrcore.engines.knn.keys import GROUP
 from corrcore.engines.knn.memory import as_tensor, drop_pages
 
 ROWS = 1 << 15  # copied, or scored in double precision, at a time
+MOST_BYTES = 1 << 31  # of scores
 
 
 class Device:
@@ -36,8 +37,9 @@ class Device:
         return copied
 
     def queries_at_once(self, keep: int, _shortlist_bytes: int) -> int:
-        """Scores of half precision take 2 GB at most, as do the shortlists' rows in double precision."""
-        return max(1, (1 << 30) // max(len(self._rows), 4 * keep * self._rows.shape[1]))
+        """Scores of half precision take 2 GB at most, or a quarter of what is free; so do shortlists' doubles."""
+        n, channels = self._rows.shape
+        return max(1, min(MOST_BYTES, _free_bytes(self._rows.device) // 4) // max(2 * n, 8 * keep * channels))
 
     def search_shortlist(
         self, unit: Float64[np.ndarray, "queries channels"], k: int, keep: int
@@ -64,7 +66,8 @@ class Device:
     def search_all(self, unit: Float64[np.ndarray, "queries channels"], k: int) -> tuple[np.ndarray, np.ndarray]:
         """The same from exact similarities to all rows."""
         found = []
-        for queries in torch.from_numpy(unit).to(self._rows.device).split(16):
+        at_once = max(1, min(16, (1 << 28) // len(self._rows)))
+        for queries in torch.from_numpy(unit).to(self._rows.device).split(at_once):
             blocks = [(queries @ rows.double().T).float() for rows in self._rows.split(ROWS)]
             scores = self._without_excluded(torch.cat(blocks, dim=1))
             level = scores.topk(k).values[:, -1:]
@@ -80,6 +83,14 @@ class Device:
         for start, stop in self._excluded:
             scores[:, start:stop] = -torch.inf
         return scores
+
+
+def _free_bytes(device: torch.device) -> int:
+    """What a device has left, with what torch holds of it and does not use."""
+    if device.type != "cuda":
+        return 4 * MOST_BYTES
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
 
 
 def _best(

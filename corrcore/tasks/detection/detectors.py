@@ -12,6 +12,7 @@ from corrcore import extractors
 from corrcore.engines.svm import LinearClassifier
 from corrcore.features import Extractor, Image
 from corrcore.geometry import PixelBox
+from corrcore.precision import single_precision
 from corrcore.tasks.detection.spec import DetectorSpec
 
 VERSION = 1  # of what this package computes: results kept by another are not used
@@ -155,7 +156,8 @@ class Windows:
     ) -> Float[torch.Tensor, "objects rows columns detectors"]:
         """Each cell times every detector's weights."""
         kernels = weights.T.unflatten(1, (self._side, self._side, -1)).permute(0, 3, 1, 2)
-        return (F.conv2d(self._values, kernels) / self._lengths).permute(0, 2, 3, 1)
+        with single_precision(self._values.device):
+            return (F.conv2d(self._values, kernels) / self._lengths).permute(0, 2, 3, 1)
 
     def back(
         self, weights: Float[torch.Tensor, "objects rows columns detectors"]
@@ -163,7 +165,8 @@ class Windows:
         """The sum over cells of each one's weights times what is seen there."""
         by_length = weights.permute(0, 3, 1, 2) / self._lengths
         size = by_length.shape[1], self._values.shape[1], self._side, self._side
-        return conv2d_weight(self._values, size, by_length).permute(0, 2, 3, 1).flatten(1).T
+        with single_precision(self._values.device):
+            return conv2d_weight(self._values, size, by_length).permute(0, 2, 3, 1).flatten(1).T
 
 
 def cell_scores(
