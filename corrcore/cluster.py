@@ -115,6 +115,8 @@ class Cluster:
         """
         from corrcore.concurrency import Retold
 
+        if not items:
+            return
         self.join()
         workers = _Workers(self, make, work, items, progress or Retold(_nobody))
         try:

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from corrcore import images, networks, patch_index
 from corrcore.cli.opening import open_network
-from corrcore.cli.shared import count, print_table, progress_of, words
+from corrcore.cli.shared import add_executor_options, count, for_each, print_table, words
+from corrcore.concurrency import Progress
 from corrcore.datasets import addressed
 from corrcore.experiments.context import open_results
 from corrcore.networks import ModuleNetwork
@@ -19,7 +20,7 @@ from corrcore.patch_index import PatchIndex, Photo, photos_of, spread
 from corrcore.settings import prepared_path
 from corrcore.store import write_atomically
 from corrcore.tasks import effective_field as fields
-from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius
+from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius, keep_field, kept_field
 from corrcore.wording import counted
 
 N_PHOTOS = 16
@@ -56,6 +57,7 @@ def add_field_parser(rooms: Any) -> None:
         "--units", choices=["signs", "sum"], default="signs", help="how a cell's units are added (default: signs)"
     )
     command.add_argument("--out", type=prepared_path, default=None, metavar="FILE", help="a .png or .npz to write")
+    add_executor_options(command)
     command.set_defaults(run=network_field)
 
 
@@ -72,29 +74,41 @@ def network_field(options: argparse.Namespace) -> None:
     for layer in layers:
         network.receptive_field(layer)  # which knows the names of all
     photos = _photos(options)
-    found, rows = [], []
+    how: dict[str, Any] = {
+        "n_cells": options.cells,
+        "window_px": options.window,
+        "longer_side": options.longer_side,
+        "units": options.units,
+    }
+    measured: dict[str, tuple[EffectiveField, float]] = {}
     with open_results() as results:
         for layer in layers:
-            begun = time.monotonic()
-            field = effective_field(
-                network,
-                layer,
-                photos,
-                n_cells=options.cells,
-                window_px=options.window,
-                longer_side=options.longer_side,
-                units=options.units,
-                results=results,
-                progress=progress_of(options),
-            )
-            found.append(field)
-            rows.append(field_row(field, time.monotonic() - begun))
-    print_table(rows)
+            if (kept := kept_field(network, layer, photos, **how, results=results)) is not None:
+                measured[layer] = kept, 0.0
+
+        def then(layer: str, each: tuple[EffectiveField, float]) -> None:
+            measured[layer] = each
+            keep_field(each[0], network, photos, **how, results=results)
+
+        missing = {layer: layer for layer in layers if layer not in measured}
+        for_each(options, (network, photos, how), _measure, missing, then)
+    found = [measured[layer][0] for layer in layers]
+    print_table([field_row(*measured[layer]) for layer in layers])
     for name, reason in found[0].left_out.items():
         print(f"  left out: {name}: {reason}")
     if options.out is not None:
         write_atomically(options.out, _arrays(found) if options.out.suffix == ".npz" else _picture(found))
         print(f"written to {options.out}")
+
+
+def _measure(
+    given: tuple[ModuleNetwork, Sequence[Photo], dict[str, Any]], layer: str, progress: Progress | None
+) -> tuple[EffectiveField, float]:
+    """A layer's field, and the seconds it took."""
+    network, photos, how = given
+    begun = time.monotonic()
+    field = effective_field(network, layer, photos, **how, progress=progress)
+    return field, time.monotonic() - begun
 
 
 def _photos(options: argparse.Namespace) -> Sequence[Photo]:

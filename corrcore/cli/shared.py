@@ -6,9 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import count as count_from
+from typing import TYPE_CHECKING, TypeVar
 
 from corrcore.cluster import Cluster, asked_for
 from corrcore.settings import EXECUTORS, Settings
+
+if TYPE_CHECKING:
+    from corrcore.concurrency import Progress
+
+State = TypeVar("State")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -70,6 +80,46 @@ def cluster_of(options: argparse.Namespace) -> Cluster | None:
             raise ValueError(msg)
         return None
     return replace(usual, **given, workers=options.workers or usual.workers)
+
+
+def for_each(
+    options: argparse.Namespace,
+    state: State,
+    work: "Callable[[State, Item, Progress | None], Result]",
+    items: Mapping[str, Item],
+    then: Callable[[str, Result], object],
+) -> None:
+    """Calls ``work(state, item, progress)`` on items one after another, or side by side on the workers of the cluster
+    that a command asks for; and `then` here with each name and result as it comes.
+
+    What is done on a cluster is counted; one item's progress is told of here alone.
+    """
+    cluster = cluster_of(options)
+    if cluster is None:
+        for name, item in items.items():
+            then(name, work(state, item, progress_of(options)))
+        return
+    from corrcore.concurrency import Retold  # with torch, which the work takes
+
+    told, done = Retold(progress_of(options)), count_from(1)
+
+    def take(name: str, result: Result) -> None:
+        n = next(done)
+        told(n / len(items), f"{n} of {len(items)}: {name}")
+        then(name, result)
+
+    cluster.map(partial(_given, state), partial(_silently, work), items, take, progress=told)
+
+
+def _given(state: State, progress: object) -> State:
+    """A worker's state, where it comes along."""
+    del progress
+    return state
+
+
+def _silently(work: Callable[[State, Item, None], Result], state: State, item: Item) -> Result:
+    """Work whose progress nobody hears of."""
+    return work(state, item, None)
 
 
 class ProgressBar:

@@ -1,14 +1,19 @@
 """`corrcore train detectors|classifiers`: what the pages Prediction and Responses show, learnt ahead."""
 
 import argparse
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from corrcore.cli.evaluate import add_field_options, open_named
-from corrcore.cli.shared import print_table, progress_of
+from corrcore.cli.shared import add_executor_options, for_each, print_table
+from corrcore.concurrency import Progress
 from corrcore.experiments import ClassifierTraining, Context, DetectorTraining
 from corrcore.experiments.context import default_store, open_results
+from corrcore.features import Feature
 from corrcore.settings import prepared_path
+from corrcore.store import Cache
+from corrcore.tasks.classification import KeypointClassifier
 
 
 def add_parsers(rooms: Any) -> None:
@@ -19,11 +24,13 @@ def add_parsers(rooms: Any) -> None:
     command.add_argument(
         "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
     )
+    add_executor_options(command)
     command.set_defaults(run=_detectors)
     command = commands.add_parser(
         "classifiers", help="keypoint classifiers of categories, for response maps (Figure 5)"
     )
     add_field_options(command, ClassifierTraining)
+    add_executor_options(command)
     command.set_defaults(run=_classifiers)
 
 
@@ -31,9 +38,15 @@ def _detectors(options: argparse.Namespace) -> None:
     given = {each.name: getattr(options, each.name) for each in fields(DetectorTraining)}
     context = Context(store=options.out or default_store())
     given["network"] = open_named(given["network"], options.weights, context)
-    for category in given.pop("category") or context.dataset(given["dataset"]).categories:
-        training = DetectorTraining(category=category, **given)
-        detectors, _ = training.train(context, progress=progress_of(options))
+    categories = given.pop("category") or context.dataset(given["dataset"]).categories
+    trainings = {category: DetectorTraining(category=category, **given) for category in categories}
+    missing = {category: training for category, training in trainings.items() if training.known(context) is None}
+
+    def tell(category: str, _: None = None) -> None:
+        training = trainings[category]
+        if (found := training.known(context)) is None:
+            msg = f"what workers have learnt of {category} is not in {context.store}; all machines need this folder."
+            raise FileNotFoundError(msg)
         print(f"{category}, in {training.folder(context)}")
         print_table(
             [
@@ -42,17 +55,47 @@ def _detectors(options: argparse.Namespace) -> None:
                     "keypoints": str(len(each.detectors.trained)),
                     "cost": f"{each.about['cost']:g}",
                 }
-                for feature, each in detectors.items()
+                for feature, each in found[0].items()
             ]
         )
+
+    for category in [each for each in trainings if each not in missing]:
+        tell(category)
+    for_each(options, context, _train_detectors, missing, tell)
+
+
+def _train_detectors(context: Context, training: DetectorTraining, progress: Progress | None) -> None:
+    """Trains and keeps them, in the folder of results."""
+    training.train(context, progress=progress)
 
 
 def _classifiers(options: argparse.Namespace) -> None:
     given = {each.name: getattr(options, each.name) for each in fields(ClassifierTraining)}
     context = Context()
     given["network"] = open_named(given["network"], options.weights, context)
+    categories = given.pop("category") or context.dataset(given["dataset"]).categories
+    trainings = {category: ClassifierTraining(category=category, **given) for category in categories}
     with open_results() as results:
-        for category in given.pop("category") or context.dataset(given["dataset"]).categories:
-            trained_on, features = ClassifierTraining(category=category, **given).begin(context, results)
-            trained_on.train_missing(features, progress=progress_of(options))
+        begun = {category: training.begin(context, results) for category, training in trainings.items()}
+        missing = {
+            category: replace(trainings[category], features=left)
+            for category, (trained_on, features) in begun.items()
+            if (left := tuple(feature for feature in features if trained_on.kept(feature) is None))
+        }
+
+        def then(category: str, found: Mapping[Feature, KeypointClassifier]) -> None:
+            trained_on, features = begun[category]
+            trained_on.keep(found)
             print(f"{category}: {', '.join(feature.title for feature in features)}, by {len(trained_on.train)} objects")
+
+        for category in [each for each in begun if each not in missing]:
+            then(category, {})
+        for_each(options, (context, results), _train_classifiers, missing, then)
+
+
+def _train_classifiers(
+    opened: tuple[Context, Cache], training: ClassifierTraining, progress: Progress | None
+) -> Mapping[Feature, KeypointClassifier]:
+    """Trains them; they are kept by whoever asked."""
+    trained_on, features = training.begin(*opened)
+    return trained_on.fit(features, progress=progress)

@@ -1,6 +1,6 @@
 """Keypoint classifiers of a category, trained once for the objects there are and kept: what response maps show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -82,9 +82,26 @@ class TrainedOn:
         missing = [feature for feature in features if feature not in known]
         if not missing:
             return known
+        found = self.fit(missing, progress=progress)
+        self.keep(found)
+        return known | found
+
+    def fit(
+        self, features: Sequence[Feature], *, progress: Progress | None = None
+    ) -> dict[Feature, KeypointClassifier]:
+        """The classifiers of `features`, trained and not kept. Raises what training does."""
         found = classification.train_classifiers(
-            self.train, missing, self.keypoint_names, network=self.network, protocol=self.protocol, progress=progress
+            self.train,
+            features,
+            self.keypoint_names,
+            network=self.network,
+            protocol=self.protocol,
+            progress=progress,
         )
+        return dict(found)
+
+    def keep(self, found: Mapping[Feature, KeypointClassifier]) -> None:
+        """Keeps classifiers where that can be."""
         for feature, classifier in found.items():
             linear = classifier.linear
             arrays = {
@@ -94,7 +111,6 @@ class TrainedOn:
                 "gap": linear.gap,
             }
             self.results.put(self._key(feature), arrays, {"names": list(classifier.names), "cost": linear.cost})
-        return known | dict(found)
 
     def _key(self, feature: Feature) -> str:
         return store.key(

@@ -217,9 +217,24 @@ def effective_field(
         raise ValueError(msg)
     found = total.field(layer, field, left_out)
     if results is not None:
-        about = {"beyond": found.beyond, "counts": [found.n_photos, found.n_cells], "left_out": left_out}
-        results.put(key, {"map": found.map}, about)
+        _keep(found, results, key)
     return found
+
+
+def keep_field(
+    found: EffectiveField,
+    network: ModuleNetwork,
+    photos: Sequence[Photo | ImageLike],
+    *,
+    n_cells: int = N_CELLS,
+    window_px: int | None = None,
+    longer_side: int = LONGER_SIDE_PX,
+    units: Units = "signs",
+    results: Cache,
+) -> None:
+    """Keeps what `effective_field` has found elsewhere, of the same photos in the same way, for `kept_field`."""
+    side = window_px or window_of(found.receptive_field, longer_side=longer_side)
+    _keep(found, results, _key(network, found.layer, photos, [n_cells, side, longer_side, units]))
 
 
 def kept_field(
@@ -351,6 +366,11 @@ def _stamp(photo: Photo | ImageLike) -> str:
         return images.digest(photo.load())
     except OSError:  # it is not there, and will be left out
         return ""
+
+
+def _keep(found: EffectiveField, results: Cache, key: str) -> None:
+    about = {"beyond": found.beyond, "counts": [found.n_photos, found.n_cells], "left_out": found.left_out}
+    results.put(key, {"map": found.map}, about)
 
 
 def _kept(layer: str, field: ReceptiveField, results: Cache, key: str) -> EffectiveField | None:

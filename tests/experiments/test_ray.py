@@ -168,3 +168,28 @@ def test_a_command_runs_on_a_cluster(machines, actors, sizes, capsys, tmp_path):
     where = ["--executor=ray", f"--address={machines.address}", "--workers=2"]
     assert main([*words, f"--out={tmp_path}/there", *where]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == here[1:]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("network", "field", "alexnet", "--layer=conv1,conv2", "--cells=1"),
+        ("train", "detectors", "--data=toy", f"--categories={CAT}", "--features=sift40", "--limit=8"),
+        pytest.param(
+            ("train", "classifiers", "--data=toy", f"--categories={CAT}", "--features=sift10", "--protocol=small"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda words: words[1],
+)
+def test_other_long_commands_run_there_and_what_they_make_is_kept_here(
+    machines, actors, photos, capsys, tmp_path, monkeypatch, words
+):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    words = (*words, f"--photos={photos}") if words[1] == "field" else words
+    assert main([*words, "--executor=ray", f"--address={machines.address}", "--workers=2"]) == 0
+    there = re.sub(r"[0-9.]+ s", "", capsys.readouterr().out)
+    assert main([*words]) == 0
+    again = capsys.readouterr()
+    assert re.sub(r"[0-9.]+ s", "", again.out) == there
+    assert not again.err  # no progress: nothing is computed
