@@ -73,8 +73,8 @@ class Cluster:
 
         Clusters ask for a token. That of a cluster at an address is in ``RAY_AUTH_TOKEN``, in the file
         ``RAY_AUTH_TOKEN_PATH`` or in ``~/.ray/auth_token``; one that is started here has its own, and answers this
-        machine alone. Raises ModuleNotFoundError where there is no Ray, ConnectionError where no cluster answers or it
-        refuses the token, and ValueError where this process is in another one.
+        machine alone. Raises ConnectionError where no cluster answers or it refuses the token, and ValueError where
+        there is no Ray, and where this process is in another cluster.
         """
         global _joined
         here = self.address or "one on this machine"
@@ -182,7 +182,7 @@ def _ray() -> Any:
         import ray
     except ModuleNotFoundError:
         msg = "clusters need Ray, which is not installed here; install it with: pip install 'corrcore[ray]'"
-        raise ModuleNotFoundError(msg) from None
+        raise ValueError(msg) from None
     return ray
 
 

@@ -343,3 +343,12 @@ def test_pairs_of_a_folder_in_spairs_layout_are_measured_by_category(run, capsys
 def test_where_a_command_runs_is_checked_before_it_begins(run, sizes, capsys, words, sentence):
     assert run("evaluate", "sizes", "--data=toy", "--categories=toy cat", *words) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_command_runs_on_the_cluster_that_the_environment_names(run, sizes, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORRCORE_EXECUTOR", "ray")
+    monkeypatch.setenv("CORRCORE_RAY_ADDRESS", "127.0.0.1:1")
+    words = ("evaluate", "sizes", "--data=toy", "--categories=toy cat", "--limit=2", f"--out={tmp_path}")
+    assert run(*words) == 2
+    assert "no Ray cluster answers at 127.0.0.1:1" in capsys.readouterr().err
+    assert run(*words, "--executor=threads", "--workers=2") == 0
