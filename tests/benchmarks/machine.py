@@ -76,6 +76,7 @@ def description() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "instructions": in_use,
+        "load": os.getloadavg()[0],  # processes that wanted to run, on average over the last minute
         "system": platform.platform(),
         "versions": {"python": platform.python_version(), **dict(_versions())},
     }

@@ -1,12 +1,11 @@
 """A row of the table, and the one place where anything is timed."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -104,29 +103,27 @@ class Run:
 
     def seconds(self, call: Callable[[], object]) -> float:
         """The time of one call, until the device is done with it."""
-        self._wait()
-        begun = time.perf_counter()
+        begun = self._now()
         call()
-        self._wait()
-        return time.perf_counter() - begun
+        return self._now() - begun
 
     def medians(
-        self,
-        calls: Mapping[str, Callable[[], object]],
-        rounds: int,
-        *,
-        at_most: float | None = None,
-        warm: bool = True,
+        self, calls: Mapping[str, Callable[[], object]], rounds: int, *, at_most: float | None = None, warm: bool = True
     ) -> dict[str, float]:
-        """Median seconds of calls that take turns, after one of each that is not timed unless `warm` is false.
+        """Median seconds of calls: see `timed`."""
+        return self.timed(calls, rounds, at_most=at_most, warm=warm)[0]
 
+    def timed(
+        self, calls: Mapping[str, Callable[[], Any]], rounds: int, *, at_most: float | None = None, warm: bool = True
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """Median seconds of calls that take turns, and what each gave at last.
+
+        One of each comes first that is not timed, unless `warm` is false.
         There are fewer rounds, but one at least, where they would take more than `at_most` seconds: 20 by default, 6
         when quick. A third round at least is wanted of calls of less than two seconds.
         """
         at_most = (6 if self.quick else 20) if at_most is None else at_most
-        if warm:
-            for call in calls.values():
-                call()
+        found = {name: call() for name, call in calls.items()} if warm else {}
         times: dict[str, list[float]] = {name: [] for name in calls}
         begun = time.perf_counter()
         for done in range(rounds):
@@ -134,8 +131,10 @@ class Run:
             if done and spent * (done + 1) / done > at_most and not (done < 3 and spent / done < 2 * len(calls)):
                 break
             for name, call in calls.items():
-                times[name].append(self.seconds(call))
-        return {name: median(each) for name, each in times.items()}
+                start = self._now()
+                found[name] = call()
+                times[name].append(self._now() - start)
+        return {name: median(each) for name, each in times.items()}, found
 
     @contextmanager
     def threads(self, n: int) -> Iterator[None]:
@@ -147,11 +146,7 @@ class Run:
         finally:
             torch.set_num_threads(before)
 
-    def _wait(self) -> None:
+    def _now(self) -> float:
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
-
-
-def load() -> float:
-    """How many processes want to run, on average over the last minute."""
-    return os.getloadavg()[0]
+        return time.perf_counter()

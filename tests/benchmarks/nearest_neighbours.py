@@ -105,9 +105,8 @@ def beside_others(run: Run, table: DescriptorTable) -> Iterator[Row]:
                 "faiss": lambda k=k, some=some: flat.search(some.numpy(), k),
                 "torch": torch_search,
             }
-            times = run.medians(calls, {1: 15, 32: 9, 961: 3}[n_queries], warm=n_queries < 961)
-            found = table.search(some, k)
-            similarities, ids = flat.search(some.numpy(), k)
+            times, got = run.timed(calls, {1: 15, 32: 9, 961: 3}[n_queries], warm=n_queries < 961)
+            found, (similarities, ids) = got["ours"], got["faiss"]
             recall = np.mean([len(np.intersect1d(*pair)) / k for pair in zip(found.ids, ids, strict=True)])
             difference = np.abs(found.similarities - similarities).max()
             # codes of 8 bits are the least that anything exact reads; in half precision it would be twice as much

@@ -98,7 +98,7 @@ def _header(machine: dict[str, Any], limits: dict[str, float]) -> list[str]:
     lines = []
     if machine:
         in_use = ", ".join(f"{name} {value}" for name, value in machine["instructions"].items())
-        lines.append(f"{machine['processor']}, {machine['threads']} threads; instructions: {in_use}")
+        lines.append(f"{machine['processor']}, {machine['threads']} threads, load {machine['load']:.1f}; {in_use}")
         if "gpu" in machine:
             lines.append(f"{machine['gpu']['name']}, CUDA {machine['gpu']['cuda']}")
         lines.append(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))

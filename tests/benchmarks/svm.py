@@ -41,17 +41,12 @@ def rows(run: Run) -> Iterator[Row]:
     svm.fit(features[:500], labels[:500], device=run.device)  # threads are there
     work = Work(4 * n * d * PASSES, 2 * n * d * classes * PASSES)
     for cost, bar in BARS.items():
-        found: dict[str, svm.LinearClassifier | LinearSVC] = {}
-
-        def ours(cost: float = cost, found: dict = found) -> None:
-            found["ours"] = svm.fit(features, labels, cost=cost, device=run.device)
-
-        def liblinear(cost: float = cost, found: dict = found) -> None:
-            found["liblinear"] = LinearSVC(C=cost, tol=1e-4, max_iter=20_000).fit(features, labels)
-
-        times = run.medians({"ours": ours}, 3, warm=False)
-        times |= run.medians({"liblinear": liblinear}, 1, warm=False)
-        own, peer = found["ours"], found["liblinear"]
+        calls = {
+            "ours": lambda cost=cost: svm.fit(features, labels, cost=cost, device=run.device),
+            "liblinear": lambda cost=cost: LinearSVC(C=cost, tol=1e-4, max_iter=20_000).fit(features, labels),
+        }
+        times, got = run.timed(calls, 3, at_most=20 if run.quick else 90, warm=False)
+        own, peer = got["ours"], got["liblinear"]
         excess = (
             objectives(features, labels, own.weights, own.bias, cost)
             / objectives(features, labels, peer.coef_, peer.intercept_, cost)

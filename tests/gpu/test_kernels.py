@@ -12,14 +12,15 @@ TYPES = {"costs": "*fp32", "forth": "*fp32", "back": "*fp32", "labels": "*i64", 
 NUMBERS = {"smoothness": "fp32", "number": "i32", "first": "i32", "rows": "i32", "columns": "i32"}
 
 
-@pytest.mark.parametrize("forth", [True, False])
-def test_a_step_of_messages_compiles_for_hopper_and_keeps_all_in_registers(tmp_path, forth):
+@pytest.mark.parametrize(("forth", "side", "warps"), [(True, 31, 4), (False, 31, 4), (True, 60, 16)])
+def test_a_step_of_messages_compiles_for_hopper_and_keeps_all_in_registers(tmp_path, forth, side, warps):
     from triton import compile as compiled
     from triton import knobs
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    constants = {"height": 31, "width": 31, "TALL": 32, "WIDE": 32, "FORTH": forth, "REWEIGHTED": True}
+    power = 1 << (side - 1).bit_length()
+    constants = {"height": side, "width": side, "TALL": power, "WIDE": power, "FORTH": forth, "REWEIGHTED": True}
     names = on_triton.step.arg_names
     assert set(names) == {*TYPES, *NUMBERS, *constants}
     source = ASTSource(
@@ -27,7 +28,7 @@ def test_a_step_of_messages_compiles_for_hopper_and_keeps_all_in_registers(tmp_p
         signature={name: {**TYPES, **NUMBERS}.get(name, "constexpr") for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items()},
     )
-    found = compiled(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": True})
+    found = compiled(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": True, "num_warps": warps})
     assert found.asm["cubin"]
     assert "ld.global.nc" not in found.asm["ptx"]  # lines that a program has just written are not read past it
     (tmp_path / "step.ptx").write_text(found.asm["ptx"])

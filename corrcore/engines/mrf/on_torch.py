@@ -135,12 +135,13 @@ class Batch:
     def _step_by_triton(self, number: int, *, forth: bool) -> None:
         first, last = max(0, number - self._columns + 1), min(self._rows, number + 1)
         launch: Any = on_triton.step[(2, last - first, len(self.costs))]
+        tall, wide = (max(16, 1 << (n - 1).bit_length()) for n in (self._height, self._width))
         launch(
             *(self.costs, self.forth, self.back, self._labels, self._lessened, self._smoothness, number, first),
             *(self._rows, self._columns, self._height, self._width),
-            *(max(16, 1 << (n - 1).bit_length()) for n in (self._height, self._width)),
-            *(forth, self._reweighted),
+            *(tall, wide, forth, self._reweighted),
             enable_fp_fusion=True,  # costs and distances multiplied and added with one rounding
+            num_warps=min(32, max(4, tall * wide // 256)),  # so many that a label's numbers stay in registers
         )
 
     def _step_by_torch(self, number: int, *, forth: bool) -> None:
