@@ -1,5 +1,6 @@
 # The app as an image, for processors:       docker build -t corrcore .
 # with CUDA:                                 docker build -t corrcore --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+# with further extras:                       docker build -t corrcore --build-arg EXTRAS=auth,ray .
 # on this machine, at http://localhost:8501: docker run --rm -p 127.0.0.1:8501:8501 -v corrcore:/cache corrcore
 # compose.yaml has the options it is meant to run with, and a proxy.
 # tests/drills/image.py runs these very steps where there is no engine.
@@ -7,6 +8,7 @@ ARG DEBIAN=bookworm-slim
 
 FROM debian:${DEBIAN} AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=auth
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \
     && python3 -m venv /opt/corrcore
@@ -18,7 +20,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY .streamlit/config.toml .streamlit/
 COPY corrcore corrcore
 COPY dashboard dashboard
-RUN /opt/corrcore/bin/pip install -c constraints.txt '.[auth]' \
+RUN /opt/corrcore/bin/pip install -c constraints.txt ".[$EXTRAS]" \
     && /opt/corrcore/bin/pip uninstall -y pip setuptools \
     && find /opt/corrcore/lib -depth -type d \( -name tests -o -name include -o -path '*/torch/test' \) -exec rm -r {} +
 

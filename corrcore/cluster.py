@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import psutil
+
 from corrcore.settings import Settings
 
 if TYPE_CHECKING:  # a worker imports this module first, and torch with what it is to do
@@ -35,6 +37,7 @@ _CONNECT_S = 5.0
 _TRIES = 3  # of what may have ended its worker
 _TRAVELLING = ("CORRCORE_CACHE", "CORRCORE_DATA", "CORRCORE_WEIGHTS")  # variables that workers get
 _OBJECTS_BYTES = 10**9  # of shared memory, at most, in a cluster that is started here
+_SESSION = "corrcore-ray-"
 QUIET = {"RAY_TQDM_PATCH_PRINT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # `print` stays Python's own
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # nothing outside this machine is answered
 
@@ -215,6 +218,16 @@ def _start(workers: int) -> None:
         object_store_memory=_OBJECTS_BYTES,
         _temp_dir=str(_session),
     )
+
+
+def _new_session() -> Path:
+    """A folder for sockets, which want a short path, and logs. Those of processes that were killed go."""
+    found = Path(tempfile.mkdtemp(prefix=f"{_SESSION}{os.getpid()}-", dir="/tmp"))
+    for folder in found.parent.glob(f"{_SESSION}*"):
+        pid = folder.name.removeprefix(_SESSION).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 def _enter(address: str) -> None:

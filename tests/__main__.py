@@ -21,7 +21,7 @@ SCHEMA = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-sc
 SLOW_LINTERS = (
     [*PYTHON, "pyright", "--pythonpath", sys.executable],  # else it takes the Python that PATH names
     [*SCHEMA, "vendor.github-workflows", ".github/workflows/ci.yml"],
-    [*SCHEMA, "vendor.compose-spec", "compose.yaml"],
+    [*SCHEMA, "vendor.compose-spec", "compose.yaml", "compose.cluster.yaml"],
 )
 # Modules whole, for their fixtures, and in their order: the browser's, which are slowest, come first.
 PYTEST = [*PYTHON, "pytest", f"-n{WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]

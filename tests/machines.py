@@ -62,5 +62,7 @@ def running() -> Iterator[Machines]:
             machines.cluster.join()
             yield machines
         finally:
+            started = Machines("", nodes).processes()
             cluster.leave()
             nodes.shutdown()
+            psutil.wait_procs(started, timeout=5)  # they write to the folder

@@ -1,10 +1,13 @@
 """What puts the app up for others agrees with itself and with the app; drills build and start it."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.drills import dockerfile
 from tests.drills.image import context_hides, variables_of
@@ -79,3 +82,36 @@ def test_a_hosts_requirements_take_the_app_as_it_stands_and_torch_for_processors
     assert "-c constraints.txt" in lines
     places = [line.split()[1] for line in lines if line.startswith("--find-links ")]
     assert [place.split("/")[-3:-1] for place in places] == [["cpu", "torch"], ["cpu", "torchvision"]]
+
+
+def test_a_clusters_machines_ask_for_a_token_have_no_dashboard_and_open_no_port():
+    cluster = yaml.safe_load((ROOT / "compose.cluster.yaml").read_text("utf-8"))
+    head, worker = (cluster["services"][name] for name in ("head", "worker"))
+    assert {"--head", "--port=6379", "--include-dashboard=false"} <= set(head["command"])
+    assert worker["command"] == [f"--address={head['environment']['CORRCORE_RAY_ADDRESS']}"] == ["--address=head:6379"]
+    for each in cluster["services"].values():
+        assert each["environment"]["RAY_AUTH_MODE"] == "token"
+        assert each["environment"]["RAY_AUTH_TOKEN"].startswith("${RAY_AUTH_TOKEN:?")  # there is no usual one
+        assert each["networks"] == ["cluster"]
+        assert "ports" not in each
+    assert cluster["networks"] == {"cluster": {"internal": True}}
+    assert worker["volumes"] == head["volumes"]
+
+
+def test_the_clusters_image_has_ray():
+    cluster = yaml.safe_load((ROOT / "compose.cluster.yaml").read_text("utf-8"))
+    extras = cluster["services"]["head"]["build"]["args"]["EXTRAS"]
+    assert extras in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert [step.text for step in STAGES[0].steps if step.name == "ARG" and "EXTRAS" in step.text] == ["EXTRAS=auth"]
+    assert any('".[$EXTRAS]"' in step.text for step in STAGES[0].steps if step.name == "RUN")
+
+
+def test_the_clusters_commands_are_rays_own():
+    help_text = subprocess.run(
+        [Path(sys.executable).with_name("ray"), "start", "--help"], capture_output=True, text=True
+    )
+    known = set(re.findall(r"--[a-z-]+", help_text.stdout))
+    cluster = yaml.safe_load((ROOT / "compose.cluster.yaml").read_text("utf-8"))
+    for each in cluster["services"].values():
+        words = [*each["entrypoint"][2:], *each["command"]]
+        assert {word.split("=")[0] for word in words} <= known
