@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.benchmarks.measure import Bar, Row, Run, Work
-from tests.benchmarks.report import Measured, as_json, table
+from tests.benchmarks.report import Measured, as_json, rooflines, table
 from tests.steps import python
 
 LIMITS = {"read": 10e9, "single": 100e9}
@@ -50,6 +50,9 @@ def test_a_table_and_json_tell_rows_verdicts_and_what_failed():
     ]  # fmt: skip
     assert "- a search: recall 1" in lines
     assert "- mrf FAILED: not done after 120 s" in lines
+    assert rooflines(subjects) == (
+        "- a search: 1 GB, 0 GFLOP single: floor 100.0 ms, took 500.0 ms (2 GB/s, 0 GFLOP/s; 20 %)"
+    )
     told = json.loads(json.dumps(as_json(subjects)))
     assert (told["rows"][0]["ratio"], told["rows"][0]["met"], told["rows"][0]["floor"]) == (3.0, False, 0.1)
     assert told["failed"]["mrf"]["fault"] == "not done after 120 s"

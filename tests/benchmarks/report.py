@@ -94,6 +94,21 @@ def table(subjects: Sequence[Measured]) -> str:
     return "\n".join([*lines, *([""] if notes or faults else []), *notes, *faults])
 
 
+def rooflines(subjects: Sequence[Measured]) -> str:
+    """Of each row whose work is known: what has to be moved and computed, the floor, and what was reached."""
+    limits, lines = best_limits(subjects), []
+    for row in (row for subject in subjects for row in subject.rows if row.work and row.unit == "s"):
+        floor = row.work.floor(limits)
+        if floor is None:
+            continue
+        moved = f"{row.work.bytes / 1e9:.3g} GB"
+        computed = f"{row.work.operations / 1e9:.3g} GFLOP {row.work.kind}"
+        reached = f"{row.work.bytes / row.ours / 1e9:.3g} GB/s, {row.work.operations / row.ours / 1e9:.4g} GFLOP/s"
+        took = f"took {_amount(row.ours, 's')} ({reached}; {100 * floor / row.ours:.0f} %)"
+        lines.append(f"- {row.what}: {moved}, {computed}: floor {_amount(floor, 's')}, {took}")
+    return "\n".join(lines)
+
+
 def _header(machine: dict[str, Any], limits: dict[str, float]) -> list[str]:
     lines = []
     if machine:

@@ -100,7 +100,7 @@ def main() -> int:
         print(f"{name}: {len(one.rows)} rows in {one.seconds:.0f} s  {one.fault}", flush=True)
         measured.append(one)
     if REAL:
-        print(f"\n{report.table(measured)}")
+        print(f"\n{report.table(measured)}\n\n{report.rooflines(measured)}")
     if asked.json:
         told = {"gpu": REAL, "tests": [asdict(one) for one in tests], "benchmarks": report.as_json(measured)}
         asked.json.write_text(json.dumps(told, indent=1))

@@ -36,6 +36,8 @@ class Pretended(torch.Tensor):
             return _TELLS[func]
         if func is torch.Tensor.get_device:
             return THERE.index
+        if func is torch._has_compatible_shallow_copy_type:  # asked when a module is moved
+            return False
         if func in (torch.Tensor.numpy, torch.Tensor.__array__):
             msg = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy it first."
             raise TypeError(msg)

@@ -49,8 +49,9 @@ def test_what_a_device_takes_is_taken_and_stays_there(there):
         torch.zeros(3, device=there.device),
     ]
     made += [there.new_ones(2), torch.ones(2).to(there), torch.as_tensor(there), torch.stack([there, there]).sum(0)]
-    assert all(each.device.type == "cuda" and each.is_cuda for each in made)
+    made += [torch.nn.Linear(3, 2).to("cuda")(there)]
     there[0] = torch.ones(3)
+    assert all(each.device.type == "cuda" and each.is_cuda for each in made)
     here = there.cpu()
     assert (here.device.type, here.numpy().tolist()) == ("cpu", [[1, 1, 1], [3, 4, 5]])
     here[:] = 0
