@@ -17,6 +17,7 @@ import torch
 from skimage.data import astronaut, chelsea
 
 from corrcore.engines import mrf
+from corrcore.engines.mrf import on_triton
 from corrcore.engines.mrf.on_torch import Batch
 from corrcore.engines.mrf.problem import Settings
 from tests.benchmarks.measure import Bar, Row, Run, Work
@@ -139,7 +140,8 @@ def many(given: dict[str, np.ndarray], run: Run) -> Iterator[Row]:
         "threads": lambda: mrf.minimise_batch(pairs, device="cpu", **options),
     }
     times = run.medians(calls, 5)
+    steps = "kernels" if on_triton.is_usable() else "torch's operations: Triton cannot launch kernels here"
     there, here = (mrf.minimise_batch(pairs[:2], device=device, smoothness=0.01) for device in (run.device, "cpu"))
     right = all(abs(a.energy - b.energy) <= 2e-4 * abs(b.energy) for a, b in zip(there, here, strict=True))
-    yield Row(what, times["ours"], "our threads", times["threads"], None, work, right=right)
+    yield Row(what, times["ours"], "our threads", times["threads"], None, work, right=right, note=steps)
     yield Row(f"{what}, once costs are there", times["iterations"], bar=Bar.most(0.015), work=work, right=right)

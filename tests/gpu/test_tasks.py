@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from corrcore import images, networks, patch_index
+from corrcore import concurrency, images, networks, patch_index
 from corrcore.datasets import toy
 from corrcore.datasets.samples import samples
+from corrcore.engines import mrf
+from corrcore.engines.mrf import on_triton
 from corrcore.features import Feature
 from corrcore.geometry import PixelBox
 from corrcore.networks import ModuleSpec
@@ -116,6 +118,16 @@ def test_points_are_matched_and_photos_aligned(there, alexnet, photo):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     found, expected = (pair.similarity(CONV4, points[0]) for pair in pairs)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_many_pairs_are_solved_by_kernels_where_these_can_be_launched(cuda):
+    unaries = [np.random.default_rng(seed).random((4, 5, 6, 7), dtype=np.float32) for seed in range(3)]
+    assert concurrency.default_device().type == "cuda"
+    assert on_triton.is_usable() or not REAL
+    found = mrf.minimise_batch(unaries, smoothness=0.02, iterations=50)
+    expected = mrf.minimise_batch(unaries, smoothness=0.02, iterations=50, device="cpu")
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.energy, other.energy, rtol=1e-3)
 
 
 def test_objects_are_described_for_transfer(there, alexnet):

@@ -4,8 +4,8 @@ A cell's messages depend on those of the cells before it alone, so the cells of 
 computed at once, for all pairs, and one diagonal after the other. Every cell finds the messages it would in reading
 order, so labels and bounds are the same, but for rounding.
 
-There is one step per diagonal. On a CUDA device it is a kernel of Triton's where that is installed, and the two sweeps
-of an iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.
+There is one step per diagonal. On a CUDA device it is a kernel where Triton can launch one, and the two sweeps of an
+iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Batch:
     Messages are kept as [pair, edge, row, column], those sent forth apart from those sent back, so that cells side by
     side read and write different ones. Edges beyond the border have messages too, which stay zero.
 
-    Steps are Triton's kernels if `by_triton`: by default on a CUDA device where Triton is installed. Else they are
+    Steps are Triton's kernels if `by_triton`: by default on a CUDA device where Triton can launch them. Else they are
     torch's operations, which take minima over `chunk` numbers at a time.
     """
 
@@ -65,7 +65,7 @@ class Batch:
         self._labels = torch.zeros((len(unaries), *shape[:2], 2), dtype=torch.int64, device=device)
         self._lessened = torch.zeros((len(unaries), *shape[:2], 2), device=device)  # on the way back, see `iterate`
         self._diagonals = [self._diagonal(i) for i in range(self._rows + self._columns - 1)]
-        self._by_triton = (device.type == "cuda" and on_triton.AVAILABLE) if by_triton is None else by_triton
+        self._by_triton = (device.type == "cuda" and on_triton.is_usable()) if by_triton is None else by_triton
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def iterate(self) -> tuple[Int[torch.Tensor, "pairs rows columns 2"], Float64[torch.Tensor, " pairs"]]:

@@ -1,5 +1,7 @@
 """A step of `on_torch.Batch` as a kernel of Triton's, where that is installed."""
 
+import functools
+import subprocess
 from typing import no_type_check
 
 try:
@@ -9,6 +11,19 @@ except ImportError:  # there is none for some systems
     triton = None
 
 AVAILABLE = triton is not None
+
+
+@functools.cache
+def is_usable() -> bool:
+    """Whether kernels can be launched: Triton needs the driver's library for that, and a C compiler to bind it with."""
+    if triton is None:
+        return False
+    try:
+        triton.runtime.driver.active.get_current_target()
+    except (AssertionError, ImportError, OSError, RuntimeError, subprocess.CalledProcessError):
+        return False
+    return True
+
 
 if triton is not None:
 
