@@ -30,6 +30,7 @@ from corrcore.patch_index.files import (
     default_root,
 )
 from corrcore.patch_index.index import Cells, PatchIndex
+from corrcore.patch_index.on_cluster import OnCluster
 from corrcore.patch_index.photos import IndexedPhoto, photos_of, spread
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "IndexedPhoto",
     "Listing",
     "Manifest",
+    "OnCluster",
     "PatchIndex",
     "Photo",
     "State",

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from corrcore import images
 from corrcore.concurrency import Progress, default_device, travelling
-from corrcore.engines.knn import DescriptorTable, Neighbours
+from corrcore.engines.knn import DescriptorTable, Neighbours, SearchCluster
+from corrcore.engines.knn.on_ray import HeldTable
 from corrcore.features import Extractor, Image
 from corrcore.geometry import WINDOW_STRIDES, CellGrid, ReceptiveField
 from corrcore.patch_index import copies
@@ -51,19 +52,25 @@ class Cells:
 
 class PatchIndex:
     """A finished index, opened. Nothing but its manifest and journal is read until it is searched, on `device`
-    (CUDA, else CPU); nothing is ever written or locked.
+    (CUDA, else CPU) or by the cluster `search_on`, with the same results; nothing is ever written or locked.
 
     `digest` names the content: results are cached under it. `extractor` names what described the photos. `photos` are
     the names of the photos in it, and `held_out` those that were left out on purpose. Row ``i`` of the picture arrays
     (`photo_of`, `scales`, `mirrored`, `widths`, `heights`) is one photo at one scale, perhaps mirrored. An index that
-    is pickled is opened again by its path.
+    is pickled is opened again by its path, and searched where it is opened.
 
     Raises IndexUnfinishedError or IndexNotFoundError where there is no index, and IndexDamagedError where it is of
     another format, or its manifest or journal is not whole.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, device: torch.device | str | None = None) -> None:
-        self.folder = prepared_path(folder)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        device: torch.device | str | None = None,
+        search_on: SearchCluster | None = None,
+    ) -> None:
+        self.folder, self.search_on = prepared_path(folder), search_on
         self.device = torch.device(device) if device is not None else default_device()
         self.manifest = read_manifest(self.folder)
         self.name = self.folder.name
@@ -84,8 +91,9 @@ class PatchIndex:
         self._first_row = {
             layer: np.concatenate([[0], np.cumsum(grid.prod(axis=1))]) for layer, grid in self._grids.items()
         }
-        self._tables: dict[str, DescriptorTable] = {}
+        self._tables: dict[str, DescriptorTable | HeldTable] = {}
         self._tables_lock = threading.Lock()
+        self._mapped: dict[str, tuple[np.memmap, np.memmap, np.memmap]] = {}
         self._by_window: dict[int, PatchIndex] = {WINDOW_STRIDES: self}
 
     def __reduce__(self) -> tuple[Callable[[str, int], "PatchIndex"], tuple[str, int]]:
@@ -185,7 +193,7 @@ class PatchIndex:
         No patch of the photos in `exclude` is considered, at no scale and not mirrored. Raises ValueError where `k`
         is more than what is left.
         """
-        table = self._table(layer)
+        table = self._table(self._known(layer))
         self._release(keep=layer)
         first_row = self._first_row[layer]
         pictures = np.flatnonzero(np.isin(self.photo_of, list(exclude)))
@@ -195,7 +203,7 @@ class PatchIndex:
 
     def descriptors(self, layer: str, ids: Int[np.ndarray, " cells"]) -> Float[torch.Tensor, "cells channels"]:
         """The unit descriptors of patches, in single precision."""
-        return torch.from_numpy(np.asarray(self._table(layer).descriptors[ids], dtype=np.float32))
+        return torch.from_numpy(np.asarray(self._arrays(layer)[0][ids], dtype=np.float32))
 
     def locate(self, layer: str, ids: Int[np.ndarray, "*shape"]) -> Cells:
         """The photo, picture, row and column of patches."""
@@ -280,17 +288,14 @@ class PatchIndex:
     def _pixels(self) -> Shaped[np.ndarray, "pixels 3"]:
         return self._map(PIXELS, np.uint8, (self._pictures.n_pixels, 3))
 
-    def _table(self, layer: str) -> DescriptorTable:
+    def _table(self, layer: str) -> DescriptorTable | HeldTable:
         with self._tables_lock:
             if layer not in self._tables:
-                rows, channels = self.n_patches(layer), self.manifest.channels[layer]
-                descriptors, codes, scales = layer_files(layer)
-                table = DescriptorTable(
-                    self._map(descriptors, np.float16, (rows, channels)),
-                    self._map(codes, np.int8, (rows, channels)),
-                    self._map(scales, np.float32, (rows,)),
-                )
-                self._tables[layer] = self._placed(table)
+                if self.search_on is None:
+                    self._tables[layer] = self._placed(DescriptorTable(*self._arrays(layer)))
+                else:
+                    arrays = {each: self._arrays(each) for each in self.layers}
+                    self._tables |= self.search_on.hold(arrays, title=f"index {self.name}")
             return self._tables[layer]
 
     def _placed(self, table: DescriptorTable) -> DescriptorTable:
@@ -301,6 +306,17 @@ class PatchIndex:
             except torch.OutOfMemoryError:
                 self._tables.clear()
         return table
+
+    def _arrays(self, layer: str) -> tuple[np.memmap, np.memmap, np.memmap]:
+        if layer not in self._mapped:
+            rows, channels = self.n_patches(layer), self.manifest.channels[layer]
+            descriptors, codes, scales = layer_files(layer)
+            self._mapped[layer] = (
+                self._map(descriptors, np.float16, (rows, channels)),
+                self._map(codes, np.int8, (rows, channels)),
+                self._map(scales, np.float32, (rows,)),
+            )
+        return self._mapped[layer]
 
     def _release(self, *, keep: str) -> None:
         """Searching one layer lets go of the others' pages: memory stays that of the largest layer."""

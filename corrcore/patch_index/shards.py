@@ -16,8 +16,11 @@ from typing import Protocol, runtime_checkable
 
 from corrcore.features import Extractor
 from corrcore.patch_index.describe import Photo, describe_rest, unchanged
-from corrcore.patch_index.files import SHARDS, BuildSettings
+from corrcore.patch_index.files import LOCK, SHARDS, BuildSettings, writing_to
 from corrcore.patch_index.journal import JournalWriter, read_checkpoint
+from corrcore.store.locks import exclusive
+
+_PATIENCE_S = 60.0  # for a process that describes a shard for a build that was killed, and ends soon
 
 Counted = Callable[[int, str], None]
 """What is told how many photos are done, and what is being done. What it raises ends the work."""
@@ -75,8 +78,12 @@ class Shard:
 
     def fill(self, photos: Sequence[Photo], settings: BuildSettings, extractor: Extractor, told: Counted) -> None:
         """Describes its `photos`, from where an earlier call was stopped."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with going_on(self.folder, photos, settings, extractor, told) as journal:
+        with writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            exclusive(self.folder / LOCK, timeout=_PATIENCE_S),
+            going_on(self.folder, photos, settings, extractor, told) as journal,
+        ):
             describe_rest(photos, journal, settings, extractor, told)
             journal.checkpoint()
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from corrcore import concurrency
+from corrcore.cluster import Cluster
 from corrcore.descriptors import sift
 from corrcore.engines import knn, mrf, svm
 
@@ -19,6 +20,7 @@ OBJECTS = [
     TABLE,
     TABLE.search(torch.eye(1, 4), 2),
     knn.Pass("all", 3),
+    knn.SearchCluster(Cluster(workers=2), replicas=2),
     mrf.minimise(np.ones((2, 2, 2, 2)), smoothness=0.1),
     svm.fit(FEATURES, LABELS, device="cpu"),
     svm.Rows(torch.from_numpy(FEATURES)),

@@ -1,12 +1,17 @@
 """An extractor whose descriptors are whole numbers, the same on every machine, and photos that are in memory."""
 
+import os
+import time
+import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from corrcore.features import Extractor, FeatureGrid, Roles
 from corrcore.geometry import ReceptiveField
+from corrcore.store import write_atomically
 from tests.conftest import ArrayPhoto, smooth_noise
 
 
@@ -69,3 +74,43 @@ def files_of(index):
     return {
         path.name: path.read_bytes() for path in index.folder.iterdir() if path.name not in ("lock", "manifest.json")
     }
+
+
+@dataclass(frozen=True)
+class Told(ArrayPhoto):
+    """A photo that tells how often it was read, by whatever process."""
+
+    folder: Path = Path()
+
+    @property
+    def n_read(self):
+        return len(list(self.folder.glob(f"{self.name}.read.*")))
+
+    def load(self):
+        (self.folder / f"{self.name}.read.{uuid.uuid4().hex}").touch()
+        return self.pixels
+
+
+@dataclass(frozen=True)
+class Gate(ArrayPhoto):
+    """A photo that says which process reads it, and is read once it may be."""
+
+    folder: Path = Path()
+
+    @property
+    def reader(self):
+        """The process that waits for it; None while none does."""
+        path = self.folder / f"{self.name}.reader"
+        return int(path.read_text()) if path.exists() and not (self.folder / f"{self.name}.open").exists() else None
+
+    def open(self):
+        (self.folder / f"{self.name}.open").touch()
+
+    def load(self):
+        write_atomically(self.folder / f"{self.name}.reader", str(os.getpid()))
+        for _ in range(3000):
+            if (self.folder / f"{self.name}.open").exists():
+                return self.pixels
+            time.sleep(0.02)
+        msg = f"nobody opened {self.name}"
+        raise TimeoutError(msg)

@@ -1,0 +1,248 @@
+"""Tables that a Ray cluster holds: shards of rows in actors, searched side by side and merged.
+
+Actors map the tables' files, so every machine has to see these under the same paths; with a share of a GPU, an actor
+copies the rows that it searches there. An actor that is lost, with its process or its machine, is begun anew wherever
+there is room, and what it was asked is asked again: of a replica, if there is one.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+
+from corrcore.cluster import Cluster
+from corrcore.engines.knn.asked import Asked, Ranges
+from corrcore.engines.knn.shards import Question, merged, questions, starts_of
+from corrcore.engines.knn.table import DescriptorTable, Neighbours
+
+_LOOK_S = 0.1  # between two looks at whether a search is to stop
+_TRIES = 3  # of one shard of one search whose actors end
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Descriptors, codes and scales, as a `DescriptorTable` takes them, of any number of rows."""
+
+
+@dataclass(frozen=True)
+class SearchCluster:
+    """Where tables are held: by as many actors as the cluster has workers, each of which holds a shard of every table.
+
+    With `replicas`, so many actors hold each shard, and searches are spread over them. A search waits `room_s` seconds
+    for an actor that finds no place in the cluster. Raises ValueError for fewer than one replica.
+    """
+
+    cluster: Cluster
+    replicas: int = 1
+    room_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            msg = f"replicas must be at least 1; got {self.replicas}."
+            raise ValueError(msg)
+
+    def hold(self, tables: Mapping[str, Arrays], *, title: str) -> dict[str, "HeldTable"]:
+        """The tables by name; messages call them `title`.
+
+        Raises as `Cluster.join` does, and ValueError where the cluster has fewer workers than there are replicas.
+        """
+        self.cluster.join()
+        n_workers = self.cluster.n_workers()
+        if n_workers < self.replicas:
+            msg = f"replicas must be at most {n_workers} (workers of the cluster); got {self.replicas}."
+            raise ValueError(msg)
+        n_shards = n_workers // self.replicas
+        starts = {name: starts_of(len(arrays[0]), n_shards) for name, arrays in tables.items()}
+        shards: list[dict[str, DescriptorTable]] = [{} for _ in range(n_shards)]
+        for name, arrays in tables.items():
+            for shard, (start, stop) in zip(shards, pairwise(starts[name]), strict=True):
+                shard[name] = DescriptorTable(*(array[start:stop] for array in arrays))
+        actors = _Actors(shards, self, title)
+        return {name: HeldTable(actors, name, starts[name], arrays[0].shape[1]) for name, arrays in tables.items()}
+
+
+class HeldTable:
+    """A table that actors hold: what `DescriptorTable` finds, found side by side.
+
+    Safe to use from several threads. The actors end when all tables that they hold are let go of.
+    """
+
+    def __init__(self, actors: "_Actors", name: str, starts: Sequence[int], channels: int) -> None:
+        self._actors, self._name, self._starts, self._channels = actors, name, starts, channels
+
+    def release(self) -> None:
+        """Nothing: actors let go of a table when they search another."""
+
+    def search(
+        self,
+        queries: Float[torch.Tensor, "queries channels"],
+        k: int,
+        *,
+        exclude: Ranges = (),
+        progress: Callable[[float], None] | None = None,
+    ) -> Neighbours:
+        """See `DescriptorTable.search`.
+
+        Raises ChildProcessError, too, where a shard's actors end three times, or find no room in the cluster.
+        """
+        asked = Asked.checked(queries, k, exclude, (self._starts[-1], self._channels))
+        todo = questions(self._starts, k, asked.excluded)
+        values = queries.detach().to("cpu", torch.float64).numpy()
+        found = self._actors.search(self._name, values, todo, progress or (lambda _: None))
+        return merged(self._starts, found, k)
+
+
+@dataclass(eq=False)
+class _Actor:
+    """An actor: what answers once it is there, when it was begun, and which searches wait for it."""
+
+    shard: int
+    handle: Any
+    here: Any
+    begun: float = field(default_factory=time.monotonic)
+    waiting: set[int] = field(default_factory=set)
+
+
+class _Actors:
+    """The replicas of every shard."""
+
+    def __init__(self, shards: Sequence[Mapping[str, DescriptorTable]], where: SearchCluster, title: str) -> None:
+        import ray
+
+        self._ray: Any = ray
+        self._title, self._shards = title, shards
+        self._gpus, self._room_s = where.cluster.gpus, where.room_s
+        # No processor is set aside for an actor, which waits most of the time: other work has them meanwhile.
+        kind = self._ray.remote(num_cpus=0, num_gpus=self._gpus, max_restarts=0, concurrency_groups={"beside": 1})
+        self._kind = kind(_Holder)
+        self._places, self._numbers, self._lock = itertools.count(), itertools.count(), threading.Lock()
+        self._replicas = [[self._begin(shard) for _ in range(where.replicas)] for shard in range(len(shards))]
+
+    def search(
+        self, name: str, queries: Float64[np.ndarray, "queries channels"], todo: Sequence[Question], told: Any
+    ) -> list[tuple[int, Neighbours]]:
+        """The number and the findings of every shard that is asked."""
+        number, sent = next(self._numbers), self._ray.put(queries)
+        waiting: dict[Any, tuple[_Actor, Question]] = {}
+        found: list[tuple[int, Neighbours]] = []
+        ended: Counter[int] = Counter()
+
+        def ask(question: Question) -> None:
+            actor = self._choose(question.shard, number)
+            waiting[actor.handle.search.remote(number, name, sent, question)] = actor, question
+
+        try:
+            for question in todo:
+                ask(question)
+            while waiting:
+                told(len(found) / len(todo))
+                for call in self._ray.wait(list(waiting), timeout=_LOOK_S)[0]:
+                    actor, question = waiting.pop(call)
+                    actor.waiting.discard(number)
+                    try:
+                        found.append((question.shard, self._ray.get(call)))
+                    except self._ray.exceptions.RayTaskError as error:
+                        raise error.cause from None
+                    except self._ray.exceptions.RayError as error:
+                        ended[question.shard] += 1
+                        self._replace(actor, ended[question.shard], error)
+                        ask(question)
+                self._check_room(actor for actor, _ in waiting.values())
+        finally:
+            for actor, _ in waiting.values():
+                actor.waiting.discard(number)
+                actor.handle.give_up.options(concurrency_group="beside").remote(number)
+        told(1.0)
+        return found
+
+    def _begin(self, shard: int) -> _Actor:
+        """An actor on the next machine that works: replicas of a shard are on different ones, where there are."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        needed = "GPU" if self._gpus else "CPU"
+        machines = [each["NodeID"] for each in self._ray.nodes() if each["Alive"] and each["Resources"].get(needed)]
+        place = machines[next(self._places) % len(machines)] if machines else None
+        strategy = NodeAffinitySchedulingStrategy(place, soft=True) if place else "DEFAULT"
+        handle = self._kind.options(scheduling_strategy=strategy).remote(self._shards[shard], gpu=self._gpus > 0)
+        return _Actor(shard, handle, handle.here.options(concurrency_group="beside").remote())
+
+    def _choose(self, shard: int, number: int) -> _Actor:
+        """The replica that is there and for which the fewest searches wait."""
+        with self._lock:
+            actor = min(self._replicas[shard], key=lambda each: (not self._is_here(each), len(each.waiting)))
+            actor.waiting.add(number)
+            return actor
+
+    def _is_here(self, actor: _Actor) -> bool:
+        return bool(self._ray.wait([actor.here], timeout=0)[0])
+
+    def _replace(self, actor: _Actor, times: int, error: Exception) -> None:
+        """Begins an actor anew, unless another search has done so; says what is wrong where that does not help."""
+        which = f"shard {actor.shard + 1} of {len(self._shards)} of {self._title}"
+        reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
+        if getattr(error, "actor_init_failed", False):
+            msg = f"{which} cannot be held ({reason}); see that every machine has the same files under the same paths."
+            raise ChildProcessError(msg) from error
+        if times == _TRIES:
+            msg = f"{which} was lost {times} times ({reason}); if memory ran out, take more workers."
+            raise ChildProcessError(msg) from error
+        with self._lock:
+            replicas = self._replicas[actor.shard]
+            if actor in replicas:
+                self._ray.kill(actor.handle)
+                replicas[replicas.index(actor)] = self._begin(actor.shard)
+
+    def _check_room(self, actors: Any) -> None:
+        for actor in actors:
+            if time.monotonic() - actor.begun > self._room_s and not self._is_here(actor):
+                needed = f", as it needs {self._gpus:g} of a GPU," if self._gpus else ""
+                msg = (
+                    f"shard {actor.shard + 1} of {len(self._shards)} of {self._title} has found no room in the cluster "
+                    f"for {self._room_s:.0f} s{needed}; take fewer workers, or search it here."
+                )
+                raise ChildProcessError(msg)
+
+
+class _Holder:
+    """What runs in an actor: it holds a shard of every table and searches it, one search at a time."""
+
+    def __init__(self, tables: Mapping[str, DescriptorTable], *, gpu: bool) -> None:
+        if not gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._tables, self._device = tables, torch.device("cuda" if gpu else "cpu")
+        self._last: tuple[str, DescriptorTable] | None = None
+        self._given_up: set[int] = set()
+
+    def here(self) -> None:
+        """Answers once the actor is there."""
+
+    def give_up(self, number: int) -> None:
+        """Ends a search that nobody waits for any more."""
+        self._given_up.add(number)
+
+    def search(
+        self, number: int, name: str, queries: Float64[np.ndarray, "queries channels"], asked: Question
+    ) -> Neighbours:
+        """What it finds. Raises InterruptedError for a search that was given up."""
+
+        def look(_: float) -> None:
+            if number in self._given_up:
+                raise InterruptedError
+
+        look(0.0)
+        return self._table(name).search(torch.from_numpy(queries), asked.k, exclude=asked.exclude, progress=look)
+
+    def _table(self, name: str) -> DescriptorTable:
+        if self._last is None or self._last[0] != name:
+            if self._last is not None:
+                self._last[1].release()
+            self._last = None  # before the next one takes its place in a GPU's memory
+            self._last = name, self._tables[name].to(self._device)
+        return self._last[1]

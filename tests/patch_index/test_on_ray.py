@@ -1,0 +1,192 @@
+"""On a cluster of two machines: the same files and the same neighbours as here, whatever is killed meanwhile."""
+
+import gc
+import os
+import pickle
+import shutil
+import signal
+import threading
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from corrcore.cluster import Cluster
+from corrcore.engines.knn import SearchCluster
+from corrcore.patch_index import IndexUnfinishedError, OnCluster, PatchIndex, build
+from tests.conftest import ArrayPhoto
+from tests.patch_index.exact import Gate, Means, Stop, Told, noise_photos, stop_after
+
+TWICE = [ArrayPhoto(f"again{number}.png", photo.pixels) for number, photo in enumerate(noise_photos(4))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An index in which every descriptor stands twice, in either half."""
+    photos = [*noise_photos(4), *TWICE]
+    options = {"extractor": Means(), "layers": ("l1", "l2"), "scales": (1.0, 0.6)}
+    return build(photos, tmp_path_factory.mktemp("on-ray") / "it", **options).folder
+
+
+@pytest.fixture(scope="module")
+def held(machines, folder):
+    return PatchIndex(folder, search_on=SearchCluster(machines.cluster))
+
+
+QUERIES = torch.from_numpy(np.random.default_rng(0).integers(-100, 156, (40, 3))).float()
+
+
+def holders(machines, but=()):
+    """The processes that hold shards, and are there already."""
+    gc.collect()  # indexes that are let go of end theirs
+    return [each for each in machines.processes() if each.cmdline()[0] == "ray::_Holder" and each not in but]
+
+
+def same(found, expected):
+    return (found.ids == expected.ids).all() and found.similarities.tobytes() == expected.similarities.tobytes()
+
+
+def test_a_held_index_finds_what_it_finds_here(held, folder):
+    here = PatchIndex(folder)
+    all_ = here.n_patches("l1", exclude=(2,))
+    for layer, k, exclude in (("l1", 1, ()), ("l2", 7, (0, 5)), ("l1", all_, (2,)), ("l1", 3, (0, 1, 2, 3))):
+        assert same(held.search(layer, QUERIES, k, exclude=exclude), here.search(layer, QUERIES, k, exclude=exclude))
+    with pytest.raises(ValueError, match="k must be between 1 and"):
+        held.search("l1", QUERIES, 10**6)
+    with pytest.raises(ValueError, match="queries must be finite"):
+        held.search("l1", QUERIES * torch.nan, 1)
+    assert pickle.loads(pickle.dumps(held)).search_on is None  # a worker searches by itself
+
+
+@pytest.mark.parametrize("lost", ["actor", "machine"])
+def test_a_search_in_which_an_actor_or_its_machine_is_killed_finds_the_same(machines, held, folder, lost):
+    held.search("l1", QUERIES, 3)
+    actors = holders(machines)
+    assert len(actors) == 2
+    for actor in actors:
+        actor.suspend()  # so that none answers before one is killed
+
+    def progress(done, text):
+        if actors:
+            first, second = actors
+            actors.clear()
+            if lost == "machine":
+                machines.kill_machine_of(first.pid)
+            with suppress(psutil.NoSuchProcess):
+                first.kill()
+            second.resume()
+
+    assert same(held.search("l1", QUERIES, 3, progress=progress), PatchIndex(folder).search("l1", QUERIES, 3))
+    assert not actors
+
+
+def test_a_search_that_is_cancelled_ends_at_once_and_the_next_one_is_answered(machines, held, folder):
+    actors = holders(machines)
+    for actor in actors:
+        actor.suspend()
+
+    def progress(done, text):
+        raise Stop
+
+    with pytest.raises(Stop):
+        held.search("l2", QUERIES, 3, progress=progress)
+    for actor in actors:
+        actor.resume()
+    assert same(held.search("l2", QUERIES, 3), PatchIndex(folder).search("l2", QUERIES, 3))
+
+
+def test_of_two_replicas_one_answers_at_once_where_the_other_is_lost(machines, folder):
+    others = holders(machines)
+    index = PatchIndex(folder, search_on=SearchCluster(machines.cluster, replicas=2))
+    expected = PatchIndex(folder).search("l1", QUERIES, 3)
+    assert same(index.search("l1", QUERIES, 3), expected)
+    actors = holders(machines, but=others)
+    assert len({each.ppid() for each in actors}) == 2  # on two machines
+    for actor in actors:
+        actor.suspend()
+    asked, found = threading.Event(), []
+    told = {"progress": lambda done, text: asked.set()}
+    first = threading.Thread(target=lambda: found.append(index.search("l1", QUERIES, 3, **told)))
+    first.start()
+    asked.wait(timeout=60)
+
+    def progress(done, text):  # both are asked now, one by each search
+        while actors:
+            actors.pop().resume() if len(actors) == 1 else actors.pop().kill()
+
+    found.append(index.search("l1", QUERIES, 3, progress=progress))
+    first.join(timeout=60)
+    assert len(found) == 2
+    assert all(same(each, expected) for each in found)
+
+
+def test_what_cannot_be_held_is_a_sentence(machines, folder, tmp_path):
+    with_gpus = SearchCluster(Cluster(machines.address, workers=2, gpus=0.5), room_s=0.5)
+    with pytest.raises(ChildProcessError, match=r"shard 1 of 2 of index it has found no room .* needs 0.5 of a GPU"):
+        PatchIndex(folder, search_on=with_gpus).search("l1", QUERIES, 3)
+    gone = PatchIndex(shutil.copytree(folder, tmp_path / "gone"), search_on=SearchCluster(machines.cluster))
+    for layer in gone.layers:
+        gone.descriptors(layer, np.arange(3))
+    shutil.rmtree(tmp_path / "gone")
+    with pytest.raises(ChildProcessError, match=r"shard . of 2 of index gone cannot be held \(FileNotFoundError.*gone"):
+        gone.search("l1", QUERIES, 3)
+    with pytest.raises(ValueError, match="replicas must be at most 2"):
+        PatchIndex(folder, search_on=SearchCluster(machines.cluster, replicas=3)).search("l1", QUERIES, 3)
+
+
+# --- Building --------------------------------------------------------------------------------------------------------
+
+OPTIONS = {"extractor": Means(), "layers": ("l1", "l2"), "scales": (1.0, 0.6), "mirror": True}
+PHOTOS = noise_photos(10)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return all_files(build(PHOTOS, tmp_path_factory.mktemp("whole") / "it", **OPTIONS))
+
+
+def all_files(index):
+    return {path.name: path.read_bytes() for path in index.folder.iterdir()}
+
+
+def test_a_build_in_which_a_worker_and_a_machine_are_killed_is_the_same_files(machines, tmp_path, whole):
+    first, last = (Gate(PHOTOS[number].name, PHOTOS[number].pixels, tmp_path) for number in (0, 9))
+    told = []
+
+    def progress(done, text):
+        told.append(text)
+        if first.reader is not None and last.reader is not None:  # the others wait to be joined
+            damaged = tmp_path / "it.partial" / "shards" / "000000004" / "l1.f16"
+            damaged.write_bytes(damaged.read_bytes()[::-1])
+            os.kill(first.reader, signal.SIGKILL)
+            first.open()
+        elif last.reader is not None and done >= 0.8:
+            machines.kill_machine_of(last.reader)
+            last.open()
+
+    describer = OnCluster(machines.cluster, shard_photos=2)
+    index = build([first, *PHOTOS[1:9], last], tmp_path / "it", describer=describer, progress=progress, **OPTIONS)
+    assert all_files(index) == whole
+    assert any(text.startswith("6 of 10 photos, ") for text in told)
+
+
+def test_a_build_that_is_stopped_is_gone_on_with_here_and_there(machines, tmp_path, whole):
+    gate = Gate(PHOTOS[0].name, PHOTOS[0].pixels, tmp_path)
+    photos = [gate, *(Told(photo.name, photo.pixels, tmp_path) for photo in PHOTOS[1:])]
+    describer = OnCluster(machines.cluster, shard_photos=3)
+
+    def stop(done, text):
+        if gate.reader is not None and done > 0.5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        build(photos, tmp_path / "it", describer=describer, progress=stop, **OPTIONS)
+    with pytest.raises(IndexUnfinishedError, match=r"[67] of 10 photos are done"):
+        PatchIndex(tmp_path / "it")
+    gate.open()
+    with pytest.raises(Stop):
+        build(photos, tmp_path / "it", progress=stop_after(4), **OPTIONS)
+    assert all_files(build(photos, tmp_path / "it", describer=describer, **OPTIONS)) == whole
+    assert [photo.n_read for photo in photos[3:9]] == [1] * 6
