@@ -69,6 +69,8 @@ class Settings:
     says whether it logs lines of JSON (``CORRCORE_LOG=json``). Long work runs where `executor` says: "threads" of this
     machine, or "ray" (``CORRCORE_EXECUTOR``), the cluster at `ray_address` (``CORRCORE_RAY_ADDRESS``) or else one on
     this machine, with so many `ray_workers` and `ray_gpus` for each (``CORRCORE_RAY_WORKERS``, ``CORRCORE_RAY_GPUS``).
+    That cluster also holds and searches the indexes named in `ray_indexes` (``CORRCORE_RAY_INDEXES``, with commas),
+    each shard of them `ray_replicas` times (``CORRCORE_RAY_REPLICAS``).
     `faults` says what of the environment was passed over.
     """
 
@@ -84,6 +86,8 @@ class Settings:
     ray_address: str | None = None
     ray_workers: int | None = None
     ray_gpus: float = 0.0
+    ray_indexes: tuple[str, ...] = ()
+    ray_replicas: int = 1
     faults: tuple[str, ...] = ()
 
     @classmethod
@@ -127,8 +131,9 @@ class Settings:
                 found.append(f"CORRCORE_DATA must be a folder of data sets; {self.data} is a file.")
         if self.weights is not None and not os.path.isdir(self.weights):
             found.append(f"CORRCORE_WEIGHTS must be a folder of networks' weights; {self.weights} is none.")
-        if self.executor == "ray" and importlib.util.find_spec("ray") is None:
-            found.append("CORRCORE_EXECUTOR=ray needs Ray; install it with: pip install 'corrcore[ray]'")
+        for asked, variable in ((self.executor == "ray", "EXECUTOR=ray"), (self.ray_indexes, "RAY_INDEXES")):
+            if asked and importlib.util.find_spec("ray") is None:
+                found.append(f"CORRCORE_{variable} needs Ray; install it with: pip install 'corrcore[ray]'")
         return found
 
 
@@ -154,11 +159,16 @@ def _executor(environment: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str
         found["executor"] = executor
     else:
         faults.append(f"CORRCORE_EXECUTOR must be {' or '.join(EXECUTORS)}, not {executor!r}; {EXECUTORS[0]} it is.")
-    if workers := environment.get("CORRCORE_RAY_WORKERS"):
-        if workers.isascii() and workers.isdigit() and int(workers) > 0:
-            found["ray_workers"] = int(workers)
+    names = environment.get("CORRCORE_RAY_INDEXES", "").split(",")
+    found["ray_indexes"] = tuple(name.strip() for name in names if name.strip())
+    for field in ("ray_workers", "ray_replicas"):
+        variable = f"CORRCORE_{field.upper()}"
+        if not (text := environment.get(variable)):
+            continue
+        if text.isascii() and text.isdigit() and int(text) > 0:
+            found[field] = int(text)
         else:
-            faults.append(f"CORRCORE_RAY_WORKERS must be a whole number above 0, not {workers!r}; it is passed over.")
+            faults.append(f"{variable} must be a whole number above 0, not {text!r}; it is passed over.")
     if gpus := environment.get("CORRCORE_RAY_GPUS"):
         if re.fullmatch(r"\d*\.?\d+", gpus, re.ASCII):
             found["ray_gpus"] = float(gpus)

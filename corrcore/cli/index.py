@@ -8,7 +8,7 @@ from typing import Any
 from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import count, number, numbers, progress_of, words
+from corrcore.cli.shared import add_executor_options, cluster_of, count, number, numbers, progress_of, words
 from corrcore.datasets import addressed, folder
 from corrcore.wording import counted, size_text
 
@@ -43,6 +43,7 @@ def add_parsers(rooms: Any) -> None:
     build.add_argument(
         "--max-megabytes", type=number, default=folder.MAX_BYTES / 2**20, metavar="N", help="take files up to this size"
     )
+    add_executor_options(build)
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
     commands = {}
@@ -78,6 +79,7 @@ def _build(options: argparse.Namespace) -> None:
         mirror=options.mirror,
         longer_side=options.longer_side,
         held_out=[photo.name for photo in held_out],
+        describer=indexes.describer_on(cluster_of(options), n_threads=options.workers),
         progress=progress_of(options),
     )
     _print_index(index)

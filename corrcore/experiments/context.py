@@ -66,8 +66,7 @@ class Context:
     def index(self, name: str) -> PatchIndex:
         """A patch index by name."""
         if name not in self.opened_indexes:
-            folder = patch_index.path_of(name, self.indexes)
-            self.opened_indexes[name] = PatchIndex(folder, device=self.device)
+            self.opened_indexes[name] = patch_index.open_index(name, self.indexes, device=self.device)
         return self.opened_indexes[name]
 
 

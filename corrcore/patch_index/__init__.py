@@ -14,6 +14,7 @@ from corrcore.patch_index.catalogue import (
     list_indexes,
     list_unfinished,
     look_up,
+    open_index,
     path_of,
     samples,
     samples_path,
@@ -30,7 +31,7 @@ from corrcore.patch_index.files import (
     default_root,
 )
 from corrcore.patch_index.index import Cells, PatchIndex
-from corrcore.patch_index.on_cluster import OnCluster
+from corrcore.patch_index.on_cluster import OnCluster, describer_on
 from corrcore.patch_index.photos import IndexedPhoto, photos_of, spread
 
 __all__ = [
@@ -53,9 +54,11 @@ __all__ = [
     "checked_name",
     "default_root",
     "delete",
+    "describer_on",
     "list_indexes",
     "list_unfinished",
     "look_up",
+    "open_index",
     "path_of",
     "photos_of",
     "samples",

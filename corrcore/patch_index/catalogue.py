@@ -13,8 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
+import torch
+
+from corrcore.cluster import Cluster
 from corrcore.concurrency import Progress
 from corrcore.datasets import drawn
+from corrcore.engines.knn import SearchCluster
 from corrcore.features import Extractor
 from corrcore.patch_index.build import LONGER_SIDE_PX, build
 from corrcore.patch_index.files import (
@@ -34,7 +38,7 @@ from corrcore.patch_index.files import (
     writing_to,
 )
 from corrcore.patch_index.index import PatchIndex
-from corrcore.settings import prepared_path
+from corrcore.settings import Settings, prepared_path
 from corrcore.store.locks import LockedError, exclusive
 
 SAMPLES = "samples"  # what names of indexes begin with that are not the user's
@@ -81,6 +85,17 @@ def path_of(name: str, root: str | os.PathLike[str] | None = None) -> Path:
         msg = f"an index's name must be the name of a folder in the folder of indexes, and no path; got {name!r}."
         raise ValueError(msg)
     return prepared_path(default_root() if root is None else root) / name
+
+
+def open_index(
+    name: str, root: str | os.PathLike[str] | None = None, *, device: torch.device | str | None = None
+) -> PatchIndex:
+    """The index of a name, to be searched on a cluster where the environment says so. Raises as `PatchIndex` does."""
+    settings, search_on = Settings.from_environment(), None
+    if name in settings.ray_indexes:
+        cluster = Cluster(settings.ray_address, settings.ray_workers, settings.ray_gpus)
+        search_on = SearchCluster(cluster, settings.ray_replicas)
+    return PatchIndex(path_of(name, root), device=device, search_on=search_on)
 
 
 def list_indexes(root: str | os.PathLike[str] | None = None) -> list[str]:

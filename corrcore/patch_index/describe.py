@@ -96,6 +96,8 @@ def describe_rest(
     settings: BuildSettings,
     extractor: Extractor,
     told: Callable[[int, str], None],
+    *,
+    n_threads: int | None = None,
 ) -> None:
     """Describes those of `photos` that the journal does not have yet in several threads, and writes them in order."""
     begun, before = time.monotonic(), len(journal.entries)
@@ -108,7 +110,7 @@ def describe_rest(
         return _describe(photo, settings, extractor, stopped)
 
     rest = photos[before:]
-    for entry, arrays in _in_background(describe, rest, report) if rest else ():
+    for entry, arrays in _in_background(describe, rest, report, n_threads=n_threads) if rest else ():
         journal.add(entry, arrays)
         report()
 
@@ -118,7 +120,11 @@ class _StoppedError(Exception):
 
 
 def _in_background(
-    work: Callable[[Item, threading.Event], Result], items: Sequence[Item], beat: Callable[[], None]
+    work: Callable[[Item, threading.Event], Result],
+    items: Sequence[Item],
+    beat: Callable[[], None],
+    *,
+    n_threads: int | None = None,
 ) -> Iterator[Result]:
     """Results of `work` in order (`concurrency.map_in_order`), `beat` being called at once and while one is waited for.
 
@@ -139,7 +145,7 @@ def _in_background(
 
     def run() -> None:
         try:
-            concurrency.map_in_order(lambda item: work(item, stopped), items, put)
+            concurrency.map_in_order(lambda item: work(item, stopped), items, put, n_threads=n_threads)
         except _StoppedError:
             return
         except BaseException as error:  # raised again where the results are taken

@@ -10,7 +10,7 @@ from corrcore.features import Extractor
 from corrcore.patch_index.describe import Photo
 from corrcore.patch_index.files import BuildSettings, IndexDamagedError
 from corrcore.patch_index.journal import JournalWriter, read_checkpoint
-from corrcore.patch_index.shards import Counted, Shard, planned
+from corrcore.patch_index.shards import Counted, Describer, Here, Shard, planned
 
 _TRIES = 3  # to read what was written
 
@@ -46,6 +46,11 @@ class OnCluster:
             self.cluster.map(making, _fill, items, joiner.take, progress=joiner.progress)
         msg = f"what is written to {journal.folder} does not stay as it was; check its drive."
         raise IndexDamagedError(msg)
+
+
+def describer_on(cluster: Cluster | None, *, n_threads: int | None = None) -> Describer:
+    """On a cluster's workers, or in threads of this process where there is none."""
+    return Here(n_threads) if cluster is None else OnCluster(cluster)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ class Describer(Protocol):
 
 @dataclass(frozen=True)
 class Here:
-    """Describes photos in this process, in as many threads as torch is set to use."""
+    """Describes photos in this process, in `n_threads`, or as many as torch is set to use."""
+
+    n_threads: int | None = None
 
     def describe(
         self,
@@ -65,7 +67,7 @@ class Here:
             if kept:
                 journal.adopt(shard.folder, kept, told)
             shard.remove()
-            describe_rest(photos[: shard.stop], journal, settings, extractor, told)
+            describe_rest(photos[: shard.stop], journal, settings, extractor, told, n_threads=self.n_threads)
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ def sample_index(network_name: str) -> PatchIndex | None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew when it was built anew
-    return PatchIndex(indexes.path_of(name))
+    return indexes.open_index(name)
 
 
 def open_index(name: str) -> PatchIndex:

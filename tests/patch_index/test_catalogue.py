@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from corrcore import patch_index
+from corrcore.cluster import Cluster
 from corrcore.datasets import drawn
 from corrcore.datasets.drawn.draw import instance_of
-from corrcore.patch_index import IndexNotFoundError, State, build
+from corrcore.engines.knn import SearchCluster
+from corrcore.patch_index import IndexNotFoundError, State, build, open_index
 from tests.patch_index.exact import Means, Stop, noise_photos, stop_after
 
 PHOTOS = noise_photos(3)
@@ -185,3 +187,11 @@ def test_samples_are_indexed_without_a_disk_to_keep_them_on(tmp_path):
     with pytest.warns(RuntimeWarning, match="cannot be written .* indexed for this process alone"):
         index = patch_index.samples(Means(), root=tmp_path / "file")
     assert len(index.photos) == len(drawn.to_search())
+
+
+def test_an_index_is_searched_on_the_cluster_that_the_environment_names(tmp_path, monkeypatch):
+    build(noise_photos(1), tmp_path / "it", extractor=Means())
+    assert open_index("it", tmp_path).search_on is None
+    for name, value in {"INDEXES": "other, it", "ADDRESS": "head:6379", "WORKERS": "4", "REPLICAS": "2"}.items():
+        monkeypatch.setenv(f"CORRCORE_RAY_{name}", value)
+    assert open_index("it", tmp_path).search_on == SearchCluster(Cluster("head:6379", 4), replicas=2)

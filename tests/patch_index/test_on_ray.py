@@ -12,11 +12,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
+from corrcore.cli import main
 from corrcore.cluster import Cluster
 from corrcore.engines.knn import SearchCluster
 from corrcore.patch_index import IndexUnfinishedError, OnCluster, PatchIndex, build
-from tests.conftest import ArrayPhoto
+from tests.conftest import ArrayPhoto, smooth_noise
 from tests.patch_index.exact import Gate, Means, Stop, Told, noise_photos, stop_after
 
 TWICE = [ArrayPhoto(f"again{number}.png", photo.pixels) for number, photo in enumerate(noise_photos(4))]
@@ -190,3 +192,15 @@ def test_a_build_that_is_stopped_is_gone_on_with_here_and_there(machines, tmp_pa
         build(photos, tmp_path / "it", progress=stop_after(4), **OPTIONS)
     assert all_files(build(photos, tmp_path / "it", describer=describer, **OPTIONS)) == whole
     assert [photo.n_read for photo in photos[3:9]] == [1] * 6
+
+
+def test_the_command_builds_on_a_cluster_what_it_builds_here(machines, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        Image.fromarray(smooth_noise(200, 180, number)).save(tmp_path / "photos" / f"{number}.png")
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "photos")
+    words = ["--root", str(tmp_path / "indexes"), "index", "build", f"zip://{archive}", "--layers=conv3", "--mirror"]
+    assert main([*words, "--name=here"]) == 0
+    assert main([*words, "--name=there", "--executor=ray", f"--address={machines.address}", "--workers=2"]) == 0
+    here, there = (PatchIndex(tmp_path / "indexes" / name) for name in ("here", "there"))
+    assert all_files(there) == all_files(here)
