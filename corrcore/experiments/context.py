@@ -12,7 +12,7 @@ from corrcore.concurrency import Progress
 from corrcore.datasets.records import KeypointDataset
 from corrcore.features import Extractor
 from corrcore.patch_index import PatchIndex
-from corrcore.store import Cache
+from corrcore.store import Bundle, Cache
 
 Made = TypeVar("Made")
 
@@ -23,7 +23,8 @@ class Context:
 
     `store` is the folder of results, None to keep nothing; `indexes` the folder of patch indexes. What was opened is
     remembered, and what a caller has open already may be given: `opened_datasets` by the experiments' `dataset`,
-    `opened_networks` and `opened_indexes` by name. `progress` is told what `prepare` does.
+    `opened_networks` and `opened_indexes` by name. `progress` is told what `prepare` does. What is not in the folder is
+    looked for in the bundle that comes `along`.
 
     To a worker travel the folders' paths, the records of data sets without their photos, networks with their weights
     (so that all measure by the same), and where indexes lie; photos and indexes are read there.
@@ -33,6 +34,7 @@ class Context:
     indexes: Path | None = None
     device: torch.device | str | None = None
     progress: Progress | None = None
+    along: Bundle | None = None
     opened_datasets: dict[str, KeypointDataset] = field(default_factory=dict)
     opened_networks: dict[str, Extractor] = field(default_factory=dict)
     opened_indexes: dict[str, PatchIndex] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -127,21 +128,36 @@ class DetectorTraining:
         """The features of a resolved training."""
         return tuple(each for each in self.features if isinstance(each, Feature))
 
+    def _bring(self, what: str, settings: Mapping[str, Any], context: Context) -> Path | str:
+        """The file of one feature's detectors or of the prior; what comes along is put there where nothing is."""
+        file = self.file(what, context)
+        if file is None:
+            return ""
+        if context.along is not None and not file.exists():
+            data = context.along.get(store.key(settings=settings))
+            with suppress(OSError):
+                if data is not None:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomically(file, data)
+        return file
+
     def _known_detectors(self, feature: Feature, context: Context) -> TrainedDetectors | None:
+        settings = self.settings(feature, context)
         try:
-            found, about = detection.load_detectors(self.file(feature.key, context) or "")
+            found, about = detection.load_detectors(self._bring(feature.key, settings, context))
         except (OSError, ValueError):
             return None
-        if about.pop("settings", None) != self.settings(feature, context):
+        if about.pop("settings", None) != settings:
             return None
         return TrainedDetectors(found, fusions_from(about), about)
 
     def _known_prior(self, context: Context) -> Prior | None:
+        settings = self._prior_settings(context)
         try:
-            found, about = detection.load_prior(self.file("prior", context) or "")
+            found, about = detection.load_prior(self._bring("prior", settings, context))
         except (OSError, ValueError):
             return None
-        return found if about.get("settings") == self._prior_settings(context) else None
+        return found if about.get("settings") == settings else None
 
     def outdated(self, context: Context) -> bool:
         """Whether something is kept that is of other photos, weights or code, and so is no use."""

@@ -18,7 +18,7 @@ from corrcore.experiments import registry
 from corrcore.experiments.base import FORMAT, Experiment, Result, to_jsonable
 from corrcore.experiments.context import Context, default_store
 from corrcore.settings import prepared_path
-from corrcore.store import write_atomically
+from corrcore.store import key, write_atomically
 from corrcore.store.locks import exclusive
 
 LOCK_TIMEOUT_S = 30.0
@@ -226,6 +226,21 @@ class ResultStore:
             file.path = None
         return file
 
+    def bring(self, experiment: Experiment, context: Context) -> None:
+        """Puts what comes along of a resolved experiment (`Context.along`) where its results are kept, unless there are
+        some. Where nothing can be written it is left.
+        """
+        path = self.path(experiment, context)
+        if context.along is None or path.exists():
+            return
+        data = context.along.get(header_key(header_of(experiment, context)))
+        with suppress(OSError):
+            if data is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with _locked(path):
+                    if not path.exists():
+                        write_atomically(path, data)
+
     def load(self, experiment: Experiment, context: Context) -> Result | None:
         """What is kept of a resolved experiment on data, weights and code as they are; None where nothing is."""
         path = self.path(experiment, context)
@@ -292,6 +307,11 @@ def header_of(experiment: Experiment, context: Context) -> dict[str, Any]:
         "settings": to_jsonable(experiment.settings()),
         "provenance": to_jsonable(experiment.provenance(context)),
     }
+
+
+def header_key(header: Mapping[str, Any]) -> str:
+    """What a result comes along under: a digest of what it is of."""
+    return key(header={name: header[name] for name in ("settings", "provenance")})
 
 
 def _header_in(path: Path) -> dict[str, Any] | None:

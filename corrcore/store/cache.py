@@ -33,6 +33,7 @@ import numpy as np
 
 from corrcore.store import database
 from corrcore.store.arrays import decode, encode
+from corrcore.store.bundle import Bundle
 from corrcore.store.database import File
 from corrcore.store.files import explain, is_full
 from corrcore.store.locks import exclusive
@@ -83,6 +84,8 @@ class Cache:
     user's. A result that would leave the disk less than `min_free_bytes` free is not kept. Where another process
     writes, calls wait `lock_timeout_s` seconds at most.
 
+    What has no result here is looked for in the bundle `beneath`, which is never written.
+
     A damaged database is renamed ``cache.db.broken-<time>``, with one RuntimeWarning, and begun anew. Another warning
     says once that results cannot be kept.
 
@@ -96,6 +99,7 @@ class Cache:
         max_bytes: int = 4 * 10**9,
         min_free_bytes: int = 250 * 10**6,
         lock_timeout_s: float = 10.0,
+        beneath: Bundle | None = None,
     ) -> None:
         if min(max_bytes, min_free_bytes) < 0:
             msg = f"max_bytes and min_free_bytes must be at least 0; got {max_bytes} and {min_free_bytes}."
@@ -104,6 +108,7 @@ class Cache:
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
         self.lock_timeout_s = lock_timeout_s
+        self.beneath = beneath
         self._database = self.folder / database.NAME
         self._trouble: str | None = None
         # Counted without a lock: one that another thread holds while the process forks stays locked in the child.
@@ -121,7 +126,7 @@ class Cache:
         Raises TypeError for a key that is no text.
         """
         _check_key(key)
-        entry = self._guarded(lambda: self._read(key))
+        entry = self._guarded(lambda: self._read(key)) or self._read_beneath(key)
         if entry is None:
             self._misses += 1
         else:
@@ -284,6 +289,12 @@ class Cache:
             index.delete(key)
         return None
 
+    def _read_beneath(self, key: str) -> Entry | None:
+        data = None if self.beneath is None else self.beneath.get(key)
+        with suppress(ValueError):
+            return None if data is None else _decode(key, data)
+        return None
+
     def _load(self, key: str, file: File) -> Entry | None:
         """The entry in a file; None unless that is a regular file of this size and key with the right digest."""
         try:
@@ -356,6 +367,15 @@ def _is_damage(error: Exception) -> bool:
 
 def _encode(key: str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
     return encode(arrays, {"key": key, "metadata": dict(metadata)})
+
+
+def key_in(data: bytes) -> str:
+    """The key of the result in a file's content. Raises ValueError where it holds none."""
+    key = decode(data)[1].get("key")
+    if not isinstance(key, str):
+        msg = "it holds no result with a key."
+        raise ValueError(msg)  # noqa: TRY004 - what is wrong is the content
+    return key
 
 
 def _decode(key: str, data: bytes) -> Entry:

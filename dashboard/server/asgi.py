@@ -25,7 +25,8 @@ from dashboard.server.messages import VisitorsMessages
 from dashboard.services import stopping
 
 FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
-FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves: torch takes the processor for seconds
+FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves, before what is not theirs is made ready
+LOOKED_AT_S = 20.0  # that this waits at most while pages are computed
 METRICS_S = 2.0  # that an answer is kept: it looks into folders, and anybody may ask
 OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
 
@@ -79,17 +80,24 @@ def _server() -> uvicorn.Server | None:
 
 
 def _get_ready() -> None:
-    """Opens the default network and the index of the drawn animals, which is built where there is none."""
-    time.sleep(FIRST_VIEW_S)
+    """Opens the default network at once, for nearly every page waits for it; the index of the drawn animals, which is
+    built where there is none, and what is compiled on a new machine, while nobody waits for a page.
+    """
+    begun = time.monotonic()
     from dashboard.server import status  # with torch
 
     try:
+        status.open_network()
+        time.sleep(max(begun + FIRST_VIEW_S - time.monotonic(), 0))
+        status.wait_while_looked_at(LOOKED_AT_S)
         status.open_defaults()
     except Exception:  # whatever it is, the server goes on, and says that it is not ready
         _log.exception("the default network and its index could not be opened")
     else:
         memory.set_apart()
         _ready.set()
+        status.wait_while_looked_at(LOOKED_AT_S)
+        status.compile_kernels()
 
 
 async def _healthz(request: Request) -> Response:  # noqa: ARG001

@@ -9,21 +9,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
 from streamlit import runtime
 from streamlit.runtime.stats import ACTIVE_SESSIONS_FAMILY
 
-from corrcore import networks
+from corrcore import extractors, networks
 from corrcore import patch_index as indexes
+from corrcore.features import SIFT, Extractor, Feature
 from corrcore.store.cache import Statistics
+from corrcore.tasks import alignment
 from dashboard.server import logs
 from dashboard.server.logs import LoggedError
 from dashboard.services import caches, thumbnails
 from dashboard.services.jobs import LANES, Job, Lane, State
 from dashboard.services.kept_networks import Held, kept_networks
 from dashboard.services.sessions import queue
+from dashboard.services.turns import turns
 
+LOOK_S, LOOKS = 0.1, 10  # between looks at whether a page runs, and how many without one make a moment
 ENDINGS: tuple[State, ...] = ("done", "failed", "cancelled")
 
 
@@ -112,12 +117,39 @@ def metrics(found: Snapshot, *, ready: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def open_network() -> Extractor:
+    """Opens the default network."""
+    caches.settle()
+    return kept_networks().get(networks.DEFAULT, lambda: networks.open(networks.DEFAULT))
+
+
 def open_defaults() -> None:
     """Opens the default network and the index of the drawn animals, which is built where there is none."""
-    caches.settle()
-    extractor = kept_networks().get(networks.DEFAULT, lambda: networks.open(networks.DEFAULT))
+    extractor = open_network()
     if caches.sample_index(networks.DEFAULT) is None:
         caches.sample_indexes()[extractor.digest] = indexes.samples(extractor)
+
+
+def compile_kernels() -> None:
+    """Has what pages compute with compiled, which takes seconds on a new machine, or read from where it is kept: the
+    search, SIFT, and the alignment of two grids.
+    """
+    network, index = open_network(), caches.sample_index(networks.DEFAULT)
+    image = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    grid = network.extract(image, [network.roles.transfer])[network.roles.transfer]
+    if index is not None and index.layers:
+        layer = index.layers[-1]
+        index.search(layer, network.extract(image, [layer])[layer].descriptors[0], 1)
+    extractors.extract(image, [Feature(SIFT, "20")], network=network)
+    alignment.align(grid, grid).to_source(grid.cells.centres())
+
+
+def wait_while_looked_at(most_s: float) -> None:
+    """Returns once no page and no work has run for a moment, or after so many seconds."""
+    end, quiet = time.monotonic() + most_s, 0
+    while time.monotonic() < end and quiet < LOOKS:
+        quiet = 0 if turns().running or running_jobs() else quiet + 1
+        time.sleep(LOOK_S)
 
 
 def running_jobs() -> list[Job]:

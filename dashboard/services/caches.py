@@ -21,7 +21,7 @@ from corrcore.features import Extractor
 from corrcore.networks.overview import weights_here
 from corrcore.patch_index import SAMPLES, PatchIndex
 from corrcore.settings import Settings
-from corrcore.store import Cache
+from corrcore.store import Bundle, Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
 from corrcore.tasks.reconstruction import Reconstruction
@@ -29,6 +29,7 @@ from dashboard.services.kept_networks import kept_networks
 from dashboard.services.sizes import Recent
 
 MB = 1_000_000
+FIRST_LOOKS = Bundle(Path(__file__).parents[1] / "first_looks.zip")  # made by `python -m dashboard.first_looks`
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -91,7 +92,7 @@ def results() -> Cache:
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _results_in(folder: Path, max_bytes: int) -> Cache:
-    return Cache(folder, max_bytes=max_bytes)
+    return Cache(folder, max_bytes=max_bytes, beneath=FIRST_LOOKS)
 
 
 def store() -> ResultStore:
@@ -105,6 +106,7 @@ def context(source: str, network_name: str) -> Context:
         store=store().folder,
         opened_datasets={source: dataset(source)},
         opened_networks={network_name: network(network_name)},
+        along=FIRST_LOOKS,
     )
 
 
@@ -113,6 +115,7 @@ def finished(experiment: Experiment, context: Context) -> Result | None:
 
     A result that grows has what others asked for besides. Raises ValueError and OSError for data that do not fit.
     """
+    store().bring(experiment, context)
     path, header = store().path(experiment, context), stores.key(header=header_of(experiment, context))
     try:
         status = path.stat()

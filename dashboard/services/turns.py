@@ -19,6 +19,7 @@ class Turns:
     def __init__(self, most: int) -> None:
         self._free = threading.Semaphore(most)
         self._own = threading.local()
+        self._running: set[int] = set()
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -28,9 +29,11 @@ class Turns:
             return
         self._free.acquire()
         self._own.turn = True
+        self._running.add(threading.get_ident())
         try:
             yield
         finally:
+            self._running.discard(threading.get_ident())
             self._own.turn = False
             self._free.release()
 
@@ -47,6 +50,11 @@ class Turns:
         finally:
             self._free.acquire()
             self._own.turn = True
+
+    @property
+    def running(self) -> int:
+        """How many have begun a turn that has not ended, whether they wait in it or not."""
+        return len(self._running)
 
     @property
     def _has_turn(self) -> bool:

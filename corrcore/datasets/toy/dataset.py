@@ -7,7 +7,10 @@ anything hides it. Nothing is learnt from these drawings about photos.
 
 import hashlib
 import io
+import itertools
+import threading
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,11 +46,6 @@ def load(n_train: int = 60, n_val: int = 24, seed: int = 0) -> KeypointDataset:
         if value < least:
             msg = f"{name} must be at least {least}; got {value}."
             raise ValueError(msg)
-    splits = {
-        (category, split): [_instance(category, split, number, seed) for number in range(count)]
-        for category in CATEGORIES
-        for split, count in (("train", n_train), ("val", n_val))
-    }
     recipe = f"{VERSION} {n_train} {n_val} {seed}"
     return KeypointDataset(
         name="toy",
@@ -55,9 +53,38 @@ def load(n_train: int = 60, n_val: int = 24, seed: int = 0) -> KeypointDataset:
         digest=hashlib.sha256(recipe.encode()).hexdigest(),
         synthetic=True,
         keypoint_names=dict.fromkeys(CATEGORIES, tuple(keypoint_places("cat"))),
-        splits=splits,
+        splits=_Splits({"train": n_train, "val": n_val}, seed),
         left_out={},
     )
+
+
+class _Splits(Mapping[tuple[str, str], Sequence[Instance]]):
+    """So many animals by split, of every category; where their keypoints are is computed when they are asked for."""
+
+    def __init__(self, counts: Mapping[str, int], seed: int) -> None:
+        self._counts, self._seed = dict(counts), seed
+        self._made: dict[tuple[str, str], list[Instance]] = {}
+
+    def __getitem__(self, which: tuple[str, str]) -> Sequence[Instance]:
+        if which not in list(self):
+            raise KeyError(which)
+        with _MAKING:  # every thread is given the same objects
+            if which not in self._made:
+                numbers = range(self._counts[which[1]])
+                self._made[which] = [_instance(*which, number, self._seed) for number in numbers]
+            return self._made[which]
+
+    def __contains__(self, which: object) -> bool:
+        return which in list(self)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return itertools.product(CATEGORIES, self._counts)
+
+    def __len__(self) -> int:
+        return len(CATEGORIES) * len(self._counts)
+
+
+_MAKING = threading.Lock()
 
 
 def correspondence(source: Instance, target: Instance) -> Float[np.ndarray, "height width 2"]:

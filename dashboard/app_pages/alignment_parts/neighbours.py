@@ -1,18 +1,20 @@
 """An object and its neighbours: the work that aligns them, and Figure 3, whose neighbours are to be clicked."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import streamlit as st
 
-from corrcore import concurrency, images, metrics, store
+from corrcore import concurrency, extractors, images, metrics, store
 from corrcore.concurrency import Progress
 from corrcore.datasets.records import Instance
+from corrcore.engines import mrf
 from corrcore.features import Extractor, Feature
 from corrcore.tasks import alignment
 from corrcore.tasks.alignment import DescribedCrop, Neighbour, NeighbourPool, ObjectTransfer, Transfer
 from dashboard import figures
+from dashboard.app_pages.alignment_parts import kept
 from dashboard.app_pages.alignment_parts.controls import ROWS, Choice
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, legends, url_state
@@ -25,9 +27,13 @@ ALPHA = 0.1  # of the longer side of the box: what counts as right
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An object, what was carried to it, and warped pictures of each feature's first neighbours."""
+    """An object, what was carried to it from how many neighbours, and warped pictures of each feature's first ones.
+
+    Of the neighbours `found` has those that are drawn.
+    """
 
     found: ObjectTransfer
+    among: int
     warped: Mapping[Feature, Sequence[np.ndarray]]
 
     def shown(self, feature: Feature) -> tuple[Neighbour, ...]:
@@ -40,8 +46,18 @@ def work_on_object(
 ) -> Callable[..., View]:
     """Work that aligns an object's neighbours among `train`; what comes out is remembered under `key`."""
     described, views, results = caches.described_crops(), caches.alignments(), caches.results()
-    by = network.digest, alignment.summary_source(network)
-    known_as = store.key(task="summaries", version=alignment.VERSION, objects=caches.state_of(train), by=by)
+    by, among = (network.digest, alignment.summary_source(network)), caches.state_of(train)
+    known_as = store.key(task="summaries", version=alignment.VERSION, objects=among, by=by)
+    aligned_as = store.key(
+        task="object aligned",
+        version=[alignment.VERSION, mrf.VERSION],
+        object=caches.state_of([instance]),
+        neighbours=[among, SHOWN],
+        by=by,
+        features=[[str(each), extractors.extractor_of(each, network).digest] for each in choice.each],
+        smoothness=choice.smoothness,
+        options=asdict(choice.options),
+    )
 
     def describe(one: Instance) -> DescribedCrop:
         return described.get(
@@ -58,15 +74,21 @@ def work_on_object(
 
         return NeighbourPool(train, describe, results.get_or_compute(known_as, summaries).arrays["summaries"])
 
-    def make(progress: Progress) -> View:
-        found = alignment.transfer_to_object(
+    smoothness = dict.fromkeys(choice.each, choice.smoothness)
+
+    def align(progress: Progress) -> ObjectTransfer:
+        return alignment.transfer_to_object(
             instance,
             describe(instance),
             pool(concurrency.part(progress, 0, 0.5)),
-            dict.fromkeys(choice.each, choice.smoothness),
+            smoothness,
             options=choice.options,
             progress=concurrency.part(progress, 0.5, 0.5),
         )
+
+    def make(progress: Progress) -> View:
+        entry = results.get_or_compute(aligned_as, lambda: kept.as_arrays(align(progress), SHOWN))
+        found = kept.from_entry(entry, describe(instance), train, describe, smoothness)
         warped: dict[Feature, list[np.ndarray]] = {feature: [] for feature in choice.each}
         for feature, transfer in found.transfers.items():
             concurrency.map_in_order(
@@ -74,7 +96,7 @@ def work_on_object(
                 transfer.neighbours[:SHOWN],
                 warped[feature].append,
             )
-        return View(found, warped)
+        return View(found, entry.metadata["among"], warped)
 
     def work(*, progress: Progress) -> View:
         return views.get(key, lambda: make(progress))
@@ -121,7 +143,7 @@ def show_figure(view: View, instance: Instance, names: Sequence[str], choice: Ch
                 _show_neighbour(view, feature, number, choice.rows[feature], here)
     legends.keypoint_legend(names)
     st.caption(
-        f"The {SHOWN} least deformed of {len(view.found.neighbours)} neighbours, others in each row. In the target: "
+        f"The {SHOWN} least deformed of {view.among} neighbours, others in each row. In the target: "
         "filled "
         "where a prediction is right, a ring with a line to the truth where it is wrong; a thin ellipse is what "
         "counts as "

@@ -82,7 +82,7 @@ def page() -> None:
     else:
         table.show(source, data, category, network)
     _, point = chosen_point(pair)
-    neighbours = f"{len(view.found.neighbours)} of {len(data.instances(category, 'train'))} train objects"
+    neighbours = f"{view.among} of {len(data.instances(category, 'train'))} train objects"
     about = {"data": f"{data.title}, {data.digest[:8]}", "object": instance.name, "neighbours": neighbours}
     header.how_computed(HOW, about | controls.parameters(network, choice))
     exports.export_row(
