@@ -1,82 +1,115 @@
-"""How long one waits for the app: for the first picture after a cold start, and for a change of k.
+"""How long one waits for the app: for the first look at each page with nothing computed yet, and for a change of k.
 
-    python tests/benchmarks/app.py [--rounds 3] [--index samples]
+Every look is at a server of its own that has just begun to answer, with an empty folder of results, in a browser that
+runs already: from the page's address to the picture that comes last, when nothing runs any more. Home's time is from
+the start of the server's process, also with a folder of results that was used before. The change of k is the time of
+one run of the page, without the browser, whose features are cached.
 
-Every round starts the server and opens the Reconstruction page in a browser: once with an empty cache, as on a new
-machine (the index of the samples is built then), then with what is there. The change of k is the time of one run of the
-page, without the browser, whose features are cached.
+Options: rounds (3); pages (such as alignment+results: all); kernels (1: what is compiled is kept; 0: it is compiled
+anew, as on a new machine).
 """
 
-import argparse
+import contextlib
 import os
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Browser
 from streamlit.testing.v1 import AppTest
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-PORT = 8599
+from dashboard.navigation import PAGES
+from tests.benchmarks.measure import Bar, Row, Run
+from tests.drills.server import ROOT, Server, chromium
+
+START_S, LOOK_S, CHANGE_S = 8.0, 6.0, 0.3  # bars
+SHOWN = ("img", "canvas", "svg.main-svg", "[data-testid=stMetric]")  # Status has numbers alone
+PICTURES = ", ".join(f"[data-testid=stMain] {each}" for each in SHOWN)
+RUNNING = ("stStatusWidget", "stProgress", "stSpinner")
+BUSY = ", ".join(["[data-test-script-state=running]", *(f"[data-testid={each}]" for each in RUNNING)])
+QUIET_S = 1.5  # that nothing runs: then all is there
 
 
-def first_picture(page: Page, index: str, cache: str | None) -> float:
-    """Seconds from starting the server to the last layer's picture in the browser."""
-    environment = {**os.environ, **({"CORRCORE_CACHE": cache} if cache else {})}
+@dataclass(frozen=True)
+class Look:
+    """Seconds from the start of the server's process: until the page was asked for, until its first picture, and until
+    all was there; and the seconds that processors worked for the server.
+    """
+
+    asked: float
+    first: float
+    all: float
+    worked: float
+
+
+def look_at(browser: Browser, path: str, cache: Path, environment: dict[str, str]) -> Look:
+    """One first look, at a server of its own."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/Home.py"]
-    command += ["--server.headless=true", f"--server.port={PORT}"]
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = Server(cache, environment)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
     try:
-        while True:
-            try:
-                page.goto(f"http://localhost:{PORT}/reconstruction?index={index}")
-                break
-            except Error:
-                time.sleep(0.05)
-        page.locator('img[alt*="rebuilt: conv5"]').first.wait_for(timeout=120_000)
-        return time.perf_counter() - begun
+        while server.status("/_stcore/health") != 200:
+            time.sleep(0.02)
+        asked = time.perf_counter()
+        page.goto(f"{server.url}/{'' if path == PAGES[0].path else path}")
+        page.wait_for_selector(PICTURES, timeout=120_000)
+        first = time.perf_counter()
+        quiet = None
+        while quiet is None or time.perf_counter() - quiet < QUIET_S:
+            quiet = None if page.query_selector(BUSY) else quiet or time.perf_counter()
+            time.sleep(0.05)
+        times = server.process.cpu_times()
+        return Look(asked - begun, first - begun, quiet - begun, times.user + times.system)
     finally:
-        server.terminate()
-        server.wait()
+        page.close()
+        server.stop()
 
 
-def changes_of_k(index: str) -> list[float]:
-    at = AppTest.from_file(str(ROOT / "dashboard/app_pages/reconstruction.py"), default_timeout=300)
-    at.query_params["index"] = index
-    at.run()
-    while any(button.label == "Cancel" for button in at.button):
-        time.sleep(0.2)
-        at.run()
-    seconds = []
-    for k in (7, 20, 50, 11, 33):
-        at.slider(key="k").set_value(k)
-        begun = time.perf_counter()
-        at.run()
-        seconds.append(time.perf_counter() - begun)
-    return seconds
+def first_looks(run: Run) -> Iterator[Row]:
+    """A row for each page, and one more for Home."""
+    asked = run.option("pages", "").split("+") if run.option("pages", "") else [spec.path for spec in PAGES]
+    new, rounds = not run.option("kernels", 1), run.option("rounds", 1 if run.quick else 3)
+    with chromium() as browser, tempfile.TemporaryDirectory() as folder:
+        look_at(browser, PAGES[0].path, Path(folder) / "used", {})  # reads all from the disk
+        for spec in [spec for spec in PAGES if spec.path in asked]:
+            looks = []
+            for number in range(rounds):
+                fresh = Path(folder) / f"{spec.path} {number}"
+                kernels = {"NUMBA_CACHE_DIR": f"{fresh}/kernels"} if new else {}
+                looks.append(look_at(browser, spec.path, fresh / "cache", kernels))
+            home = spec is PAGES[0]
+            seconds = [look.all - (0 if home else look.asked) for look in looks]
+            pictures = median(look.first - (0 if home else look.asked) for look in looks)
+            note = f"first picture {pictures:.1f}; {min(seconds):.1f} to {max(seconds):.1f}; "
+            note += f"from the start {median(look.all for look in looks):.1f}; "
+            note += f"processors worked {median(look.worked for look in looks):.1f}"
+            what = f"{spec.title}, from the start" if home else f"first look at {spec.title}"
+            yield Row(f"{what}, nothing cached", median(seconds), bar=Bar.most(START_S if home else LOOK_S), note=note)
+        if PAGES[0].path in asked:
+            looks = [look_at(browser, PAGES[0].path, Path(folder) / "used", {}) for _ in range(rounds)]
+            yield Row("Home, from the start", median(look.all for look in looks), bar=Bar.most(START_S))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--index", default="samples")
-    options = parser.parse_args()
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as fresh:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        if options.index == "samples":
-            print(f"cold start, empty cache: first picture after {first_picture(page, 'samples', fresh):.1f} s")
-        times = [first_picture(page, options.index, None) for _ in range(options.rounds + 1)][1:]
-        print(f"cold start: first picture after {median(times):.1f} s (of {[round(each, 1) for each in times]})")
-        browser.close()
-    times = changes_of_k(options.index)
-    print(f"change of k: {1000 * median(times):.0f} ms (of {[round(1000 * each) for each in times]})")
+def changes_of_k(run: Run) -> Iterator[Row]:
+    """The Reconstruction page, run by itself."""
+    with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, CORRCORE_CACHE=cache):
+        at = AppTest.from_file(str(ROOT / "dashboard/app_pages/reconstruction.py"), default_timeout=300).run()
+        while any(button.label == "Cancel" for button in at.button):
+            time.sleep(0.2)
+            at.run()
+        seconds = []
+        for k in (7, 20, 50, 11, 33):
+            at.slider(key="k").set_value(k)
+            seconds.append(run.seconds(at.run))
+    yield Row("change of k", median(seconds), bar=Bar.most(CHANGE_S))
 
 
-if __name__ == "__main__":
-    main()
+def rows(run: Run) -> Iterator[Row]:
+    """First looks, and a change of a slider."""
+    yield from first_looks(run)
+    with contextlib.redirect_stderr(None):
+        yield from changes_of_k(run)

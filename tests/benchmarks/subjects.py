@@ -23,6 +23,7 @@ SUBJECTS = {  # name -> module here
     "features": "features",
     "sift": "dense_sift",
     "maps": "responses",
+    "app": "app",
     "index": "build_index",
     "half": "half_precision",
     "finer": "finer_grids",
@@ -31,7 +32,7 @@ ON_GPU = ("knn", "mrf", "svm", "features", "sift", "maps", "half")
 DRY = ("knn", "svm", "features", "sift", "maps", "half")  # of those, what needs no kernel of ours
 # options of a dry run
 SMALL = {"rows": "4000", "channels": "16", "samples": "400", "features": "30", "batch": "2", "stride": "8"}
-LONG = ("finer",)  # left out when quick, unless named
+LONG = ("app", "finer")  # left out when quick, unless named
 
 
 def main() -> None:
