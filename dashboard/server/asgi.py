@@ -81,13 +81,14 @@ def _server() -> uvicorn.Server | None:
 
 def _get_ready() -> None:
     """Opens the default network at once, for nearly every page waits for it; the index of the drawn animals, which is
-    built where there is none, and what is compiled on a new machine, while nobody waits for a page.
+    built where there is none, and what takes long to compile on a new machine, while nobody waits for a page.
     """
     begun = time.monotonic()
     from dashboard.server import status  # with torch
 
     try:
         status.open_network()
+        status.compile_for_objects()
         time.sleep(max(begun + FIRST_VIEW_S - time.monotonic(), 0))
         status.wait_while_looked_at(LOOKED_AT_S)
         status.open_defaults()
@@ -97,7 +98,7 @@ def _get_ready() -> None:
         memory.set_apart()
         _ready.set()
         status.wait_while_looked_at(LOOKED_AT_S)
-        status.compile_kernels()
+        status.compile_all()
 
 
 async def _healthz(request: Request) -> Response:  # noqa: ARG001

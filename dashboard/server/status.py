@@ -17,6 +17,7 @@ from streamlit.runtime.stats import ACTIVE_SESSIONS_FAMILY
 
 from corrcore import extractors, networks
 from corrcore import patch_index as indexes
+from corrcore.engines import mrf
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.store.cache import Statistics
 from corrcore.tasks import alignment
@@ -28,6 +29,7 @@ from dashboard.services.kept_networks import Held, kept_networks
 from dashboard.services.sessions import queue
 from dashboard.services.turns import turns
 
+SIFT20 = Feature(SIFT, "20")
 LOOK_S, LOOKS = 0.1, 10  # between looks at whether a page runs, and how many without one make a moment
 ENDINGS: tuple[State, ...] = ("done", "failed", "cancelled")
 
@@ -130,18 +132,23 @@ def open_defaults() -> None:
         caches.sample_indexes()[extractor.digest] = indexes.samples(extractor)
 
 
-def compile_kernels() -> None:
-    """Has what pages compute with compiled, which takes seconds on a new machine, or read from where it is kept: the
-    search, SIFT, and the alignment of two grids.
+def compile_for_objects() -> None:
+    """Has what pages on objects compute with compiled, which takes seconds on a new machine, or read from where it is
+    kept: SIFT and warped pictures.
     """
-    network, index = open_network(), caches.sample_index(networks.DEFAULT)
-    image = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
-    grid = network.extract(image, [network.roles.transfer])[network.roles.transfer]
+    image = np.zeros((64, 64, 3), np.uint8)
+    cells = extractors.extract(image, [SIFT20], network=open_network())[SIFT20].cells
+    nowhere = np.zeros((cells.rows, cells.columns, 2))
+    solution = mrf.Solution(nowhere.astype(int), 0.0, 0.0, 0.0, np.empty((0, 2)))
+    alignment.Alignment(cells, cells, solution, nowhere).to_source(cells.centres())
+
+
+def compile_all() -> None:
+    """The same for what takes longest, and is asked for by choices: alignment; and for the search of the index."""
+    mrf.minimise(np.zeros((2, 2, 2, 2), np.float32), smoothness=0.1, iterations=1)
+    index = caches.sample_index(networks.DEFAULT)
     if index is not None and index.layers:
-        layer = index.layers[-1]
-        index.search(layer, network.extract(image, [layer])[layer].descriptors[0], 1)
-    extractors.extract(image, [Feature(SIFT, "20")], network=network)
-    alignment.align(grid, grid).to_source(grid.cells.centres())
+        index.search(index.layers[-1], index.descriptors(index.layers[-1], np.arange(1)), 1)
 
 
 def wait_while_looked_at(most_s: float) -> None:
