@@ -1,15 +1,19 @@
 import re
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from corrcore import networks
+from corrcore.descriptors.kernels import fill_descriptors, fill_votes
+from corrcore.tasks.alignment._lattice import fill_sources
 from dashboard.server import logs, status
 from dashboard.server.logs import LoggedError
 from dashboard.server.status import Snapshot, Work
 from dashboard.services import caches, sessions
 from dashboard.services.kept_networks import kept_networks
+from dashboard.services.turns import turns
 
 
 @pytest.fixture
@@ -122,3 +126,24 @@ def test_the_last_errors_are_in_the_snapshot(drawn_ready):
     [error] = status.snapshot().errors
     assert error.where == "tests/dashboard/server/test_status.py:1"
     logs.errors.clear()
+
+
+def test_what_pages_on_objects_compute_with_is_compiled_beforehand(drawn_ready):
+    status.compile_for_objects()
+    status.compile_all()
+    for kernel in (fill_votes, fill_descriptors, fill_sources):
+        assert kernel.signatures
+
+
+def test_what_can_wait_does_while_a_page_runs(drawn_ready):
+    ended = threading.Event()
+
+    def wait():
+        status.wait_while_looked_at(60)
+        ended.set()
+
+    with turns().taken():
+        threading.Thread(target=wait, daemon=True).start()
+        assert not ended.wait(1.5)
+    assert ended.wait(30)
+    status.wait_while_looked_at(0)  # at once
