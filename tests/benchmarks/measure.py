@@ -86,9 +86,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """How a subject is to be measured: on which device, whether `quick`, and with what options."""
+    """How a subject is to be measured: on which device, whether `quick`, and with what options.
+
+    A `dry` run only sees that all is computed: once.
+    """
 
     quick: bool = False
+    dry: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -123,10 +127,10 @@ class Run:
         when quick. A third round at least is wanted of calls of less than two seconds.
         """
         at_most = (6 if self.quick else 20) if at_most is None else at_most
-        found = {name: call() for name, call in calls.items()} if warm else {}
+        found = {name: call() for name, call in calls.items()} if warm and not self.dry else {}
         times: dict[str, list[float]] = {name: [] for name in calls}
         begun = time.perf_counter()
-        for done in range(rounds):
+        for done in range(1 if self.dry else rounds):
             spent = time.perf_counter() - begun
             if done and spent * (done + 1) / done > at_most and not (done < 3 and spent / done < 2 * len(calls)):
                 break

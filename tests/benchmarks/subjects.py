@@ -47,15 +47,16 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.dry:
         with pretended() as device:
-            measure(asked.name, asked.to, Run(quick=True, device=device, options=SMALL), {})
+            measure(asked.name, asked.to, Run(quick=True, dry=True, device=device, options=SMALL))
         return
-    run = Run(asked.quick, asked.device, dict(each.split("=", 1) for each in asked.option))
-    measure(asked.name, asked.to, run, machine.limits(run))
+    options = dict(each.split("=", 1) for each in asked.option)
+    measure(asked.name, asked.to, Run(asked.quick, device=asked.device, options=options))
 
 
-def measure(name: str, to: Path, run: Run, limits: dict[str, float]) -> None:
+def measure(name: str, to: Path, run: Run) -> None:
     """Appends to the file what is measured."""
     subject = importlib.import_module(f"tests.benchmarks.{SUBJECTS[name]}")
+    limits = {} if run.dry else machine.limits(run)
     with to.open("a") as lines:
         print(json.dumps({"machine": machine.description(), "limits": limits}), file=lines, flush=True)
         for row in subject.rows(run):
