@@ -52,7 +52,7 @@ def marked() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths if "pytest.mark.gpu" in path.read_text(encoding="utf-8")]
 
 
-def tested(path: str, *chosen: str, seconds: float) -> Tested:
+def outcome_of(path: str, *chosen: str, seconds: float) -> Tested:
     """Runs some of a file's tests; warnings of other versions of libraries are no faults here."""
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.xml"
@@ -63,8 +63,11 @@ def tested(path: str, *chosen: str, seconds: float) -> Tested:
             return found
         for case in ElementTree.parse(told).iter("testcase"):
             kinds = {each.tag: each for each in case}
-            if wrong := kinds.get("failure", kinds.get("error")):
-                found.failed[case.get("name", "")] = (wrong.get("message") or "").strip().splitlines()[0][:200]
+            wrong = kinds.get("failure", kinds.get("error"))
+            if wrong is not None:
+                found.failed[case.get("name", "")] = (wrong.get("message", "").strip() or wrong.tag).splitlines()[0][
+                    :200
+                ]
             elif "skipped" in kinds:
                 found.skipped += 1
             else:
@@ -91,7 +94,7 @@ def main() -> int:
     steps += [] if REAL else [(path, *(("-k", which) if which else ())) for path, which in WITHOUT]
     with ThreadPoolExecutor(AT_ONCE if REAL else 1) as pool:
         tests = []
-        for one in pool.map(lambda step: tested(*step, seconds=left(A_FILE)), steps):
+        for one in pool.map(lambda step: outcome_of(*step, seconds=left(A_FILE)), steps):
             print(one.line, flush=True)
             tests.append(one)
     measured = []
