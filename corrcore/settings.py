@@ -65,6 +65,7 @@ class Settings:
     data sets (``CORRCORE_DATA``) or None, `weights` a folder of networks' weights (``CORRCORE_WEIGHTS``) or None,
     `read_only` whether everybody is a visitor of the app (``CORRCORE_READ_ONLY``), `limits` what may be asked of it,
     and `job_processes` whether its long work runs in processes of its own (unless ``CORRCORE_JOB_PROCESSES=0``).
+    `approximate` says whether the app searches indexes that are compressed approximately (``CORRCORE_APPROXIMATE``).
     `frame_ancestors` are further sites that may show the app in a frame (``CORRCORE_FRAME_ANCESTORS``), and `log_json`
     says whether it logs lines of JSON (``CORRCORE_LOG=json``). Long work runs where `executor` says: "threads" of this
     machine, or "ray" (``CORRCORE_EXECUTOR``), the cluster at `ray_address` (``CORRCORE_RAY_ADDRESS``) or else one on
@@ -80,6 +81,7 @@ class Settings:
     read_only: bool = False
     limits: Limits = Limits()
     job_processes: bool = True
+    approximate: bool = False
     frame_ancestors: tuple[str, ...] = ()
     log_json: bool = False
     executor: str = EXECUTORS[0]
@@ -108,6 +110,7 @@ class Settings:
             read_only=bool(environment.get("CORRCORE_READ_ONLY")),
             limits=limits,
             job_processes=environment.get("CORRCORE_JOB_PROCESSES") != "0",
+            approximate=bool(environment.get("CORRCORE_APPROXIMATE")),
             frame_ancestors=sites,
             log_json=environment.get("CORRCORE_LOG") == "json",
             **where,

@@ -43,10 +43,12 @@ def test_what_the_server_is_told_is_read():
         "CORRCORE_FRAME_ANCESTORS": "https://*.hf.space  lab.example.org:8443",
         "CORRCORE_MAX_SESSIONS": "30",
         "CORRCORE_LOG": "json",
+        "CORRCORE_APPROXIMATE": "1",
     }
     settings = Settings.from_environment(environment)
     assert settings.frame_ancestors == ("https://*.hf.space", "lab.example.org:8443")
     assert (settings.limits.max_sessions, settings.log_json, settings.problems()) == (30, True, [])
+    assert (settings.approximate, Settings.from_environment({}).approximate) == (True, False)
     unset = Settings.from_environment({"CORRCORE_FRAME_ANCESTORS": "", "CORRCORE_MAX_SESSIONS": ""})
     assert (unset.frame_ancestors, unset.limits.max_sessions, unset.log_json) == ((), 200, False)
 

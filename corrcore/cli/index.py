@@ -55,7 +55,22 @@ def add_parsers(rooms: Any) -> None:
         commands[name] = index.add_parser(name, help=text)
         commands[name].add_argument("name", help="as `corrcore index list` shows it")
         commands[name].set_defaults(run=run)
+    _add_compress(index)
     commands["show"].add_argument("--json", action="store_true", help="all there is, for programs")
+
+
+def _add_compress(index: Any) -> None:
+    text = "write compressed descriptors beside an index, for approximate searches (corrcore[pq])"
+    compress = index.add_parser("compress", help=text)
+    compress.add_argument("name", help="as `corrcore index list` shows it")
+    compress.add_argument(
+        "--lists", type=count, default=0, metavar="N", help="that patches are sorted into (default: about their root)"
+    )
+    compress.add_argument(
+        "--bytes-per-patch", type=count, default=0, metavar="N", help="of its code (default: one per 8 channels)"
+    )
+    compress.add_argument("--seed", type=int, default=0, help="of the patches that codes are learnt from")
+    compress.set_defaults(run=_compress)
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -121,6 +136,29 @@ def _show(options: argparse.Namespace) -> None:
         print(
             f"  {layer}: receptive field {field.size_text}, stride {field.stride} px, "
             f"{index.manifest.channels[layer]} channels, {counted(index.n_patches(layer), 'patch')}"
+        )
+
+    if index.is_compressed:
+        _print_compressed(index)
+
+
+def _compress(options: argparse.Namespace) -> None:
+    listing = indexes.look_up(options.name, options.root)
+    if listing.index is None:
+        raise OSError(listing.note)
+    asked = indexes.Compression(options.lists, options.bytes_per_patch, options.seed)
+    listing.index.compress(asked, progress=progress_of(options))
+    _print_compressed(listing.index)
+
+
+def _print_compressed(index: indexes.PatchIndex) -> None:
+    """Only searches that ask for it use them: whoever reads this must not take exact results for approximate ones."""
+    for layer, made in index.compressed().items():
+        lists, patches = made.compression.n_lists, index.n_patches(layer)
+        print(
+            f"  {layer} compressed: {size_text(made.n_bytes)} in {counted(lists, 'list')}, "
+            f"{made.n_bytes / patches:.0f} bytes per patch; searched approximately where --approximate or "
+            "CORRCORE_APPROXIMATE asks for it"
         )
 
 

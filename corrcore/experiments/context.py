@@ -65,11 +65,15 @@ class Context:
             self.opened_networks[name] = networks.open(name, device=self.device)
         return self.opened_networks[name]
 
-    def index(self, name: str) -> PatchIndex:
-        """A patch index by name."""
-        if name not in self.opened_indexes:
-            self.opened_indexes[name] = patch_index.open_index(name, self.indexes, device=self.device)
-        return self.opened_indexes[name]
+    def index(self, name: str, *, approximate: bool = False) -> PatchIndex:
+        """A patch index by name, to be searched exactly or approximately."""
+        for key in (name, f"{name}, approximately"):
+            if key in self.opened_indexes and self.opened_indexes[key].exact != approximate:
+                return self.opened_indexes[key]
+        key = f"{name}, approximately" if approximate else name
+        found = patch_index.open_index(name, self.indexes, device=self.device, approximate=approximate)
+        self.opened_indexes[key] = found
+        return found
 
 
 def default_store() -> Path:

@@ -77,15 +77,20 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
     limit: int | None = option(50, "photos or seeds at most")
     seed: int = option(0, "of the random numbers")
     window: int = option(WINDOW_STRIDES, "side of the square for fields without a size, in strides")
+    approximate: bool = option(False, "search compressed descriptors (`index compress`), which may miss neighbours")
 
     statistic: ClassVar[Any] = staticmethod(np.mean)
+
+    def opened(self, context: Context) -> PatchIndex:
+        """The index, to be searched as is asked."""
+        return context.index(self.index, approximate=self.approximate)
 
     def resolved(self, context: Context) -> Self:
         """With all the index's layers, unless some are given, and the usual window where none has a use for it.
 
         Raises ValueError for other layers, and for a window that is too small.
         """
-        index = context.index(self.index)
+        index = self.opened(context)
         if unknown := [layer for layer in self.layers if layer not in index.layers]:
             msg = f"layers of {self.index} must be among {', '.join(index.layers)}; got {', '.join(unknown)}."
             raise ValueError(msg)
@@ -95,11 +100,11 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
 
     def folder(self, context: Context) -> str:
         """Named by the index and its content."""
-        return f"index {self.index} {context.index(self.index).digest[:8]}"
+        return f"index {self.index} {self.opened(context).digest[:8]}"
 
     def provenance(self, context: Context) -> Mapping[str, Any]:
         """The index's content, and the network that described it."""
-        index = context.index(self.index)
+        index = self.opened(context)
         return {"index_digest": index.digest, "extractors": {index.extractor: index.extractor_digest}}
 
     def read_record(self, plain: Mapping[str, Any]) -> LayerNumbers:
@@ -130,11 +135,13 @@ class _OverIndex(Experiment[Sample, State, LayerNumbers, LayerEstimates]):
         return Estimate(middle, low, high, np.empty(0), len(values))
 
     def summary_rows(self, summary: LayerEstimates) -> Sequence[Mapping[str, str]]:
-        """A row per layer and number."""
+        """A row per layer and number; neighbours that were searched approximately are called so."""
         name = self.statistic.__name__
+        searched = {"search": "approximate"} if self.approximate else {}
         return [
             {
                 "layer": layer,
+                **searched,
                 "measured": _NUMBERS[what].words,
                 name: _NUMBERS[what].text(found),
                 "samples": str(found.samples),
@@ -175,7 +182,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
 
     def samples(self, context: Context) -> Mapping[str, FolderPhoto]:
         """Photos of the folder."""
-        index = context.index(self.index)
+        index = self.opened(context)
         photos = folder.photos(self.photos).photos
         if not self.every:
             photos = tuple(photo for photo in photos if photo.name in set(index.held_out))
@@ -189,7 +196,7 @@ class Localisation(_OverIndex[FolderPhoto, _Localising]):
 
     def prepare(self, context: Context) -> _Localising:
         """Opens the index and its network."""
-        index = context.index(self.index).with_window(self.window)
+        index = self.opened(context).with_window(self.window)
         network = context.network(index.extractor)
         index.check_made_by(network)
         return _Localising(index, network, self.layers)
@@ -247,7 +254,7 @@ class AgreementRadius(_OverIndex[int, _Averaging]):
 
     def prepare(self, context: Context) -> _Averaging:
         """Opens the index."""
-        index = context.index(self.index).with_window(self.window)
+        index = self.opened(context).with_window(self.window)
         return _Averaging(index, self.layers)
 
     def measure(self, sample: int, state: _Averaging) -> LayerNumbers:

@@ -4,6 +4,7 @@ An index is a folder of memory-mapped files (`corrcore.patch_index.files`). Phot
 mirrored; Long, Zhang and Darrell (2014, Section 3) use at least one million patches per layer.
 """
 
+from corrcore.engines.knn import Compression, Probing
 from corrcore.patch_index.build import LONGER_SIDE_PX, build
 from corrcore.patch_index.catalogue import (
     SAMPLES,
@@ -39,6 +40,7 @@ __all__ = [
     "LONGER_SIDE_PX",
     "SAMPLES",
     "Cells",
+    "Compression",
     "IndexDamagedError",
     "IndexNotFoundError",
     "IndexNotWrittenError",
@@ -49,6 +51,7 @@ __all__ = [
     "OnCluster",
     "PatchIndex",
     "Photo",
+    "Probing",
     "State",
     "build",
     "checked_name",

@@ -18,7 +18,7 @@ import torch
 from corrcore.cluster import Cluster
 from corrcore.concurrency import Progress
 from corrcore.datasets import drawn
-from corrcore.engines.knn import SearchCluster
+from corrcore.engines.knn import Probing, SearchCluster
 from corrcore.features import Extractor
 from corrcore.patch_index.build import LONGER_SIDE_PX, build
 from corrcore.patch_index.files import (
@@ -88,9 +88,17 @@ def path_of(name: str, root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def open_index(
-    name: str, root: str | os.PathLike[str] | None = None, *, device: torch.device | str | None = None
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    device: torch.device | str | None = None,
+    approximate: bool = False,
 ) -> PatchIndex:
-    """The index of a name, to be searched on a cluster where the environment says so. Raises as `PatchIndex` does."""
+    """The index of a name, to be searched on a cluster where the environment says so; `approximate` searches are made
+    here, by its compressed descriptors. Raises as `PatchIndex` does.
+    """
+    if approximate:
+        return PatchIndex(path_of(name, root), device=device, probing=Probing())
     settings, search_on = Settings.from_environment(), None
     if name in settings.ray_indexes:
         cluster = Cluster(settings.ray_address, settings.ray_workers, settings.ray_gpus)

@@ -13,12 +13,14 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from corrcore import images
 from corrcore.concurrency import Progress, default_device, travelling
-from corrcore.engines.knn import DescriptorTable, Neighbours, SearchCluster
+from corrcore.engines.knn import Compression, DescriptorTable, Neighbours, Probing, SearchCluster
+from corrcore.engines.knn.compressed import CompressedTable, load_faiss
 from corrcore.engines.knn.on_ray import HeldTable
 from corrcore.features import Extractor, Image
 from corrcore.geometry import WINDOW_STRIDES, CellGrid, ReceptiveField
 from corrcore.patch_index import copies
 from corrcore.patch_index.columns import PhotoColumns
+from corrcore.patch_index.compressed import CompressedLayer, compress_layers, paths_of, search_digest
 from corrcore.patch_index.files import (
     PIXELS,
     IndexDamagedError,
@@ -52,7 +54,9 @@ class Cells:
 
 class PatchIndex:
     """A finished index, opened. Nothing but its manifest and journal is read until it is searched, on `device`
-    (CUDA, else CPU) or by the cluster `search_on`, with the same results; nothing is ever written or locked.
+    (CUDA, else CPU) or by the cluster `search_on`, with the same results; nothing is written or locked but by
+    `compress`. With `probing` searches are made here and are approximate, by descriptors that `compress` has written
+    before: `exact` is False, and the `digest` is another.
 
     `digest` names the content: results are cached under it. `extractor` names what described the photos. `photos` are
     the names of the photos in it, and `held_out` those that were left out on purpose. Row ``i`` of the picture arrays
@@ -60,7 +64,8 @@ class PatchIndex:
     is pickled is opened again by its path, and searched where it is opened.
 
     Raises IndexUnfinishedError or IndexNotFoundError where there is no index, and IndexDamagedError where it is of
-    another format, or its manifest or journal is not whole.
+    another format, or its manifest or journal is not whole; with `probing`, too, where there are no compressed
+    descriptors, or another index's, and ValueError where faiss is missing.
     """
 
     def __init__(
@@ -69,15 +74,20 @@ class PatchIndex:
         *,
         device: torch.device | str | None = None,
         search_on: SearchCluster | None = None,
+        probing: Probing | None = None,
     ) -> None:
+        if search_on is not None and probing is not None:
+            msg = "an index is searched on a cluster exactly; give search_on or probing."
+            raise ValueError(msg)
         self.folder, self.search_on = prepared_path(folder), search_on
         self.device = torch.device(device) if device is not None else default_device()
         self.manifest = read_manifest(self.folder)
         self.name = self.folder.name
-        self.digest = self.manifest.digest
         self.extractor = self.manifest.settings.extractor
         self.extractor_digest = self.manifest.settings.extractor_digest
         self.layers = self.manifest.settings.layers
+        self.probing = probing
+        self.digest = self.manifest.digest if probing is None else self._search_digest(probing)
         self.window_strides = WINDOW_STRIDES
         self.held_out = self.manifest.held_out
         self._photos = PhotoColumns(read_entries(self.folder, self.layers), self.layers)
@@ -91,13 +101,24 @@ class PatchIndex:
         self._first_row = {
             layer: np.concatenate([[0], np.cumsum(grid.prod(axis=1))]) for layer, grid in self._grids.items()
         }
-        self._tables: dict[str, DescriptorTable | HeldTable] = {}
+        self._tables: dict[str, DescriptorTable | HeldTable | CompressedTable] = {}
         self._tables_lock = threading.Lock()
         self._mapped: dict[str, tuple[np.memmap, np.memmap, np.memmap]] = {}
         self._by_window: dict[int, PatchIndex] = {WINDOW_STRIDES: self}
 
     def __reduce__(self) -> tuple[Callable[[str, int], "PatchIndex"], tuple[str, int]]:
-        return partial(_reopened, device=travelling(self.device)), (str(self.folder), self.window_strides)
+        opened = partial(_reopened, device=travelling(self.device), probing=self.probing)
+        return opened, (str(self.folder), self.window_strides)
+
+    @property
+    def exact(self) -> bool:
+        """Whether searches find all nearest neighbours."""
+        return self.probing is None
+
+    @property
+    def search_text(self) -> str:
+        """How it is searched, in words."""
+        return "exact search" if self.probing is None else self.probing.text
 
     @property
     def windowed(self) -> bool:
@@ -188,7 +209,8 @@ class PatchIndex:
         exclude: Iterable[int] = (),
         progress: Progress | None = None,
     ) -> Neighbours:
-        """The `k` patches of a layer most similar to each descriptor by cosine, exactly; ties go to the lower id.
+        """The `k` patches of a layer most similar to each descriptor by cosine; ties go to the lower id. All of them,
+        unless the index was opened with `probing` (`Neighbours.exact`).
 
         No patch of the photos in `exclude` is considered, at no scale and not mirrored. Raises ValueError where `k`
         is more than what is left.
@@ -253,6 +275,27 @@ class PatchIndex:
                 inside &= (first >= 0) & (first + each.window_px <= sides[cells.pictures])
         return inside
 
+    def compress(self, compression: Compression | None = None, *, progress: Progress | None = None) -> None:
+        """Writes compressed descriptors of every layer beside the index, for searches with `probing`.
+
+        A layer that has them, made in the same way, is passed over. Raises as `corrcore.engines.knn.compress` does,
+        IndexNotWrittenError, and LockedError where another process does so now.
+        """
+        rows = {layer: self._arrays(layer)[0] for layer in self.layers}
+        compress_layers(self.folder, self.manifest.digest, rows, compression or Compression(), progress=progress)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether there are compressed descriptors beside it, of this index or another."""
+        return any(header.exists() for _, header in (paths_of(self.folder, layer) for layer in self.layers))
+
+    def compressed(self) -> dict[str, CompressedLayer]:
+        """What is said of each layer's compressed descriptors, which `compress` writes.
+
+        Raises IndexNotFoundError where there are none, and IndexDamagedError where they are another index's.
+        """
+        return {layer: CompressedLayer.read(self.folder, layer, self.manifest.digest) for layer in self.layers}
+
     def verify(self, *, progress: Progress | None = None) -> None:
         """Reads everything and compares it with the checksums taken when it was written; raises IndexDamagedError."""
         with ExitStack() as stack:
@@ -272,6 +315,9 @@ class PatchIndex:
         if longer or self.manifest.digest != content_digest(self.manifest.settings, entries):
             msg = f"{self.folder} does not hold what its manifest says; {self._rebuild}"
             raise IndexDamagedError(msg)
+        if self.is_compressed:
+            for layer, made in self.compressed().items():
+                made.verify(self.folder, layer)
 
     @property
     def _rebuild(self) -> str:
@@ -288,10 +334,17 @@ class PatchIndex:
     def _pixels(self) -> Shaped[np.ndarray, "pixels 3"]:
         return self._map(PIXELS, np.uint8, (self._pictures.n_pixels, 3))
 
-    def _table(self, layer: str) -> DescriptorTable | HeldTable:
+    def _search_digest(self, probing: Probing) -> str:
+        load_faiss()
+        return search_digest(self.manifest.digest, self.compressed(), probing)
+
+    def _table(self, layer: str) -> DescriptorTable | HeldTable | CompressedTable:
         with self._tables_lock:
             if layer not in self._tables:
-                if self.search_on is None:
+                if self.probing is not None:
+                    path, _ = paths_of(self.folder, layer)
+                    self._tables[layer] = CompressedTable(self._arrays(layer)[0], path, probing=self.probing)
+                elif self.search_on is None:
                     self._tables[layer] = self._placed(DescriptorTable(*self._arrays(layer)))
                 else:
                     arrays = {each: self._arrays(each) for each in self.layers}
@@ -341,5 +394,5 @@ class PatchIndex:
         return layer
 
 
-def _reopened(folder: str, window_strides: int, *, device: str | None) -> PatchIndex:
-    return PatchIndex(folder, device=device).with_window(window_strides)
+def _reopened(folder: str, window_strides: int, *, device: str | None, probing: Probing | None) -> PatchIndex:
+    return PatchIndex(folder, device=device, probing=probing).with_window(window_strides)

@@ -19,9 +19,9 @@ ZOOM, MOST_SEED = 2.5, 10**6
 
 HOW = """
 The seed is one descriptor of a layer. Its *k* most similar descriptors in other photos are found by cosine
-similarity, exactly, and their whole receptive fields are averaged; the contrast of each average is then stretched to
-its 1st to 99th percentile. Where a receptive field crosses its photo's border only the pixels inside count, so every
-pixel is a mean over those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
+similarity, exactly unless the index's line says approximate, and their whole receptive fields are averaged; the
+contrast of each average is then stretched to its 1st to 99th percentile. Where a receptive field crosses its photo's
+border only the pixels inside count, so every pixel is a mean over those neighbours that have it. Long, Zhang and Darrell (2014), Section 3.1, Figure 2.
 
 **Agreement radius.** At each distance from the centre, how much less the 50 nearest receptive fields differ from one
 another than receptive fields drawn at random do:

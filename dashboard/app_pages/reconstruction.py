@@ -14,10 +14,10 @@ SECTIONS = ("Neighbours of the patch", "Compare with the input", "Numbers")
 HOW = """
 Every cell of a layer owns the patch, one stride wide, around the centre of its receptive field. Each patch is
 replaced by the mean of the patches that its *k* most similar descriptors own in other photos (cosine similarity,
-exact search; the photo itself is left out, at every scale and mirrored, and so are its enlarged or recompressed
-copies unless they are kept). *Uniform rf* replaces it by patches drawn uniformly from the 99 x 99 pixels around it in
-the same photo: what a descriptor without position could at best be expected to do. Long, Zhang and Darrell (2014),
-Section 3, Figure 1.
+exact search unless the index's line says approximate; the photo itself is left out, at every scale and mirrored, and
+so are its enlarged or recompressed copies unless they are kept). *Uniform rf* replaces it by patches drawn uniformly
+from the 99 x 99 pixels around it in the same photo: what a descriptor without position could at best be expected to
+do. Long, Zhang and Darrell (2014), Section 3, Figure 1.
 
 **Localisation.** The nearest neighbour's patch, with its surroundings (three strides wide), is looked for at every
 place of the cell's own receptive field by normalised cross-correlation of grey levels. The score is the probability

@@ -96,7 +96,8 @@ def python_index(index: PatchIndex) -> str:
     window = "" if index.window_strides == WINDOW_STRIDES else f".with_window({index.window_strides})"
     if is_drawn(index):
         return f"patch_index.samples(network){window}"
-    return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}"){window}'
+    how = "" if index.exact else ", probing=patch_index.Probing()"
+    return f'patch_index.PatchIndex(patch_index.default_root() / "{index.name}"{how}){window}'
 
 
 def choose_index(below: Any) -> PatchIndex:
@@ -130,7 +131,7 @@ def choose_index(below: Any) -> PatchIndex:
         of = f"{len(index.photos)} drawn animals, {patches}."
         of += " For photographs build an index on the Data page." * may_build
     else:
-        of = f"{counted(len(index.photos), 'photo')}, {patches}"
+        of = f"{counted(len(index.photos), 'photo')}, {patches}" + f"; {index.search_text}" * (not index.exact)
     named, network = escape_markdown(index_title(name)), network_title(index.extractor)
     st.caption(f"**{named}** · described by **{network}** · {of}")
     return _with_window(index)

@@ -236,14 +236,16 @@ def sample_index(network_name: str) -> PatchIndex | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _opened(name: str, stamp: int) -> PatchIndex:  # noqa: ARG001 - opened anew when it was built anew
-    return indexes.open_index(name)
+def _opened(name: str, stamp: int, *, approximate: bool) -> PatchIndex:  # noqa: ARG001 - anew when it was built anew
+    index = indexes.open_index(name)
+    return indexes.open_index(name, approximate=True) if approximate and index.is_compressed else index
 
 
 def open_index(name: str) -> PatchIndex:
-    """An index that was built on this machine, by its name."""
-    manifest = indexes.path_of(name) / "manifest.json"
-    return _opened(name, manifest.stat().st_mtime_ns if manifest.exists() else 0)
+    """An index that was built on this machine, by its name; searched as the environment asks for it."""
+    folder = indexes.path_of(name)
+    stamps = [path.stat().st_mtime_ns for path in folder.glob("*.json")]
+    return _opened(name, max(stamps, default=0), approximate=Settings.from_environment().approximate)
 
 
 def delete_index(name: str) -> None:

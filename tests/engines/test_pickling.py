@@ -21,6 +21,8 @@ OBJECTS = [
     TABLE.search(torch.eye(1, 4), 2),
     knn.Pass("all", 3),
     knn.SearchCluster(Cluster(workers=2), replicas=2),
+    knn.Compression(seed=3),
+    knn.Probing(n_lists=5),
     mrf.minimise(np.ones((2, 2, 2, 2)), smoothness=0.1),
     svm.fit(FEATURES, LABELS, device="cpu"),
     svm.Rows(torch.from_numpy(FEATURES)),

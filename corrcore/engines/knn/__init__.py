@@ -1,7 +1,18 @@
-"""Nearest neighbours by cosine, exactly."""
+"""Nearest neighbours by cosine: exactly, and approximately from compressed descriptors."""
 
 from corrcore.engines.knn.codes import quantise
+from corrcore.engines.knn.compressed import Compression, Probing, compress
 from corrcore.engines.knn.on_ray import SearchCluster
 from corrcore.engines.knn.table import DescriptorTable, Neighbours, Pass, Scan
 
-__all__ = ["DescriptorTable", "Neighbours", "Pass", "Scan", "SearchCluster", "quantise"]
+__all__ = [
+    "Compression",
+    "DescriptorTable",
+    "Neighbours",
+    "Pass",
+    "Probing",
+    "Scan",
+    "SearchCluster",
+    "compress",
+    "quantise",
+]

@@ -50,12 +50,14 @@ class Pass(NamedTuple):
 class Neighbours:
     """The nearest descriptors of each query, best first; equally similar ones by ascending id.
 
-    `passes` tell how they were found: see the module.
+    `passes` tell how they were found: see the module. Those that are not `exact` (`corrcore.engines.knn.compressed`)
+    may lack some of the nearest; the similarities are those of the rows all the same.
     """
 
     ids: Int64[np.ndarray, "queries k"]
     similarities: Float32[np.ndarray, "queries k"]
     passes: tuple[Pass, ...] = ()
+    exact: bool = True
 
 
 class DescriptorTable:

@@ -116,7 +116,13 @@ def show_over_seeds(index: PatchIndex) -> None:
         opened_networks={index.extractor: caches.network(index.extractor)},
     )
     result = result_panel.experiment_panel(
-        AgreementRadius(index.name, layers=tuple(index.layers), limit=n_seeds, window=index.window_strides),
+        AgreementRadius(
+            index.name,
+            layers=tuple(index.layers),
+            limit=n_seeds,
+            window=index.window_strides,
+            approximate=not index.exact,
+        ),
         context,
         title="One seed says little",
         text=f"The median over {n_seeds} random seeds says how near neighbours agree by each layer.",

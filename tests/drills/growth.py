@@ -1,0 +1,270 @@
+"""How time, memory and disk grow with the pictures of an index, and what breaks first on the way to 10⁸.
+
+    python -m tests.drills.growth --photos /data/VOC2011 --folder /tmp/growth [--minutes 4]
+
+Pictures are copies of a folder's photos at 64 to 96 px, each a photo of its own, in one layer of AlexNet; files are
+decoded once, which is not counted. Indexes of 1,000, 10,000, 20,000 and 100,000 are built, opened and searched, each in
+a process of its own. Every quantity is modelled as a line through the first two; the other two check what it says of
+them. The command stops after so many minutes, and goes on from there the next time; measurements are kept in the
+folder, and indexes are deleted once the largest was measured.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from corrcore import images, networks
+from corrcore.cli.shared import ProgressBar
+from corrcore.datasets import folder
+from corrcore.patch_index import PatchIndex, build
+from corrcore.wording import size_text
+from tests.drills.server import report
+
+FITTED, CHECKED = (1_000, 10_000), (20_000, 100_000)
+SIDES_PX = 64, 97
+FAR = 10**8
+LAYER, QUERIES, SEARCHES = "conv4", 961, 15
+WITHIN = 0.25  # of what was measured, that a prediction may be off
+DISK_BYTES_PER_S = 3e9  # of a disk on which 10⁸ pictures would lie, for what does not fit into memory
+ROWS = 1 << 31  # that a table may have
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A photo as small as a thumbnail, by its number one of a few sizes."""
+
+    title: str
+    pixels: np.ndarray
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:09} {self.title}"
+
+    @property
+    def stamp(self) -> str:
+        return self.name
+
+    def load(self) -> np.ndarray:
+        smallest, stop = SIDES_PX
+        return images.resize(self.pixels, longer_side=smallest + self.number * 37 % (stop - smallest))
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something measured: its title, unit, and in how many of the unit its plain value is."""
+
+    title: str
+    unit: str
+    scale: float = 1.0
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "build_s": Quantity("build", "s"),
+    "build_bytes": Quantity("build, own memory", "MB", 1e-6),
+    "disk_bytes": Quantity("disk", "MB", 1e-6),
+    "open_s": Quantity("open", "s"),
+    "open_bytes": Quantity("opened, own memory", "MB", 1e-6),
+    "copies_s": Quantity("copies of a photo looked for", "ms", 1e3),
+    "one_s": Quantity("1 query, k = 5", "ms", 1e3),
+    "many_s": Quantity(f"{QUERIES} queries, k = 5", "s"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A quantity of so many pictures: ``start + slope * pictures``."""
+
+    start: float
+    slope: float
+
+    @classmethod
+    def through(cls, first: tuple[int, float], second: tuple[int, float]) -> "Line":
+        slope = (second[1] - first[1]) / (second[0] - first[0])
+        return cls(first[1] - slope * first[0], slope)
+
+    def __call__(self, pictures: float) -> float:
+        return self.start + self.slope * pictures
+
+    def reaches(self, value: float) -> float:
+        """At how many pictures it is so much."""
+        return (value - self.start) / self.slope
+
+
+def own_bytes() -> int:
+    """Memory of this process besides mapped files."""
+    info = psutil.Process().memory_info()
+    return info.rss - info.shared
+
+
+def median_s(call: Callable[[], object], times: int) -> float:
+    """Of so many calls, after one that is not counted."""
+    taken = []
+    for _ in range(times + 1):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken[1:]))
+
+
+def measure_build(photos: Path, target: Path, n: int, minutes: float) -> dict[str, float]:
+    """Builds for so many minutes; ``finished`` says whether to the end. Opening it is not counted."""
+    files = folder.photos(photos).photos
+    pixels = [images.resize(photo.load(), longer_side=SIDES_PX[1]) for photo in files[:n]]
+    copies = [Copy(files[number % len(files)].name, pixels[number % len(files)], number) for number in range(n)]
+    alexnet = networks.open("alexnet", device="cpu")
+    alexnet.extract(copies[0].load(), (LAYER,))  # what is compiled and loaded at the first photo is no growth
+    before = most = own_bytes()
+    begun = time.monotonic()
+
+    told = ProgressBar()
+
+    def progress(done: float, text: str) -> None:
+        nonlocal most
+        most = max(most, own_bytes())
+        told(done, text)
+        if time.monotonic() - begun > 60 * minutes:
+            raise KeyboardInterrupt
+
+    try:
+        build(copies, target, extractor=alexnet, layers=(LAYER,), progress=progress)
+        finished = True
+    except KeyboardInterrupt:
+        finished = False
+    return {"finished": finished, "build_s": time.monotonic() - begun, "build_bytes": most - before}
+
+
+def measure_use(target: Path) -> dict[str, float]:
+    """Opens an index and searches it."""
+    PatchIndex(target.with_name(str(FITTED[0])), device="cpu")  # what is imported when an index is opened is no growth
+    before, begun = own_bytes(), time.perf_counter()
+    index = PatchIndex(target, device="cpu")
+    found: dict[str, float] = {"open_s": time.perf_counter() - begun, "open_bytes": own_bytes() - before}
+    ids = np.linspace(0, index.n_patches(LAYER) - 1, QUERIES).astype(int)
+    noise = 0.02 * torch.randn(QUERIES, index.manifest.channels[LAYER], generator=torch.Generator().manual_seed(0))
+    queries = torch.relu(index.descriptors(LAYER, ids) + noise)
+    photo = index.photo(0)
+    found["copies_s"] = median_s(lambda: index.photos_like(photo), SEARCHES)
+    found["one_s"] = median_s(lambda: index.search(LAYER, queries[:1], 5), SEARCHES)
+    found["many_s"] = median_s(lambda: index.search(LAYER, queries, 5), 3)
+    found["patches"] = index.n_patches(LAYER)
+    return found | {"disk_bytes": index.n_bytes} | bytes_by_file(target)
+
+
+def bytes_by_file(target: Path) -> dict[str, float]:
+    return {f"disk {path.name}": path.stat().st_size for path in target.iterdir()}
+
+
+def measured(where: Path, n: int, photos: Path, minutes: float) -> dict[str, float]:
+    """All there is of an index of `n` pictures: what was kept, and what has yet to be measured, in new processes."""
+    kept = where / f"{n}.json"
+    found: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {"build_s": 0.0, "build_bytes": 0.0}
+
+    def ask(what: str) -> dict[str, float]:
+        command = [sys.executable, "-m", "tests.drills.growth", "--photos", str(photos), "--folder", str(where)]
+        command += ["--minutes", str(minutes), "--pictures", str(n), "--measure", what]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    if not found.get("finished") and minutes > 0:
+        piece = ask("build")
+        found |= {
+            "finished": piece["finished"],
+            "build_s": found["build_s"] + piece["build_s"],
+            "build_bytes": max(found["build_bytes"], piece["build_bytes"]),
+        }
+        kept.write_text(json.dumps(found))
+    if found.get("finished") and "one_s" not in found:
+        found |= ask("use")
+        kept.write_text(json.dumps(found))
+    return found
+
+
+def print_tables(results: Mapping[int, Mapping[str, float]], lines: Mapping[str, Line]) -> None:
+    """What was measured, a column per size, what the model says of `FAR` pictures, and what a picture adds."""
+    sizes = sorted(results)
+    print(f"{'':30}" + "".join(f"{n:>12,}" for n in sizes) + f"{FAR:>16,} (model)  per picture")
+    for name, quantity in QUANTITIES.items():
+        values = "".join(f"{results[n][name] * quantity.scale:12,.2f}" for n in sizes)
+        far, each = lines[name](FAR) * quantity.scale, 1e3 * lines[name].slope * quantity.scale
+        print(f"{quantity.title + ', ' + quantity.unit:30}{values}{far:16,.0f}          {each:.3g} / 1,000")
+    last = results[sizes[-1]]
+    parts = {name.removeprefix("disk "): size for name, size in last.items() if name.startswith("disk ")}
+    print(f"patches per picture {last['patches'] / sizes[-1]:.1f}; bytes per picture: ", end="")
+    print(", ".join(f"{name} {size / sizes[-1]:,.0f}" for name, size in sorted(parts.items()) if size))
+
+
+def checks(results: Mapping[int, Mapping[str, float]], lines: Mapping[str, Line]) -> list[tuple[str, str, str, bool]]:
+    """What the lines through the first two say of the others, as shares of what was measured there."""
+    rows = []
+    for n in CHECKED:
+        for name, quantity in QUANTITIES.items():
+            share = lines[name](n) / results[n][name]
+            held = abs(share - 1) <= WITHIN
+            rows.append((f"{quantity.title}, {n:,}: predicted / measured", f"{share:.2f}", f"1 ± {WITHIN}", held))
+    return rows
+
+
+def print_breaks(lines: Mapping[str, Line], patches: float) -> None:
+    """What an index meets on its way to `FAR` pictures on this machine, in the order in which it does."""
+    memory, disk = psutil.virtual_memory().total, psutil.disk_usage("/").total
+    searched = lines["disk_bytes"].slope * 0.3  # codes, of pixels, rows and codes; see the bytes by file
+    breaks: Sequence[tuple[float, str, str]] = (
+        (lines["open_s"].reaches(60), "a minute to open the catalogue", "shards; keep it open (the app does)"),
+        (lines["open_bytes"].reaches(memory / 2), "the catalogue fills half of the memory", "shards on machines"),
+        (lines["build_bytes"].reaches(memory / 2), "a build's journal fills half of the memory", "shards"),
+        (lines["build_s"].reaches(86400), "a day to build on this machine", "shards on a cluster's workers"),
+        (lines["disk_bytes"].reaches(disk), f"the disk of {size_text(disk)}", "fewer layers; pixels can be left away"),
+        (lines["one_s"].reaches(1), "a second per query", "compressed descriptors, or shards on machines"),
+        (memory / searched, "codes leave memory: a query waits for the disk", "compressed descriptors"),
+        (ROWS / patches, "2³¹ rows of a table", "shards, each its own table"),
+    )
+    print(f"on this machine ({torch.get_num_threads()} threads, {size_text(memory)} of memory) an index meets:")
+    for n, what, remedy in sorted(breaks):
+        print(f"  {n:14,.0f} pictures  {what:48} remedy: {remedy}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the drill; the exit status, 75 where the same command has yet to go on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="for indexes (5 GB) and what was measured")
+    parser.add_argument("--minutes", type=float, default=1e9, help="after which it stops, to go on later")
+    parser.add_argument("--pictures", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=("build", "use"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    target = options.folder / str(options.pictures)
+    if options.measure == "build":
+        print(json.dumps(measure_build(options.photos, target, options.pictures, options.minutes)))
+        return 0
+    if options.measure == "use":
+        print(json.dumps(measure_use(target)))
+        return 0
+    options.folder.mkdir(parents=True, exist_ok=True)
+    begun, results = time.monotonic(), {}
+    for n in (*FITTED, *CHECKED):
+        left = options.minutes - (time.monotonic() - begun) / 60
+        results[n] = measured(options.folder, n, options.photos, left)
+        if "one_s" not in results[n]:
+            print(f"{n:,} pictures are not yet built and searched; the same command goes on.")
+            return 75
+    for n in results:
+        shutil.rmtree(options.folder / str(n), ignore_errors=True)
+    first, second = FITTED
+    lines = {name: Line.through((first, results[first][name]), (second, results[second][name])) for name in QUANTITIES}
+    print_tables(results, lines)
+    print_breaks(lines, results[CHECKED[-1]]["patches"] / CHECKED[-1])
+    return report(checks(results, lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
