@@ -15,9 +15,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config, runtime
 
 from corrcore.settings import Settings
+from dashboard.navigation import PAGES
 from dashboard.server import limits, logs, media, memory
 from dashboard.server.gate import HEALTH, Gate
 from dashboard.server.headers import SecurityHeaders
@@ -25,7 +27,7 @@ from dashboard.server.messages import VisitorsMessages
 from dashboard.services import stopping
 
 FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
-FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves, before what is not theirs is made ready
+FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves: torch takes the processor for seconds
 LOOKED_AT_S = 20.0  # that this waits at most while pages are computed
 METRICS_S = 2.0  # that an answer is kept: it looks into folders, and anybody may ask
 OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
@@ -33,7 +35,8 @@ OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
 OPEN = (*HEALTH, "/metrics")  # without signing in: numbers of nobody
 
 _log = logging.getLogger(__name__)
-_ready, _looking = threading.Event(), threading.Lock()
+_ready, _computing, _looking = threading.Event(), threading.Event(), threading.Lock()
+_COMPUTE = frozenset(spec.path for spec in PAGES[1:])
 
 
 def middleware() -> list[Middleware]:
@@ -45,7 +48,20 @@ def middleware() -> list[Middleware]:
         Middleware(limits.RequestLimits, body_bytes=body_bytes, websockets=settings.limits.max_sessions),
         Middleware(Gate, open_paths=OPEN),
         Middleware(VisitorsMessages),
+        Middleware(_Awaiting),
     ]
+
+
+class _Awaiting:
+    """Notices who asks for a page that computes: what it needs is made ready while the browser loads the rest."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/").rpartition("/")[2] in _COMPUTE:
+            _computing.set()
+        await self._app(scope, receive, send)
 
 
 def routes() -> list[Route]:
@@ -80,10 +96,11 @@ def _server() -> uvicorn.Server | None:
 
 
 def _get_ready() -> None:
-    """Opens the default network at once, for nearly every page waits for it; the index of the drawn animals, which is
-    built where there is none, and what takes long to compile on a new machine, while nobody waits for a page.
+    """Opens the default network, as soon as a page is asked for that computes; then the index of the drawn animals,
+    which is built where there is none, and what takes long to compile on a new machine, while nobody waits for a page.
     """
     begun = time.monotonic()
+    _computing.wait(FIRST_VIEW_S)
     from dashboard.server import status  # with torch
 
     try:
