@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from corrcore.geometry import ReceptiveField
 from corrcore.settings import Settings
 
 FORMAT = 2
+_DIGEST_BYTES = 16
 PARTIAL, DELETING = ".partial", ".deleting"  # what names of folders end in
 MANIFEST, JOURNAL, LOCK, PIXELS = "manifest.json", "photos.jsonl", "lock", "pixels.u8"
 SHARDS = "shards"  # the folder of what is described apart, while an index is built
@@ -223,14 +224,20 @@ def data_files(layers: Sequence[str]) -> list[str]:
     return [PIXELS, *(file for layer in layers for file in layer_files(layer))]
 
 
-def content_digest(settings: BuildSettings, entries: Sequence[PhotoEntry]) -> str:
-    """The name of an index's content."""
-    return digest([FORMAT, settings.to_json(), [entry.content() for entry in entries]])
+def content_digest(settings: BuildSettings, entries: Iterable[PhotoEntry]) -> str:
+    """The name of an index's content: `digest` of the format, the settings and all entries, taken one by one, which
+    together may fill the memory.
+    """
+    content = hashlib.blake2b(f"[{FORMAT}, {json.dumps(settings.to_json())}, [".encode(), digest_size=_DIGEST_BYTES)
+    for number, entry in enumerate(entries):
+        content.update((", " * (number > 0) + json.dumps(entry.content())).encode())
+    content.update(b"]]")
+    return content.hexdigest()
 
 
 def digest(value: object) -> str:
     """The name of a value, which must be JSON."""
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def default_root() -> Path:

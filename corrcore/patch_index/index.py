@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -25,6 +25,7 @@ from corrcore.patch_index.files import (
     PIXELS,
     IndexDamagedError,
     IndexNotFoundError,
+    PhotoEntry,
     command,
     content_digest,
     data_files,
@@ -304,15 +305,19 @@ class PatchIndex:
                 if not (path := self.folder / name).exists():
                     raise IndexNotFoundError(missing_text(path))
                 files[name] = stack.enter_context(path.open("rb"))
-            entries = list(read_entries(self.folder, self.layers))
-            for number, entry in enumerate(entries):
-                if read_photo(files, entry) is None:
-                    msg = f"{self.folder} is damaged at photo {entry.photo!r}; {self._rebuild}"
-                    raise IndexDamagedError(msg)
-                if progress is not None:
-                    progress((number + 1) / len(entries), "verifying")
+
+            def whole() -> Iterator[PhotoEntry]:
+                for number, entry in enumerate(read_entries(self.folder, self.layers), start=1):
+                    if read_photo(files, entry) is None:
+                        msg = f"{self.folder} is damaged at photo {entry.photo!r}; {self._rebuild}"
+                        raise IndexDamagedError(msg)
+                    if progress is not None:
+                        progress(min(1.0, number / len(self.photos)), "verifying")
+                    yield entry
+
+            found = content_digest(self.manifest.settings, whole())
             longer = any(file.read(1) for file in files.values())
-        if longer or self.manifest.digest != content_digest(self.manifest.settings, entries):
+        if longer or self.manifest.digest != found:
             msg = f"{self.folder} does not hold what its manifest says; {self._rebuild}"
             raise IndexDamagedError(msg)
         if self.is_compressed:
