@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -24,7 +25,10 @@ from corrcore.patch_index.files import (
 )
 
 Entry = PhotoEntry | SkippedPhoto
-_CHECKPOINT_EVERY = 32  # photos between two points to which a killed build returns
+# A killed build returns to its last checkpoint. They are at least so many photos apart, and farther where they would
+# take more than this share of the time, as of small photos, for which disks take as long; never more than so many
+# seconds.
+_CHECKPOINT_EVERY, _CHECKPOINTS_SHARE, _CHECKPOINT_S = 32, 0.1, 30.0
 
 
 def read_checkpoint(partial: Path, settings: BuildSettings) -> list[Entry]:
@@ -62,6 +66,7 @@ class JournalWriter:
     def __init__(self, folder: Path, settings: BuildSettings, *, kept: Sequence[Entry], n_photos: int) -> None:
         self.folder = folder
         self._pending: list[Entry] = []
+        self._next_checkpoint = 0.0
         self.entries = list(kept)
         self._data: dict[str, BinaryIO] = {}
         try:
@@ -92,7 +97,7 @@ class JournalWriter:
                     self._data[name].write(np.ascontiguousarray(part).data)
         self.entries.append(entry)
         self._pending.append(entry)
-        if len(self._pending) >= _CHECKPOINT_EVERY:
+        if len(self._pending) >= _CHECKPOINT_EVERY and time.monotonic() >= self._next_checkpoint:
             self.checkpoint()
 
     def adopt(self, folder: Path, entries: Sequence[Entry], told: Callable[[int, str], None]) -> bool:
@@ -123,12 +128,15 @@ class JournalWriter:
 
     def checkpoint(self) -> None:
         """Makes all photos that were added safe."""
+        begun = time.monotonic()
         with writing_to(self.folder):
             for file in self._data.values():
                 _sync(file)
             self._journal.write(b"".join(_line(entry.to_json()) for entry in self._pending))
             _sync(self._journal)
         self._pending.clear()
+        ended = time.monotonic()
+        self._next_checkpoint = ended + min((ended - begun) / _CHECKPOINTS_SHARE, _CHECKPOINT_S)
 
     def finish(self, manifest: Manifest) -> None:
         """Makes everything safe, and writes what the index says of itself."""
