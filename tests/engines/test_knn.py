@@ -2,12 +2,14 @@ import dataclasses
 import mmap
 import os
 import pickle
+import platform
 import re
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
 import numba.core.caching
 import numpy as np
@@ -15,9 +17,10 @@ import pytest
 import torch
 
 from corrcore import compiled
-from corrcore.engines.knn import DescriptorTable, Neighbours, Scan, codes, host, kernels, keys, quantise
+from corrcore.engines.knn import DescriptorTable, Neighbours, Scan, codes, host, kernels, keys, lanes, quantise
 
-WAYS = ["int8", "float", "resident"]
+SCANS = ["dot", "pairs", "float"]
+WAYS = [*SCANS, "resident"]
 
 
 def table_of(descriptors: np.ndarray, *, scan: Scan | None = None) -> DescriptorTable:
@@ -25,7 +28,7 @@ def table_of(descriptors: np.ndarray, *, scan: Scan | None = None) -> Descriptor
     return DescriptorTable(halves, *quantise(torch.from_numpy(halves)), scan=scan)
 
 
-def table_by(way: str, descriptors: np.ndarray) -> DescriptorTable:
+def table_by(way: Scan | Literal["resident"], descriptors: np.ndarray) -> DescriptorTable:
     """To be searched in one of all ways, whatever this processor would choose; "resident" is a GPU's."""
     if way == "resident":
         return table_of(descriptors).to("cpu", resident=True)
@@ -80,7 +83,7 @@ def test_search_equals_brute_force(way, kind, n, channels, k):
         assert_nearest(found, truth[:n_queries], k)
 
 
-@pytest.mark.parametrize("scan", ["int8", "float"])
+@pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("n_queries", [2, 40])
 def test_search_over_many_blocks_equals_brute_force_and_needs_one_pass(scan, n_queries):
     table = table_of(unit_rows(70_001, 48, seed=5), scan=scan)
@@ -115,26 +118,66 @@ def test_results_do_not_depend_on_how_rows_are_scanned(kind):
             assert_same(found, Neighbours(expected.ids[part], expected.similarities[part]))
 
 
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("channels", [16, 1040, 1100])
-def test_products_of_codes_are_exact_on_every_processor(fast, channels):
-    """They are above 2²⁴, where single precision leaves out odd numbers, from 1041 channels on."""
-    if fast and not codes.has_fast_int8():
-        pytest.skip("this processor has no fast 8-bit products")
-    rows = np.random.default_rng(3).choice([-127, 126, 127], (128, channels)).astype(np.int8)
-    rows[:2] = 127
-    rows[1, 0] = 126  # odd in all
-    out = torch.zeros(20, 128 if fast else 130, dtype=torch.int32)
-    codes.multiply(torch.from_numpy(rows[:20]), torch.from_numpy(rows), out, fast=fast)
-    np.testing.assert_array_equal(out[:, :128].numpy(), rows[:20].astype(np.int64) @ rows.T.astype(np.int64))
+@pytest.mark.parametrize("way", [lanes.Dot(), lanes.Pairs()], ids=["dot", "pairs"])
+def test_products_of_extreme_codes_are_exact(way):
+    """Sums of 16 bits would overflow, were there one more level, and single precision beyond 1040 channels."""
+    rng = np.random.default_rng(3)
+    rows = rng.choice([-127, 126, 127], (keys.GROUP, 1088)).astype(np.int8)
+    queries = rng.choice([-way.levels, way.levels], (keys.TILE, 1088)).astype(np.int8)
+    rows[:2], queries[:2] = 127, [[way.levels], [-way.levels]]
+    rows[1, 0] = 126
+    order, products = np.empty(rows.size, np.int8), np.empty(keys.TILE * keys.GROUP, np.int32)
+    kernels.arrange(way, rows, 0, 1088, order)
+    kernels.multiply_tile(way, order, queries.reshape(-1), 0, 1088, products)
+    expected = queries.astype(np.int64) @ (rows.T.astype(np.int64) + way.offset)
+    np.testing.assert_array_equal(products.reshape(expected.shape), expected)
 
 
-def test_a_library_held_to_older_instructions_is_noticed():
-    """There oneDNN's 8-bit products saturate, whatever the processor has."""
-    code = "from corrcore.engines.knn import codes; print(codes.has_fast_int8())"
-    environment = os.environ | {"DNNL_MAX_CPU_ISA": "AVX2"}
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("channels", [31, 256, 1100])
+def test_rows_of_extreme_codes_are_told_apart(scan, channels):
+    signs = np.sign(np.random.default_rng(4).standard_normal((3000, channels)))
+    signs[1::7] = 1
+    table, queries = table_of(signs / channels**0.5, scan=scan), signs[:9].astype(np.float32)
+    assert set(np.unique(table.codes)) == {-127, 127}
+    found = table.search(torch.from_numpy(queries), 600)  # of which 429 are equal
+    assert_nearest(found, similarities_by_brute_force(table, queries), 600)
+
+
+@pytest.mark.parametrize("levels", [32, 127])
+def test_coarse_codes_bound_what_whole_ones_give_and_hardly_more(levels):
+    """Also for the rows that lie along what coarse codes leave out: there the bound is reached."""
+    queries = torch.from_numpy(unit_rows(20, 200, seed=5))
+    coded = codes.CodedQueries.of(queries, levels=levels, offset=128)
+    left_out = coded.codes - 127 / levels * coded.coarse[:20, :200]
+    rows = np.concatenate([127 * left_out / max(abs(left_out).max(), 1), 127 * unit_rows(100, 200, seed=6)])
+    rows = np.rint(rows)
+    exact = coded.scales[:, None] * (coded.codes @ rows.T).astype(np.float32)
+    bound = coded.coarse_scales[:, None] * (coded.coarse[:20, :200] @ rows.T).astype(np.float32)
+    bound += coded.slopes[:, None] * np.linalg.norm(rows, axis=1).astype(np.float32)
+    assert (bound >= exact).all()
+    along = np.diag(bound[:, :20] - exact[:, :20]) / np.linalg.norm(rows[:20], axis=1).clip(1)
+    assert (along <= 0.01 * coded.slopes + 1e-6).all()
+    np.testing.assert_array_equal(coded.offsets, 128 * coded.coarse.sum(axis=1, dtype=int)[:20])
+
+
+def test_another_processor_finds_the_same():
+    """One without any of the instructions that the ways are for: code is made for it, and runs here as well."""
+    code = """
+import numpy, torch
+from corrcore.engines.knn import DescriptorTable, lanes, quantise
+rows = torch.from_numpy(numpy.random.default_rng(38).standard_normal((700, 40))).half()
+found = DescriptorTable(rows.numpy(), *quantise(rows)).search(rows[:9].float(), 20)
+print(found.ids.tolist(), found.similarities.tolist())
+print(type(lanes.fast_way()).__name__)
+"""
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert run.stdout == "False\n", run.stderr
+    rows = torch.from_numpy(np.random.default_rng(38).standard_normal((700, 40))).half()
+    found = table_of(rows.numpy()).search(rows[:9].float(), 20)
+    expected = f"{found.ids.tolist()} {found.similarities.tolist()}"
+    chosen = "Dot" if platform.machine().lower() in ("arm64", "aarch64") else "Pairs"
+    assert run.stdout.splitlines() == [expected, chosen], run.stderr
 
 
 @pytest.mark.gpu
@@ -185,7 +228,9 @@ def test_ties_come_by_ascending_id_where_similarities_are_exact():
     np.testing.assert_array_equal(found.similarities, np.take_along_axis(truth, expected, axis=1))
 
 
-def test_rounding_errors_that_all_point_one_way_are_noticed():
+@pytest.mark.parametrize("scan", ["dot", "pairs"])
+@pytest.mark.parametrize("n_queries", [1, 5])
+def test_rounding_errors_that_all_point_one_way_are_noticed(scan, n_queries):
     """Against the model, all values of a row are a like part of a step above their codes; the best rows' the most."""
     rng = np.random.default_rng(18)
 
@@ -197,12 +242,12 @@ def test_rounding_errors_that_all_point_one_way_are_noticed():
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     good, best = rows_of(3000, rng.uniform(0.981, 0.986, 3000), 0.3), rows_of(20, np.full(20, 0.99), 0.48)
-    table = table_of(np.concatenate([good, best, unit_rows(5000, 513, seed=19)]), scan="int8")
-    query = np.full((1, 513), 18 / 127, np.float32)
-    query[0, [0, 512]] = 1, 0
-    found = table.search(torch.from_numpy(query), 5)
-    assert_nearest(found, similarities_by_brute_force(table, query), 5)
-    assert found.passes == (("shortlist", 1),) * 2  # the second holds all rows
+    table = table_of(np.concatenate([good, best, unit_rows(5000, 513, seed=19)]), scan=scan)
+    queries = np.full((n_queries, 513), 18 / 127, np.float32)
+    queries[:, [0, 512]] = 1, 0
+    found = table.search(torch.from_numpy(queries), 5)
+    assert_nearest(found, similarities_by_brute_force(table, queries), 5)
+    assert found.passes == (("shortlist", n_queries),) * 2  # the second holds all rows
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -319,14 +364,14 @@ class Stop(Exception):
 
 def counting(table: DescriptorTable, queries: np.ndarray, log: list, report=lambda _: None) -> None:
     """Scans a table once, and logs the thread of each block, and in how many threads torch computes there."""
-    searcher = host.Host(table.descriptors, table.codes, table.scales, by_codes=False, report=report)
+    searcher = host.Host(table.descriptors, table.codes, table.scales, scan="float", report=report)
     estimate = searcher.from_rows(torch.from_numpy(queries).float())
 
-    def fill(first: int, stop: int, out: torch.Tensor) -> None:
+    def visit(*block: Any) -> None:
         log.append((threading.get_ident(), torch.get_num_threads()))
-        estimate.fill(first, stop, out)
+        estimate.visit(*block)
 
-    searcher.scan(dataclasses.replace(estimate, fill=fill), 3)
+    searcher.scan(dataclasses.replace(estimate, visit=visit), 3)
 
 
 def test_an_exception_in_progress_ends_the_search_at_once():
@@ -373,13 +418,24 @@ def test_torch_thread_counts_are_respected_and_left_alone():
 
 def test_a_row_as_good_as_another_threads_floor_is_kept():
     """The other thread's rows may have higher ids, and then this one is to win the tie."""
+    ones, one, none = np.ones((1, 64), np.float32), np.ones(1, np.float32), np.zeros(1, np.float32)
+
+    def lists() -> host.Lists:
+        return host.Lists(np.full((1, 66), keys.ABSENT), np.zeros(1, np.int64), none.copy(), one * np.float32(0.5))
+
     products = np.zeros((1, 1, 64), np.float32)
     products[0, 0, 7] = 0.5
-    found, counts = np.full((1, 66), keys.ABSENT), np.zeros(1, np.int64)
-    ones, floors, common = np.ones((1, 64), np.float32), np.zeros(1, np.float32), np.full(1, 0.5, np.float32)
-    kernels.shortlist(products, ones, ones[0, :1], np.float32(0), 128, 1, found, counts, floors, common)
-    rows, bounds = keys.unpack(found[:, : counts[0]])
-    assert (rows.tolist(), bounds.tolist()) == ([[135]], [[0.5]])
+    by_products = lists()
+    kernels.shortlist(products, ones, one, np.float32(0), 128, by_products)
+    by_codes, rows = lists(), np.zeros((64, 2), np.int8)
+    rows[7] = 127
+    coded = codes.CodedQueries.of(torch.tensor([[1.0, 1.0]]), levels=127, offset=lanes.Dot().offset)
+    bound = (coded.scales * np.float32(2 * 127**2) + codes.MARGIN) * np.float32(1e-3)
+    by_codes.common[:] = bound
+    kernels.shortlist_codes(lanes.Dot(), rows, ones * np.float32(1e-3), coded, 128, by_codes)
+    for found, expected in ((by_products, [0.5]), (by_codes, bound)):
+        row, its_bound = keys.unpack(found.keys[:, : found.counts[0]])
+        assert (row.tolist(), its_bound.tolist()) == ([[135]], [list(expected)])
 
 
 def test_searches_may_run_side_by_side():
@@ -411,7 +467,7 @@ def test_mapped_files_give_the_same_and_their_pages_are_let_go(tmp_path):
     for path, array in zip(paths, (in_memory.descriptors, in_memory.codes, in_memory.scales), strict=True):
         array.tofile(path)
         arrays.append(np.memmap(path, array.dtype, "r", shape=array.shape))
-    table = DescriptorTable(*arrays, scan="int8")
+    table = DescriptorTable(*arrays, scan="pairs")
     queries = torch.from_numpy(unit_rows(50, 64, seed=34)).float()
     expected = in_memory.search(queries, 100)
     assert_same(table.search(queries, 100), expected)

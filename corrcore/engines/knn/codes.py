@@ -1,13 +1,15 @@
-"""8-bit codes of descriptors, their products, and how far these may be from the truth."""
+"""8-bit codes of descriptors, and how far their products may be from the truth."""
 
-from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int8, Int32
 
+from corrcore.engines.knn.keys import TILE
+
 MARGIN = np.float32(6 / 12**0.5)  # what rounding may add to a similarity, in units of the two scales
-_EXACT_IN_SINGLE = (1 << 24) // 127**2  # channels of which products of codes add up exactly in single precision
+_ROUNDING = 1e-5  # of the product of two lengths: more than single precision loses where a coarse bound is computed
 
 
 def quantise(
@@ -27,30 +29,39 @@ def quantise(
     return codes.cpu().numpy(), scales.cpu().numpy()
 
 
-@cache
-def has_fast_int8() -> bool:
-    """Whether 8-bit products are fast, and exact: without instructions for them oneDNN's sums saturate."""
-    if not (torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()):
-        return False
-    extreme = torch.full((64, 64), 127, dtype=torch.int8)
-    return bool((torch.ops.aten._int_mm(extreme, extreme.T) == 64 * 127**2).all())
+class CodedQueries(NamedTuple):
+    """Queries' codes q, and coarse codes b of fewer levels, as rows' codes c are multiplied by them.
 
+    With t = 127 / levels, c·q = t c·b + c·(q - t b), of which the last is at most ‖c‖ ‖q - t b‖. Hence
 
-def multiply(
-    queries: Int8[torch.Tensor, "queries channels"],
-    rows: Int8[torch.Tensor, "rows channels"],
-    out: Int32[torch.Tensor, "queries at_least_rows"],
-    *,
-    fast: bool,
-) -> None:
-    """Writes the products of all pairs into the first columns of `out`, exactly.
+        scales * c·q <= coarse_scales * (c·b) + slopes * ‖c‖
 
-    Only where `has_fast_int8` may it be `fast`; else the codes are multiplied as floating-point numbers.
+    where `coarse_scales` are ``scales * t`` and `slopes` ``scales * ‖q - t b‖``, with something for rounding. If codes
+    are not coarser, slopes are 0 and both sides are equal. `coarse` is filled up with zeros to whole tiles of queries,
+    and to a multiple of 32 channels; `offsets` are what a number added to all of a row's codes adds to its products.
     """
-    if not fast:
-        exact = torch.float32 if rows.shape[1] <= _EXACT_IN_SINGLE else torch.float64
-        out[:, : len(rows)] = queries.to(exact) @ rows.to(exact).T
-    elif len(rows) == out.shape[1]:
-        torch.ops.aten._int_mm.out(queries, rows.T, out=out)
-    else:  # which takes only a whole block
-        out[:, : len(rows)] = torch.ops.aten._int_mm(queries, rows.T)
+
+    codes: Int8[np.ndarray, "queries channels"]
+    scales: Float32[np.ndarray, " queries"]
+    coarse: Int8[np.ndarray, "at_least_queries at_least_channels"]
+    coarse_scales: Float32[np.ndarray, " queries"]
+    slopes: Float32[np.ndarray, " queries"]
+    offsets: Int32[np.ndarray, " queries"]
+
+    @classmethod
+    def of(cls, queries: Float[torch.Tensor, "queries channels"], *, levels: int, offset: int) -> "CodedQueries":
+        """The codes of queries, and coarse ones of at most `levels`; rows have `offset` added to them."""
+        codes, scales = quantise(queries)
+        step = 127 / levels
+        coarse = np.rint(codes / step).astype(np.int8)
+        lengths, lost = (np.linalg.norm(part, axis=1) for part in (codes.astype(float), codes - step * coarse))
+        slopes = scales * (lost + _ROUNDING * lengths) if levels < 127 else np.zeros(len(codes))
+        n, channels = codes.shape
+        return cls(
+            codes,
+            scales,
+            np.pad(coarse, ((0, -n % TILE), (0, -channels % 32))),
+            (scales * step).astype(np.float32),
+            slopes.astype(np.float32),
+            offset * coarse.sum(axis=1, dtype=np.int32),
+        )

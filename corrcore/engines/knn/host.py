@@ -4,34 +4,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from queue import SimpleQueue
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float16, Float32, Float64, Int8, Int64
 
 from corrcore import concurrency
-from corrcore.engines.knn.codes import MARGIN, has_fast_int8, multiply, quantise
-from corrcore.engines.knn.keys import ABSENT, GROUP, pack, unpack
+from corrcore.engines.knn.codes import MARGIN, CodedQueries
+from corrcore.engines.knn.keys import ABSENT, GROUP, TILE, pack, unpack
 from corrcore.engines.knn.memory import as_tensor, drop_pages
 from corrcore.engines.knn.rescoring import BUCKET, rescore
+
+Scan = Literal["dot", "pairs", "float"]
 
 BLOCK_SCORES = 1 << 21  # a thread's scores, 8 MB: they are read again while in cache
 KEPT_BYTES = 1 << 28  # codes of up to this size stay in memory from one search of few queries to the next,
 MANY_QUERIES = 64  # for these would wait for pages to be mapped; more queries have so much to compute that none waits
 
 
+class Lists(NamedTuple):
+    """A thread's shortlists, one per query: the first `counts` of its keys, and a floor that no other row exceeds."""
+
+    keys: Int64[np.ndarray, "queries twice_keep_and_a_group"]  # cut off to those kept when the next group may not fit
+    counts: Int64[np.ndarray, " queries"]
+    floors: Float32[np.ndarray, " queries"]
+    common: Float32[np.ndarray, " queries"]  # the highest floor of any thread, which holds for all
+
+
+Fill = Callable[[int, int, torch.Tensor], None]  # writes products with a block of rows into the first columns
+Visit = Callable[[int, int, torch.Tensor, Lists], None]  # adds a block of rows to shortlists
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Similarities of some queries to blocks of rows: at most ``weights * (scales * product + margin) + slack``.
 
-    ``fill(first, stop, out)`` writes the products with a block of rows into the first columns of `out`.
+    ``visit(first, stop, scores, lists)`` adds a block's rows to shortlists by that bound without the slack;
+    `scores` is a thread's memory for a product of each query and row, of `dtype`.
     """
 
-    fill: Callable[[int, int, torch.Tensor], None]
+    visit: Visit
     dtype: torch.dtype
     most_rows: int
     weights: Float32[np.ndarray, "groups lanes"]
-    scales: Float32[np.ndarray, " queries"]
     margin: np.float32
     slack: Float32[np.ndarray, " queries"]
 
@@ -45,13 +61,13 @@ class Host:
         codes: Int8[np.ndarray, "rows channels"],
         scales: Float32[np.ndarray, " rows"],
         *,
-        by_codes: bool,
+        scan: Scan | None = None,
         excluded: Sequence[tuple[int, int]] = (),
         report: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._descriptors, self._codes, self._scales = descriptors, codes, scales
-        self._by_codes, self._excluded, self._report = by_codes, excluded, report
-        self._rows, self._code_rows = as_tensor(descriptors), as_tensor(codes)
+        self._scan, self._excluded, self._report = scan, excluded, report
+        self._rows, self._code_rows = as_tensor(descriptors), as_tensor(codes).numpy()
         self._n_threads = torch.get_num_threads()
 
     def queries_at_once(self, keep: int, shortlist_bytes: int) -> int:
@@ -63,7 +79,7 @@ class Host:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids and similarities of the best `k` of `keep` likely rows, and for which queries these are certain."""
         queries = torch.from_numpy(unit).float()
-        estimate = self.from_codes(queries) if self._by_codes else self.from_rows(queries)
+        estimate = self.from_rows(queries) if self._scan == "float" else self.from_codes(queries)
         keys, floors = self.scan(estimate, keep)
         rows, bounds = unpack(keys)
         similarities = rescore(self._descriptors, unit, rows, report=self._report)
@@ -81,15 +97,28 @@ class Host:
 
     def from_codes(self, queries: Float32[torch.Tensor, "queries channels"]) -> Estimate:
         """Bounds from products of 8-bit codes."""
-        (codes, scales), fast = quantise(queries), has_fast_int8()
+        from corrcore.engines.knn import kernels, lanes
+
+        way = {None: lanes.fast_way(), "dot": lanes.Dot(), "pairs": lanes.Pairs()}[self._scan]
+        coded = CodedQueries.of(queries, levels=way.levels, offset=way.offset)
+        weights = self._weights(self._scales)
 
         def fill(first: int, stop: int, out: torch.Tensor) -> None:
-            multiply(torch.from_numpy(codes), self._code_rows[first:stop], out, fast=fast)
-            if len(codes) >= MANY_QUERIES or self._codes.nbytes > KEPT_BYTES:
+            kernels.multiply(self._code_rows[first:stop], coded.codes, out.numpy())
+
+        def visit_by_tiles(first: int, stop: int, _: torch.Tensor, lists: Lists) -> None:
+            its_weights = weights[first // GROUP : -(-stop // GROUP)]
+            kernels.shortlist_codes(way, self._code_rows[first:stop], its_weights, coded, first, lists)
+
+        add = visit_by_tiles if len(queries) >= TILE else _by_products(fill, weights, coded.scales, MARGIN)
+
+        def visit(first: int, stop: int, scores: torch.Tensor, lists: Lists) -> None:
+            add(first, stop, scores, lists)
+            if len(queries) >= MANY_QUERIES or self._codes.nbytes > KEPT_BYTES:
                 drop_pages(self._codes, slice(first, stop))
 
-        slack = MARGIN * scales + np.float32(1e-6)  # what single precision rounds is less
-        return Estimate(fill, torch.int32, 2 * BUCKET, self._weights(self._scales), scales, MARGIN, slack)
+        slack = MARGIN * coded.scales + np.float32(1e-6)  # what single precision rounds is less
+        return Estimate(visit, torch.int32, 2 * BUCKET, weights, MARGIN, slack)
 
     def from_rows(self, queries: Float[torch.Tensor, "queries channels"]) -> Estimate:
         """Similarities from the rows themselves.
@@ -101,9 +130,11 @@ class Host:
             out[:, : stop - first] = queries @ self._rows[first:stop].to(queries.dtype).T
             drop_pages(self._descriptors, slice(first, stop))
 
-        ones = np.ones(len(queries), np.float32)
+        ones, none = np.ones(len(queries), np.float32), np.float32(0)
+        weights = self._weights(1)
         slack = ones * np.float32((queries.shape[1] + 8) * torch.finfo(queries.dtype).eps)
-        return Estimate(fill, torch.float32, BUCKET // 8, self._weights(1), ones, np.float32(0), slack)
+        visit = _by_products(fill, weights, ones, none)
+        return Estimate(visit, torch.float32, BUCKET // 8, weights, none, slack)
 
     def _weights(self, scales: np.ndarray | int) -> Float32[np.ndarray, "groups lanes"]:
         """Excluded rows, and what fills up the last group, weigh NaN, which is above no floor."""
@@ -118,31 +149,25 @@ class Host:
         self, estimate: Estimate, keep: int
     ) -> tuple[Int64[np.ndarray, "queries keep"], Float32[np.ndarray, " queries"]]:
         """Keys of the `keep` rows with the highest bounds, and the bound of all others: -inf if there are none."""
-        from corrcore.engines.knn.kernels import shortlist
-
-        n, n_queries = len(self._rows), len(estimate.scales)
-        block = min(max(BLOCK_SCORES // n_queries // GROUP * GROUP, 1024), estimate.most_rows, estimate.weights.size)
+        n, n_queries = len(self._rows), len(estimate.slack)
+        share = -(-n // (8 * self._n_threads * GROUP)) * GROUP  # so that no thread waits long for another's last block
+        block = min(max(BLOCK_SCORES // n_queries // GROUP * GROUP, 1024), estimate.most_rows, max(share, 1024))
         starts = range(0, n, block)
         n_threads = min(self._n_threads, len(starts))
         keys = np.full((n_threads, n_queries, 2 * keep + GROUP), ABSENT)
         counts = np.zeros((n_threads, n_queries), np.int64)
         floors = np.full((n_threads, n_queries), -np.inf, np.float32)
-        common = floors[0].copy()  # a floor that one thread has found holds for all
+        common = floors[0].copy()
         buffers = torch.empty(n_threads, n_queries * block, dtype=estimate.dtype)
         idle: SimpleQueue[int] = SimpleQueue()
         for thread in range(n_threads):
             idle.put(thread)
 
         def scan(first: int) -> None:
-            stop = min(first + block, n)
-            weights = estimate.weights[first // GROUP : -(-stop // GROUP)]
             own = idle.get()
+            lists = Lists(keys[own], counts[own], floors[own], common)
             try:
-                products = buffers[own, : n_queries * weights.size].view(n_queries, weights.size)
-                estimate.fill(first, stop, products)
-                groups = products.numpy().reshape(n_queries, -1, GROUP)
-                state = keys[own], counts[own], floors[own], common
-                shortlist(groups, weights, estimate.scales, estimate.margin, first, keep, *state)
+                estimate.visit(first, min(first + block, n), buffers[own], lists)
             finally:
                 idle.put(own)
 
@@ -154,3 +179,22 @@ class Host:
         best = merged[:, :keep].copy()
         floor = np.where(counts.sum(axis=0) > keep, unpack(best[:, -1])[1], -np.inf)
         return best, np.maximum(floor, floors.max(axis=0))
+
+
+def _by_products(
+    fill: Fill,
+    weights: Float32[np.ndarray, "groups lanes"],
+    scales: Float32[np.ndarray, " queries"],
+    margin: np.float32,
+) -> Visit:
+    """Takes a block's products with all queries first."""
+    from corrcore.engines.knn.kernels import shortlist
+
+    def visit(first: int, stop: int, scores: torch.Tensor, lists: Lists) -> None:
+        its_weights = weights[first // GROUP : -(-stop // GROUP)]
+        products = scores[: len(scales) * its_weights.size].view(len(scales), its_weights.size)
+        fill(first, stop, products)
+        groups = products.numpy().reshape(len(scales), -1, GROUP)
+        shortlist(groups, its_weights, scales, margin, first, lists)
+
+    return visit

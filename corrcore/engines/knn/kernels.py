@@ -5,7 +5,9 @@ from typing import no_type_check
 import numpy as np
 
 from corrcore.compiled import kernel
-from corrcore.engines.knn.keys import GROUP
+from corrcore.engines.knn.codes import MARGIN
+from corrcore.engines.knn.keys import GROUP, TILE
+from corrcore.engines.knn.lanes import add_products, exchange, nothing, store
 
 
 # sums here are exact, so they may be taken in any order
@@ -55,15 +57,102 @@ def select(keys, nth):
     return keys[nth]
 
 
+@kernel(inline="always")
+@no_type_check
+def pack_one(bound, row):
+    """As `keys.pack`."""
+    bits = np.int64(np.float32(bound + np.float32(0)).view(np.int32))
+    return (~(bits ^ ((bits >> 31) & 0x7FFFFFFF)) << 32) | row
+
+
+@kernel(inline="always")
+@no_type_check
+def cut_off(keys, query, count, floor):
+    """Leaves as many of a query's keys as are kept where the next group might not fit; the worst is the floor then."""
+    if count + GROUP > keys.shape[1]:
+        keep = (keys.shape[1] - GROUP) // 2
+        bits = ~(select(keys[query, :count], keep - 1) >> 32)
+        count, floor = keep, np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
+    return count, floor
+
+
+@kernel(inline="always")
+@no_type_check
+def update(lists, query, count, floor):
+    """Notes how long a query's list is. Threads share memory that each of them leaves alone as long as it can."""
+    lists.counts[query], lists.floors[query] = count, floor
+    if floor > lists.common[query]:
+        lists.common[query] = floor
+
+
 @kernel()
 @no_type_check
-def shortlist(products, weights, scales, margin, first, keep, keys, counts, floors, common):
+def arrange(way, codes, at, padded, order):
+    """Brings a group of rows, `padded` codes each, into the order of registers."""
+    for row in range(0, GROUP, 8):
+        to = row // way.rows * way.rows * padded + row % way.rows * 4
+        for channel in range(0, padded, 32):
+            exchange(way, codes, at + row * padded + channel, padded, order, to + channel * way.rows)
+
+
+@kernel()
+@no_type_check
+def multiply_tile(way, rows, queries, at, padded, products):
+    """Products of a group of rows with `TILE` queries."""
+    for row in range(0, GROUP, 2 * way.rows):
+        this, place = row * padded, at
+        other = this + way.rows * padded
+        a0, a1, a2, a3 = nothing(way), nothing(way), nothing(way), nothing(way)
+        b0, b1, b2, b3 = nothing(way), nothing(way), nothing(way), nothing(way)
+        for _ in range(0, padded, 8):
+            a0 = add_products(way, a0, rows, this, queries, place)
+            b0 = add_products(way, b0, rows, other, queries, place)
+            a1 = add_products(way, a1, rows, this, queries, place + padded)
+            b1 = add_products(way, b1, rows, other, queries, place + padded)
+            a2 = add_products(way, a2, rows, this, queries, place + 2 * padded)
+            b2 = add_products(way, b2, rows, other, queries, place + 2 * padded)
+            a3 = add_products(way, a3, rows, this, queries, place + 3 * padded)
+            b3 = add_products(way, b3, rows, other, queries, place + 3 * padded)
+            this, other, place = this + 8 * way.rows, other + 8 * way.rows, place + 8
+        store(products, row, a0)
+        store(products, row + way.rows, b0)
+        store(products, GROUP + row, a1)
+        store(products, GROUP + row + way.rows, b1)
+        store(products, 2 * GROUP + row, a2)
+        store(products, 2 * GROUP + row + way.rows, b2)
+        store(products, 3 * GROUP + row, a3)
+        store(products, 3 * GROUP + row + way.rows, b3)
+
+
+@kernel(inline="always")
+@no_type_check
+def multiply_one(codes, row, others, other):
+    """The product of two rows of codes."""
+    total = np.int32(0)
+    for channel in range(codes.shape[1]):
+        total = np.int32(total + np.int32(codes[row, channel]) * np.int32(others[other, channel]))
+    return total
+
+
+@kernel()
+@no_type_check
+def multiply(codes, queries, products):
+    """Products of the codes of all rows with those of few queries, into the first columns of `products`."""
+    for row in range(len(codes)):
+        for query in range(len(queries)):
+            products[query, row] = multiply_one(codes, row, queries, query)
+
+
+@kernel()
+@no_type_check
+def shortlist(products, weights, scales, margin, first, lists):
     """Adds to each query's keys those rows of a block whose bound reaches the floor, and raises the floor with them.
 
     Whole groups are compared at once, which compilers turn into a few vector instructions; few groups have a hit.
     """
     for query in range(products.shape[0]):
-        scale, count, floor = scales[query], counts[query], max(floors[query], common[query])
+        scale, count = scales[query], lists.counts[query]
+        floor = max(lists.floors[query], lists.common[query])
         for group in range(products.shape[1]):
             hit = False
             for lane in range(GROUP):
@@ -74,12 +163,77 @@ def shortlist(products, weights, scales, margin, first, keep, keys, counts, floo
             for lane in range(GROUP):
                 bound = weights[group, lane] * (scale * np.float32(products[query, group, lane]) + margin)
                 if bound >= floor:
-                    bits = np.int64(np.float32(bound + np.float32(0)).view(np.int32))  # as keys.pack
-                    row = first + group * GROUP + lane
-                    keys[query, count] = (~(bits ^ ((bits >> 31) & 0x7FFFFFFF)) << 32) | row
+                    lists.keys[query, count] = pack_one(bound, first + group * GROUP + lane)
                     count += 1
-            if count + GROUP > keys.shape[1]:
-                bits = ~(select(keys[query, :count], keep - 1) >> 32)
-                floor = np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
-                count = keep
-        counts[query], floors[query], common[query] = count, floor, max(floor, common[query])
+            count, floor = cut_off(lists.keys, query, count, floor)
+        update(lists, query, count, floor)
+
+
+@kernel(inline="always")
+@no_type_check
+def shortlist_rows(codes, start, weights, bounds, queries, query, first, lists):
+    """The same for a query and the group of rows at `start`, few of which reach the floor by their coarse bounds."""
+    count, floor = lists.counts[query], max(lists.floors[query], lists.common[query])
+    for part in range(0, GROUP, 16):
+        hit = False
+        for lane in range(16):
+            hit |= bounds[part + lane] >= floor
+        if not hit:
+            continue
+        for lane in range(part, part + 16):
+            bound = bounds[lane]
+            if bound >= floor:
+                row = start + lane
+                if queries.slopes[query] > 0:
+                    product = np.float32(multiply_one(codes, row, queries.codes, query))
+                    bound = weights[start // GROUP, lane] * (queries.scales[query] * product + MARGIN)
+                    if not bound >= floor:
+                        continue
+                lists.keys[query, count] = pack_one(bound, first + row)
+                count += 1
+    count, floor = cut_off(lists.keys, query, count, floor)
+    update(lists, query, count, floor)
+
+
+@kernel()
+@no_type_check
+def shortlist_codes(way, codes, weights, queries, first, lists):
+    """The same from codes of rows, a group and a tile of queries at a time, with a coarse bound first.
+
+    See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are.
+    """
+    channels, padded = codes.shape[1], queries.coarse.shape[1]
+    order, spare = np.empty(GROUP * padded, np.int8), np.zeros(GROUP * padded, np.int8)
+    products = np.empty(TILE * GROUP, np.int32)
+    by_query = products.reshape(TILE, GROUP)
+    lengths, bounds = np.zeros(GROUP, np.float32), np.empty(GROUP, np.float32)
+    coarse = queries.coarse.reshape(-1)
+    for group in range(len(weights)):
+        start = group * GROUP
+        n_rows = min(GROUP, len(codes) - start)
+        if n_rows == GROUP and channels == padded:
+            arrange(way, codes, start * channels, padded, order)
+        else:
+            for row in range(n_rows):
+                for channel in range(channels):
+                    spare[row * padded + channel] = codes[start + row, channel]
+            arrange(way, spare, 0, padded, order)
+        if way.levels < 127:
+            for row in range(n_rows):
+                lengths[row] = np.sqrt(np.float32(multiply_one(codes, start + row, codes, start + row)))
+        for tile in range(0, len(queries.codes), TILE):
+            multiply_tile(way, order, coarse, tile * padded, padded, products)
+            for query in range(tile, min(tile + TILE, len(queries.codes))):
+                scale, slope, offset = queries.coarse_scales[query], queries.slopes[query], queries.offsets[query]
+                floor = max(lists.floors[query], lists.common[query])
+                place = np.uint64(query - tile)  # without a sign it is not taken to count from the end
+                hit = False
+                for lane in range(GROUP):
+                    product = np.float32(np.int32(by_query[place, lane] - offset))
+                    bound = weights[group, lane] * (scale * product + (MARGIN + slope * lengths[lane]))
+                    hit |= bound >= floor
+                if hit:
+                    for lane in range(GROUP):
+                        product = np.float32(np.int32(by_query[place, lane] - offset))
+                        bounds[lane] = weights[group, lane] * (scale * product + (MARGIN + slope * lengths[lane]))
+                    shortlist_rows(codes, start, weights, bounds, queries, query, first, lists)

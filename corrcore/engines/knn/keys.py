@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 GROUP = 64  # rows that are looked at together
+TILE = 4  # queries whose products with a group of rows are taken together
 ABSENT = np.iinfo(np.int64).max  # key of no row
 
 

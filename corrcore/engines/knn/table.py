@@ -4,7 +4,8 @@ A table holds unit descriptors twice: in half precision, and as 8-bit codes with
 search
 
 1. scans the codes, which are half the bytes and a quarter of single precision's arithmetic, and keeps as a shortlist
-   the rows for which an upper bound of the similarity is largest;
+   the rows for which an upper bound of the similarity is largest. On a processor without 8-bit dot products a coarser
+   bound, which is never less, tells first which products are needed at all (`codes.CodedQueries`);
 2. scores the shortlist from the half-precision rows, with no rounding before the last (`asked.unit_vectors`): equal
    rows get equal similarities in whatever order and on whatever device they are summed, and ties go to the lower id;
 3. accepts a query's result if its k-th similarity exceeds the bound of every row left out. If it does not, as where
@@ -15,8 +16,8 @@ and a unit row these errors add up to a standard deviation of sqrt((s_row² + s_
 (s_row + s_query) / sqrt(12), to which it rises where row and query are alike. The bound allows for six times that. The
 result is thus exact but for one event: that the errors of a row left out exceed the allowance, while none on the
 shortlist exceeds two thirds of it (if one does, the result is not accepted). Were errors normal, this would befall one
-row in 10⁹. Where the scan uses floating point, on a GPU or a processor without fast 8-bit products, its bound holds
-for every rounding, and the result is exact.
+row in 10⁹. Where the scan uses floating point, on a GPU or by choice, its bound holds for every rounding, and the
+result is exact.
 """
 
 from collections.abc import Callable
@@ -29,13 +30,11 @@ import torch
 from jaxtyping import Float, Float32, Int64
 
 from corrcore.engines.knn.asked import Asked, Ranges
-from corrcore.engines.knn.codes import has_fast_int8
 from corrcore.engines.knn.device import Device
-from corrcore.engines.knn.host import Host
+from corrcore.engines.knn.host import Host, Scan
 from corrcore.engines.knn.keys import GROUP
 from corrcore.engines.knn.memory import MappedArray, drop_pages, portable
 
-Scan = Literal["int8", "float"]
 _LONGER = 1 << 14  # rows by which a shortlist that was too short is extended
 
 
@@ -66,8 +65,9 @@ class DescriptorTable:
     The arrays are used where they are, memory-mapped or not. A table pickles; arrays that are mapped read-only from
     files (`numpy.memmap`) are pickled by their path and mapped anew.
 
-    `scan` chooses what a processor scans: "int8" the codes, "float" the half-precision rows. By default it is the
-    codes where the processor has fast 8-bit products. Results are the same.
+    `scan` chooses how a processor scans: the codes by "dot" or by "pairs", see `lanes`, or by "float" the
+    half-precision rows. By default it is the way of `lanes` for which the processor has instructions. Results are the
+    same.
 
     Raises ValueError for another `scan`, and where the arrays do not fit one another.
     """
@@ -94,7 +94,8 @@ class DescriptorTable:
         if len(descriptors) >= 1 << 31:
             msg = f"descriptors must have less than 2**31 rows; got {len(descriptors)}."
             raise ValueError(msg)
-        self.descriptors, self.codes, self.scales, self.scan = descriptors, codes, scales, scan
+        self.descriptors, self.codes, self.scales = descriptors, codes, scales
+        self.scan: Scan | None = scan
         self._resident: torch.Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,9 +182,7 @@ class DescriptorTable:
     def _searcher(self, excluded: list[tuple[int, int]], report: Callable[[float], None]) -> Host | Device:
         if self._resident is not None:
             return Device(self._resident, [*excluded, (len(self), len(self._resident))], report)
-        by_codes = self.scan == "int8" or (self.scan is None and has_fast_int8())
-        arrays = self.descriptors, self.codes, self.scales
-        return Host(*arrays, by_codes=by_codes, excluded=excluded, report=report)
+        return Host(self.descriptors, self.codes, self.scales, scan=self.scan, excluded=excluded, report=report)
 
 
 def _parts(pending: Int64[np.ndarray, " queries"], at_once: int) -> list[Int64[np.ndarray, " part"]]:

@@ -1,0 +1,211 @@
+"""Products of 8-bit codes for many rows at once, in the processor's vector registers.
+
+Codes of `ROWS` rows lie side by side, four channels of each at a time (`exchange`); a register of `Sums` has one for
+each row. There are two ways to add to it; either runs on every processor, and has an instruction on some.
+
+- `Dot` adds four products at once, exactly: ``vpdpbusd`` on x86 with VNNI, ``sdot`` on ARM.
+- `Pairs`, for x86 without VNNI, is ``pmaddubsw``: unsigned bytes of rows times signed bytes of a query, two and two
+  added up in 16 bits, where two such sums fit if a query has 32 levels only: 4 * 255 * 32 < 2**15.
+
+What has no instruction is spelled out; LLVM finds ``pmaddubsw`` and ``sdot`` by themselves. Others it is told of, and
+``pmaddubsw`` too, for it misses it where there is AVX-512; but only where code is made for the very processor at hand.
+"""
+
+import platform
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic, models, register_model
+
+
+def _instructions() -> dict[str, bool]:
+    """Those of the processor at hand; none if Numba is to make code for another."""
+    if any(getattr(config, name, None) is not None for name in ("CPU_NAME", "CPU_FEATURES")):
+        return {}
+    return dict(llvmlite.binding.get_host_cpu_features())
+
+
+_HAS = _instructions()
+_IS_ARM = platform.machine().lower() in ("arm64", "aarch64")
+_WIDE_VNNI = _HAS.get("avx512vnni", False)
+_VNNI = _WIDE_VNNI or _HAS.get("avxvnni", False)
+_INT = ir.IntType(32)
+
+
+class Dot(NamedTuple):
+    """Exact products."""
+
+    rows: int = 16 if _WIDE_VNNI else 8
+    levels: int = 127
+    offset: int = 0 if _IS_ARM else 128  # added to the rows' codes
+
+
+class Pairs(NamedTuple):
+    """Products with queries of a quarter of the levels."""
+
+    rows: int = 8
+    levels: int = 32
+    offset: int = 128
+
+
+Way = Dot | Pairs
+
+
+def fast_way() -> Way:
+    """The way for which the processor has instructions."""
+    return Dot() if _VNNI or _IS_ARM else Pairs()
+
+
+def _vector(bits: int, lanes: int) -> ir.VectorType:
+    return ir.VectorType(ir.IntType(bits), lanes)
+
+
+class _Sums(types.Type):
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        super().__init__(name=f"Sums({rows})")
+
+
+@register_model(_Sums)
+class _SumsModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Any) -> None:
+        super().__init__(manager, fe_type, _vector(32, fe_type.rows))
+
+
+def _class_of(way: Any) -> type[Dot | Pairs]:
+    return way.instance_class
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, kind: ir.Type) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+
+
+def _pick(builder: Any, first: Any, places: Sequence[int], second: Any = None) -> Any:
+    order = ir.Constant(_vector(32, len(places)), list(places))
+    return builder.shuffle_vector(first, first if second is None else second, order)
+
+
+def _neighbours(builder: Any, lanes: Any) -> list[Any]:
+    """Lanes of even, and of odd, number."""
+    return [_pick(builder, lanes, range(part, lanes.type.count, 2)) for part in range(2)]
+
+
+def _call(builder: Any, name: str, result: ir.Type, *given: Any) -> Any:
+    function = builder.module.declare_intrinsic(name, (), ir.FunctionType(result, [value.type for value in given]))
+    return builder.call(function, given)
+
+
+def _dot(builder: Any, sums: Any, codes: Any, query: Any) -> Any:
+    """Sums with the products of four neighbours added to each."""
+    rows, wide = sums.type.count, _vector(32, codes.type.count)
+    if _VNNI:
+        words = (builder.bitcast(lanes, sums.type) for lanes in (codes, query))
+        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * rows}", sums.type, sums, *words)
+    widen = builder.sext if _IS_ARM else builder.zext
+    products = builder.mul(widen(codes, wide), builder.sext(query, wide), flags=("nsw",))
+    if _IS_ARM:
+        name = f"llvm.experimental.vector.partial.reduce.add.v{rows}i32.v{wide.count}i32"
+        return _call(builder, name, sums.type, sums, products)
+    pairs = builder.add(*_neighbours(builder, products))
+    return builder.add(sums, builder.add(*_neighbours(builder, pairs)))
+
+
+def _multiply_pairs(builder: Any, codes: Any, query: Any) -> Any:
+    """Sums of the products of two neighbours, in 16 bits. The instruction saturates, which nothing here comes to."""
+    halves, wide = (_vector(bits, codes.type.count // 2) for bits in (16, 32))
+    if _HAS.get("avx2", False):
+        return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", halves, codes, query)
+    pairs = zip(_neighbours(builder, codes), _neighbours(builder, query), strict=True)
+    sums = builder.add(*(builder.mul(builder.zext(row, wide), builder.sext(own, wide)) for row, own in pairs))
+    for sign, limit in (("<", 2**15 - 1), (">", -(2**15))):
+        limits = ir.Constant(wide, [limit] * wide.count)
+        sums = builder.select(builder.icmp_signed(sign, sums, limits), sums, limits)
+    return builder.trunc(sums, halves)
+
+
+def _add_pairs(builder: Any, sums: Any, halves: Any) -> Any:
+    """Sums with two neighbours added to each; ``pmaddwd`` with ones."""
+    if _HAS.get("avx2", False):
+        ones = ir.Constant(halves.type, [1] * halves.type.count)
+        return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.wd", sums.type, halves, ones))
+    wide = builder.sext(halves, _vector(32, halves.type.count))
+    return builder.add(sums, builder.add(*_neighbours(builder, wide), flags=("nsw",)))
+
+
+@intrinsic
+def nothing(typing: Any, way: Any) -> Any:
+    """Sums to begin with."""
+    sums = _Sums(_class_of(way)().rows)
+    return sums(way), lambda context, builder, signature, given: ir.Constant(_vector(32, sums.rows), [0] * sums.rows)
+
+
+@intrinsic
+def add_products(typing: Any, way: Any, sums: Any, rows: Any, at: Any, queries: Any, place: Any) -> Any:
+    """`sums` with eight channels of rows, from `at` on as `exchange` wrote them, times those of a query at `place`."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        _, total, codes, at, own, place = given
+        words = total.type
+        first_codes = _address(context, builder, signature.args[2], codes, at, _vector(8, 4 * words.count))
+        first_four = _address(context, builder, signature.args[4], own, place, _INT)
+        factors = []
+        for part in (ir.Constant(_INT, part) for part in range(2)):
+            four = builder.load(builder.gep(first_four, [part]), align=1)
+            lanes = builder.insert_element(ir.Constant(words, ir.Undefined), four, ir.Constant(_INT, 0))
+            query = builder.bitcast(_pick(builder, lanes, [0] * words.count), _vector(8, 4 * words.count))
+            factors.append((builder.load(builder.gep(first_codes, [part]), align=1), query))
+        if _class_of(way) is Pairs:
+            return _add_pairs(builder, total, builder.add(*(_multiply_pairs(builder, *pair) for pair in factors)))
+        for pair in factors:
+            total = _dot(builder, total, *pair)
+        return total
+
+    return sums(way, sums, rows, types.intp, queries, types.intp), code
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, sums: Any) -> Any:
+    """Writes sums to a flat int32 array from `index` on."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array, index, sums = given
+        builder.store(sums, _address(context, builder, signature.args[0], array, index, sums.type), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, sums), code
+
+
+@intrinsic
+def exchange(typing: Any, way: Any, codes: Any, at: Any, pitch: Any, target: Any, to: Any) -> Any:
+    """Writes 32 channels of eight rows, at `at` and `pitch` apart, side by side: four of each row, then the next four.
+
+    The way's offset is added. Three rounds of exchanges between pairs of registers, of one word, two and four.
+    """
+    rows, offset = _class_of(way)().rows, _class_of(way)().offset
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        _, codes, at, pitch, target, to = given
+        words, lanes = _vector(32, 8), _vector(8, 32)
+        registers = []
+        for _ in range(8):
+            registers.append(builder.load(_address(context, builder, signature.args[1], codes, at, words), align=1))
+            at = builder.add(at, pitch)
+        for size in (1, 2, 4):
+            above = [8 + lane - size if lane & size else lane for lane in range(8)]
+            below = [8 + lane if lane & size else lane + size for lane in range(8)]
+            for row in (row for row in range(8) if not row & size):
+                pair = registers[row], registers[row + size]
+                for place, order in ((row, above), (row + size, below)):
+                    registers[place] = _pick(builder, pair[0], order, pair[1])
+        for register in registers:
+            shifted = builder.xor(builder.bitcast(register, lanes), ir.Constant(lanes, [offset] * 32))  # adds 128
+            builder.store(shifted, _address(context, builder, signature.args[4], target, to, lanes), align=1)
+            to = builder.add(to, ir.Constant(to.type, 4 * rows))
+        return context.get_dummy_value()
+
+    return types.void(way, codes, types.intp, types.intp, target, types.intp), code
