@@ -15,7 +15,7 @@ from corrcore import images
 from corrcore.concurrency import Progress, default_device, travelling
 from corrcore.engines.knn import Compression, DescriptorTable, Neighbours, Probing, SearchCluster
 from corrcore.engines.knn.compressed import CompressedTable, load_faiss
-from corrcore.engines.knn.on_ray import HeldTable
+from corrcore.engines.knn.held import HeldTable
 from corrcore.features import Extractor, Image
 from corrcore.geometry import WINDOW_STRIDES, CellGrid, ReceptiveField
 from corrcore.patch_index import copies

@@ -6,7 +6,6 @@ import pickle
 import shutil
 import signal
 import threading
-from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -62,8 +61,13 @@ def test_a_held_index_finds_what_it_finds_here(held, folder):
     assert pickle.loads(pickle.dumps(held)).search_on is None  # a worker searches by itself
 
 
-@pytest.mark.parametrize("lost", ["actor", "machine"])
-def test_a_search_in_which_an_actor_or_its_machine_is_killed_finds_the_same(machines, held, folder, lost):
+def in_the_cluster():
+    """The processes through which indexes are searched."""
+    return [each for each in psutil.Process().children() if "held import main" in " ".join(each.cmdline())]
+
+
+@pytest.mark.parametrize("lost", ["actor", "machine", "process between"])
+def test_a_search_in_which_something_is_killed_finds_the_same(machines, held, folder, lost):
     held.search("l1", QUERIES, 3)
     actors = holders(machines)
     assert len(actors) == 2
@@ -74,9 +78,13 @@ def test_a_search_in_which_an_actor_or_its_machine_is_killed_finds_the_same(mach
         if actors:
             first, second = actors
             actors.clear()
-            if lost == "machine":
+            if lost == "process between":
+                in_the_cluster()[0].kill()
+                first.resume()
+            elif lost == "machine":
+                assert first.ppid() != second.ppid()
                 machines.kill_machine_of(first.pid)
-            with suppress(psutil.NoSuchProcess):
+            else:
                 first.kill()
             second.resume()
 
@@ -128,14 +136,13 @@ def test_what_cannot_be_held_is_a_sentence(machines, folder, tmp_path):
     with_gpus = SearchCluster(Cluster(machines.address, workers=2, gpus=0.5), room_s=0.5)
     with pytest.raises(ChildProcessError, match=r"shard 1 of 2 of index it has found no room .* needs 0.5 of a GPU"):
         PatchIndex(folder, search_on=with_gpus).search("l1", QUERIES, 3)
+    others = holders(machines)
     gone = PatchIndex(shutil.copytree(folder, tmp_path / "gone"), search_on=SearchCluster(machines.cluster))
-    for layer in gone.layers:
-        gone.descriptors(layer, np.arange(3))
+    gone.search("l1", QUERIES, 3)
     shutil.rmtree(tmp_path / "gone")
+    holders(machines, but=others)[0].kill()
     with pytest.raises(ChildProcessError, match=r"shard . of 2 of index gone cannot be held \(FileNotFoundError.*gone"):
         gone.search("l1", QUERIES, 3)
-    with pytest.raises(ValueError, match="replicas must be at most 2"):
-        PatchIndex(folder, search_on=SearchCluster(machines.cluster, replicas=3)).search("l1", QUERIES, 3)
 
 
 # --- Building --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from corrcore.engines.knn.codes import quantise
 from corrcore.engines.knn.compressed import Compression, Probing, compress
-from corrcore.engines.knn.on_ray import SearchCluster
+from corrcore.engines.knn.held import SearchCluster
 from corrcore.engines.knn.table import DescriptorTable, Neighbours, Pass, Scan
 
 __all__ = [

@@ -17,93 +17,60 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
-from corrcore.cluster import Cluster
-from corrcore.engines.knn.asked import Asked, Ranges
+from corrcore.engines.knn.held import Arrays, SearchCluster
 from corrcore.engines.knn.shards import Question, merged, questions, starts_of
 from corrcore.engines.knn.table import DescriptorTable, Neighbours
 
 _LOOK_S = 0.1  # between two looks at whether a search is to stop
 _TRIES = 3  # of one shard of one search whose actors end
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Descriptors, codes and scales, as a `DescriptorTable` takes them, of any number of rows."""
 
+def hold(where: SearchCluster, tables: Mapping[str, Arrays], *, title: str) -> dict[str, "ShardedTable"]:
+    """The tables by name, in actors, from this process, which joins the cluster; messages call them `title`.
 
-@dataclass(frozen=True)
-class SearchCluster:
-    """Where tables are held: by as many actors as the cluster has workers, each of which holds a shard of every table.
-
-    With `replicas`, so many actors hold each shard, and searches are spread over them. A search waits `room_s` seconds
-    for an actor that finds no place in the cluster. Raises ValueError for fewer than one replica.
+    Raises as `Cluster.join` does, and ValueError where the cluster has fewer workers than there are replicas.
     """
-
-    cluster: Cluster
-    replicas: int = 1
-    room_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.replicas < 1:
-            msg = f"replicas must be at least 1; got {self.replicas}."
-            raise ValueError(msg)
-
-    def hold(self, tables: Mapping[str, Arrays], *, title: str) -> dict[str, "HeldTable"]:
-        """The tables by name; messages call them `title`.
-
-        Raises as `Cluster.join` does, and ValueError where the cluster has fewer workers than there are replicas.
-        """
-        self.cluster.join()
-        n_workers = self.cluster.n_workers()
-        if n_workers < self.replicas:
-            msg = f"replicas must be at most {n_workers} (workers of the cluster); got {self.replicas}."
-            raise ValueError(msg)
-        n_shards = n_workers // self.replicas
-        starts = {name: starts_of(len(arrays[0]), n_shards) for name, arrays in tables.items()}
-        shards: list[dict[str, DescriptorTable]] = [{} for _ in range(n_shards)]
-        for name, arrays in tables.items():
-            for shard, (start, stop) in zip(shards, pairwise(starts[name]), strict=True):
-                shard[name] = DescriptorTable(*(array[start:stop] for array in arrays))
-        actors = _Actors(shards, self, title)
-        return {name: HeldTable(actors, name, starts[name], arrays[0].shape[1]) for name, arrays in tables.items()}
+    where.cluster.join()
+    n_workers = where.cluster.n_workers()
+    if n_workers < where.replicas:
+        msg = f"replicas must be at most {n_workers} (workers of the cluster); got {where.replicas}."
+        raise ValueError(msg)
+    n_shards = n_workers // where.replicas
+    starts = {name: starts_of(len(arrays[0]), n_shards) for name, arrays in tables.items()}
+    shards: list[dict[str, DescriptorTable]] = [{} for _ in range(n_shards)]
+    for name, arrays in tables.items():
+        for shard, (start, stop) in zip(shards, pairwise(starts[name]), strict=True):
+            shard[name] = DescriptorTable(*(array[start:stop] for array in arrays))
+    actors = _Actors(shards, where, title)
+    return {name: ShardedTable(actors, name, starts[name]) for name in tables}
 
 
-class HeldTable:
-    """A table that actors hold: what `DescriptorTable` finds, found side by side.
+class ShardedTable:
+    """A table that actors hold, as the process sees it that is in their cluster."""
 
-    Safe to use from several threads. The actors end when all tables that they hold are let go of.
-    """
-
-    def __init__(self, actors: "_Actors", name: str, starts: Sequence[int], channels: int) -> None:
-        self._actors, self._name, self._starts, self._channels = actors, name, starts, channels
-
-    def release(self) -> None:
-        """Nothing: actors let go of a table when they search another."""
+    def __init__(self, actors: "_Actors", name: str, starts: Sequence[int]) -> None:
+        self._actors, self._name, self._starts = actors, name, starts
 
     def search(
         self,
-        queries: Float[torch.Tensor, "queries channels"],
+        queries: Float64[np.ndarray, "queries channels"],
         k: int,
-        *,
-        exclude: Ranges = (),
-        progress: Callable[[float], None] | None = None,
+        excluded: Sequence[tuple[int, int]],
+        told: Callable[[float], None],
     ) -> Neighbours:
-        """See `DescriptorTable.search`.
-
-        Raises ChildProcessError, too, where a shard's actors end three times, or find no room in the cluster.
-        """
-        asked = Asked.checked(queries, k, exclude, (self._starts[-1], self._channels))
-        todo = questions(self._starts, k, asked.excluded)
-        values = queries.detach().to("cpu", torch.float64).numpy()
-        found = self._actors.search(self._name, values, todo, progress or (lambda _: None))
+        """What `DescriptorTable.search` finds. Raises as `HeldTable.search` does."""
+        found = self._actors.search(self._name, queries, questions(self._starts, k, excluded), told)
         return merged(self._starts, found, k)
 
 
 @dataclass(eq=False)
 class _Actor:
-    """An actor: what answers once it is there, when it was begun, and which searches wait for it."""
+    """An actor: the machine it was sent to, what answers once it is there, and which searches wait for it."""
 
     shard: int
+    place: str | None
     handle: Any
     here: Any
     begun: float = field(default_factory=time.monotonic)
@@ -122,11 +89,18 @@ class _Actors:
         # No processor is set aside for an actor, which waits most of the time: other work has them meanwhile.
         kind = self._ray.remote(num_cpus=0, num_gpus=self._gpus, max_restarts=0, concurrency_groups={"beside": 1})
         self._kind = kind(_Holder)
-        self._places, self._numbers, self._lock = itertools.count(), itertools.count(), threading.Lock()
-        self._replicas = [[self._begin(shard) for _ in range(where.replicas)] for shard in range(len(shards))]
+        self._numbers, self._lock = itertools.count(), threading.Lock()
+        self._replicas: list[list[_Actor]] = [[] for _ in shards]
+        for shard in range(len(shards)):
+            for _ in range(where.replicas):
+                self._begin(shard)
 
     def search(
-        self, name: str, queries: Float64[np.ndarray, "queries channels"], todo: Sequence[Question], told: Any
+        self,
+        name: str,
+        queries: Float64[np.ndarray, "queries channels"],
+        todo: Sequence[Question],
+        told: Callable[[float], None],
     ) -> list[tuple[int, Neighbours]]:
         """The number and the findings of every shard that is asked."""
         number, sent = next(self._numbers), self._ray.put(queries)
@@ -162,16 +136,19 @@ class _Actors:
         told(1.0)
         return found
 
-    def _begin(self, shard: int) -> _Actor:
-        """An actor on the next machine that works: replicas of a shard are on different ones, where there are."""
+    def _begin(self, shard: int) -> None:
+        """One more actor for a shard, on a machine that has as few of this shard, and of all, as there is."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         needed = "GPU" if self._gpus else "CPU"
         machines = [each["NodeID"] for each in self._ray.nodes() if each["Alive"] and each["Resources"].get(needed)]
-        place = machines[next(self._places) % len(machines)] if machines else None
-        strategy = NodeAffinitySchedulingStrategy(place, soft=True) if place else "DEFAULT"
+        own = [each.place for each in self._replicas[shard]]
+        all_ = [each.place for replicas in self._replicas for each in replicas]
+        place = min(machines, key=lambda machine: (own.count(machine), all_.count(machine)), default=None)
+        strategy = "DEFAULT" if place is None else NodeAffinitySchedulingStrategy(place, soft=True)
         handle = self._kind.options(scheduling_strategy=strategy).remote(self._shards[shard], gpu=self._gpus > 0)
-        return _Actor(shard, handle, handle.here.options(concurrency_group="beside").remote())
+        here = handle.here.options(concurrency_group="beside").remote()
+        self._replicas[shard].append(_Actor(shard, place, handle, here))
 
     def _choose(self, shard: int, number: int) -> _Actor:
         """The replica that is there and for which the fewest searches wait."""
@@ -197,7 +174,8 @@ class _Actors:
             replicas = self._replicas[actor.shard]
             if actor in replicas:
                 self._ray.kill(actor.handle)
-                replicas[replicas.index(actor)] = self._begin(actor.shard)
+                replicas.remove(actor)
+                self._begin(actor.shard)
 
     def _check_room(self, actors: Any) -> None:
         for actor in actors:
