@@ -20,6 +20,7 @@ from corrcore.patch_index import IndexUnfinishedError, OnCluster, PatchIndex, bu
 from tests.conftest import ArrayPhoto, smooth_noise
 from tests.patch_index.exact import Gate, Means, Stop, Told, noise_photos, stop_after
 
+pytestmark = pytest.mark.slow
 TWICE = [ArrayPhoto(f"again{number}.png", photo.pixels) for number, photo in enumerate(noise_photos(4))]
 
 
