@@ -1,10 +1,15 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from tests.benchmarks.measure import Bar, Row, Run, Work
 from tests.benchmarks.report import Measured, as_json, rooflines, table
-from tests.steps import python
+from tests.steps import ROOT, python
 
 LIMITS = {"read": 10e9, "single": 100e9}
 
@@ -63,3 +68,15 @@ def test_a_step_that_crashes_hangs_or_fails_says_so_and_no_more():
     assert python("-c", "raise ValueError('odd')", seconds=30).fault == "exit code 1: ValueError: odd"
     assert python("-c", "import os; os.abort()", seconds=30).fault == "ended by SIGABRT"
     assert python("-c", "import time; time.sleep(60)", seconds=1).fault == "not done after 1 s"
+
+
+def test_whoever_is_ended_ends_its_step(tmp_path):
+    told = tmp_path / "pid"
+    step = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    code = f"from tests import steps; steps.end_by_signal(); steps.python('-c', {step!r}, seconds=60)"
+    whole = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    while not told.exists() or not told.read_text():
+        time.sleep(0.05)
+    whole.terminate()
+    assert whole.wait(30) == 128 + signal.SIGTERM
+    assert not psutil.pid_exists(int(told.read_text()))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tests.benchmarks import machine, report
 from tests.benchmarks.subjects import LONG, SUBJECTS
+from tests.steps import end_by_signal
 
-QUICK, FULL = 120, 1200  # seconds that a subject may take
+QUICK, FULL = 200, 1200  # seconds that a subject may take
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
         help="a size or an input of a subject, such as rows=400000: its module tells",
     )  # fmt: skip
     asked = parser.parse_args()
+    end_by_signal()
     if unknown := [name for name in asked.names if name not in SUBJECTS]:
         parser.error(f"NAME must be of {', '.join(SUBJECTS)}; got {', '.join(unknown)}.")
     if odd := [each for each in asked.option if "=" not in each]:
@@ -34,14 +36,16 @@ def main() -> int:
     names = asked.names or [name for name in SUBJECTS if not (asked.quick and name in LONG)]
     arguments = [*(["--quick"] if asked.quick else []), *(f"--option={each}" for each in asked.option)]
     done = []
-    for name in names:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        found = report.measure(name, *arguments, seconds=QUICK if asked.quick else FULL)
-        print(f"{name}: {len(found.rows)} rows in {found.seconds:.0f} s {found.fault}", file=sys.stderr, flush=True)
-        done.append(found)
-        if asked.json:
-            asked.json.write_text(json.dumps(report.as_json(done), indent=1))
-    print(report.table(done))
+    try:
+        for name in names:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            found = report.measure(name, *arguments, seconds=QUICK if asked.quick else FULL)
+            print(f"{name}: {len(found.rows)} rows in {found.seconds:.0f} s {found.fault}", file=sys.stderr, flush=True)
+            done.append(found)
+            if asked.json:
+                asked.json.write_text(json.dumps(report.as_json(done), indent=1))
+    finally:  # what there is, if it is ended
+        print(report.table(done), flush=True)
     return int(any(found.fault for found in done))
 
 

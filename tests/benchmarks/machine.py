@@ -51,12 +51,13 @@ def limits(run: Run) -> dict[str, float]:
         matrix = torch.rand(side, side, device=run.device).to(kinds[kind])
         best(kind, products, lambda matrix=matrix: matrix @ matrix)
     if not run.on_gpu:
-        # The same by oneDNN, for the library of torch's products does not use all that every processor has.
-        values, weights = torch.rand(1, side, side // 32, 32), torch.rand(side, side, 1, 1)
+        # By oneDNN, too, for the library of torch's products does not use all that every processor has.
+        values, weights = torch.rand(1, 256, 64, 64), torch.rand(256, 256, 3, 3)
         values, weights = (each.contiguous(memory_format=torch.channels_last) for each in (values, weights))
-        best("single", products, lambda: torch.conv2d(values, weights))
+        sums = 2 * weights.numel() * 64 * 64
+        best("single", sums, lambda: torch.conv2d(values, weights, padding=1))
         with run.threads(1):
-            best("single, 1 thread", products, lambda: torch.conv2d(values, weights), 3)
+            best("single, 1 thread", sums, lambda: torch.conv2d(values, weights, padding=1))
             best("single, 1 thread", products, lambda: matrix @ matrix, 3)
         if torch.backends.mkldnn.is_available():
             codes = torch.ones(side, side, dtype=torch.int8)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from tests.benchmarks import report
 from tests.benchmarks.subjects import DRY, ON_GPU
 from tests.gpu.pretended import REAL
-from tests.steps import ROOT, python
+from tests.steps import ROOT, end_by_signal, python
 
 SECONDS = 470  # of everything
 A_FILE, A_SUBJECT = 150, 110  # seconds at most
@@ -80,6 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where all that is found is written, too")
     asked = parser.parse_args()
+    end_by_signal()
     begun = time.monotonic()
 
     def left(most: float) -> float:
