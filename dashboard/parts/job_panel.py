@@ -30,10 +30,11 @@ def view_job(work: Callable[..., T], label: str, key: Hashable) -> Job[T]:
     return job
 
 
-def view(work: Callable[..., Any], label: str, key: Hashable) -> Any:
-    """What `view_job` makes; the page stops here while there is nothing."""
+def view(work: Callable[..., Any], label: str, key: Hashable, *, meanwhile: Callable[[], None] = lambda: None) -> Any:
+    """What `view_job` makes; the page stops here while there is nothing but what `meanwhile` shows."""
     job = view_job(work, label, key)
     if job.result is None:
+        meanwhile()
         job_panel(job, again=sessions.forget_view)
         if job.result is not None:  # it ended between two looks
             st.rerun()

@@ -3,11 +3,14 @@
 import base64
 import io
 import json
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import PIL.Image
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from corrcore import datasets, decoding, images, networks
 from corrcore.datasets import DatasetSpec, toy
@@ -16,7 +19,7 @@ from corrcore.features import SIFT, Feature
 from corrcore.tasks import classification, responses
 from dashboard.services import caches
 
-from .conftest import settled
+from .conftest import ROOT, settled
 from .test_reconstruction import component, keys, picture
 
 CAT, CONV3, SIFT20 = "toy cat", Feature("alexnet", "conv3"), Feature(SIFT, "20")
@@ -292,3 +295,27 @@ def test_panels_stand_by_depth_in_whatever_order_they_are_chosen(open_few):
     at = open_few(features=["sift20", "conv3"])
     panels = [element.proto.id.rpartition("-")[2] for element in at.get("bidi_component")]
     assert [name for name in panels if name.startswith("map ")] == ["map conv3", "map sift20"]
+
+
+def shown(at):
+    """What is said of pictures that stand for maps."""
+    return [each.proto.imgs[0].alt for each in at.get("image") if "before its scores" in each.proto.imgs[0].alt]
+
+
+def test_the_picture_is_there_while_its_maps_are_made(few, cache_folder, monkeypatch):
+    let_go, make = threading.Event(), responses.response_map
+    monkeypatch.setattr(responses, "response_map", lambda *given, **more: (let_go.wait(30), make(*given, **more))[1])
+    caches.maps.clear()
+    at = AppTest.from_file(str(ROOT / "dashboard/app_pages/responses.py"), default_timeout=60)
+    at.query_params.update({"data": "few", "object": "toy-cat-val-001", "features": ["sift40"]})
+    at.run()
+    for _ in range(100):  # trained first
+        if shown(at):
+            break
+        time.sleep(0.1)
+        at.run()
+    assert shown(at) == ["toy-cat-val-001, before its scores by SIFT, radius 40 px are there"]
+    assert "map sift40" not in keys(at)
+    let_go.set()
+    assert "map sift40" in keys(settled(at.run()))
+    assert not shown(at)

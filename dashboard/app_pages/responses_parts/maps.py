@@ -119,13 +119,27 @@ def scores_of(asked: Asked, seen: Seen, trained_on: TrainedOn) -> Scores:
         trained_on.state,
         asked.protocol_name,
     )
-    maps = job_panel.view(_mapping(seen.image, classifiers, asked.network, key), "Scores of every pixel", key)
+    maps = job_panel.view(
+        _mapping(seen.image, classifiers, asked.network, key),
+        "Scores of every pixel",
+        key,
+        meanwhile=lambda: _show_picture(asked, seen),
+    )
     own = {
         feature: _everywhere(each, classifiers[feature].names.index(asked.keypoint), seen.image)
         for feature, each in maps.items()
     }
     limits = {name: max(float(np.nanmax(values)), 0.1) if asked.alone else LIMIT for name, values in own.items()}
     return Scores(maps, classifiers, own, limits)
+
+
+def _show_picture(asked: Asked, seen: Seen) -> None:
+    """The picture, where its maps will lie over it."""
+    picture = images.encode(seen.image, format="JPEG")
+    places = header.two_a_row("maps").columns(max(len(asked.features), 2), gap="small")
+    for place, feature in zip(places, asked.features, strict=False):
+        place.markdown(f"**{feature.title}**")
+        place.image(picture, width="stretch", alt=f"{seen.title}, before its scores by {feature.title} are there")
 
 
 def _mapping(
