@@ -109,8 +109,7 @@ class HardNegativeMiner:
             msg = f"most_rounds must be at least 1; got {most_rounds}."
             raise ValueError(msg)
         found, rounds, cells = _resumed(kept, key)
-        current = found.pop() if found else None
-        own = rounds.pop() if rounds else []
+        current, own = (None, []) if cells is None else (found.pop(), rounds.pop())
         pool = Pool(self._descriptors, self.spec, self._most, convolved=self._convolved)
         for number in range(len(found), len(self._groups)):
             group = self._groups[number]
@@ -149,6 +148,7 @@ class HardNegativeMiner:
             self._cells[number] = pool.cells
             found.append(current)
             rounds.append(own)
+            _write_down(kept, key, found, rounds, np.empty(0, int))
         if kept is not None:
             Path(kept).unlink(missing_ok=True)
         linear = _together(found, cost)
@@ -197,6 +197,7 @@ def _write_down(
     rounds: Sequence[Sequence[MiningRound]],
     cells: Int[np.ndarray, " cells"],
 ) -> None:
+    """Of a group that is done no cells."""
     if kept is None:
         return
     arrays = {f"{name}.{n}": getattr(part, name) for n, part in enumerate(found) for name in OF_LINEAR}
@@ -207,7 +208,9 @@ def _write_down(
 def _resumed(
     kept: str | os.PathLike | None, key: str
 ) -> tuple[list[LinearClassifier], list[list[MiningRound]], Int[np.ndarray, " cells"] | None]:
-    """What was written down of the same training: detectors, rounds, and the pool of the group that was at work."""
+    """What was written down of the same training: detectors, rounds, and the pool of the group that was at work; None
+    where that was done.
+    """
     if kept is None:
         return [], [], None
     try:
@@ -218,4 +221,4 @@ def _resumed(
         return [], [], None
     rounds = [[MiningRound(**one) for one in group] for group in about["rounds"]]
     found = [linear_from(arrays, about["cost"], f".{n}") for n in range(len(rounds))]
-    return found, rounds, arrays["cells"]
+    return found, rounds, arrays["cells"] if len(arrays["cells"]) else None
