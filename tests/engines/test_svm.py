@@ -9,7 +9,7 @@ import torch
 from sklearn.svm import LinearSVC
 
 from corrcore.engines import svm
-from corrcore.engines.svm import newton
+from corrcore.engines.svm import descent
 from corrcore.engines.svm.samples import Rows
 
 
@@ -72,10 +72,10 @@ def test_raw_activations_of_any_scale_are_solved():
         assert own <= objective(scaled, signs, peer.coef_[0], peer.intercept_[0], 1.0) * (1 + 1e-3)
 
 
-def newton_problem(features, labels, cost):
-    """What `newton.minimise` is given: samples, signs, costs and weights to begin with."""
-    samples, signs = Rows(torch.from_numpy(features)), torch.from_numpy(svm.one_against_all(labels, None))
-    return samples, signs, torch.full_like(signs, cost), torch.zeros(features.shape[1] + 1, signs.shape[1])
+def given_to_minimise(features, labels, cost):
+    """What `descent.minimise` is given: samples, signs, costs and weights to begin with."""
+    samples, signs = Rows(torch.from_numpy(features)), torch.from_numpy(svm.one_against_all(labels, None).T)
+    return samples, signs, torch.full_like(signs, cost), torch.zeros(len(signs), features.shape[1] + 1)
 
 
 @pytest.mark.parametrize(("n", "scale", "offset"), [(300, 100.0, 0.0), (600, 30.0, 0.0), (300, 1.0, 100.0)])
@@ -84,10 +84,10 @@ def test_fewer_samples_than_features_of_any_scale_have_a_solution_that_knows_its
     labels = np.arange(n) % 3
     centres = rng.normal(size=(3, 800))[labels] * 0.1
     features = (np.maximum(rng.normal(size=(n, 800)) + centres, 0) * scale + offset).astype(np.float32)
-    given = newton_problem(features, labels, 0.01)
-    w = newton.minimise(*given, tolerance=1e-4, most_steps=8)
-    objectives, gaps = newton.certify(*given[:3], w)
-    inputs, w = np.c_[features.astype(float), np.ones(n)], w.numpy().astype(float)
+    given = given_to_minimise(features, labels, 0.01)
+    w = descent.minimise(*given, tolerance=1e-4, most_steps=8)
+    objectives, gaps = descent.certify(*given[:3], w)
+    inputs, w = np.c_[features.astype(float), np.ones(n)], w.T.numpy().astype(float)
     assert ((inputs @ w).argmax(axis=1) == labels).all()
     for number in range(3):
         signs, weights = np.where(labels == number, 1, -1), w[:, number]
@@ -97,11 +97,12 @@ def test_fewer_samples_than_features_of_any_scale_have_a_solution_that_knows_its
         assert float(gaps[number]) == pytest.approx(gradient @ gradient / 2, rel=1e-3)
 
 
-def test_very_many_features_are_solved_too():
-    features, labels = problem(n=80, d=200, seed=4)
-    expected = svm.fit(features, labels, device="cpu", tolerance=1e-5)
-    w = newton.minimise(*newton_problem(features, labels, 1.0), tolerance=1e-5, most_squared=50)
-    np.testing.assert_allclose(w[:-1].T.numpy(), expected.weights, atol=3e-3)
+def test_many_more_features_than_a_preconditioner_has_directions_are_solved_too():
+    features, labels = problem(n=80, d=400, seed=4)
+    found = svm.fit(features, labels, device="cpu", tolerance=1e-5)
+    expected = svm.fit(features.astype(np.float64), labels, device="cpu", tolerance=1e-12)
+    np.testing.assert_allclose(found.weights, expected.weights, atol=3e-3)
+    assert (expected.gap <= 1e-12 * expected.objective).all()
 
 
 def test_weights_count_as_repetition():

@@ -4,8 +4,8 @@ One against all others, as liblinear trains them (Fan et al. 2008): for every cl
 
     P(w) = ||w||² / 2  +  cost * sum over samples of weight * max(0, 1 - y w·x)²        y = 1 in the class, else -1
 
-where x ends in a constant 1, so that the bias is regularised like the rest. Truncated Newton (Keerthi and DeCoste 2005)
-takes a few dozen passes through the samples; the classes share them, and so do the folds of a cross validation.
+where x ends in a constant 1, so that the bias is regularised like the rest. Conjugate gradients (`descent`) take a few
+dozen passes through the samples; the classes share them, and so do the folds of a cross validation.
 
 Weights and their squared hinges give a feasible point of the dual problem, whose value is less than P(w) by exactly
 ||gradient||² / 2. So the solver knows how far from the optimum it is at most, and stops there; what a solution says of
@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from corrcore.concurrency import default_device
-from corrcore.engines.svm.newton import certify, minimise
+from corrcore.engines.svm.descent import certify, minimise
 from corrcore.engines.svm.samples import ROWS, Rows, Samples
 
-VERSION = 2  # of what this module computes: results kept by another are not used
+VERSION = 3  # of what this module computes: results kept by another are not used
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +105,13 @@ def fit_targets(
             f"class {bare[0]} of {targets.shape[1]} does not have both."
         )
         raise ValueError(msg)
-    y = torch.from_numpy(targets).to(samples.device, samples.dtype)
+    y = torch.from_numpy(targets.T).to(samples.device, samples.dtype).contiguous()
     costs = cost * y.abs()
     if weights is not None:
-        costs *= torch.from_numpy(weights).to(y)[:, None]
-    w = y.new_zeros(samples.shape[1] + 1, y.shape[1])
+        costs *= torch.from_numpy(weights).to(y)
+    w = y.new_zeros(len(y), samples.shape[1] + 1)
     if start is not None:
-        w[:-1], w[-1] = torch.from_numpy(start.weights.T).to(w), torch.from_numpy(start.bias).to(w)
+        w[:, :-1], w[:, -1] = torch.from_numpy(start.weights).to(w), torch.from_numpy(start.bias).to(w)
     w = minimise(samples, y, costs, w, tolerance, progress)
     objective, gap = certify(samples, y, costs, w)
     if not torch.isfinite(objective).all():
@@ -119,7 +119,7 @@ def fit_targets(
         raise ValueError(msg)
     found = w.cpu().numpy()
     return LinearClassifier(
-        np.ascontiguousarray(found[:-1].T), found[-1].copy(), cost, objective.cpu().numpy(), gap.cpu().numpy()
+        np.ascontiguousarray(found[:, :-1]), found[:, -1].copy(), cost, objective.cpu().numpy(), gap.cpu().numpy()
     )
 
 
@@ -154,15 +154,15 @@ def cross_validate(
         if len(absent):
             msg = f"every class needs samples outside of every fold; class {absent[0]} has none outside of fold {fold}."
             raise ValueError(msg)
-    y = torch.from_numpy(targets).to(samples.device, samples.dtype).repeat(1, n_folds)
-    masks = torch.from_numpy(inside.astype(np.float32)).to(y).repeat_interleave(n_classes, dim=1)
+    y = torch.from_numpy(targets.T).to(samples.device, samples.dtype).repeat(n_folds, 1)
+    masks = torch.from_numpy(inside.T.astype(np.float32)).to(y).repeat_interleave(n_classes, dim=0)
     if weights is not None:
-        masks *= torch.from_numpy(weights).to(y)[:, None]
-    w = y.new_zeros(samples.shape[1] + 1, y.shape[1])
+        masks *= torch.from_numpy(weights).to(y)
+    w = y.new_zeros(len(y), samples.shape[1] + 1)
     right = np.empty((len(costs), len(labels)), bool)
     for done, number in enumerate(np.argsort(costs)):
         w = minimise(samples, y, float(costs[number]) * masks, w, tolerance, None)
-        scores = samples.scores(w).reshape(len(labels), n_folds, n_classes).cpu().numpy()
+        scores = samples.scores(w.T).reshape(len(labels), n_folds, n_classes).cpu().numpy()
         right[number] = scores[np.arange(len(labels)), folds].argmax(axis=1) == labels
         if progress is not None:
             progress((done + 1) / len(costs))

@@ -97,7 +97,3 @@ class _Cells:
     def rows(self, numbers: Int[torch.Tensor, " some"]) -> Float[torch.Tensor, "some features"]:
         """See `Samples`."""
         return cell_windows(self._descriptors, self._cells[numbers], self._spec)
-
-    def only(self, some: Bool[torch.Tensor, " samples"]) -> None:
-        """See `Samples`."""
-        del some
