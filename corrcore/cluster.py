@@ -11,19 +11,17 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
 from corrcore.settings import Settings
+from corrcore.workers import Room, Workers, forget_kept
 
-if TYPE_CHECKING:  # a worker imports this module first, and torch with what it is to do
+if TYPE_CHECKING:
     from corrcore.concurrency import Progress, Retold
 
 Key = TypeVar("Key")
@@ -32,16 +30,13 @@ State = TypeVar("State")
 Result = TypeVar("Result")
 
 AUTO = "auto"
-_LOOK_S = 0.5  # between two looks at whether the work is to stop
 _CONNECT_S = 5.0
-_TRIES = 3  # of what may have ended its worker
 _TRAVELLING = ("CORRCORE_CACHE", "CORRCORE_DATA", "CORRCORE_WEIGHTS")  # variables that workers get
 _OBJECTS_BYTES = 10**9  # of shared memory, at most, in a cluster that is started here
 _SESSION = "corrcore-ray-"
 QUIET = {"RAY_TQDM_PATCH_PRINT": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # `print` stays Python's own
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # nothing outside this machine is answered
 
-_resting: "dict[Cluster, list[Any]] | None" = None  # workers that wait for the next `Cluster.map`, where they are kept
 _joined: str | None = None  # as Ray has it: a process is in one cluster
 _session: Path | None = None
 
@@ -121,7 +116,8 @@ class Cluster:
         if not items:
             return
         self.join()
-        workers = _Workers(self, make, work, items, progress or Retold(_nobody))
+        room = Room(self.gpus, _n_threads(), self.n_workers)
+        workers = Workers(_ray(), room, make, work, items, progress or Retold(_nobody))
         try:
             for key, result in workers.results(one_first=one_first):
                 then(key, result)
@@ -148,24 +144,10 @@ def _n_threads() -> int:
     return torch.get_num_threads()
 
 
-@contextmanager
-def keeping_workers() -> Iterator[None]:
-    """Within it, workers go on from one `Cluster.map` to the next, and need not be started again."""
-    global _resting
-    outer, _resting = _resting, {} if _resting is None else _resting
-    try:
-        yield
-    finally:
-        kept, _resting = _resting, outer
-        if outer is None:
-            for worker in chain.from_iterable(kept.values()):
-                _ray().kill(worker)
-
-
 def leave() -> None:
     """Leaves the cluster, and ends the one that was started here."""
-    global _joined, _session, _resting
-    _resting = None if _resting is None else {}
+    global _joined, _session
+    forget_kept()
     if _joined is not None or _session is not None:
         _ray().shutdown()
     if _session is not None:
@@ -210,7 +192,7 @@ def _start(workers: int) -> None:
     os.environ.update(LOOPBACK)
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     _ray()
-    _session = Path(tempfile.mkdtemp(prefix="corrcore-ray-", dir="/tmp"))
+    _session = _new_session()
     _init(
         address="local",
         num_cpus=max(n_cpus, workers),
@@ -266,146 +248,3 @@ def asked_for(settings: Settings) -> Cluster | None:
     if settings.executor != "ray":
         return None
     return Cluster(settings.ray_address, settings.ray_workers, settings.ray_gpus)
-
-
-class _Worker:
-    """What runs in a worker. While it makes its state it says how far it is."""
-
-    def __init__(self, *, gpu: bool) -> None:
-        if not gpu:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        self.forget()
-
-    def forget(self) -> None:
-        """Lets the state go."""
-        self._said = (0.0, "")
-        self._state: Any = None
-
-    def make(self, make: "Callable[[Progress], Any]") -> None:
-        """Makes the state."""
-
-        def say(done: float, text: str = "") -> None:
-            self._said = (done, text)
-
-        self._state = make(say)
-
-    def said(self) -> tuple[float, str]:
-        """How far the making is."""
-        return self._said
-
-    def work(self, work: Callable[[Any, Any], Any], item: Any) -> Any:
-        """What is found of an item."""
-        return work(self._state, item)
-
-
-class _Workers(Generic[Key]):
-    """The workers of one `Cluster.map`, and what each is doing.
-
-    Ray would start a lost worker anew by itself, but give its item to that one alone, which may wait for room for ever.
-    """
-
-    def __init__(self, cluster: Cluster, make: Any, work: Any, items: Mapping[Key, Any], progress: "Retold") -> None:
-        self._ray, self._cluster, self._items, self._progress = _ray(), cluster, items, progress
-        self._make, self._work = self._ray.put(make), self._ray.put(work)
-        self._queue, self._left, self._idle = deque(items), len(items), []
-        self._starting: dict[Any, Any] = {}  # the call that makes its state, and the worker
-        self._working: dict[Any, tuple[Any, Key]] = {}  # the call, the worker and the item's key
-        self._ended: Counter[Key | None] = Counter()
-        self._asked: Any = None
-        kind = self._ray.remote(_Worker)
-        self._kind = kind.options(
-            num_cpus=1,
-            num_gpus=cluster.gpus,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(_n_threads())}},
-            max_restarts=0,
-            max_concurrency=2,
-            scheduling_strategy="SPREAD",
-        )
-        for other in [*(_resting or ())]:
-            if other != cluster:  # and may have the room that these need
-                self._kill(_resting.pop(other) if _resting else [])
-
-    def results(self, *, one_first: bool) -> Iterator[tuple[Key, Any]]:
-        """Each key and result as it comes."""
-        self._progress(self._progress.last[0], "starting workers")
-        self._most = 1 if one_first else self._cluster.n_workers()
-        while self._left:
-            self._begin_missing()
-            done, _ = self._ray.wait([*self._starting, *self._working], timeout=_LOOK_S)
-            if not done:
-                self._look()
-            for call in done:
-                worker, *key = self._working.pop(call, None) or (self._starting.pop(call),)
-                try:
-                    result = self._ray.get(call)
-                except self._ray.exceptions.RayTaskError as error:
-                    self._idle.append(worker)
-                    raise error.cause from error
-                except self._ray.exceptions.RayError as error:
-                    self._replace(worker, key, error)
-                    continue
-                if key:
-                    self._left -= 1
-                    yield key[0], result
-                else:
-                    self._most, self._ended[None] = self._cluster.n_workers(), 0
-                self._give(worker)
-
-    def _begin_missing(self) -> None:
-        """Has as many workers as are asked for and have something to do."""
-        there = len(self._starting) + len(self._working) + len(self._idle)
-        for _ in range(min(self._most, self._left) - there):
-            resting = _resting.get(self._cluster) if _resting else None
-            worker = resting.pop() if resting else self._kind.remote(gpu=self._cluster.gpus > 0)
-            self._starting[worker.make.remote(self._make)] = worker
-
-    def _give(self, worker: Any) -> None:
-        """The next item, to a worker that has none."""
-        if not self._queue:
-            self._idle.append(worker)
-            return
-        key = self._queue.popleft()
-        self._working[worker.work.remote(self._work, self._items[key])] = worker, key
-
-    def _replace(self, worker: Any, key: list[Key], error: Exception) -> None:
-        """Puts the item of a worker that has ended back."""
-        what = key[0] if key else None
-        self._ended[what] += 1
-        if self._ended[what] == _TRIES:
-            msg = (
-                f"{_TRIES} workers ended {f'at {what}' if key else 'before they began'}, perhaps because memory ran "
-                "out; ask for fewer workers."
-            )
-            raise ChildProcessError(msg) from error
-        self._ray.kill(worker)
-        self._queue.extendleft(key)
-        if self._idle and self._queue:
-            self._give(self._idle.pop())
-
-    def _look(self) -> None:
-        """Tells what the first of those that start says, or again what was told last."""
-        answered = self._asked is not None and bool(self._ray.wait([self._asked], timeout=0)[0])
-        done, text = 0.0, ""
-        if answered:
-            with suppress(self._ray.exceptions.RayError):  # it has ended, which its call says too
-                done, text = self._ray.get(self._asked)
-        if self._starting and (answered or self._asked is None):
-            self._asked = next(iter(self._starting.values())).said.remote()
-        if text and not self._working:
-            self._progress(done, text)
-        else:
-            self._progress.again()
-
-    def end(self) -> None:
-        """Ends those that are busy at once, and the others too unless they are kept."""
-        self._kill([*self._starting.values(), *(worker for worker, _ in self._working.values())])
-        if _resting is None:
-            self._kill(self._idle)
-            return
-        for worker in self._idle:
-            worker.forget.remote()
-        _resting.setdefault(self._cluster, []).extend(self._idle)
-
-    def _kill(self, workers: Iterable[Any]) -> None:
-        for worker in workers:
-            self._ray.kill(worker)

@@ -21,10 +21,10 @@ from corrcore.cli.shared import (
     progress_of,
     words,
 )
-from corrcore.cluster import keeping_workers
 from corrcore.experiments import Context, Experiment, ResultStore
 from corrcore.experiments.executors import executor_on
 from corrcore.settings import prepared_path
+from corrcore.workers import keeping_workers
 
 _COMMON = {  # fields that many experiments have
     "dataset": "a registered data set such as toy, a folder with keypoints, or a name under CORRCORE_DATA",

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from corrcore.cli import main
-from corrcore.cluster import keeping_workers
 from corrcore.datasets import toy
 from corrcore.experiments import (
     AgreementRadius,
@@ -28,6 +27,7 @@ from corrcore.experiments import (
     kinds,
     run,
 )
+from corrcore.workers import keeping_workers
 from tests.conftest import ArrayPhoto, smooth_noise
 from tests.experiments.conftest import CAT, Gone, StopError, drawn_once, stop_at, with_split
 from tests.experiments.sizes import Sizes
