@@ -5,7 +5,7 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Machines:
     def processes(self) -> list[psutil.Process]:
         """All that belong to it."""
         started = psutil.Process().children(recursive=True)
-        return [each for each in started if "ray" in " ".join(each.cmdline())]
+        return [each for each in started if "ray" in " ".join(words_of(each))]
 
     def kill_machine_of(self, pid: int) -> None:
         """Kills the machine, kill -9, on which a worker process runs; another one joins."""
@@ -42,6 +42,13 @@ class Machines:
             if killed in [each.process.pid for each in node.all_processes["raylet"]]:
                 self.nodes.remove_node(node, allow_graceful=False)
         self.nodes.add_node(num_cpus=1, wait=False, **_OPTIONS)
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """A process' command; none where it has ended."""
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 @contextmanager

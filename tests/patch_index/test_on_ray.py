@@ -18,6 +18,7 @@ from corrcore.cluster import Cluster
 from corrcore.engines.knn import SearchCluster
 from corrcore.patch_index import IndexUnfinishedError, OnCluster, PatchIndex, build
 from tests.conftest import ArrayPhoto, smooth_noise
+from tests.machines import words_of
 from tests.patch_index.exact import Gate, Means, Stop, Told, noise_photos, stop_after
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ QUERIES = torch.from_numpy(np.random.default_rng(0).integers(-100, 156, (40, 3))
 def holders(machines, but=()):
     """The processes that hold shards, and are there already."""
     gc.collect()  # indexes that are let go of end theirs
-    return [each for each in machines.processes() if each.cmdline()[0] == "ray::_Holder" and each not in but]
+    return [each for each in machines.processes() if words_of(each)[:1] == ["ray::_Holder"] and each not in but]
 
 
 def same(found, expected):
@@ -64,7 +65,7 @@ def test_a_held_index_finds_what_it_finds_here(held, folder):
 
 def in_the_cluster():
     """The processes through which indexes are searched."""
-    return [each for each in psutil.Process().children() if "held import main" in " ".join(each.cmdline())]
+    return [each for each in psutil.Process().children() if "held import main" in " ".join(words_of(each))]
 
 
 @pytest.mark.parametrize("lost", ["actor", "machine", "process between"])
