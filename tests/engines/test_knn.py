@@ -421,7 +421,9 @@ def test_a_row_as_good_as_another_threads_floor_is_kept():
     ones, one, none = np.ones((1, 64), np.float32), np.ones(1, np.float32), np.zeros(1, np.float32)
 
     def lists() -> host.Lists:
-        return host.Lists(np.full((1, 66), keys.ABSENT), np.zeros(1, np.int64), none.copy(), one * np.float32(0.5))
+        return host.Lists(
+            np.full((1, 66), keys.ABSENT), np.zeros(1, np.int64), none.copy(), one * np.float32(0.5), none[None], 0
+        )
 
     products = np.zeros((1, 1, 64), np.float32)
     products[0, 0, 7] = 0.5
@@ -436,6 +438,19 @@ def test_a_row_as_good_as_another_threads_floor_is_kept():
     for found, expected in ((by_products, [0.5]), (by_codes, bound)):
         row, its_bound = keys.unpack(found.keys[:, : found.counts[0]])
         assert (row.tolist(), its_bound.tolist()) == ([[135]], [list(expected)])
+
+
+@pytest.mark.parametrize(("share_of_the_other", "floor"), [(0.95, 112), (0.8, 102.4), (0.1, 96)])
+def test_two_threads_that_have_half_of_what_is_kept_each_share_a_floor(share_of_the_other, floor):
+    """Of 128 rows that are 1 / 128 apart 32 are kept, from 96 on, and half of these are from 112 on."""
+    similarities = np.random.default_rng(39).permutation(128).astype(np.float32).reshape(1, 2, 64) / 128
+    ones, low = np.ones((2, 64), np.float32), np.full(1, -np.inf, np.float32)
+    shares = np.array([[-np.inf], [share_of_the_other]], np.float32)
+    lists = host.Lists(np.full((1, 128), keys.ABSENT), np.zeros(1, np.int64), low.copy(), low.copy(), shares, 0)
+    kernels.shortlist(similarities, ones, ones[0, :1], np.float32(0), 0, lists)
+    assert lists.counts[0] == 32
+    np.testing.assert_allclose([lists.floors[0], lists.common[0]], floor / 128, rtol=1e-6)
+    np.testing.assert_array_equal(np.sort(keys.unpack(lists.keys[0, :32])[1]) * 128, np.arange(96, 128))
 
 
 def test_searches_may_run_side_by_side():

@@ -30,6 +30,8 @@ class Lists(NamedTuple):
     counts: Int64[np.ndarray, " queries"]
     floors: Float32[np.ndarray, " queries"]
     common: Float32[np.ndarray, " queries"]  # the highest floor of any thread, which holds for all
+    shares: Float32[np.ndarray, "threads queries"]  # what each thread has as many rows above as make up its share
+    thread: int
 
 
 Fill = Callable[[int, int, torch.Tensor], None]  # writes products with a block of rows into the first columns
@@ -157,7 +159,7 @@ class Host:
         keys = np.full((n_threads, n_queries, 2 * keep + GROUP), ABSENT)
         counts = np.zeros((n_threads, n_queries), np.int64)
         floors = np.full((n_threads, n_queries), -np.inf, np.float32)
-        common = floors[0].copy()
+        common, shares = floors[0].copy(), floors.copy()
         buffers = torch.empty(n_threads, n_queries * block, dtype=estimate.dtype)
         idle: SimpleQueue[int] = SimpleQueue()
         for thread in range(n_threads):
@@ -165,7 +167,7 @@ class Host:
 
         def scan(first: int) -> None:
             own = idle.get()
-            lists = Lists(keys[own], counts[own], floors[own], common)
+            lists = Lists(keys[own], counts[own], floors[own], common, shares, own)
             try:
                 estimate.visit(first, min(first + block, n), buffers[own], lists)
             finally:

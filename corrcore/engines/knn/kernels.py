@@ -65,14 +65,30 @@ def pack_one(bound, row):
     return (~(bits ^ ((bits >> 31) & 0x7FFFFFFF)) << 32) | row
 
 
+@kernel()
+@no_type_check
+def bound_of(key):
+    """As `keys.unpack`."""
+    bits = ~(key >> 32)
+    return np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
+
+
 @kernel(inline="always")
 @no_type_check
-def cut_off(keys, query, count, floor):
-    """Leaves as many of a query's keys as are kept where the next group might not fit; the worst is the floor then."""
-    if count + GROUP > keys.shape[1]:
-        keep = (keys.shape[1] - GROUP) // 2
-        bits = ~(select(keys[query, :count], keep - 1) >> 32)
-        count, floor = keep, np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
+def cut_off(lists, query, count, floor):
+    """Leaves as many of a query's keys as are kept where the next group might not fit; the worst is the floor then.
+
+    So is what each of the threads has its share of rows above: together they have as many as are kept.
+    """
+    if count + GROUP > lists.keys.shape[1]:
+        least = np.float32(np.inf)
+        keep = (lists.keys.shape[1] - GROUP) // 2
+        floor = max(floor, bound_of(select(lists.keys[query, :count], keep - 1)))
+        share = -(-keep // len(lists.shares))
+        lists.shares[lists.thread, query] = bound_of(select(lists.keys[query, :keep], share - 1))
+        for thread_share in lists.shares[:, query]:
+            least = thread_share if thread_share < least else least
+        floor, count = max(floor, least), keep
     return count, floor
 
 
@@ -165,7 +181,7 @@ def shortlist(products, weights, scales, margin, first, lists):
                 if bound >= floor:
                     lists.keys[query, count] = pack_one(bound, first + group * GROUP + lane)
                     count += 1
-            count, floor = cut_off(lists.keys, query, count, floor)
+            count, floor = cut_off(lists, query, count, floor)
         update(lists, query, count, floor)
 
 
@@ -191,7 +207,7 @@ def shortlist_rows(codes, start, weights, bounds, queries, query, first, lists):
                         continue
                 lists.keys[query, count] = pack_one(bound, first + row)
                 count += 1
-    count, floor = cut_off(lists.keys, query, count, floor)
+    count, floor = cut_off(lists, query, count, floor)
     update(lists, query, count, floor)
 
 
