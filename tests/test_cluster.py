@@ -8,6 +8,7 @@ import sys
 
 import psutil
 import pytest
+import torch
 
 from corrcore.cluster import Cluster
 from corrcore.concurrency import Retold
@@ -22,12 +23,12 @@ def nothing(key, result):
     """What is done with results that do not matter."""
 
 
-def test_every_item_is_worked_on_once_and_progress_hears_of_the_making(machines):
+def test_every_item_is_worked_on_once_with_our_threads_and_progress_hears_of_the_making(machines):
     found, told = {}, []
-    items = {str(n): n for n in range(6)}
     progress = Retold(lambda *said: told.append(said))
-    machines.cluster.map(work.make, work.square, items, found.setdefault, progress=progress)
-    assert {key: value for key, (_, value) in found.items()} == {key: n * n for key, n in items.items()}
+    items = {str(n): n for n in range(6)}
+    machines.cluster.map(work.make, work.square_with_threads, items, found.setdefault, progress=progress)
+    assert found == {key: (torch.get_num_threads(), n * n) for key, n in items.items()}
     assert {(0.0, "starting workers"), (0.5, "making")} <= set(told)
 
 

@@ -21,6 +21,10 @@ def square(pid, item):
     return pid, item * item
 
 
+def square_with_threads(pid, item):
+    return int(os.environ["OMP_NUM_THREADS"]), item * item
+
+
 def fail_at_three(pid, item):
     if item == 3:
         msg = "three is too many."

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from corrcore import experiments, extractors, networks
 from corrcore.cli import evaluate
-from corrcore.cli.shared import ProgressBar
+from corrcore.cli.shared import ProgressBar, cluster_of
 from corrcore.datasets import toy
 from corrcore.experiments import AgreementRadius, Context, Localisation, Prediction, ResultStore, Transfer
 from corrcore.features import Feature
@@ -351,4 +351,5 @@ def test_a_command_runs_on_the_cluster_that_the_environment_names(run, sizes, ca
     words = ("evaluate", "sizes", "--data=toy", "--categories=toy cat", "--limit=2", f"--out={tmp_path}")
     assert run(*words) == 2
     assert "no Ray cluster answers at 127.0.0.1:1" in capsys.readouterr().err
-    assert run(*words, "--executor=threads", "--workers=2") == 0
+    given = argparse.Namespace(executor="threads", address=None, workers=2, gpus=None)
+    assert cluster_of(given) is None  # as it says so
