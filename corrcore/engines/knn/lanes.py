@@ -19,20 +19,25 @@ import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import config
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, register_model
 
 
-def _instructions() -> dict[str, bool]:
-    """Those of the processor at hand; none if Numba is to make code for another."""
-    if any(getattr(config, name, None) is not None for name in ("CPU_NAME", "CPU_FEATURES")):
-        return {}
-    return dict(llvmlite.binding.get_host_cpu_features())
+def _instructions() -> set[str]:
+    """Those of the processor at hand; none if Numba is to make code for another.
+
+    Kept machine code is told apart by the same two settings, so that what is chosen here fits it.
+    """
+    at_hand = {"CPU_NAME": llvmlite.binding.get_host_cpu_name(), "CPU_FEATURES": get_host_cpu_features()}
+    if any(getattr(config, name, None) not in (None, value) for name, value in at_hand.items()):
+        return set()
+    return {name[1:] for name in at_hand["CPU_FEATURES"].split(",") if name.startswith("+")}
 
 
 _HAS = _instructions()
 _IS_ARM = platform.machine().lower() in ("arm64", "aarch64")
-_WIDE_VNNI = _HAS.get("avx512vnni", False)
-_VNNI = _WIDE_VNNI or _HAS.get("avxvnni", False)
+_WIDE_VNNI = "avx512vnni" in _HAS
+_VNNI = _WIDE_VNNI or "avxvnni" in _HAS
 _INT = ir.IntType(32)
 
 
@@ -118,7 +123,7 @@ def _dot(builder: Any, sums: Any, codes: Any, query: Any) -> Any:
 def _multiply_pairs(builder: Any, codes: Any, query: Any) -> Any:
     """Sums of the products of two neighbours, in 16 bits. The instruction saturates, which nothing here comes to."""
     halves, wide = (_vector(bits, codes.type.count // 2) for bits in (16, 32))
-    if _HAS.get("avx2", False):
+    if "avx2" in _HAS:
         return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", halves, codes, query)
     pairs = zip(_neighbours(builder, codes), _neighbours(builder, query), strict=True)
     sums = builder.add(*(builder.mul(builder.zext(row, wide), builder.sext(own, wide)) for row, own in pairs))
@@ -130,7 +135,7 @@ def _multiply_pairs(builder: Any, codes: Any, query: Any) -> Any:
 
 def _add_pairs(builder: Any, sums: Any, halves: Any) -> Any:
     """Sums with two neighbours added to each; ``pmaddwd`` with ones."""
-    if _HAS.get("avx2", False):
+    if "avx2" in _HAS:
         ones = ir.Constant(halves.type, [1] * halves.type.count)
         return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.wd", sums.type, halves, ones))
     wide = builder.sext(halves, _vector(32, halves.type.count))
