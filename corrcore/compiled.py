@@ -50,8 +50,14 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _FLOATS)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
+def _data(context: Any, builder: Any, given_type: Any, given: Any) -> Any:
+    if isinstance(given_type, types.CPointer):
+        return given
+    return context.make_array(given_type)(context, builder, given).data
+
+
+def _address(context: Any, builder: Any, given_type: Any, given: Any, index: Any) -> Any:
+    data = _data(context, builder, given_type, given)
     return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
 
 
@@ -64,8 +70,29 @@ def _compare(sign: str, builder: Any, first: Any, second: Any) -> Any:
 
 
 @intrinsic
+def pointers(typing: Any, record: Any) -> Any:
+    """A named tuple with every array in it as the address of its numbers, read and written by index as the array is.
+
+    Numba counts who uses an array, at every call and at every use of one in a tuple, which takes longer than short
+    loops do. The caller keeps the arrays.
+    """
+    members = [types.CPointer(each.dtype) if isinstance(each, types.Array) else each for each in record.types]
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        each = [
+            _data(context, builder, kind, builder.extract_value(given[0], i))
+            if isinstance(kind, types.Array)
+            else builder.extract_value(given[0], i)
+            for i, kind in enumerate(record.types)
+        ]
+        return context.make_tuple(builder, signature.return_type, each)
+
+    return types.NamedTuple(members, record.instance_class)(record), code
+
+
+@intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """Sixteen numbers of a flat float32 array from `index` on."""
+    """Sixteen numbers of a flat float32 array, or of one of `pointers`, from `index` on."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.load(_address(context, builder, signature.args[0], *given), align=4)

@@ -94,10 +94,11 @@ def check(unary: Float[np.ndarray, "rows columns target_rows target_columns"], s
     if 0 in unary.shape:
         msg = f"source and target must have at least one cell; got {columns} x {rows} and {width} x {height} cells."
         raise ValueError(msg)
-    if not ((np.abs(unary) <= LARGEST) | (unary == np.inf)).all():
+    least = unary.min(axis=(2, 3))
+    if not (least >= -LARGEST).all() or not (unary.max() <= LARGEST or ((unary <= LARGEST) | (unary == np.inf)).all()):
         msg = f"unary costs must be between -{LARGEST:g} and {LARGEST:g}, or infinite where a label is forbidden."
         raise ValueError(msg)
-    if not (unary < np.inf).any(axis=(2, 3)).all():
+    if not (least < np.inf).all():
         msg = "every source cell must have a target cell that is allowed; for some, all costs are infinite."
         raise ValueError(msg)
     worst = smoothness * (height**2 + width**2)  # an edge's cost of keeping to what is allowed

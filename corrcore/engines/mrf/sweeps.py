@@ -1,0 +1,305 @@
+"""Sweeps over all cells of one field, and labels, compiled by Numba.
+
+The arrays are those of `on_cpu.Arrays`.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+
+from corrcore.compiled import LANES, add, fill, load, lowest, minimum, pointers, store, subtract, where_less
+from corrcore.engines.mrf.lists import prune
+from corrcore.engines.mrf.messages import fast, inlined, send
+from corrcore.engines.mrf.problem import FAR
+
+SAMPLED = 5  # before there are lists, one cell of so many tells whether few labels would be left
+
+
+@inlined
+@no_type_check
+def _choose(arrays, costs, at, height, width, labels, row, column):
+    """Makes the label of a cell the one of least cost, `costs` from `at` on plus those by row and by column."""
+    outcome, by_row, by_column = arrays.outcome, arrays.by_row, arrays.by_column
+    pitch = arrays.pitch
+    best = FAR
+    for x in range(0, pitch, LANES):
+        least, its_row = fill(FAR), fill(np.float32(0))
+        for y in range(height):
+            cost = add(load(costs, at + y * pitch + x), fill(by_row[y]))
+            its_row = where_less(cost, least, fill(np.float32(y)), its_row)
+            least = minimum(cost, least)
+        store(outcome, 0, add(least, load(by_column, x)))
+        store(outcome, LANES, its_row)
+        for lane in range(min(LANES, width - x)):
+            if outcome[lane] < best:
+                best = outcome[lane]
+                labels[row, column, 0] = int(outcome[LANES + lane])
+                labels[row, column, 1] = x + lane
+
+
+@inlined
+@no_type_check
+def _add_distances(arrays, labels, row, column, rows_apart, columns_apart):
+    """Adds, by row and by column, what labels cost for not being displaced as the neighbour so many cells apart is."""
+    by_row, by_column, squares = arrays.by_row, arrays.by_column, arrays.squares
+    same_row = labels[row + rows_apart, column + columns_apart, 0] - rows_apart
+    same_column = labels[row + rows_apart, column + columns_apart, 1] - columns_apart
+    for y in range(arrays.height):
+        by_row[y] += squares[abs(y - same_row)]
+    for x in range(arrays.pitch):
+        by_column[x] += squares[abs(x - same_column)]
+
+
+@inlined
+@no_type_check
+def _compare(arrays, labels, row, column, rows, columns, with_later):
+    """Sets, by row and by column, what labels of a cell cost beside its neighbours before it, or beside all four."""
+    for y in range(arrays.height):
+        arrays.by_row[y] = 0
+    for x in range(arrays.pitch):
+        arrays.by_column[x] = 0
+    if column > 0:
+        _add_distances(arrays, labels, row, column, 0, -1)
+    if row > 0:
+        _add_distances(arrays, labels, row, column, -1, 0)
+    if with_later and column + 1 < columns:
+        _add_distances(arrays, labels, row, column, 0, 1)
+    if with_later and row + 1 < rows:
+        _add_distances(arrays, labels, row, column, 1, 0)
+
+
+@inlined
+@no_type_check
+def _apart(squares, y, x, labels, row, column, rows_apart, columns_apart):
+    """What a label costs for not being displaced as the neighbour so many cells apart is."""
+    other_y = labels[row + rows_apart, column + columns_apart, 0] - rows_apart
+    other_x = labels[row + rows_apart, column + columns_apart, 1] - columns_apart
+    return squares[abs(y - other_y)] + squares[abs(x - other_x)]
+
+
+@inlined
+@no_type_check
+def _beside(squares, y, x, labels, row, column, rows, columns, with_later):
+    """What a label of a cell costs beside the labels of its neighbours before it, or of all four."""
+    cost = np.float32(0)
+    if column > 0:
+        cost += _apart(squares, y, x, labels, row, column, 0, -1)
+    if row > 0:
+        cost += _apart(squares, y, x, labels, row, column, -1, 0)
+    if with_later and column + 1 < columns:
+        cost += _apart(squares, y, x, labels, row, column, 0, 1)
+    if with_later and row + 1 < rows:
+        cost += _apart(squares, y, x, labels, row, column, 1, 0)
+    return cost
+
+
+@inlined
+@no_type_check
+def _choose_listed(arrays, costs, first, around, labels, row, column, rows, columns, with_later):
+    """Makes the label of a cell the listed one of least cost beside its neighbours'.
+
+    `costs` begin at `first`; on the way forth, messages from later cells in `around` come on top.
+    """
+    cell = row * columns + column
+    places, pitch, begin, best = arrays.places, arrays.pitch, cell * arrays.most, FAR
+    right, at_right, down, at_down = around[:4]
+    for i in range(arrays.counts[cell]):
+        y, x = places[begin + i] // pitch, places[begin + i] % pitch
+        cost = costs[first + i] + _beside(arrays.squares, y, x, labels, row, column, rows, columns, with_later)
+        if not with_later:
+            cost += right[at_right + i] + down[at_down + i]
+        if cost < best:
+            best = cost
+            labels[row, column, 0], labels[row, column, 1] = y, x
+
+
+@inlined
+@no_type_check
+def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
+    """Makes `sums` what a cell's labels cost with all four messages; on the way forth its label is chosen, too.
+
+    Returns the least, which `sums` are lessened by on the way back.
+    """
+    rows, columns, height, width = shape
+    right, at_right, down, at_down, left, at_left, up, at_up = around
+    n, sums = arrays.counts[cell], arrays.sums
+    costs, own = arrays.costs, cell * size
+    if n:
+        costs, own, size = arrays.few, cell * arrays.most, n
+    if forth:
+        if n:
+            _choose_listed(arrays, costs, own, around, labels, row, column, rows, columns, False)
+        else:
+            _compare(arrays, labels, row, column, rows, columns, False)
+            for k in range(0, size, LANES):
+                store(sums, k, add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k))))
+            _choose(arrays, sums, 0, height, width, labels, row, column)
+    least = fill(FAR)
+    for k in range(0, size, LANES):
+        after = add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k)))
+        both = add(after, add(load(left, at_left + k), load(up, at_up + k)))
+        least = minimum(least, both)
+        store(sums, k, both)
+    lowest_sum = lowest(least)
+    if not forth:  # by which sums, and bounds, are more precise
+        by = fill(lowest_sum)
+        for k in range(0, size, LANES):
+            store(sums, k, subtract(load(sums, k), by))
+    return lowest_sum
+
+
+@inlined
+@no_type_check
+def _around(arrays, place, columns, size, row, column, rows):
+    """A cell's four messages and where they begin: from right, below, left and above."""
+    right, at_right = arrays.right, (row * (columns - 1) + column) * size
+    left, at_left = arrays.right, at_right - size
+    down, at_down = arrays.down, place * size
+    up, at_up = arrays.down, at_down - columns * size
+    if column + 1 == columns:
+        right, at_right = arrays.none, 0
+    if column == 0:
+        left, at_left = arrays.none, 0
+    if row + 1 == rows:
+        down, at_down = arrays.none, 0
+    if row == 0:
+        up, at_up = arrays.none, 0
+    return right, at_right, down, at_down, left, at_left, up, at_up
+
+
+@fast
+@no_type_check
+def sweep(arrays, shape, labels, reweighted, forth, threshold, lists):
+    """Sends all messages one way, in reading order or back; returns the bound that this gives.
+
+    And of how many cells looked at few labels are left, see `prune`.
+
+    Kolmogorov (2006), Figure 2, where a cell's tree weight is the same for all its edges. On the way forth a cell's
+    label is chosen given its neighbours' before it and the messages from those after it (Section 3.3). With weights of
+    one, the messages are those of belief propagation.
+
+    No labelling costs less than all by which cells and messages were lessened, this way for the cells behind and the
+    other way for those ahead, plus the least sum of the cell between; nor one with a certain label there less than with
+    that label's sum. For each message takes over a share of its cell's sum, shares add up to one at most, and what is
+    left of a sum above its least is not negative. Labels for which that exceeds `threshold` are dropped.
+    """
+    rows, columns, height, width = shape
+    arrays = pointers(arrays)
+    size, n_cells = arrays.size, rows * columns
+    ahead, behind = (arrays.back, arrays.forth) if forth else (arrays.forth, arrays.back)
+    left_over, done, bound, n_short = 0.0, 0.0, 0.0, 0
+    for k in range(3 * n_cells):
+        left_over += ahead[k]
+    for step in range(n_cells):
+        place = step if forth else n_cells - 1 - step
+        row, column = place // columns, place % columns
+        around = _around(arrays, place, columns, size, row, column, rows)
+        right, at_right, down, at_down, left, at_left, up, at_up = around
+        least = _add_up(arrays, place, size, around, labels, row, column, shape, forth)
+        in_sums = least if forth else np.float32(0)
+        left_over -= ahead[3 * place] + ahead[3 * place + 1] + ahead[3 * place + 2]
+        if step >= columns:  # only now does the message from above or below end at a cell that is not ahead
+            done += behind[3 * (place - columns if forth else place + columns) + 2]
+        if threshold < FAR and (lists or place % SAMPLED == 0):
+            limit = in_sums + max(threshold - (left_over + done + least), 0)
+            n_short += prune(arrays, place, size, around, np.float32(limit), lists)
+        n_after = (column + 1 < columns) + (row + 1 < rows)
+        n_before = (column > 0) + (row > 0)
+        share = np.float32(1) / np.float32(max(n_after, n_before, 1)) if reweighted else np.float32(1)
+        sign = 1 if forth else -1
+        for axis in range(2):  # aside, then down or up
+            apart = sign * (columns if axis else 1)
+            if axis:
+                messages, at = (down, at_down) if forth else (up, at_up)
+                within = 0 <= row + sign < rows
+            else:
+                messages, at = (right, at_right) if forth else (left, at_left)
+                within = 0 <= column + sign < columns
+            behind[3 * place + 1 + axis] = 0
+            if within:
+                lessened = send(
+                    arrays, place, messages, at, place + apart, share, sign * axis, sign - sign * axis, height, width
+                )
+                behind[3 * place + 1 + axis] = lessened - share * in_sums
+        behind[3 * place] = least
+        done += least + behind[3 * place + 1]
+    for k in range(3 * n_cells):
+        bound += behind[k]
+    return bound, n_short
+
+
+@fast
+@no_type_check
+def work(arrays, shape):
+    """What a sweep costs now, as a share of one over grids."""
+    rows, columns, _, _ = shape
+    total, whole = 0.0, np.float64(10 * arrays.size)
+    counts = arrays.counts
+    for place in range(rows * columns):
+        for apart in (1, columns):
+            if (apart == 1 and place % columns + 1 == columns) or place + apart >= rows * columns:
+                continue
+            n, m = counts[place], counts[place + apart]
+            total += min(1.0, n * m / whole) if n * m else 1.0
+    return total / max(rows * (columns - 1) + (rows - 1) * columns, 1)
+
+
+@fast
+@no_type_check
+def energy(costs, squares, shape, labels):
+    """What labels cost together, data and smoothness."""
+    rows, columns, height, _ = shape
+    size = len(costs) // (rows * columns)
+    pitch = size // height
+    total = 0.0
+    for row in range(rows):
+        for column in range(columns):
+            y, x = labels[row, column]
+            total += costs[(row * columns + column) * size + y * pitch + x]
+            if column + 1 < columns:
+                total += squares[abs(labels[row, column + 1, 0] - y)]
+                total += squares[abs(labels[row, column + 1, 1] - 1 - x)]
+            if row + 1 < rows:
+                total += squares[abs(labels[row + 1, column, 0] - 1 - y)]
+                total += squares[abs(labels[row + 1, column, 1] - x)]
+    return total
+
+
+@fast
+@no_type_check
+def improve(arrays, shape, labels, stale, listed):
+    """Gives cells the best label given their neighbours', until none changes.
+
+    They are chosen from all labels, or, where there is a list and if `listed`, from those on it. Only cells marked
+    `stale` are looked at; none is in the end.
+    """
+    rows, columns, height, width = shape
+    arrays = pointers(arrays)
+    size, pitch, squares, changes = arrays.size, arrays.pitch, arrays.squares, 1
+    while changes:
+        changes = 0
+        for row in range(rows):
+            for column in range(columns):
+                if not stale[row, column]:
+                    continue
+                stale[row, column] = False
+                y, x = labels[row, column]
+                cell = row * columns + column
+                at, around = cell * size, _around(arrays, cell, columns, size, row, column, rows)
+                if listed and arrays.counts[cell]:
+                    first = cell * arrays.most
+                    _choose_listed(arrays, arrays.few, first, around, labels, row, column, rows, columns, True)
+                else:
+                    _compare(arrays, labels, row, column, rows, columns, True)
+                    _choose(arrays, arrays.costs, at, height, width, labels, row, column)
+                best_y, best_x = labels[row, column]
+                now = arrays.costs[at + y * pitch + x]
+                now += _beside(squares, y, x, labels, row, column, rows, columns, True)
+                then = arrays.costs[at + best_y * pitch + best_x]
+                then += _beside(squares, best_y, best_x, labels, row, column, rows, columns, True)
+                if then < now:
+                    changes += 1
+                    stale[max(row - 1, 0), column] = stale[min(row + 1, rows - 1), column] = True
+                    stale[row, max(column - 1, 0)] = stale[row, min(column + 1, columns - 1)] = True
+                else:
+                    labels[row, column, 0], labels[row, column, 1] = y, x
