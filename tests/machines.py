@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -58,6 +59,8 @@ def running() -> Iterator[Machines]:
     from ray.cluster_utils import Cluster  # which reads the environment
 
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # a short path
+        os.environ["RAY_TMPDIR"] = folder
+        Path(folder, "ray").mkdir()  # which Ray's own class of clusters writes to and does not make
         nodes = Cluster()
         head = {"include_dashboard": False, "include_log_monitor": False, "_system_config": _HEALTH}
         nodes.add_node(num_cpus=0, temp_dir=folder, **head, **_OPTIONS)
