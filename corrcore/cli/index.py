@@ -138,8 +138,8 @@ def _show(options: argparse.Namespace) -> None:
             f"{index.manifest.channels[layer]} channels, {counted(index.n_patches(layer), 'patch')}"
         )
 
-    if index.is_compressed:
-        _print_compressed(index)
+    _print_compressed(index)
+    _print_uncompressed(index)
 
 
 def _compress(options: argparse.Namespace) -> None:
@@ -160,6 +160,12 @@ def _print_compressed(index: indexes.PatchIndex) -> None:
             f"{made.n_bytes / patches:.0f} bytes per patch; searched approximately where --approximate or "
             "CORRCORE_APPROXIMATE asks for it"
         )
+
+
+def _print_uncompressed(index: indexes.PatchIndex) -> None:
+    """What is left to do where only some layers are compressed."""
+    if index.uncompressed and set(index.layers) != set(index.uncompressed):
+        print(f"  {', '.join(index.uncompressed)}: not compressed yet, so the index is searched exactly")
 
 
 def _print_index(index: indexes.PatchIndex) -> None:
@@ -186,6 +192,7 @@ def _verify(options: argparse.Namespace) -> None:
         raise OSError(listing.note)
     listing.index.verify(progress=progress_of(options))
     print(f"{options.name} is whole.")
+    _print_uncompressed(listing.index)
 
 
 def _delete(options: argparse.Namespace) -> None:

@@ -103,9 +103,16 @@ def compress_layers(
 ) -> None:
     """Compresses the descriptors of each layer of the index in a folder, unless that was done, in the same way.
 
-    What a process that was killed has left is overwritten. Raises as `corrcore.engines.knn.compress` does,
-    IndexNotWrittenError, and LockedError where another process writes there.
+    What a process that was killed has left is overwritten. Nothing is written unless all layers can be compressed.
+    Raises as `corrcore.engines.knn.compress` does, IndexNotWrittenError, and LockedError where another process writes
+    there.
     """
+    for layer, rows in descriptors.items():
+        try:
+            compression.of(*rows.shape)
+        except ValueError as error:
+            msg = f"{layer} cannot be compressed: {error}"
+            raise ValueError(msg) from None
     with writing_to(folder), exclusive(folder / LOCK):
         for number, (layer, rows) in enumerate(descriptors.items()):
 

@@ -287,18 +287,29 @@ class PatchIndex:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether there are compressed descriptors beside it, of this index or another."""
-        return any(header.exists() for _, header in (paths_of(self.folder, layer) for layer in self.layers))
+        """Whether there are compressed descriptors of every layer beside it, of this index or another."""
+        return not self.uncompressed
+
+    @property
+    def uncompressed(self) -> tuple[str, ...]:
+        """The layers that are not compressed: some, where `compress` was stopped."""
+        return tuple(layer for layer in self.layers if not paths_of(self.folder, layer)[1].exists())
 
     def compressed(self) -> dict[str, CompressedLayer]:
-        """What is said of each layer's compressed descriptors, which `compress` writes.
+        """What is said of the compressed descriptors of each layer that has them, which `compress` writes.
 
-        Raises IndexNotFoundError where there are none, and IndexDamagedError where they are another index's.
+        Raises IndexDamagedError where they are another index's, or not whole.
         """
-        return {layer: CompressedLayer.read(self.folder, layer, self.manifest.digest) for layer in self.layers}
+        left = self.uncompressed
+        return {layer: self._compressed(layer) for layer in self.layers if layer not in left}
+
+    def _compressed(self, layer: str) -> CompressedLayer:
+        return CompressedLayer.read(self.folder, layer, self.manifest.digest)
 
     def verify(self, *, progress: Progress | None = None) -> None:
-        """Reads everything and compares it with the checksums taken when it was written; raises IndexDamagedError."""
+        """Reads everything, with the compressed descriptors that there are, and compares it with the checksums taken
+        when it was written; raises IndexDamagedError.
+        """
         with ExitStack() as stack:
             files = {}
             for name in data_files(self.layers):
@@ -320,9 +331,8 @@ class PatchIndex:
         if longer or self.manifest.digest != found:
             msg = f"{self.folder} does not hold what its manifest says; {self._rebuild}"
             raise IndexDamagedError(msg)
-        if self.is_compressed:
-            for layer, made in self.compressed().items():
-                made.verify(self.folder, layer)
+        for layer, made in self.compressed().items():
+            made.verify(self.folder, layer)
 
     @property
     def _rebuild(self) -> str:
@@ -341,7 +351,8 @@ class PatchIndex:
 
     def _search_digest(self, probing: Probing) -> str:
         load_faiss()
-        return search_digest(self.manifest.digest, self.compressed(), probing)
+        layers = {layer: self._compressed(layer) for layer in self.layers}
+        return search_digest(self.manifest.digest, layers, probing)
 
     def _table(self, layer: str) -> DescriptorTable | HeldTable | CompressedTable:
         with self._tables_lock:

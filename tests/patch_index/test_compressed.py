@@ -11,8 +11,10 @@ import torch
 
 from corrcore.cli import main
 from corrcore.experiments import AgreementRadius, Context, run
-from corrcore.patch_index import Compression, IndexDamagedError, IndexNotFoundError, PatchIndex, Probing, build
-from tests.patch_index.exact import Means, noise_photos
+from corrcore.features import FeatureGrid
+from corrcore.geometry import ReceptiveField
+from corrcore.patch_index import Compression, IndexDamagedError, IndexNotFoundError, PatchIndex, Probing, build, path_of
+from tests.patch_index.exact import Means, Stop, noise_photos
 
 LAYER, QUERIES, EXCLUDED = "l1", 40, (0, 7)
 
@@ -93,6 +95,50 @@ def test_descriptors_that_are_not_whole_are_not_used(copied):
         PatchIndex(copied, probing=Probing())
     PatchIndex(copied).compress()
     PatchIndex(copied, probing=Probing()).verify()
+
+
+class Coarse(Means):
+    """`l2` has a quarter of the cells."""
+
+    def receptive_field(self, layer):
+        return ReceptiveField(8, 16, 3.5) if layer == "l2" else super().receptive_field(layer)
+
+    def _grid(self, image, layer):
+        grid = super()._grid(image, layer)
+        if layer != "l2":
+            return grid
+        return FeatureGrid(grid.descriptors[::2, ::2].clone(), self.receptive_field(layer), grid.image_size, layer)
+
+
+def test_nothing_is_written_where_a_layer_is_too_small(tmp_path, capsys):
+    index = build(noise_photos(34), tmp_path / "it", extractor=Coarse(), layers=("l1", "l2"), mirror=True)
+    before = sorted(path.name for path in index.folder.iterdir())
+    assert main(["--root", str(tmp_path), "index", "compress", "it"]) == 2
+    assert "l2 cannot be compressed: only tables of 10,000 rows or more" in capsys.readouterr().err
+    assert sorted(path.name for path in index.folder.iterdir()) == before
+    index.verify()
+
+
+def test_an_index_that_is_compressed_in_part_is_whole_and_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    index = build(noise_photos(34), path_of("it"), extractor=Means(), layers=("l1", "l2"), mirror=True)
+
+    def stop(done, text):
+        if text == "compressing l2":
+            raise Stop
+
+    with pytest.raises(Stop):
+        index.compress(progress=stop)
+    assert (list(index.compressed()), index.uncompressed, index.is_compressed) == (["l1"], ("l2",), False)
+    for command, said in (("verify", "it is whole."), ("show", "l1 compressed: ")):
+        assert main(["index", command, "it"]) == 0
+        told = capsys.readouterr().out
+        assert said in told
+        assert "l2: not compressed yet" in told
+    with pytest.raises(IndexNotFoundError, match="no compressed descriptors of l2; `corrcore .*index compress it`"):
+        PatchIndex(index.folder, probing=Probing())
+    index.compress()
+    assert index.is_compressed
 
 
 def test_without_faiss_an_index_says_so_when_it_is_opened(root, monkeypatch):
