@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fsspec import AbstractFileSystem, available_protocols
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from jaxtyping import UInt8
 
@@ -23,6 +23,10 @@ from corrcore.datasets.records import DatasetNotFoundError
 from corrcore.decoding import MAX_BYTES, MAX_PIXELS, SUFFIXES
 from corrcore.settings import prepared_path
 
+PROTOCOLS = ("s3", "s3a", "gs", "gcs", "zip", "tar", "memory", "file", "local")
+"""That an address may name. Of fsspec's others some reach whatever answers this machine, as ``http`` and ``ftp`` do."""
+
+_LOCAL = ("file://", "local://")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # of this package, by protocol
 _CONTENT = ("ETag", "etag", "md5Hash", "crc32c", "CRC")  # what file systems call a digest of a file,
 _TIME = ("LastModified", "last_modified", "updated", "mtime", "modified", "created", "date_time")  # else when it is of
@@ -58,8 +62,38 @@ class AddressedPhoto:
 
 
 def prepared_source(text: str) -> str | Path:
-    """Where photos are, as a user writes it: an address as it is, anything else as `settings.prepared_path` has it."""
+    """Where photos are, as a user writes it: an address as it is, anything else as `settings.prepared_path` has it.
+
+    ``file://`` before a path says nothing more.
+    """
+    if "::" not in text and text.startswith(_LOCAL):
+        return prepared_path(text.partition("://")[2])
     return text if "://" in text or "::" in text else prepared_path(text)
+
+
+def check(address: str) -> None:
+    """Raises DatasetNotFoundError for an address with a password in it, and one that names other than `PROTOCOLS`.
+
+    The sentences repeat nothing that may be secret.
+    """
+    links = address.split("::")
+    if any(re.search("://[^/@:]*:.*@", link) for link in links):
+        msg = (
+            "an address must hold no password or key, which others could read where it is shown; take that part out, "
+            "up to the @, and give it where its package looks: the environment or a file of one's own."
+        )
+        raise DatasetNotFoundError(msg)
+    for link in links:
+        protocol, mark, _ = link.partition("://")
+        # fsspec takes a single word in a chain for a protocol
+        if (mark or (len(links) > 1 and re.fullmatch("[a-z]+", link)) or link.startswith("data:")) and (
+            protocol not in PROTOCOLS
+        ):
+            msg = (
+                f"photos are not read from {printable_name(protocol.partition(':')[0])}://; give a folder, or an "
+                "address such as s3://bucket/photos, gs://bucket/photos or zip://photos.zip."
+            )
+            raise DatasetNotFoundError(msg)
 
 
 def photos_in(
@@ -76,8 +110,10 @@ def photos(
 ) -> PhotoListing[AddressedPhoto]:
     """All photos below an address, or those that its pattern matches, by name, as `folder.photos` finds them.
 
-    Nothing but the listing is read. Raises DatasetNotFoundError for an address that cannot be listed or has no photo.
+    Nothing but the listing is read. Raises DatasetNotFoundError as `check` does, and for an address that cannot be
+    listed or has no photo.
     """
+    check(address)
     title = printable_name(address)
     with _blaming(address, title):
         filesystem, path = url_to_fs(re.sub(r"^(zip|tar)://(?=[^:])(?!.*::)", r"\1://::", address))
@@ -138,14 +174,7 @@ def _blaming(address: str, title: str) -> Iterator[None]:
         msg = f"there is nothing at {title}; check the address."
         raise DatasetNotFoundError(msg) from error
     except Exception as error:  # of whatever package reads such files
-        links = (link.partition("://") for link in address.split("::"))
-        unknown = [protocol for protocol, mark, _ in links if mark and protocol not in available_protocols()]
-        msg = (
-            f"{title} begins with {unknown[0]}://, which fsspec does not know; give a folder, or an address such as "
-            "s3://bucket/photos, gs://bucket/photos or zip://photos.zip."
-            if unknown
-            else f"{title} cannot be listed ({_reason(error)}); check the address, and that it may be read from here."
-        )
+        msg = f"{title} cannot be listed ({_reason(error)}); check the address, and that it may be read from here."
         raise DatasetNotFoundError(msg) from error
 
 

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from corrcore import datasets
 from corrcore import patch_index as indexes
 from corrcore.datasets import DatasetSpec
-from dashboard.services import caches
+from dashboard.services import caches, people
+from dashboard.services.roles import Role
 
 from .conftest import ROOT, settled, texts
 
@@ -159,6 +160,25 @@ def test_what_cannot_be_built_is_said_in_a_sentence(at, photos, folder, name, se
 def test_holding_out_every_photo_is_refused(at, photos):
     build(at, photos, "mine", hold_out=7)
     assert "photos to hold out must be between 0 and 6" in at.error[0].value
+
+
+def test_an_address_is_listed_and_built_as_a_folder_is(at, photos, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", photos)
+    build(at, f"zip://{archive}", "mine", hold_out=2)
+    index = indexes.open_index("mine")
+    assert (len(index.photos), len(index.held_out)) == (5, 2)
+    build(at, "ftp://127.0.0.1/photos", "other")
+    assert "photos are not read from ftp" in at.error[0].value
+    build(at, "s3://me:secret@bucket", "other")
+    assert "must hold no password" in at.error[0].value
+    assert "secret" not in at.error[0].value
+
+
+@pytest.mark.parametrize(("role", "text"), [(Role.MEMBER, "that is for its operators"), (Role.OPERATOR, "gone.zip")])
+def test_on_a_server_only_operators_give_addresses(at, monkeypatch, tmp_path, role, text):
+    monkeypatch.setattr(people, "role", lambda: role)
+    build(at, f"zip://{tmp_path}/gone.zip", "mine")
+    assert text in at.error[0].value
 
 
 def test_a_shared_server_offers_no_building(open_page, monkeypatch):

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import socket
 import zipfile
 
 import fsspec
@@ -56,6 +57,7 @@ def address(text, places):
         "zip://::{root}/photos.zip",
         "zip://::memory://bucket/photos.zip",
         "file://{root}/folder",
+        "local://{root}/folder",
     ],
 )
 def test_an_address_holds_what_a_folder_does(places, text):
@@ -135,8 +137,7 @@ def test_limits_hold_before_and_while_a_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("nope://bucket/photos", "begins with nope://, which fsspec does not know; give a folder, or an address such"),
-        ("zip://::nope://photos.zip", "zip://::nope://photos.zip begins with nope://"),
+        ("nope://bucket/photos", "^photos are not read from nope://; give a folder, or an address such as s3://bucket"),
         ("zip://{root}/gone.zip", r"there is nothing at zip://.*gone.zip; check the address"),
         ("zip://{root}/folder/a.png", r"cannot be listed \(File is not a zip file\); check the address"),
         ("memory://bucket/gone", "there is nothing at memory://bucket/gone"),
@@ -147,6 +148,36 @@ def test_an_address_that_cannot_be_listed_is_a_sentence(places, text, sentence):
     with pytest.raises(DatasetNotFoundError, match=sentence) as told:
         addressed.photos(address(text, places))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol"),
+    [
+        ("ftp://127.0.0.1:{port}/photos", "ftp"),
+        ("zip://*.png::ftp://127.0.0.1:{port}/photos.zip", "ftp"),
+        ("zip::http://127.0.0.1:{port}/photos.zip", "http"),
+        ("simplecache::ftp://127.0.0.1:{port}/photos", "simplecache"),
+        ("zip://::FTP://127.0.0.1:{port}/photos.zip", "FTP"),
+        ("zip://::github", "github"),
+        ("zip://::data:application/zip,abc", "data"),
+    ],
+)
+def test_an_address_reaches_nothing_but_buckets_archives_and_files(text, protocol):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        with pytest.raises(DatasetNotFoundError, match=f"^photos are not read from {protocol}://; give a folder, or"):
+            addressed.photos(text.format(port=server.getsockname()[1]))
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://me:pass/w@bucket/x", "zip://*.png::gs://:pass/w@bucket/x.zip", "ftp://a:pass@b"]
+)
+def test_an_address_with_a_password_is_refused_without_repeating_it(text):
+    with pytest.raises(DatasetNotFoundError, match="^an address must hold no password or key") as told:
+        addressed.photos(text)
+    assert "pass/" not in str(told.value)
 
 
 @pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])

@@ -73,11 +73,19 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
             msg = f"There is an index {name.strip()!r} already; choose another name."
             raise ValueError(msg)
         photos_in = voc_root(addressed.prepared_source(source.strip()))
-        listing = addressed.photos_in(photos_in)
-        photos, held_out = folder.hold_out(listing.photos, n_held_out)
+        listing = None
+        if isinstance(photos_in, str):
+            people.require(Role.OPERATOR)  # a server reaches more than those who use it do
+            addressed.check(photos_in)  # listing it may take minutes, and is part of the work
+        else:
+            listing = addressed.photos_in(photos_in)
+            folder.hold_out(listing.photos, n_held_out)
         extractor = caches.network(network)
 
         def here(*, progress: Progress) -> None:
+            progress(0.0, "listing photos")
+            found = listing or addressed.photos_in(photos_in)
+            photos, held_out = folder.hold_out(found.photos, n_held_out)
             indexes.build(
                 photos,
                 target,
@@ -101,10 +109,14 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
         work = processes.of_command(command, here)
         settings = str(target), str(photos_in), network, scales, mirror, n_held_out
         sessions.submit_build(work, f"{BUILDING}{name.strip()}", settings)
-        left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
-        session().building_note = f"{counted(len(listing), 'photo')} found.{left_out}"
+        session().building_note = _note(listing) if listing else ""
     except (ValueError, OSError, QueueFull, QuotaError) as error:
         st.error(sentence(error), icon=":material/error:")
+
+
+def _note(listing: folder.PhotoListing) -> str:
+    left_out = f" Of this folder {listing.summary()}." if listing.left_out else ""
+    return f"{counted(len(listing), 'photo')} found.{left_out}"
 
 
 def voc_root(path: str | Path) -> str | Path:
