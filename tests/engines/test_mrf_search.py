@@ -1,5 +1,6 @@
 """Dropped labels, lists, hopes and coarse beginnings: on larger grids, against sweeps over all labels."""
 
+import itertools
 import math
 
 import numpy as np
@@ -29,6 +30,15 @@ def smooth_unary(shape: tuple[int, ...], seed: int, *, noise: float, forbidden: 
     return unary
 
 
+def unrelated_unary(shape: tuple[int, ...], seed: int, *, sigma: float) -> np.ndarray:
+    """Squared distances of descriptors of two things that have nothing to do with each other."""
+    rng, descriptors = np.random.default_rng(seed), []
+    for n_rows, n_columns in (shape[:2], shape[2:]):
+        found = gaussian_filter(rng.normal(size=(n_rows, n_columns, 8)), (sigma, sigma, 0))
+        descriptors.append(found / np.linalg.norm(found, axis=-1, keepdims=True))
+    return 2 - 2 * np.einsum("rcd,yxd->rcyx", *descriptors)
+
+
 def over_all_labels(unary: np.ndarray, smoothness: float, iterations: int) -> tuple[float, float]:
     """The least energy of sweeps that drop nothing, and their bound."""
     state, best, bound = State(unary, Settings(smoothness)), math.inf, -math.inf
@@ -42,31 +52,37 @@ def over_all_labels(unary: np.ndarray, smoothness: float, iterations: int) -> tu
 @pytest.mark.parametrize("smoothness", [0.003, 0.03, 0.3])
 @pytest.mark.parametrize(("noise", "forbidden"), [(0.3, 0), (1, 0), (1, 0.2), (3, 0)])
 def test_no_bound_exceeds_what_other_sweeps_find(noise, forbidden, smoothness):
-    """Nor is the energy above theirs by more than the gap that is left."""
+    """Nor is the energy above theirs by more than a thousandth, or three where there is much noise."""
     for seed, shape in enumerate([(9, 10, 12, 11), (12, 9, 17, 13)]):
         unary = smooth_unary(shape, seed, noise=noise, forbidden=forbidden)
         found = mrf.minimise(unary, smoothness=smoothness, iterations=40)
         best, bound = over_all_labels(unary, smoothness, 60)
         assert found.lower_bound <= best * (1 + 1e-5)
         assert found.energy >= bound * (1 - 1e-5)
-        assert found.energy <= best + max(found.gap, 1e-4 * best)
+        assert found.energy <= best * (1 + 1e-4 + noise * 1e-3)
         assert (np.diff(found.history[:, 1]) >= 0).all()
 
 
 @pytest.mark.parametrize(("seed", "sigma", "smoothness"), [(0, 0.5, 0.01), (5, 0.5, 0.01), (2, 1, 0.01), (4, 1, 0.003)])
 def test_bounds_hold_where_hopes_fail(seed, sigma, smoothness):
     """Descriptors of things that have nothing to do with each other: found by trial, few fields are as hard."""
-    rng = np.random.default_rng(seed)
-    source, target = (
-        gaussian_filter(each, (sigma, sigma, 0))
-        for each in (rng.normal(size=(14, 13, 8)), rng.normal(size=(15, 16, 8)))
-    )
-    source, target = (each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (source, target))
-    unary = 2 - 2 * np.einsum("rcd,yxd->rcyx", source, target)
+    unary = unrelated_unary((14, 13, 15, 16), seed, sigma=sigma)
     found = mrf.minimise(unary, smoothness=smoothness, iterations=30, gap=1e-6)
     best, bound = over_all_labels(unary, smoothness, 60)
     assert found.lower_bound <= min(best, found.energy) * (1 + 1e-5)
     assert bound * (1 - 1e-5) <= found.energy <= best * 1.005
+
+
+def test_fields_that_are_not_smooth_end_as_low_as_sweeps_over_all_labels_bring_them():
+    """Most end lower; all began with coarse messages, which are of no use there."""
+    shares = []
+    for seed, smoothness in itertools.product(range(3), (0.1, 0.3)):
+        unary = unrelated_unary((20, 20, 24, 24), seed, sigma=0.5)
+        found = mrf.minimise(unary, smoothness=smoothness)
+        best, _ = over_all_labels(unary, smoothness, 20)
+        shares.append(found.energy / best - 1)
+    assert np.mean(shares) < 1e-3
+    assert max(shares) < 0.01
 
 
 @pytest.mark.parametrize("forbidden", [0, 0.3])

@@ -1,8 +1,8 @@
-"""Messages of many displacement fields at once, on a CUDA device: what `minimise` sends for one, sent for all.
+"""Messages of many displacement fields at once, on a CUDA device: sweeps over all labels, from messages of zero.
 
 A cell's messages depend on those of the cells before it alone, so the cells of an anti-diagonal of the source grid are
 computed at once, for all pairs, and one diagonal after the other. Every cell finds the messages it would in reading
-order, so labels and bounds are the same, but for rounding.
+order, so labels and bounds are those of `on_cpu.State`, but for rounding.
 
 There is one step per diagonal. On a CUDA device it is a kernel where Triton can launch one, and the two sweeps of an
 iteration are recorded once and replayed; else it is a few of torch's operations, which run anywhere.

@@ -13,6 +13,9 @@ _ROUNDING = 1e-5  # of the energy: more than a bound loses by single precision
 _RISES, _SHARE_OF_GAP = 3, 0.3
 _FURTHER = 0.4  # the next hope lies beyond one that failed by this share of what that lay above the bound
 _MANY = 0.3  # of the work of a sweep over grids: with less, nothing is won by hoping
+_COMPARED, _FAR = 2, 0.01  # iterations after which a coarse beginning is compared with none, if the gap is that large
+_BETTER = 0.005  # by such a share has the energy to be lower for messages that bound less
+_SETTLED = 1e-7  # a bound that rises by less within an iteration ends it
 _FINISHING = 20  # iterations at most over the few labels left by a hope that failed
 
 
@@ -33,7 +36,7 @@ class Search:
         self._best, self._lowest, self._labels = math.inf, math.inf, np.empty(0)
         self._bound, self._reached = -math.inf, -math.inf  # on all labellings, and on those of labels left
         self._threshold, self._least_hope, self._hoped_at = math.inf, -math.inf, math.inf
-        self._state = State(unary, settings)
+        self._state, self._n_swept = State(unary, settings), 0
         if self._narrows:
             self._state.begin(settings)
 
@@ -46,13 +49,14 @@ class Search:
         """A sweep forth and one back, or as many as take no longer once few labels are left."""
         work, least, chosen = 0.0, math.inf, self._labels
         while True:
+            reached = self._reached
             labels, found = self._sweep_forth()
             if found < least:
                 least, chosen = found, labels
             self._sweep_back()
             share = self._state.work() if self._narrows else 1.0
             work += share
-            if work + share > 1 or self.is_over:
+            if work + share > 1 or self.is_over or 0 <= self._reached - reached <= _SETTLED * abs(reached):
                 break
         self._history.append((sum(self._energy(chosen)), self._bound))
 
@@ -81,6 +85,9 @@ class Search:
         _, bound = self._state.sweep(forth=False, threshold=self._threshold)
         if not self._settings.reweighted:
             return
+        self._n_swept += 1
+        if self._narrows and self._n_swept == _COMPARED and self._best - bound > _FAR * abs(self._best):
+            bound = self._compare_with_none(bound)
         rise, self._reached = bound - self._reached, max(self._reached, bound)
         self._bound = max(self._bound, min(bound, self._threshold))
         if not self._narrows or self.is_over:
@@ -109,6 +116,24 @@ class Search:
 
     def _lower_threshold(self, to: float) -> None:
         self._threshold = min(self._threshold, to + _ROUNDING * abs(to))
+
+    def _compare_with_none(self, bound: float) -> float:
+        """Goes on with messages that began as zero, if those bound better, or find much better labels.
+
+        Returns the bound of the messages it goes on with.
+
+        Where nothing is smooth, sweeps from coarse messages may settle where others do not.
+        """
+        other = State(self._unary, self._settings)
+        for _ in range(_COMPARED):
+            labels, _ = other.sweep(forth=True)
+            _, found = other.sweep(forth=False)
+        better, before = other.improve(labels), self._best
+        self._keep(better, other.energy(better))
+        if found < bound and before - self._best <= _BETTER * abs(before):
+            return bound
+        self._state = other
+        return found
 
     def _give_up_hope(self) -> None:
         failed, self._threshold = self._threshold, math.inf

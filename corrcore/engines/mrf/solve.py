@@ -86,8 +86,8 @@ def minimise_batch(
 ) -> list[Solution]:
     """`minimise` for many pairs side by side: one per thread, or, on a CUDA device, all at once.
 
-    Grids may differ in size. `device` is CUDA where there is one, by default. What it finds may differ by rounding from
-    what threads find.
+    Grids may differ in size. `device` is CUDA where there is one, by default. There all sweeps are over all labels:
+    what they find is as close to the optimum as it says, and may be other labels than threads find.
     """
     device = torch.device(device) if device is not None else concurrency.default_device()
     if device.type not in ("cpu", "cuda"):
