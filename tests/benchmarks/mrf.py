@@ -92,7 +92,7 @@ def rows(run: Run) -> Iterator[Row]:
 def sweep_all(unary: np.ndarray, smoothness: float) -> mrf.Solution:
     """*trw-s* over all labels from beginning to end."""
     state, best, bound = State(unary, Settings(smoothness)), np.inf, -np.inf
-    while best - bound > GAP * abs(best):
+    while best == np.inf or best - bound > GAP * abs(best):
         labels, _ = state.sweep(forth=True)
         if (energy := state.energy(labels)) < best:
             best, chosen = energy, labels
