@@ -5,7 +5,6 @@ folder of results. Networks and data sets that are open travel to the workers, n
 """
 
 import atexit
-import math
 import os
 import secrets
 import shutil
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from corrcore.settings import Settings
+from corrcore.settings import AUTO, Settings, check_gpus, host_and_port
 from corrcore.workers import Room, Workers, forget_kept
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ Item = TypeVar("Item")
 State = TypeVar("State")
 Result = TypeVar("Result")
 
-AUTO = "auto"
 _CONNECT_S = 5.0
 _TRAVELLING = ("CORRCORE_CACHE", "CORRCORE_DATA", "CORRCORE_WEIGHTS")  # variables that workers get
 _OBJECTS_BYTES = 10**9  # of shared memory, at most, in a cluster that is started here
@@ -60,11 +58,9 @@ class Cluster:
         if self.workers is not None and self.workers < 1:
             msg = f"workers must be at least 1; got {self.workers}."
             raise ValueError(msg)
-        if not 0 <= self.gpus < math.inf or (self.gpus > 1 and self.gpus % 1):
-            msg = f"gpus of a worker must be a share from 0 to 1, or a whole number; got {self.gpus:g}."
-            raise ValueError(msg)
+        check_gpus(self.gpus)
         if self.address not in (None, AUTO):
-            _host_and_port(self.address)
+            host_and_port(self.address)
 
     def join(self) -> None:
         """Joins the cluster unless this process is in it already, and stays until `leave` or the process's end.
@@ -171,14 +167,6 @@ def _ray() -> Any:
     return ray
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
-        msg = f"the address of a Ray cluster is HOST:PORT, such as head:6379, or auto; got {address}."
-        raise ValueError(msg)
-    return host.strip("[]"), int(port)
-
-
 def _init(**options: Any) -> None:
     _ray().init(**options, configure_logging=False, log_to_driver=False, ignore_reinit_error=True)
 
@@ -217,7 +205,7 @@ def _enter(address: str) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # seconds to ask a head that refuses
     if address != AUTO:
-        host, port = _host_and_port(address)
+        host, port = host_and_port(address)
         if host in ("localhost", "127.0.0.1"):
             os.environ.update(LOOPBACK)
         try:

@@ -1,6 +1,7 @@
 """Every environment variable that corrcore reads, in one place."""
 
 import importlib.util
+import math
 import os
 import re
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 EXECUTORS = ("threads", "ray")
+AUTO = "auto"  # the address of the Ray cluster that runs on this machine
 
 
 def prepared_path(text: str | os.PathLike[str]) -> Path:
@@ -27,6 +29,22 @@ def prepared_path(text: str | os.PathLike[str]) -> Path:
     except RuntimeError:
         msg = f"the home folder in {os.fspath(text)} is not known; write the path in full."
         raise ValueError(msg) from None
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of the head of a Ray cluster. Raises ValueError for what is no HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        msg = f"the address of a Ray cluster is HOST:PORT, such as head:6379, or {AUTO}; got {address}."
+        raise ValueError(msg)
+    return host.strip("[]"), int(port)
+
+
+def check_gpus(gpus: float) -> None:
+    """Raises ValueError for what no worker of a Ray cluster can have of GPUs."""
+    if not 0 <= gpus < math.inf or (gpus > 1 and gpus % 1):
+        msg = f"gpus of a worker must be a share from 0 to 1, or a whole number; got {gpus:g}."
+        raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -117,8 +135,16 @@ class Settings:
             faults=(*faults, *no_sites, *no_cluster),
         )
 
-    def problems(self) -> list[str]:
-        """What is wrong with the settings, a sentence each, for the command line and the app to show."""
+    @property
+    def indexes(self) -> Path:
+        """The folder of patch indexes."""
+        return self.cache / "indexes"
+
+    def problems(self, indexes: str | os.PathLike[str] | None = None) -> list[str]:
+        """What is wrong with the settings, a sentence each, for the command line and the app to show.
+
+        `indexes` is the folder of indexes where it is another than `self.indexes`.
+        """
         found = list(self.faults)  # os.path below, as a Path's own questions raise where a folder may not be read
         if self.cache == _temporary_cache():
             found.append(
@@ -137,6 +163,13 @@ class Settings:
         for asked, variable in ((self.executor == "ray", "EXECUTOR=ray"), (self.ray_indexes, "RAY_INDEXES")):
             if asked and importlib.util.find_spec("ray") is None:
                 found.append(f"CORRCORE_{variable} needs Ray; install it with: pip install 'corrcore[ray]'")
+        root = os.fspath(indexes or self.indexes)
+        missing = [name for name in self.ray_indexes if not os.path.exists(os.path.join(root, name))]
+        if missing:
+            found.append(
+                f"CORRCORE_RAY_INDEXES names {', '.join(missing)}, and {root} has no such index; `corrcore index list` "
+                "shows those there are."
+            )
         return found
 
 
@@ -158,6 +191,11 @@ def _executor(environment: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str
     """Where long work runs, and a sentence for each variable about it that says nothing of the kind."""
     found: dict[str, Any] = {"ray_address": environment.get("CORRCORE_RAY_ADDRESS") or None}
     faults = []
+    if (address := found["ray_address"]) not in (None, AUTO):
+        try:
+            host_and_port(address)
+        except ValueError as error:  # it stays, so that nothing runs elsewhere than asked
+            faults.append(f"CORRCORE_RAY_ADDRESS: {error}")
     if (executor := environment.get("CORRCORE_EXECUTOR") or EXECUTORS[0]) in EXECUTORS:
         found["executor"] = executor
     else:
@@ -173,10 +211,14 @@ def _executor(environment: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str
         else:
             faults.append(f"{variable} must be a whole number above 0, not {text!r}; it is passed over.")
     if gpus := environment.get("CORRCORE_RAY_GPUS"):
-        if re.fullmatch(r"\d*\.?\d+", gpus, re.ASCII):
-            found["ray_gpus"] = float(gpus)
-        else:
+        if not re.fullmatch(r"\d*\.?\d+", gpus, re.ASCII):
             faults.append(f"CORRCORE_RAY_GPUS must be a number such as 0.25, not {gpus!r}; 0 is in force.")
+        else:
+            try:
+                check_gpus(float(gpus))
+                found["ray_gpus"] = float(gpus)
+            except ValueError as error:
+                faults.append(f"CORRCORE_RAY_GPUS: {str(error).rstrip('.')}; 0 is in force.")
     return found, tuple(faults)
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -184,3 +185,17 @@ def test_what_says_nothing_of_where_work_runs_is_told():
         "CORRCORE_RAY_WORKERS must be a whole number above 0, not '0'; it is passed over.",
         "CORRCORE_RAY_GPUS must be a number such as 0.25, not 'half'; 0 is in force.",
     )
+
+
+def test_what_no_cluster_would_take_is_told_at_the_start(tmp_path):
+    (tmp_path / "indexes" / "voc").mkdir(parents=True)
+    asked = {"RAY_ADDRESS": "ray://head:10001", "RAY_GPUS": "1.5", "RAY_INDEXES": "voc,vok", "CACHE": str(tmp_path)}
+    found = Settings.from_environment({f"CORRCORE_{name}": value for name, value in asked.items()})
+    assert (found.ray_address, found.ray_gpus) == ("ray://head:10001", 0)
+    said = [
+        r"CORRCORE_RAY_ADDRESS: the address of a Ray cluster is HOST:PORT, .*; got ray://head:10001\.",
+        r"CORRCORE_RAY_GPUS: gpus of a worker must be a share from 0 to 1, or a whole number; got 1\.5; 0 is in force\.",
+        r"CORRCORE_RAY_INDEXES names vok, and .*/indexes has no such index; `corrcore index list` shows those .*",
+    ]
+    assert [bool(re.fullmatch(*each)) for each in zip(said, found.problems(), strict=True)] == [True] * 3
+    assert "RAY_INDEXES names voc, vok" in found.problems(tmp_path)[2]

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
         parser.parse_args(arguments, options)
         if options.until_stdin_closes:
             _stop_when_stdin_closes()
-        for problem in Settings.from_environment().problems():
+        for problem in Settings.from_environment().problems(options.root):
             print(f"corrcore: {problem}", file=sys.stderr)
         options.run(options)
         sys.stdout.flush()

@@ -242,7 +242,7 @@ def digest(value: object) -> str:
 
 def default_root() -> Path:
     """Where indexes live by name: ``indexes`` in the cache folder. They are never evicted."""
-    return Settings.from_environment().cache / "indexes"
+    return Settings.from_environment().indexes
 
 
 def command(words: str, folder: Path, *, named: bool = True) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from corrcore.cluster import Cluster
 from corrcore.concurrency import Progress, Retold
+from corrcore.decoding import printable
 from corrcore.features import Extractor
 from corrcore.patch_index.describe import Photo
 from corrcore.patch_index.files import BuildSettings, IndexDamagedError
@@ -41,7 +42,7 @@ class OnCluster:
             if not shards:
                 return
             joiner = _Joiner(journal, settings, told)
-            items = {shard.start: (shard, photos[shard.start : shard.stop]) for shard in shards}
+            items = {_title(shard, photos): (shard, photos[shard.start : shard.stop]) for shard in shards}
             making = _Describing(extractor, settings)
             self.cluster.map(making, _fill, items, joiner.take, progress=joiner.progress)
         msg = f"what is written to {journal.folder} does not stay as it was; check its drive."
@@ -71,6 +72,12 @@ def _fill(state: _Describing, item: tuple[Shard, Sequence[Photo]]) -> Shard:
     return shard
 
 
+def _title(shard: Shard, photos: Sequence[Photo]) -> str:
+    """A shard's photos, counted from 1, for what is said of it."""
+    first, last = (printable(photos[number].name) for number in (shard.start, shard.stop - 1))
+    return f"photos {shard.start + 1} to {shard.stop} ({first} ... {last})"
+
+
 class _Joiner:
     """Appends shards to the journal, each when it is the next, and tells how many photos are described."""
 
@@ -83,10 +90,10 @@ class _Joiner:
     def _tell(self, _: float, text: str) -> None:
         self._told(self._n_described, f", {text}" if text else "")
 
-    def take(self, start: int, shard: Shard) -> None:
+    def take(self, _: str, shard: Shard) -> None:
         """A shard that is described."""
-        self._waiting[start] = shard
-        self._n_described += shard.stop - start
+        self._waiting[shard.start] = shard
+        self._n_described += shard.stop - shard.start
         rate = (self._n_described - self._n_before) / max(time.monotonic() - self._begun, 1e-3)
         self.progress(0.0, f"{rate:.1f} per second")
         while (following := self._waiting.pop(len(self._journal.entries), None)) is not None:

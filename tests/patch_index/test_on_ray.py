@@ -183,6 +183,21 @@ def test_a_build_in_which_a_worker_and_a_machine_are_killed_is_the_same_files(ma
     assert any(text.startswith("6 of 10 photos, ") for text in told)
 
 
+class Fatal(ArrayPhoto):
+    """Ends whatever process reads it, but for this one."""
+
+    def load(self):
+        if self.name != f"{os.getpid()}.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().load()
+
+
+def test_photos_that_end_workers_are_named(machines, tmp_path):
+    photos = [*PHOTOS[:2], Fatal(f"{os.getpid()}.png", PHOTOS[2].pixels), PHOTOS[3]]
+    with pytest.raises(ChildProcessError, match=rf"ended at photos 3 to 4 \({os.getpid()}\.png \.\.\. photo3\.png\)"):
+        build(photos, tmp_path / "it", describer=OnCluster(machines.cluster, shard_photos=2), **OPTIONS)
+
+
 def test_a_build_that_is_stopped_is_gone_on_with_here_and_there(machines, tmp_path, whole):
     gate = Gate(PHOTOS[0].name, PHOTOS[0].pixels, tmp_path)
     photos = [gate, *(Told(photo.name, photo.pixels, tmp_path) for photo in PHOTOS[1:])]
