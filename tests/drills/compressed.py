@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from corrcore.datasets import folder
 from corrcore.engines.knn import Neighbours
 from corrcore.patch_index import LONGER_SIDE_PX, PatchIndex, Probing, build
 from corrcore.wording import size_text
-from tests.drills.growth import own_bytes
+from tests.drills.growth import least_s, own_bytes
 from tests.drills.server import report
 
 NAME, LAYER, SCALES, HELD_OUT, QUERIES = "million", "conv4", (1.0, 0.7), 60, 961
@@ -58,17 +57,6 @@ def held_out_cells(photos: Path, index: PatchIndex) -> torch.Tensor:
             cells = alexnet.extract(images.shrink(photo.load(), longer_side=LONGER_SIDE_PX), (LAYER,))[LAYER].flat()
             found.append(cells[rng.permutation(len(cells))[:each]])
     return torch.cat(found)[:QUERIES].float()
-
-
-def least_s(call: Callable[[], object], times: int) -> float:
-    """The least of so many calls, after one that is not counted: other work on the machine only adds to it."""
-    call()
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
 
 
 def recall(found: Neighbours, exact: Neighbours, k: int) -> float:
