@@ -57,7 +57,7 @@ def add_field_parser(rooms: Any) -> None:
         "--units", choices=["signs", "sum"], default="signs", help="how a cell's units are added (default: signs)"
     )
     command.add_argument("--out", type=prepared_path, default=None, metavar="FILE", help="a .png or .npz to write")
-    add_executor_options(command)
+    add_executor_options(command, threads=False)
     command.set_defaults(run=network_field)
 
 

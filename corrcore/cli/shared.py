@@ -51,8 +51,11 @@ def count(text: str) -> int:
     return int(text)
 
 
-def add_executor_options(command: argparse.ArgumentParser) -> None:
-    """Adds where a command's work runs: ``--executor``, ``--address``, ``--workers`` and ``--gpus``."""
+def add_executor_options(command: argparse.ArgumentParser, *, threads: bool = True) -> None:
+    """Adds where a command's work runs: ``--executor``, ``--address``, ``--workers`` and ``--gpus``.
+
+    `threads` says whether workers can be threads of this process; `for_each` has none.
+    """
     group = command.add_argument_group("where it runs", "on this machine, or on a Ray cluster that it belongs to")
     group.add_argument(
         "--executor", choices=EXECUTORS, default=None, help="(default: CORRCORE_EXECUTOR, or threads of this process)"
@@ -63,7 +66,8 @@ def add_executor_options(command: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="of a cluster's head, or auto (default: one on this machine)",
     )
-    group.add_argument("--workers", type=count, default=None, metavar="N", help="threads, or a cluster's workers")
+    whose = "threads, or a cluster's workers" if threads else "a cluster's workers"
+    group.add_argument("--workers", type=count, default=None, metavar="N", help=whose)
     group.add_argument(
         "--gpus", type=number, default=None, metavar="N", help="of each worker, such as 0.25 (default: 0)"
     )
@@ -96,6 +100,9 @@ def for_each(
     """
     cluster = cluster_of(options)
     if cluster is None:
+        if options.workers is not None:
+            msg = "--workers goes with --executor ray; here one thing is done after another, with all threads."
+            raise ValueError(msg)
         for name, item in items.items():
             then(name, work(state, item, progress_of(options)))
         return

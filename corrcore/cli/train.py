@@ -24,13 +24,13 @@ def add_parsers(rooms: Any) -> None:
     command.add_argument(
         "--out", type=prepared_path, default=None, help="folder of results (default: the one the app's pages read)"
     )
-    add_executor_options(command)
+    add_executor_options(command, threads=False)
     command.set_defaults(run=_detectors)
     command = commands.add_parser(
         "classifiers", help="keypoint classifiers of categories, for response maps (Figure 5)"
     )
     add_field_options(command, ClassifierTraining)
-    add_executor_options(command)
+    add_executor_options(command, threads=False)
     command.set_defaults(run=_classifiers)
 
 

@@ -332,16 +332,21 @@ def test_pairs_of_a_folder_in_spairs_layout_are_measured_by_category(run, capsys
     assert "split of cat in spair71k must be one of test; got 'train'" in capsys.readouterr().err
 
 
+SIZES = ("evaluate", "sizes", "--data=toy", "--categories=toy cat")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--address=head:6379",), "--address goes with --executor ray."),
-        (("--gpus=1",), "--gpus goes with --executor ray."),
-        (("--executor=ray", "--address=head"), "the address of a Ray cluster is HOST:PORT"),
+        ((*SIZES, "--address=head:6379"), "--address goes with --executor ray."),
+        ((*SIZES, "--gpus=1"), "--gpus goes with --executor ray."),
+        ((*SIZES, "--executor=ray", "--address=head"), "the address of a Ray cluster is HOST:PORT"),
+        (("train", "detectors", "--data=toy", "--categories=toy cat", "--workers=2"), "--workers goes with --executor"),
     ],
 )
-def test_where_a_command_runs_is_checked_before_it_begins(run, sizes, capsys, words, sentence):
-    assert run("evaluate", "sizes", "--data=toy", "--categories=toy cat", *words) == 2
+def test_where_a_command_runs_is_checked_before_it_begins(run, sizes, capsys, monkeypatch, tmp_path, words, sentence):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    assert run(*words) == 2
     assert sentence in capsys.readouterr().err
 
 
