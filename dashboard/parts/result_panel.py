@@ -6,11 +6,8 @@ from typing import TypeVar
 import streamlit as st
 
 from corrcore.cli.evaluate import command_of
-from corrcore.cluster import asked_for
 from corrcore.concurrency import Progress
 from corrcore.experiments import Context, Experiment, Result, run
-from corrcore.experiments.executors import executor_on
-from corrcore.settings import Settings
 from dashboard.parts.job_panel import begin_long, job_panel
 from dashboard.services import caches, people, processes, sessions
 from dashboard.services.roles import Role
@@ -77,8 +74,7 @@ def experiment_panel(
         return None
 
     def here(*, progress: Progress) -> Result:
-        executor = executor_on(None if automatic else asked_for(Settings.from_environment()))
-        return run(experiment, context=context, store=caches.store(), executor=executor, progress=progress)
+        return run(experiment, context=context, store=caches.store(), progress=progress)  # the server joins no cluster
 
     work = here if automatic else processes.of_command(lambda: command_of(experiment), here)
     category = getattr(experiment, "category", "")

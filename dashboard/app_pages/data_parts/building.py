@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from corrcore import cluster, networks
+from corrcore import networks
 from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
 from corrcore.datasets import addressed, folder
@@ -93,9 +93,8 @@ def start(source: str, name: str, network: str, scales: tuple[float, ...], mirro
                 scales=scales,
                 mirror=mirror,
                 held_out=[photo.name for photo in held_out],
-                describer=indexes.describer_on(cluster.asked_for(Settings.from_environment())),
                 progress=progress,
-            )
+            )  # in threads: the server joins no cluster
 
         def command() -> list[str]:
             options = [f"--name={target.name}", f"--network={network}", f"--hold-out={n_held_out}"]

@@ -190,15 +190,13 @@ def test_an_experiment_is_run_by_its_button_and_kept(few):
 
 
 @pytest.mark.parametrize("automatic", [False, True])
-def test_long_work_runs_on_the_cluster_that_the_environment_names(few, monkeypatch, automatic):
+def test_the_server_itself_joins_no_cluster(few, monkeypatch, automatic):
     monkeypatch.setenv("CORRCORE_EXECUTOR", "ray")
-    monkeypatch.setenv("CORRCORE_RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("CORRCORE_RAY_ADDRESS", "127.0.0.1:1")  # where none answers
     at = run(experiment_script, SMALL, few, automatic)
-    if automatic:  # which somebody waits for
-        assert settled(at).text[0].value == "1 records of toy cat"
-        return
-    at.button[0].click()
-    assert settled(at).error[0].value.startswith("No Ray cluster answers at 127.0.0.1")
+    if not automatic:
+        at.button[0].click()
+    assert settled(at).text[0].value == "1 records of toy cat"
 
 
 @pytest.mark.slow
