@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 from corrcore.cli import main
 from corrcore.datasets import toy
@@ -185,11 +186,20 @@ def test_a_command_runs_on_a_cluster(machines, actors, sizes, capsys, tmp_path):
 def test_other_long_commands_run_there_and_what_they_make_is_kept_here(
     machines, actors, photos, capsys, tmp_path, monkeypatch, words
 ):
-    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
     words = (*words, f"--photos={photos}") if words[1] == "field" else words
-    assert main([*words, "--executor=ray", f"--address={machines.address}", "--workers=2"]) == 0
-    there = re.sub(r"[0-9.]+ s", "", capsys.readouterr().out)
-    assert main([*words]) == 0
-    again = capsys.readouterr()
-    assert re.sub(r"[0-9.]+ s", "", again.out) == there
-    assert not again.err  # no progress: nothing is computed
+    on_cluster = ("--executor=ray", f"--address={machines.address}", "--workers=2")
+    said = []
+    for folder, where in (("there", on_cluster), ("there", ()), ("here", ())):
+        monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path / folder))
+        assert main([*words, *where]) == 0
+        said.append(capsys.readouterr())
+    outs = {re.sub(r"[0-9.]+ s", "", each.out).replace(f"{tmp_path}/there", f"{tmp_path}/here") for each in said}
+    assert len(outs) == 1
+    assert not said[1].err  # no progress: nothing is computed
+    assert kept(tmp_path / "there") == kept(tmp_path / "here") != []
+
+
+def kept(folder):
+    """The arrays of what is kept, byte for byte: names of files are drawn, and times stand beside the arrays."""
+    found = (load_file(path) for path in folder.rglob("*.safetensors"))
+    return sorted(sorted((name, array.tobytes()) for name, array in each.items()) for each in found)
