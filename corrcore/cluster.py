@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # nothing outside this ma
 
 _joined: str | None = None  # as Ray has it: a process is in one cluster
 _session: Path | None = None
+_before: dict[str, str | None] = {}  # variables that were set here, as they were
+_token = secrets.token_hex(32)  # of clusters that are started here: Ray reads one once in a process
+_lock = threading.RLock()  # of these, around joining and leaving
 
 
 @dataclass(frozen=True)
@@ -72,21 +76,22 @@ class Cluster:
         """
         global _joined
         here = self.address or "one on this machine"
-        if _joined is not None and not _ray().is_initialized():
-            leave()  # somebody else has left it
-        if _joined == here:
-            return
-        if _joined is not None:
-            msg = f"this process is in a cluster already ({_joined}) and cannot join {here} too; leave() it first."
-            raise ValueError(msg)
-        atexit.unregister(leave)
-        atexit.register(leave)
-        try:
-            _enter(self.address) if self.address else _start(self.workers or 1)
-        except BaseException:
-            leave()
-            raise
-        _joined = here
+        with _lock:
+            if _joined is not None and not _ray().is_initialized():
+                leave()  # somebody else has left it
+            if _joined == here:
+                return
+            if _joined is not None:
+                msg = f"this process is in a cluster already ({_joined}) and cannot join {here} too; leave() it first."
+                raise ValueError(msg)
+            atexit.unregister(leave)
+            atexit.register(leave)
+            try:
+                _enter(self.address) if self.address else _start(self.workers or 1)
+            except BaseException:
+                leave()
+                raise
+            _joined = here
 
     def map(
         self,
@@ -105,7 +110,8 @@ class Cluster:
         its item goes to another. Whatever `make`, `work`, `then` and `progress` raise ends the work at once and is
         raised here; `progress` is told again twice per second, so that it is asked.
 
-        Raises as `join` does, and ChildProcessError for what has ended three workers.
+        Raises as `join` does, and ChildProcessError for what has ended three workers, where they do
+        not even begin, and where none has found room for a minute.
         """
         from corrcore.concurrency import Retold
 
@@ -141,14 +147,25 @@ def _n_threads() -> int:
 
 
 def leave() -> None:
-    """Leaves the cluster, and ends the one that was started here."""
+    """Leaves the cluster, and ends the one that was started here; Ray's variables are as they were before."""
     global _joined, _session
-    forget_kept()
-    if _joined is not None or _session is not None:
-        _ray().shutdown()
-    if _session is not None:
-        shutil.rmtree(_session, ignore_errors=True)
-    _joined = _session = None
+    with _lock:
+        forget_kept()
+        if _joined is not None or _session is not None:
+            _ray().shutdown()
+        if _session is not None:
+            shutil.rmtree(_session, ignore_errors=True)
+        _joined = _session = None
+        for name, value in _before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        _before.clear()
+
+
+def _set(**variables: str) -> None:
+    """Sets variables until `leave`."""
+    for name, value in variables.items():
+        _before.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
 
 
 def _nobody(done: float, text: str) -> None:
@@ -174,20 +191,29 @@ def _init(**options: Any) -> None:
 def _start(workers: int) -> None:
     """A cluster on this machine, which nothing outside it reaches."""
     global _session
-    os.environ["RAY_AUTH_MODE"] = "token"
-    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    os.environ.update(LOOPBACK)
+    _set(RAY_AUTH_MODE="token", **LOOPBACK)
+    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        _set(RAY_AUTH_TOKEN=_token)
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    _ray()
+    ray = _ray()
     _session = _new_session()
-    _init(
-        address="local",
-        num_cpus=max(n_cpus, workers),
-        include_dashboard=False,
-        object_store_memory=_OBJECTS_BYTES,
-        _temp_dir=str(_session),
-    )
+    try:
+        _init(
+            address="local",
+            num_cpus=max(n_cpus, workers),
+            include_dashboard=False,
+            object_store_memory=_OBJECTS_BYTES,
+            _temp_dir=str(_session),
+        )
+    except ray.exceptions.AuthenticationError as error:
+        msg = f"no Ray cluster can be started here ({_first_line(error)}); unset RAY_AUTH_TOKEN_PATH to have a token."
+        raise ConnectionError(msg) from None
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says first, or else its name."""
+    lines = (line.strip(" .") for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
 
 
 def _new_session() -> Path:
@@ -202,16 +228,17 @@ def _new_session() -> Path:
 
 def _enter(address: str) -> None:
     """A cluster that runs."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # seconds to ask a head that refuses
+    usual = {"RAY_AUTH_MODE": "token", "RAY_NUM_REDIS_GET_RETRIES": "3"}  # seconds to ask a head that refuses
+    _set(**{name: value for name, value in usual.items() if name not in os.environ})
     if address != AUTO:
         host, port = host_and_port(address)
         if host in ("localhost", "127.0.0.1"):
-            os.environ.update(LOOPBACK)
+            _set(**LOOPBACK)
         try:
             socket.create_connection((host, port), timeout=_CONNECT_S).close()
-        except OSError as error:
-            msg = f"no Ray cluster answers at {address} ({error.strerror or error}); `ray start --head` starts one."
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror or error if isinstance(error, OSError) else "no machine has such a name"
+            msg = f"no Ray cluster answers at {address} ({reason}); `ray start --head` starts one."
             raise ConnectionError(msg) from None
     ray = _ray()
     variables = {name: os.environ[name] for name in _TRAVELLING if os.environ.get(name)}
@@ -225,7 +252,7 @@ def _enter(address: str) -> None:
         raise ConnectionError(msg) from None
     except Exception as error:  # Ray has no class for them
         msg = (
-            f"this machine cannot join the Ray cluster at {address} ({str(error).splitlines()[0]}); commands run on a "
+            f"this machine cannot join the Ray cluster at {address} ({_first_line(error)}); commands run on a "
             f"machine of the cluster: `ray start --address={address}` makes it one."
         )
         raise ConnectionError(msg) from error

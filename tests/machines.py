@@ -55,7 +55,18 @@ def words_of(process: psutil.Process) -> list[str]:
 @contextmanager
 def running() -> Iterator[Machines]:
     """The cluster, which this process has joined; with token authentication, without a dashboard, for this machine."""
+    before = dict(os.environ)
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex, **cluster.QUIET, **cluster.LOOPBACK}
+    try:
+        yield from _running()
+    finally:
+        for name in {"RAY_TMPDIR", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", *cluster.QUIET, *cluster.LOOPBACK}:
+            os.environ.pop(name, None)
+        os.environ |= {name: value for name, value in before.items() if name.startswith("RAY_")}
+
+
+def _running() -> Iterator[Machines]:
+    """The same, in an environment that is ready."""
     from ray.cluster_utils import Cluster  # which reads the environment
 
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # a short path

@@ -145,16 +145,30 @@ def test_what_is_no_cluster_is_refused(given, text):
 STARTED = """
 import os, psutil
 from corrcore.cluster import Cluster, leave
+before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
 Cluster(workers=1).join()
+mode, long = os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"]) > 30
 there = [each.laddr.ip for one in psutil.Process().children(recursive=True) for each in one.net_connections("inet")
          if each.status == psutil.CONN_LISTEN]
 leave()
-print(sorted({each.removeprefix("::ffff:") for each in there}), os.environ["RAY_AUTH_MODE"])
+print(sorted({each.removeprefix("::ffff:") for each in there}), mode, long, before.items() <= os.environ.items())
 """
 
 
-def test_one_that_is_started_answers_this_machine_alone_and_asks_for_a_token():
-    assert fresh(STARTED, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="") == "['127.0.0.1'] token"
+def test_one_that_is_started_answers_this_machine_alone_and_asks_for_a_token_of_its_own(tmp_path):
+    said = fresh(STARTED, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="", HOME=str(tmp_path))
+    assert said == "['127.0.0.1'] token True True"
+    assert not list(tmp_path.rglob("auth_token"))
+
+
+def test_a_token_that_is_not_there_is_a_sentence(tmp_path):
+    said = fresh(JOIN, RAY_AUTH_TOKEN="", RAY_AUTH_TOKEN_PATH=f"{tmp_path}/gone")
+    assert said.startswith("ConnectionError: no Ray cluster can be started here (RAY_AUTH_TOKEN_PATH is set but file ")
+    assert said.endswith("; unset RAY_AUTH_TOKEN_PATH to have a token.")
+
+
+def test_a_name_that_no_machine_can_have_is_named():
+    assert "no Ray cluster answers at a..b:6379 (no machine has such a name);" in fresh(JOIN, "a..b:6379")
 
 
 def test_nothing_imports_ray_unless_it_is_asked_for():

@@ -22,6 +22,7 @@ from jaxtyping import Float64
 from corrcore.engines.knn.held import Arrays, SearchCluster
 from corrcore.engines.knn.shards import Question, merged, questions, starts_of
 from corrcore.engines.knn.table import DescriptorTable, Neighbours
+from corrcore.workers import Waiting
 
 _LOOK_S = 0.1  # between two looks at whether a search is to stop
 _TRIES = 3  # of one shard of one search whose actors end
@@ -179,13 +180,10 @@ class _Actors:
 
     def _check_room(self, actors: Any) -> None:
         for actor in actors:
-            if time.monotonic() - actor.begun > self._room_s and not self._is_here(actor):
-                needed = f", as it needs {self._gpus:g} of a GPU," if self._gpus else ""
-                msg = (
-                    f"shard {actor.shard + 1} of {len(self._shards)} of {self._title} has found no room in the cluster "
-                    f"for {self._room_s:.0f} s{needed}; take fewer workers, or search it here."
-                )
-                raise ChildProcessError(msg)
+            if not self._is_here(actor):
+                who = f"shard {actor.shard + 1} of {len(self._shards)} of {self._title}"
+                instead = "take fewer workers, or search it here"
+                Waiting(who, self._room_s, actor.begun, gpus=self._gpus).check(self._ray, instead)
 
 
 class _Holder:
