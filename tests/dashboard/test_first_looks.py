@@ -33,5 +33,15 @@ def test_what_comes_along_is_what_pages_compute():
     assert checked.stdout == "2 of 2 results are those that come along.\n"
 
 
+def test_results_are_the_same_where_all_names_and_numbers_are():
+    kept = list(map(caches.FIRST_LOOKS.get, caches.FIRST_LOOKS.keys()))
+    assert all(data and first_looks.is_same(data, data) for data in kept)
+    [records] = [data for data in kept if data and data.startswith(b"{")]
+    for old, new in ((b"toy-cat-val-000.png", b"toy-cat-val-00x.png"), (b'"cost":10.0', b'"cost":1.0')):
+        assert not first_looks.is_same(records, records.replace(old, new))
+    header = records.partition(b"\n")[0]
+    assert not first_looks.is_same(header, header)
+
+
 def test_what_comes_along_is_small():
     assert caches.FIRST_LOOKS.path.stat().st_size < 1_000_000
