@@ -124,7 +124,7 @@ class Search:
 
         Where nothing is smooth, sweeps from coarse messages may settle where others do not.
         """
-        other = State(self._unary, self._settings)
+        other, labels, found = State(self._unary, self._settings), self._labels, -math.inf
         for _ in range(_COMPARED):
             labels, _ = other.sweep(forth=True)
             _, found = other.sweep(forth=False)
