@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from corrcore import cluster
 
 _OPTIONS = {"node_ip_address": "127.0.0.1", "object_store_memory": 10**8}
 _HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+_N_MACHINES = 3
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,14 @@ class Machines:
     def cluster(self) -> cluster.Cluster:
         """Two workers on it."""
         return cluster.Cluster(self.address, workers=2)
+
+    def wait_for_all(self, timeout_s: float = 60) -> None:
+        """Until the head and both machines are there: one that joins after a kill takes seconds."""
+        import ray
+
+        end = time.monotonic() + timeout_s
+        while sum(node["Alive"] for node in ray.nodes()) < _N_MACHINES and time.monotonic() < end:
+            time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:
         """All that belong to it."""

@@ -281,10 +281,14 @@ def test_a_stopped_build_that_has_all_its_photos_is_only_finished(tmp_path):
 
 BUILDER = """
 import sys
+import time
 from corrcore.patch_index import build
 from tests.patch_index.exact import Means, noise_photos
 print("begun", flush=True)
-build(noise_photos(120, 60, 50), sys.argv[1], extractor=Means(), progress=lambda done, text: print(text, flush=True))
+def slowly(done, text):  # as much slower than whoever kills it
+    print(text, flush=True)
+    time.sleep(0.01)
+build(noise_photos(120, 60, 50), sys.argv[1], extractor=Means(), progress=slowly)
 """
 
 

@@ -120,6 +120,7 @@ def test_a_search_that_is_cancelled_ends_at_once_and_the_next_one_is_answered(ma
 
 
 def test_of_two_replicas_one_answers_at_once_where_the_other_is_lost(machines, folder):
+    machines.wait_for_all()
     others = holders(machines)
     index = PatchIndex(folder, search_on=SearchCluster(machines.cluster, replicas=2))
     expected = PatchIndex(folder).search("l1", QUERIES, 3)
