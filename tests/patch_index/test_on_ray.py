@@ -127,20 +127,19 @@ def test_of_two_replicas_one_answers_at_once_where_the_other_is_lost(machines, f
     assert same(index.search("l1", QUERIES, 3), expected)
     actors = holders(machines, but=others)
     assert len({each.ppid() for each in actors}) == 2  # on two machines
-    for actor in actors:
-        actor.suspend()
     asked, found = threading.Event(), []
     told = {"progress": lambda done, text: asked.set()}
     first = threading.Thread(target=lambda: found.append(index.search("l1", QUERIES, 3, **told)))
-    first.start()
-    asked.wait(timeout=60)
 
     def progress(done, text):  # both are asked now, one by each search
         while actors:
             actors.pop().resume() if len(actors) == 1 else actors.pop().kill()
 
-    found.append(index.search("l1", QUERIES, 3, progress=progress))
-    first.join(timeout=60)
+    with suspended([*actors]):
+        first.start()
+        asked.wait(timeout=60)
+        found.append(index.search("l1", QUERIES, 3, progress=progress))
+        first.join(timeout=60)
     assert len(found) == 2
     assert all(same(each, expected) for each in found)
 

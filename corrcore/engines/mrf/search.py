@@ -120,9 +120,8 @@ class Search:
     def _compare_with_none(self, bound: float) -> float:
         """Goes on with messages that began as zero, if those bound better, or find much better labels.
 
-        Returns the bound of the messages it goes on with.
-
-        Where nothing is smooth, sweeps from coarse messages may settle where others do not.
+        Where nothing is smooth, sweeps from coarse messages may settle where others do not. Returns the bound of the
+        messages it goes on with.
         """
         other, labels, found = State(self._unary, self._settings), self._labels, -math.inf
         for _ in range(_COMPARED):
