@@ -17,7 +17,6 @@ from corrcore import cluster
 
 _OPTIONS = {"node_ip_address": "127.0.0.1", "object_store_memory": 10**8}
 _HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-_N_MACHINES = 3
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,12 @@ class Machines:
         return cluster.Cluster(self.address, workers=2)
 
     def wait_for_all(self, timeout_s: float = 60) -> None:
-        """Until the head and both machines are there: one that joins after a kill takes seconds."""
+        """Until the head and both machines are there, and none that was killed: either takes seconds."""
         import ray
 
+        expected = {node.node_id for node in self.nodes.list_all_nodes()}
         end = time.monotonic() + timeout_s
-        while sum(node["Alive"] for node in ray.nodes()) < _N_MACHINES and time.monotonic() < end:
+        while {node["NodeID"] for node in ray.nodes() if node["Alive"]} != expected and time.monotonic() < end:
             time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int
 
 from corrcore import concurrency, extractors, images
@@ -147,10 +148,8 @@ def scaled(
     descriptors: Float[np.ndarray, "*shape channels"], protocol: CropProtocol
 ) -> Float32[np.ndarray, "*shape channels"]:
     """Descriptors as the protocol has classifiers see them; zero ones stay so."""
-    if not protocol.unit_length:
-        return descriptors.astype(np.float32)
-    lengths = np.linalg.norm(descriptors, axis=-1, keepdims=True)
-    return (descriptors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    values = torch.from_numpy(descriptors.astype(np.float32, copy=False))
+    return (F.normalize(values, dim=-1) if protocol.unit_length else values).numpy()
 
 
 def folds(

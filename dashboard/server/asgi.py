@@ -25,9 +25,11 @@ from dashboard.server.gate import HEALTH, Gate
 from dashboard.server.headers import SecurityHeaders
 from dashboard.server.messages import VisitorsMessages
 from dashboard.services import stopping
+from dashboard.services.turns import turns
 
 FINISH_S = 4.0  # for what is asked to end, once no connection is open any more
-FIRST_VIEW_S = 4.0  # left to whoever has started the app for themselves: torch takes the processor for seconds
+FIRST_VIEW_S = 4.0  # left at most to whoever has started the app for themselves: torch takes the processor for seconds
+LOOK_S = 0.05  # between looks at whether a page that computes is asked for
 LOOKED_AT_S = 20.0  # that this waits at most while pages are computed
 METRICS_S = 2.0  # that an answer is kept: it looks into folders, and anybody may ask
 OVERHEAD_BYTES = 2**20  # of an upload, beyond the file
@@ -96,17 +98,18 @@ def _server() -> uvicorn.Server | None:
 
 
 def _get_ready() -> None:
-    """Opens the default network, as soon as a page is asked for that computes; then the index of the drawn animals,
-    which is built where there is none, and what takes long to compile on a new machine, while nobody waits for a page.
+    """Opens the default network, as soon as a page is asked for that computes, or Home was seen; then the drawn animals
+    and their index, which is built where there is none, and what takes long to compile on a new machine, while nobody
+    waits for a page.
     """
-    begun = time.monotonic()
-    _computing.wait(FIRST_VIEW_S)
+    end = time.monotonic() + FIRST_VIEW_S
+    while time.monotonic() < end and not turns().ended.wait(LOOK_S) and not _computing.is_set():
+        pass
     from dashboard.server import status  # with torch
 
     try:
         status.open_network()
         status.compile_for_objects()
-        time.sleep(max(begun + FIRST_VIEW_S - time.monotonic(), 0))
         status.wait_while_looked_at(LOOKED_AT_S)
         status.open_defaults()
     except Exception:  # whatever it is, the server goes on, and says that it is not ready

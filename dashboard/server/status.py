@@ -15,7 +15,7 @@ import torch
 from streamlit import runtime
 from streamlit.runtime.stats import ACTIVE_SESSIONS_FAMILY
 
-from corrcore import extractors, networks
+from corrcore import datasets, extractors, networks
 from corrcore import patch_index as indexes
 from corrcore.engines import mrf
 from corrcore.features import SIFT, Extractor, Feature
@@ -126,8 +126,13 @@ def open_network() -> Extractor:
 
 
 def open_defaults() -> None:
-    """Opens the default network and the index of the drawn animals, which is built where there is none."""
+    """Opens the default network, the drawn animals, and their index, which is built where there is none."""
+    import pandas as pd  # noqa: F401 - Streamlit loads it at the first table, and at pictures that answer clicks
+
     extractor = open_network()
+    drawn = caches.dataset(datasets.TOY)
+    for which in drawn.splits:  # where keypoints are is computed at the first look
+        drawn.splits[which]
     if caches.sample_index(networks.DEFAULT) is None:
         caches.sample_indexes()[extractor.digest] = indexes.samples(extractor)
 

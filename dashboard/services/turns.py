@@ -20,6 +20,8 @@ class Turns:
         self._free = threading.Semaphore(most)
         self._own = threading.local()
         self._running: set[int] = set()
+        self.ended = threading.Event()
+        """Whether any turn has ended."""
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -34,6 +36,7 @@ class Turns:
             yield
         finally:
             self._running.discard(threading.get_ident())
+            self.ended.set()
             self._own.turn = False
             self._free.release()
 

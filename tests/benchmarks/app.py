@@ -1,9 +1,10 @@
 """How long one waits for the app: for the first look at each page with nothing computed yet, and for a change of k.
 
-Every look is at a server of its own that has just begun to answer, with an empty folder of results, in a browser that
-runs already: from the page's address to the picture that comes last, when nothing runs any more. Home's time is from
-the start of the server's process, also with a folder of results that was used before. The change of k is the time of
-one run of the page, without the browser, whose features are cached.
+Every look is at a server of its own with an empty folder of results, in a browser that runs already: from the page's
+address to the picture that comes last, when nothing runs any more. Home's time is from the start of the server's
+process, also with a folder of results that was used before. Other pages are asked for once Home was looked at and the
+server says that it is ready; and, for the note, the moment that it answers, with torch yet to be loaded. The change of k
+is the time of one run of the page, without the browser, whose features are cached.
 
 Options: rounds (3); pages (such as alignment+results: all); kernels (1: what is compiled is kept; 0: it is compiled
 anew, as on a new machine).
@@ -22,7 +23,7 @@ from unittest.mock import patch
 from playwright.sync_api import Browser
 from streamlit.testing.v1 import AppTest
 
-from dashboard.navigation import PAGES
+from dashboard.navigation import PAGES, PageSpec
 from tests.benchmarks.measure import Bar, Row, Run
 from tests.drills.server import ROOT, Server, chromium
 
@@ -46,14 +47,21 @@ class Look:
     worked: float
 
 
-def look_at(browser: Browser, path: str, cache: Path, environment: dict[str, str]) -> Look:
-    """One first look, at a server of its own."""
+def look_at(
+    browser: Browser, path: str, cache: Path, environment: dict[str, str], *, once_ready: bool = False
+) -> Look:
+    """One first look, at a server of its own: the moment that it answers, or once it is ready while Home is shown."""
     begun = time.perf_counter()
     server = Server(cache, environment)
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     try:
         while server.status("/_stcore/health") != 200:
             time.sleep(0.02)
+        if once_ready:
+            page.goto(server.url)
+            page.wait_for_selector(PICTURES, timeout=120_000)
+            server.wait("/readyz")
+        before = server.process.cpu_times()
         asked = time.perf_counter()
         page.goto(f"{server.url}/{'' if path == PAGES[0].path else path}")
         page.wait_for_selector(PICTURES, timeout=120_000)
@@ -63,10 +71,18 @@ def look_at(browser: Browser, path: str, cache: Path, environment: dict[str, str
             quiet = None if page.query_selector(BUSY) else quiet or time.perf_counter()
             time.sleep(0.05)
         times = server.process.cpu_times()
-        return Look(asked - begun, first - begun, quiet - begun, times.user + times.system)
+        worked = times.user + times.system - before.user - before.system
+        return Look(asked - begun, first - begun, quiet - begun, worked)
     finally:
         page.close()
         server.stop()
+
+
+def said(looks: list[Look]) -> str:
+    """Medians in words."""
+    first, all_ = median(look.first - look.asked for look in looks), median(look.all - look.asked for look in looks)
+    start, worked = median(look.all for look in looks), median(look.worked for look in looks)
+    return f"first picture {first:.1f}, all {all_:.1f}, from the start {start:.1f}, processors worked {worked:.1f} s"
 
 
 def first_looks(run: Run) -> Iterator[Row]:
@@ -76,17 +92,18 @@ def first_looks(run: Run) -> Iterator[Row]:
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
         look_at(browser, PAGES[0].path, Path(folder) / "used", {})  # reads all from the disk
         for spec in [spec for spec in PAGES if spec.path in asked]:
-            looks = []
-            for number in range(rounds):
-                fresh = Path(folder) / f"{spec.path} {number}"
-                kernels = {"NUMBA_CACHE_DIR": f"{fresh}/kernels"} if new else {}
-                looks.append(look_at(browser, spec.path, fresh / "cache", kernels))
             home = spec is PAGES[0]
-            seconds = [look.all - (0 if home else look.asked) for look in looks]
-            pictures = median(look.first - (0 if home else look.asked) for look in looks)
-            note = f"first picture {pictures:.1f}; {min(seconds):.1f} to {max(seconds):.1f}; "
-            note += f"from the start {median(look.all for look in looks):.1f}; "
-            note += f"processors worked {median(look.worked for look in looks):.1f}"
+
+            def looks(*, once_ready: bool, spec: PageSpec = spec) -> Iterator[Look]:
+                for number in range(rounds):
+                    fresh = Path(folder) / f"{spec.path} {number} {once_ready}"
+                    kernels = {"NUMBA_CACHE_DIR": f"{fresh}/kernels"} if new else {}
+                    yield look_at(browser, spec.path, fresh / "cache", kernels, once_ready=once_ready)
+
+            at_once = list(looks(once_ready=False))
+            seen = at_once if home else list(looks(once_ready=True))
+            seconds = [look.all - (0 if home else look.asked) for look in seen]
+            note = said(seen) + ("" if home else f"; asked for at once: {said(at_once)}")
             what = f"{spec.title}, from the start" if home else f"first look at {spec.title}"
             yield Row(f"{what}, nothing cached", median(seconds), bar=Bar.most(START_S if home else LOOK_S), note=note)
         if PAGES[0].path in asked:

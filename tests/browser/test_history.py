@@ -23,7 +23,8 @@ def patch(page: Page):
 
 
 def checked(page: Page, name: str) -> None:
-    expect(page.get_by_role("radio", name=name)).to_be_checked(timeout=PATIENCE_MS)
+    """Waits for it; while a page is drawn anew, what stood there before may still stand beside it."""
+    expect(page.get_by_role("radio", name=name, checked=True)).to_have_count(1, timeout=PATIENCE_MS)
 
 
 def test_every_page_makes_one_entry_when_it_is_arrived_at(app):

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import signal
 import threading
+import time
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -125,7 +126,9 @@ def test_of_two_replicas_one_answers_at_once_where_the_other_is_lost(machines, f
     index = PatchIndex(folder, search_on=SearchCluster(machines.cluster, replicas=2))
     expected = PatchIndex(folder).search("l1", QUERIES, 3)
     assert same(index.search("l1", QUERIES, 3), expected)
-    actors = holders(machines, but=others)
+    end = time.monotonic() + 60
+    while len(actors := holders(machines, but=others)) < 2 and time.monotonic() < end:
+        time.sleep(0.1)  # whichever is there first has answered
     assert len({each.ppid() for each in actors}) == 2  # on two machines
     asked, found = threading.Event(), []
     told = {"progress": lambda done, text: asked.set()}
