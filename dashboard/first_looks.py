@@ -26,6 +26,7 @@ from dashboard.services import caches
 
 LOOKED_AT = ("alignment", "classification", "responses", "prediction")
 MOST_BYTES = 1_000_000  # of a result: descriptions of all train objects, not asked for by a first look, have more
+NEARNESS = "gap"  # how near a solver came to the optimum: next to nothing, and of the processor's rounding
 TOLERANCE = 0.02  # of an array's largest number, for all but as large a share of its numbers
 
 
@@ -72,6 +73,8 @@ def said_by(data: bytes) -> dict[str, np.ndarray]:
                     found[f"{record['name']} {name}"] = np.array(json.dumps(value))
         return found
     for name, array in arrays.decode(data)[0].items():
+        if name == NEARNESS:
+            continue
         is_picture = array.dtype == np.uint8 and array.ndim == 1
         found[name] = (decoding.decode(array.tobytes()) if is_picture else array).astype(float)
     return found

@@ -3,8 +3,8 @@
 Every look is at a server of its own with an empty folder of results, in a browser that runs already: from the page's
 address to the picture that comes last, when nothing runs any more. Home's time is from the start of the server's
 process, also with a folder of results that was used before. Other pages are asked for once Home was looked at and the
-server says that it is ready; and, for the note, the moment that it answers, with torch yet to be loaded. The change of k
-is the time of one run of the page, without the browser, whose features are cached.
+server says that it is ready; and, for the note, the moment that it answers, with torch yet to be loaded. The change of
+k is the time of one run of the page, without the browser, whose features are cached.
 
 Options: rounds (3); pages (such as alignment+results: all); kernels (1: what is compiled is kept; 0: it is compiled
 anew, as on a new machine).

@@ -93,6 +93,25 @@ def test_search_over_many_blocks_equals_brute_force_and_needs_one_pass(scan, n_q
     assert found.passes == (("shortlist", n_queries),)
 
 
+@pytest.mark.parametrize("scan", ["dot", "pairs"])
+@pytest.mark.parametrize("near", ["everywhere", "in the sample", "outside it", "for some"])
+def test_many_queries_find_the_same_whatever_a_sample_of_the_rows_says(scan, near):
+    """Where all that is near lies in the sample, a floor by it leaves too few, and they are searched without."""
+    n, n_queries, k = 40_000, 80, 50
+    rows, queries = unit_rows(n, 32, seed=40), unit_rows(n_queries, 32, seed=41)
+    group = np.arange(n) // keys.GROUP % keys.SAMPLED
+    places = np.flatnonzero({"everywhere": group >= 0, "outside it": group > 0}.get(near, group == 0))
+    placed = np.random.default_rng(42).choice(places, (n_queries if near != "for some" else 9, 25), replace=False)
+    rows[placed] = queries[: len(placed), None] + 0.3 * unit_rows(placed.size, 32, seed=43).reshape(*placed.shape, 32)
+    table, asked = table_of(rows / np.linalg.norm(rows, axis=1, keepdims=True), scan=scan), queries.astype(np.float32)
+    told = []
+    found = table.search(torch.from_numpy(asked), k, progress=told.append)
+    assert_nearest(found, similarities_by_brute_force(table, asked), k)
+    assert_same(found, table_of(table.descriptors, scan="float").search(torch.from_numpy(asked), k))
+    assert found.passes == (("shortlist", n_queries),)
+    assert max(told) == 1
+
+
 def test_search_agrees_with_faiss():
     faiss = pytest.importorskip("faiss")
     table = table_of(unit_rows(20_000, 256, seed=7))
@@ -422,8 +441,9 @@ def test_a_row_as_good_as_another_threads_floor_is_kept():
 
     def lists() -> host.Lists:
         return host.Lists(
-            np.full((1, 66), keys.ABSENT), np.zeros(1, np.int64), none.copy(), one * np.float32(0.5), none[None], 0
-        )
+            np.full((1, 66), keys.ABSENT), np.zeros(1, np.int64), none.copy(), one * np.float32(0.5), none[None], 0,
+            keys.ALL,
+        )  # fmt: skip
 
     products = np.zeros((1, 1, 64), np.float32)
     products[0, 0, 7] = 0.5
@@ -446,7 +466,9 @@ def test_two_threads_that_have_half_of_what_is_kept_each_share_a_floor(share_of_
     similarities = np.random.default_rng(39).permutation(128).astype(np.float32).reshape(1, 2, 64) / 128
     ones, low = np.ones((2, 64), np.float32), np.full(1, -np.inf, np.float32)
     shares = np.array([[-np.inf], [share_of_the_other]], np.float32)
-    lists = host.Lists(np.full((1, 128), keys.ABSENT), np.zeros(1, np.int64), low.copy(), low.copy(), shares, 0)
+    lists = host.Lists(
+        np.full((1, 128), keys.ABSENT), np.zeros(1, np.int64), low.copy(), low.copy(), shares, 0, keys.ALL
+    )
     kernels.shortlist(similarities, ones, ones[0, :1], np.float32(0), 0, lists)
     assert lists.counts[0] == 32
     np.testing.assert_allclose([lists.floors[0], lists.common[0]], floor / 128, rtol=1e-6)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float16, Float32, Float64, Int8, Int64
 
 from corrcore import concurrency
 from corrcore.engines.knn.codes import MARGIN, CodedQueries
-from corrcore.engines.knn.keys import ABSENT, GROUP, TILE, pack, unpack
+from corrcore.engines.knn.keys import ABSENT, ALL, GROUP, REST, SAMPLE, SAMPLED, TILE, pack, unpack
 from corrcore.engines.knn.memory import as_tensor, drop_pages
 from corrcore.engines.knn.rescoring import BUCKET, rescore
 
@@ -32,6 +32,41 @@ class Lists(NamedTuple):
     common: Float32[np.ndarray, " queries"]  # the highest floor of any thread, which holds for all
     shares: Float32[np.ndarray, "threads queries"]  # what each thread has as many rows above as make up its share
     thread: int
+    part: int  # of the groups of rows that is looked at: `ALL`, `SAMPLE` or `REST`
+
+
+class Shortlists:
+    """The lists of all threads, which together keep `keep` rows of each query above `floors`, by default of any."""
+
+    def __init__(
+        self, n_threads: int, n_queries: int, keep: int, floors: Float32[np.ndarray, " queries"] | None = None
+    ) -> None:
+        self._keep = keep
+        self._keys = np.full((n_threads, n_queries, 2 * keep + GROUP), ABSENT)
+        self._counts = np.zeros((n_threads, n_queries), np.int64)
+        self._shares = np.full((n_threads, n_queries), -np.inf, np.float32)
+        self._floors = self._shares.copy() if floors is None else np.tile(floors, (n_threads, 1))
+        self._common = self._floors[0].copy()
+
+    def of(self, thread: int, part: int) -> Lists:
+        """Those of one thread."""
+        own = self._keys[thread], self._counts[thread], self._floors[thread]
+        return Lists(*own, self._common, self._shares, thread, part)
+
+    def add(self, keys: Int64[np.ndarray, "queries at_most_keep"]) -> None:
+        """Begins with keys, `ABSENT` ones at the end."""
+        self._keys[0, :, : keys.shape[1]] = keys
+        self._counts[0] = (keys != ABSENT).sum(axis=1)
+
+    def merged(self) -> tuple[Int64[np.ndarray, "queries keep"], Float32[np.ndarray, " queries"]]:
+        """Keys of the rows with the highest bounds, in order, and the bound of all others: -inf if there are none."""
+        keep = self._keep
+        self._keys.partition(keep - 1, axis=2)  # those beyond a count were cut off before, or are `ABSENT`
+        merged = np.concatenate(list(self._keys[:, :, :keep]), axis=1)
+        merged.partition(keep - 1, axis=1)
+        best = np.sort(merged[:, :keep])
+        floor = np.where(self._counts.sum(axis=0) > keep, unpack(best[:, -1])[1], -np.inf)
+        return best, np.maximum(floor, self._floors.max(axis=0))
 
 
 Fill = Callable[[int, int, torch.Tensor], None]  # writes products with a block of rows into the first columns
@@ -81,8 +116,11 @@ class Host:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids and similarities of the best `k` of `keep` likely rows, and for which queries these are certain."""
         queries = torch.from_numpy(unit).float()
-        estimate = self.from_rows(queries) if self._scan == "float" else self.from_codes(queries)
-        keys, floors = self.scan(estimate, keep)
+        estimate_of = self.from_rows if self._scan == "float" else self.from_codes
+        estimate = estimate_of(queries)
+        keys, floors = self.scan(estimate, keep, by_sample=self._scan != "float" and len(unit) >= MANY_QUERIES)
+        if (short := np.flatnonzero(keys[:, -1] == ABSENT)).size:
+            keys[short], floors[short] = self.scan(estimate_of(queries[short]), keep)
         rows, bounds = unpack(keys)
         similarities = rescore(self._descriptors, unit, rows, report=self._report)
         allowance = estimate.margin * estimate.weights.reshape(-1)[rows]
@@ -148,39 +186,47 @@ class Host:
         return weights.reshape(-1, GROUP)
 
     def scan(
-        self, estimate: Estimate, keep: int
+        self, estimate: Estimate, keep: int, *, by_sample: bool = False
     ) -> tuple[Int64[np.ndarray, "queries keep"], Float32[np.ndarray, " queries"]]:
-        """Keys of the `keep` rows with the highest bounds, and the bound of all others: -inf if there are none."""
+        """Keys of the `keep` rows with the highest bounds, in order, and the bound of all others: -inf if there are
+        none.
+
+        `by_sample` looks at a sample of the rows first, and then only for rows above a floor that so many of the sample
+        exceed that hardly fewer than `keep` of all will. Where fewer do, the last keys are `ABSENT`.
+        """
         n, n_queries = len(self._rows), len(estimate.slack)
         share = -(-n // (8 * self._n_threads * GROUP)) * GROUP  # so that no thread waits long for another's last block
         block = min(max(BLOCK_SCORES // n_queries // GROUP * GROUP, 1024), estimate.most_rows, max(share, 1024))
-        starts = range(0, n, block)
-        n_threads = min(self._n_threads, len(starts))
-        keys = np.full((n_threads, n_queries, 2 * keep + GROUP), ABSENT)
-        counts = np.zeros((n_threads, n_queries), np.int64)
-        floors = np.full((n_threads, n_queries), -np.inf, np.float32)
-        common, shares = floors[0].copy(), floors.copy()
+        n_threads = min(self._n_threads, -(-n // block))
         buffers = torch.empty(n_threads, n_queries * block, dtype=estimate.dtype)
         idle: SimpleQueue[int] = SimpleQueue()
         for thread in range(n_threads):
             idle.put(thread)
 
-        def scan(first: int) -> None:
-            own = idle.get()
-            lists = Lists(keys[own], counts[own], floors[own], common, shares, own)
-            try:
-                estimate.visit(first, min(first + block, n), buffers[own], lists)
-            finally:
-                idle.put(own)
+        def visit(lists: Shortlists, part: int, begin: float) -> Shortlists:
+            starts, done = range(0, n, block), count(1)
 
-        done = count(1)
-        concurrency.map_in_order(scan, starts, lambda _: self._report(next(done) / len(starts)), n_threads=n_threads)
-        keys.partition(keep - 1, axis=2)  # those beyond a count were cut off before, or are `ABSENT`
-        merged = np.concatenate(list(keys[:, :, :keep]), axis=1)
-        merged.partition(keep - 1, axis=1)
-        best = merged[:, :keep].copy()
-        floor = np.where(counts.sum(axis=0) > keep, unpack(best[:, -1])[1], -np.inf)
-        return best, np.maximum(floor, floors.max(axis=0))
+            def scan(first: int) -> None:
+                own = idle.get()
+                try:
+                    estimate.visit(first, min(first + block, n), buffers[own], lists.of(own, part))
+                finally:
+                    idle.put(own)
+
+            def tell(_: None) -> None:
+                self._report(begin + (1 - begin) * next(done) / len(starts))
+
+            concurrency.map_in_order(scan, starts, tell, n_threads=n_threads)
+            return lists
+
+        likely = keep / SAMPLED  # of the sample
+        enough = int(1.25 * likely + 4 * likely**0.5) + 4
+        if not by_sample or n < 4 * SAMPLED * enough:
+            return visit(Shortlists(n_threads, n_queries, keep), ALL, 0).merged()
+        keys, floors = visit(Shortlists(n_threads, n_queries, enough), SAMPLE, 0).merged()
+        lists = Shortlists(n_threads, n_queries, keep, floors)
+        lists.add(keys)
+        return visit(lists, REST, 1 / SAMPLED).merged()
 
 
 def _by_products(

@@ -6,7 +6,7 @@ import numpy as np
 
 from corrcore.compiled import kernel
 from corrcore.engines.knn.codes import MARGIN
-from corrcore.engines.knn.keys import GROUP, TILE
+from corrcore.engines.knn.keys import ALL, GROUP, SAMPLE, SAMPLED, TILE
 from corrcore.engines.knn.lanes import add_products, exchange, nothing, store
 
 
@@ -216,7 +216,8 @@ def shortlist_rows(codes, start, weights, bounds, queries, query, first, lists):
 def shortlist_codes(way, codes, weights, queries, first, lists):
     """The same from codes of rows, a group and a tile of queries at a time, with a coarse bound first.
 
-    See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are.
+    See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are. Groups that are
+    not of the lists' part are left out.
     """
     channels, padded = codes.shape[1], queries.coarse.shape[1]
     order, spare = np.empty(GROUP * padded, np.int8), np.zeros(GROUP * padded, np.int8)
@@ -225,6 +226,9 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
     lengths, bounds = np.zeros(GROUP, np.float32), np.empty(GROUP, np.float32)
     coarse = queries.coarse.reshape(-1)
     for group in range(len(weights)):
+        is_sample = (first // GROUP + group) % SAMPLED == 0
+        if lists.part != ALL and is_sample != (lists.part == SAMPLE):
+            continue
         start = group * GROUP
         n_rows = min(GROUP, len(codes) - start)
         if n_rows == GROUP and channels == padded:

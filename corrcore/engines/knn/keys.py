@@ -5,6 +5,8 @@ from jaxtyping import Float32, Int64
 
 GROUP = 64  # rows that are looked at together
 TILE = 4  # queries whose products with a group of rows are taken together
+SAMPLED = 16  # one group of so many is in the sample
+ALL, SAMPLE, REST = 0, 1, 2  # groups that are looked at
 ABSENT = np.iinfo(np.int64).max  # key of no row
 
 
