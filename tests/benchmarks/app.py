@@ -47,9 +47,7 @@ class Look:
     worked: float
 
 
-def look_at(
-    browser: Browser, path: str, cache: Path, environment: dict[str, str], *, once_ready: bool = False
-) -> Look:
+def look_at(browser: Browser, path: str, cache: Path, environment: dict[str, str], *, once_ready: bool = False) -> Look:
     """One first look, at a server of its own: the moment that it answers, or once it is ready while Home is shown."""
     begun = time.perf_counter()
     server = Server(cache, environment)

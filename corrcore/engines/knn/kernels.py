@@ -216,8 +216,8 @@ def shortlist_rows(codes, start, weights, bounds, queries, query, first, lists):
 def shortlist_codes(way, codes, weights, queries, first, lists):
     """The same from codes of rows, a group and a tile of queries at a time, with a coarse bound first.
 
-    See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are. Groups that are
-    not of the lists' part are left out.
+    See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are. Groups that
+    are not of the lists' part are left out.
     """
     channels, padded = codes.shape[1], queries.coarse.shape[1]
     order, spare = np.empty(GROUP * padded, np.int8), np.zeros(GROUP * padded, np.int8)
