@@ -17,7 +17,7 @@ from tests.gpu.pretended import REAL
 INSTRUCTIONS = {
     "avx2": {
         "NUMBA_CPU_NAME": "znver3",
-        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CPU_FEATURES": "+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+popcnt",
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",

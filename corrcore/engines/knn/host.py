@@ -18,6 +18,7 @@ from corrcore.engines.knn.rescoring import BUCKET, rescore
 
 Scan = Literal["dot", "pairs", "float"]
 
+MERGED = 128  # queries whose lists are merged at a time
 BLOCK_SCORES = 1 << 21  # a thread's scores, 8 MB: they are read again while in cache
 KEPT_BYTES = 1 << 28  # codes of up to this size stay in memory from one search of few queries to the next,
 MANY_QUERIES = 64  # for these would wait for pages to be mapped; more queries have so much to compute that none waits
@@ -54,17 +55,26 @@ class Shortlists:
         return Lists(*own, self._common, self._shares, thread, part)
 
     def add(self, keys: Int64[np.ndarray, "queries at_most_keep"]) -> None:
-        """Begins with keys, `ABSENT` ones at the end."""
-        self._keys[0, :, : keys.shape[1]] = keys
+        """Begins with keys."""
+        self._keys[0, :, : keys.shape[1]] = np.sort(keys)  # `ABSENT` ones last
         self._counts[0] = (keys != ABSENT).sum(axis=1)
 
     def merged(self) -> tuple[Int64[np.ndarray, "queries keep"], Float32[np.ndarray, " queries"]]:
-        """Keys of the rows with the highest bounds, in order, and the bound of all others: -inf if there are none."""
-        keep = self._keep
-        self._keys.partition(keep - 1, axis=2)  # those beyond a count were cut off before, or are `ABSENT`
-        merged = np.concatenate(list(self._keys[:, :, :keep]), axis=1)
-        merged.partition(keep - 1, axis=1)
-        best = np.sort(merged[:, :keep])
+        """Keys of the rows with the highest bounds, the lowest last, and the bound of all others: -inf if there are
+        none.
+        """
+        keep, (n_threads, n_queries) = self._keep, self._counts.shape
+        best = np.empty((n_queries, keep), np.int64)
+
+        def merge(first: int) -> None:
+            part = slice(first, first + MERGED)
+            keys = self._keys[:, part]
+            keys.partition(keep - 1, axis=2)  # those beyond a count were cut off before, or are `ABSENT`
+            own = np.concatenate(list(keys[:, :, :keep]), axis=1)
+            own.partition(keep - 1, axis=1)
+            best[part] = own[:, :keep]
+
+        concurrency.map_in_order(merge, range(0, n_queries, MERGED), lambda _: None, n_threads=n_threads)
         floor = np.where(self._counts.sum(axis=0) > keep, unpack(best[:, -1])[1], -np.inf)
         return best, np.maximum(floor, self._floors.max(axis=0))
 
@@ -188,11 +198,11 @@ class Host:
     def scan(
         self, estimate: Estimate, keep: int, *, by_sample: bool = False
     ) -> tuple[Int64[np.ndarray, "queries keep"], Float32[np.ndarray, " queries"]]:
-        """Keys of the `keep` rows with the highest bounds, in order, and the bound of all others: -inf if there are
-        none.
+        """Keys of the `keep` rows with the highest bounds, the lowest last, and the bound of all others: -inf if there
+        are none.
 
         `by_sample` looks at a sample of the rows first, and then only for rows above a floor that so many of the sample
-        exceed that hardly fewer than `keep` of all will. Where fewer do, the last keys are `ABSENT`.
+        exceed that hardly fewer than `keep` of all will. Where fewer do, the last key is `ABSENT`.
         """
         n, n_queries = len(self._rows), len(estimate.slack)
         share = -(-n // (8 * self._n_threads * GROUP)) * GROUP  # so that no thread waits long for another's last block

@@ -8,7 +8,7 @@ each row. There are two ways to add to it; either runs on every processor, and h
   added up in 16 bits, where two such sums fit if a query has 32 levels only: 4 * 255 * 32 < 2**15.
 
 What has no instruction is spelled out; LLVM finds ``pmaddubsw`` and ``sdot`` by themselves. Others it is told of, and
-``pmaddubsw`` too, for it misses it where there is AVX-512; but only where code is made for the very processor at hand.
+``pmaddubsw`` too, for it misses it where there is AVX-512; but only where the code that is made may use them.
 """
 
 import platform
@@ -24,14 +24,15 @@ from numba.extending import intrinsic, models, register_model
 
 
 def _instructions() -> set[str]:
-    """Those of the processor at hand; none if Numba is to make code for another.
+    """Those that Numba makes code with: of the processor at hand, or as NUMBA_CPU_FEATURES says; none if another
+    processor is named alone.
 
     Kept machine code is told apart by the same two settings, so that what is chosen here fits it.
     """
-    at_hand = {"CPU_NAME": llvmlite.binding.get_host_cpu_name(), "CPU_FEATURES": get_host_cpu_features()}
-    if any(getattr(config, name, None) not in (None, value) for name, value in at_hand.items()):
-        return set()
-    return {name[1:] for name in at_hand["CPU_FEATURES"].split(",") if name.startswith("+")}
+    name, features = (getattr(config, setting, None) for setting in ("CPU_NAME", "CPU_FEATURES"))
+    if features is None:
+        features = get_host_cpu_features() if name in (None, llvmlite.binding.get_host_cpu_name()) else ""
+    return {each[1:] for each in features.split(",") if each.startswith("+")}
 
 
 _HAS = _instructions()
