@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32
 from torch.nn import functional as F
 
 from corrcore import extractors, images
@@ -25,6 +25,7 @@ Method = Literal["nn", "mrf"]
 Extent = Literal["photo", "box"]
 
 LONGER_SIDE_PX = 448
+NEIGHBOURHOOD = 0.1  # of the target's longer side: nearer to a match there is no other place
 _MOST_COSTS = 1 << 26  # source cells times target cells of one alignment: 256 MB
 
 
@@ -66,6 +67,35 @@ class DescribedExtent:
 
     transform: CropTransform
     grid: FeatureGrid
+
+
+@dataclass(frozen=True, eq=False)
+class PointMatches:
+    """Where points of one photo lie in another by a feature, and what speaks for it.
+
+    `points` and `returned` are (x, y) in pixels of the source's photo, `places` and `runners_up` in the target's.
+    `similarities` are the cosines of the points' descriptors to those at their places. `runners_up` are the most
+    similar cells outside the `NEIGHBOURHOOD` of a place, NaN where there is none outside. `returned` is where the place
+    is found in the source in turn; `mutual` says whether the cell at the place is most similar to the point's own cell.
+    """
+
+    points: Float[np.ndarray, "points 2"]
+    places: Float[np.ndarray, "points 2"]
+    similarities: Float[np.ndarray, " points"]
+    runners_up: Float[np.ndarray, "points 2"]
+    runner_up_similarities: Float[np.ndarray, " points"]
+    returned: Float[np.ndarray, "points 2"]
+    mutual: Bool[np.ndarray, " points"]
+
+    @property
+    def margins(self) -> Float[np.ndarray, " points"]:
+        """By how much places are more similar than their runners-up."""
+        return self.similarities - self.runner_up_similarities
+
+    @property
+    def cycle_errors(self) -> Float[np.ndarray, " points"]:
+        """How far from the points their places lead back, in pixels of the source."""
+        return np.linalg.norm(self.points - self.returned, axis=1)
 
 
 def match_photos(
@@ -178,14 +208,64 @@ def match(
     return target.transform.to_image(aligned.to_target(inside))
 
 
+def match_points(
+    source: DescribedExtent,
+    target: DescribedExtent,
+    points: Float[np.ndarray, "points 2"],
+    *,
+    options: MatchOptions = MatchOptions(),
+) -> PointMatches:
+    """The places that `match` finds, with what speaks for them. Raises as that does."""
+    places = match(source, target, points, options=options)
+    own, there = source.transform.to_crop(points), target.transform.to_crop(places)
+    cosines = _cosines(source.grid, target.grid, own)
+    similarities = (_descriptors(source.grid, own) * _descriptors(target.grid, there)).sum(dim=1).cpu().numpy()
+    centres = target.grid.cells.centres().reshape(-1, 2)
+    reach = NEIGHBOURHOOD * max(target.grid.image_size)
+    near = np.linalg.norm(centres - there[:, None], axis=-1) <= reach
+    others = np.where(near, -np.inf, cosines.reshape(len(points), -1))
+    second, alone = others.argmax(axis=1), near.all(axis=1)
+    runners_up = np.where(alone[:, None], np.nan, target.transform.to_image(centres[second]))
+    back = _most_similar(target.grid, source.grid, there, refine=options.refine)
+    at_cells = target.grid.cells.centres()[target.grid.cells.nearest_cells(there)]
+    home = _cosines(target.grid, source.grid, at_cells).reshape(len(points), -1).argmax(axis=1)
+    rows, columns = source.grid.cells.nearest_cells(own)
+    return PointMatches(
+        points,
+        places,
+        similarities,
+        runners_up,
+        np.where(alone, np.nan, others[np.arange(len(points)), second]),
+        source.transform.to_image(back),
+        home == rows * source.grid.cells.columns + columns,
+    )
+
+
+def similarity_map(
+    source: DescribedExtent, target: DescribedExtent, point: Float[np.ndarray, "2"]
+) -> Float32[np.ndarray, "rows columns"]:
+    """The cosine of every cell of the target to a point (x, y) of the source's photo."""
+    return _cosines(source.grid, target.grid, source.transform.to_crop(point[None]))[0]
+
+
+def _cosines(
+    source: FeatureGrid, target: FeatureGrid, points: Float[np.ndarray, "points 2"]
+) -> Float32[np.ndarray, "points rows columns"]:
+    rows, columns, _ = target.descriptors.shape
+    return (_descriptors(source, points) @ target.flat().T).reshape(len(points), rows, columns).cpu().numpy()
+
+
+def _descriptors(grid: FeatureGrid, points: Float[np.ndarray, "points 2"]) -> Float[torch.Tensor, "points channels"]:
+    """Of unit length, between cells."""
+    return F.normalize(_bilinear(grid, points), dim=-1)
+
+
 def _most_similar(
     source: FeatureGrid, target: FeatureGrid, points: Float[np.ndarray, "points 2"], *, refine: bool
 ) -> Float[np.ndarray, "points 2"]:
     """The centres of the target's cells of highest cosine similarity to points of the source; the first of several."""
-    wanted = F.normalize(_bilinear(source, points), dim=-1)
-    rows, columns, _ = target.descriptors.shape
-    cosines = (wanted @ target.flat().T).reshape(len(points), rows, columns).cpu().numpy()
-    row, column = np.divmod(cosines.reshape(len(points), -1).argmax(axis=1), columns)
+    cosines = _cosines(source, target, points)
+    row, column = np.divmod(cosines.reshape(len(points), -1).argmax(axis=1), cosines.shape[2])
     cells = np.stack([column, row], axis=-1).astype(float)
     if refine:
         each = np.arange(len(points))

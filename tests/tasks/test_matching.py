@@ -1,6 +1,7 @@
 """Points matched between photos, against shifts that are known and a search by brute force."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,56 @@ def test_what_cannot_be_matched_is_said(alexnet, scene):
     fine = MatchOptions("mrf", longer_side=448)
     with pytest.raises(ValueError, match=r"takes 67,108,864 costs at most .* conv1 has \d+,\d+,\d+ here"):
         matching.match_photos(scene, scene, POINTS, Feature("alexnet", "conv1"), network=alexnet, options=fine)
+
+
+@pytest.mark.parametrize("feature", [CONV4, SIFT20], ids=str)
+@pytest.mark.parametrize("method", ["nn", "mrf"])
+def test_what_speaks_for_a_match_is_as_its_definition_says(alexnet, scene, feature, method):
+    first, second = window(scene, 96, 96), window(scene, 130, 84)
+    options = MatchOptions(method)
+    source, target = (
+        matching.describe(photo, [feature], network=alexnet, options=options)[feature] for photo in (first, second)
+    )
+    found = matching.match_points(source, target, POINTS, options=options)
+    np.testing.assert_array_equal(found.places, matching.match(source, target, POINTS, options=options))
+    reach = matching.NEIGHBOURHOOD * 320
+    centres = target.transform.to_image(target.grid.cells.centres())
+    for number, point in enumerate(POINTS):
+        cosines = matching.similarity_map(source, target, point)
+        if method == "nn":
+            best = np.unravel_index(cosines.argmax(), cosines.shape)
+            np.testing.assert_allclose(found.places[number], centres[best])
+            assert found.similarities[number] == pytest.approx(cosines.max(), abs=1e-5)
+        away = np.linalg.norm(centres - found.places[number], axis=-1)
+        beyond = np.where(away > reach, cosines, -np.inf)
+        assert found.runner_up_similarities[number] == pytest.approx(beyond.max(), abs=1e-6)
+        np.testing.assert_allclose(found.runners_up[number], centres[np.unravel_index(beyond.argmax(), beyond.shape)])
+        margin = found.similarities[number] - beyond.max()
+        assert found.margins[number] == pytest.approx(margin, abs=1e-6)
+        back = matching.match(target, source, found.places[number : number + 1], options=MatchOptions())
+        np.testing.assert_allclose(found.returned[number], back[0], atol=1e-6)
+        assert found.cycle_errors[number] == pytest.approx(np.linalg.norm(back[0] - point), abs=1e-6)
+
+
+def test_a_match_is_mutual_if_cells_choose_each_other(alexnet, scene):
+    """Every cell of one photo is found in another, and every cell of that in turn: by all pairs of cells."""
+    first, second = window(scene, 96, 96), window(scene, 140, 120)
+    source, target = (matching.describe(photo, [CONV4], network=alexnet)[CONV4] for photo in (first, second))
+    points = source.transform.to_image(source.grid.cells.centres().reshape(-1, 2))
+    found = matching.match_points(source, target, points)
+    cosines = (source.grid.flat() @ target.grid.flat().T).numpy()
+    there, back = cosines.argmax(axis=1), cosines.argmax(axis=0)
+    np.testing.assert_array_equal(found.mutual, back[there] == np.arange(len(points)))
+    assert 0.2 < found.mutual.mean() < 1
+
+
+def test_where_all_of_the_target_is_near_there_is_no_runner_up(alexnet, scene):
+    photo = scene[:200, :200]
+    source = matching.describe(photo, [CONV4], network=alexnet)[CONV4]
+    one_cell = matching.DescribedExtent(
+        source.transform, replace(source.grid, descriptors=source.grid.descriptors[:1, :1])
+    )
+    found = matching.match_points(source, one_cell, np.array([[100.0, 100.0]]))
+    assert np.isnan(found.margins).all()
+    assert np.isnan(found.runners_up).all()
+    assert np.isfinite(found.places).all()
