@@ -61,6 +61,22 @@ class Home(Route):
 
 
 @dataclass(frozen=True)
+class Match(Route):
+    """A point of one photo, found in another."""
+
+    path: ClassVar[str] = "match"
+    clicked: ClassVar[tuple[str, ...]] = ("first", "second", "of", "point")
+    first: str = ""  # "sample:NAME" or "upload:DIGEST"
+    second: str = ""
+    of: str = ""  # the photo that the point is of, "first" or "second"
+    point: str = ""  # "X,Y"
+    networks: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    method: str = ""
+    opacity: str = ""
+
+
+@dataclass(frozen=True)
 class Reconstruction(Route):
     """A photo rebuilt from an index's patches."""
 
@@ -210,6 +226,7 @@ class Status(Route):
 
 ROUTES: tuple[type[Route], ...] = (
     Home,
+    Match,
     Reconstruction,
     ReceptiveFields,
     Alignment,

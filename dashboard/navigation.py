@@ -55,6 +55,25 @@ PAGES = (
         "What this app shows, with a real result of every page.",
     ),
     PageSpec(
+        "match",
+        "Match",
+        ":material/ads_click:",
+        "Click a point of a photo: where does each network think it is in another one?",
+        Card(
+            "Click a point: where does each network think it is?",
+            "The eye of one cat, looked for in the picture of another: by AlexNet's layers, which were only ever "
+            "trained to name images, and by SIFT, which was made for matching. Brighter is more similar; the square is "
+            "the most similar place.",
+            "Click a point of your own",
+            (
+                Picture("point.jpg", "a point"),
+                Picture("match_conv4.jpg", "looked for by conv4"),
+                Picture("match_conv5.jpg", "by conv5"),
+                Picture("match_sift20.jpg", "by SIFT, radius 20 px"),
+            ),
+        ),
+    ),
+    PageSpec(
         "reconstruction",
         "Reconstruction",
         ":material/grid_view:",

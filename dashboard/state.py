@@ -56,7 +56,7 @@ class Session:
     accepted: dict[str, set[str]] = field(default_factory=dict)  # values that were on offer, by their names in links
     notices: dict[str, Notice] = field(default_factory=dict)  # said of links, by the names of what is missing
     photos: dict[str, str] = field(default_factory=dict)  # chosen last, by where from
-    read_upload: str = ""  # the file that the uploader was last asked for
+    read_uploads: dict[str, str] = field(default_factory=dict)  # the file that each uploader was last asked for
     linked_cell: tuple[str, str] | None = (
         None  # of the Results page's tables: the experiment, and the cell a link names
     )

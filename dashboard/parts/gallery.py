@@ -13,10 +13,16 @@ COLUMNS = 8
 
 
 def gallery(
-    thumbnails: Sequence[np.ndarray], selected: int | None, titles: Sequence[str], on_pick: Callable[[int], None]
+    thumbnails: Sequence[np.ndarray],
+    selected: int | None,
+    titles: Sequence[str],
+    on_pick: Callable[[int], None],
+    *,
+    key: str = "gallery",
+    columns: int = COLUMNS,
 ) -> None:
-    """Thumbnails to click, in rows of eight."""
-    columns = min(COLUMNS, len(thumbnails))
+    """Thumbnails to click, in rows; one for each `key` on a page."""
+    columns = min(columns, len(thumbnails))
     rows = -(-len(thumbnails) // columns)
     canvas = Image.new("RGBA", (columns * SIDE_PX, rows * SIDE_PX))  # cells without a thumbnail show the page
     for number, picture in enumerate(thumbnails):
@@ -34,7 +40,7 @@ def gallery(
     image_click(
         file.getvalue(),
         alt="Photos to choose from: " + ", ".join(titles),
-        key="gallery",
+        key=key,
         grid=(centre, centre, SIDE_PX, columns, rows),
         selected=None
         if selected is None

@@ -1,7 +1,7 @@
 """Keys to pictures: bars of colours, dots of keypoints, a round picture."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -32,11 +32,15 @@ def colour_bar(colours: Sequence[str], low: str, high: str) -> None:
 
 def keypoint_legend(names: Sequence[str]) -> None:
     """Keypoints' names, each with a dot of its colour."""
+    legend({keypoint_title(name): figures.keypoint_colour(number) for number, name in enumerate(names)})
+
+
+def legend(colours: Mapping[str, str]) -> None:
+    """Names, each with a dot of its colour."""
     dots = " &nbsp; ".join(
         f'<span style="white-space: nowrap"><span style="display: inline-block; width: .8em; height: .8em; '
-        f'border-radius: 50%; border: 1px solid #888; background: {figures.keypoint_colour(number)}"></span> '
-        f"{escape(keypoint_title(name))}</span>"
-        for number, name in enumerate(names)
+        f'border-radius: 50%; border: 1px solid #888; background: {colour}"></span> {escape(name)}</span>'
+        for name, colour in colours.items()
     )
     st.html(f'<div style="font-size: .85rem; line-height: 1.7">{dots}</div>')
 

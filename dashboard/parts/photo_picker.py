@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from corrcore import decoding, images
+from corrcore import images
 from corrcore import patch_index as indexes
 from corrcore.concurrency import Progress
 from corrcore.datasets import drawn
 from corrcore.datasets.samples import one_of_each_scene
-from corrcore.decoding import ImageError
 from corrcore.features import Extractor
 from corrcore.geometry import LEAST_WINDOW_STRIDES, WINDOW_STRIDES
 from corrcore.patch_index import SAMPLES, PatchIndex
@@ -20,13 +19,12 @@ from corrcore.wording import counted
 from dashboard.parts import job_panel, pickers, upload, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, people, thumbnails
-from dashboard.state import Upload, session
+from dashboard.state import session
 from dashboard.titles import network_title
 from dashboard.wording import escape_markdown, sentence
 
 WINDOWS = (LEAST_WINDOW_STRIDES, 31)  # in cells, what may stand for fields without a size
 SHORTER_SIDE_PX = 100  # of very wide or tall photos, as far as four times the longer side allows
-UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 DRAWN_INDEX = "Drawn animals"
 SAMPLE, INDEXED, UPLOAD = "Samples", "Indexed photos", "Upload"
 
@@ -280,35 +278,12 @@ def _choose_indexed(index: PatchIndex, reference: str) -> Chosen:
 
 
 def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
-    uploaded = upload.uploader("A photo of yours", key="photo_upload", label_visibility="collapsed")
-    kept = session().uploads
-    if uploaded is not None and uploaded.file_id != session().read_upload:
-        try:
-            image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
-        except ImageError as error:
-            st.error(sentence(error), icon=":material/broken_image:")
-            st.stop()
-        session().read_upload = uploaded.file_id  # once: going back from it is not asking for it again
-        digest = images.digest(image)
-        if digest not in kept:
-            kept[digest] = Upload(decoding.display_name(uploaded.name), image)
-            while len(kept) > 1 and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
-                del kept[next(iter(kept))]
+    if (digest := upload.newly_uploaded("A photo of yours", key="photo_upload")) is not None:
         reference = f"upload:{digest}"
         url_state.choose("photo", reference)
     digest = reference.removeprefix("upload:")
-    if (photo := kept.get(digest)) is None:
-        if digest:
-            st.info(
-                "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see "
-                "the same view.",
-                icon=":material/upload_file:",
-            )
-        else:
-            st.caption(
-                f"JPEG, PNG, WebP, TIFF and others up to {upload.most_mb()} MB. It stays in this session's memory and "
-                "is not stored."
-            )
+    if (photo := session().uploads.get(digest)) is None:
+        upload.say_what_is_missing(digest)
         st.stop()
     python = f"from corrcore import decoding\nimage = decoding.decode({photo.name!r})"
     return _chosen(photo.image, photo.name, reference, python, index)
@@ -323,7 +298,7 @@ def _chosen(
     *,
     start: tuple[int, int] | None = None,
 ) -> Chosen:
-    working = _working(image)
+    working = working_size(image)
     if working.shape != image.shape:
         python += f"\nimage = images.resize(image, longer_side={max(working.shape)})"
     itself = {*index.photos_like(image, near=False), *index.photos_like(working, near=False)}
@@ -332,7 +307,7 @@ def _chosen(
     return Chosen(working, title, reference, size, python, start, tuple(sorted(itself)), tuple(copies))
 
 
-def _working(image: np.ndarray) -> np.ndarray:
+def working_size(image: np.ndarray) -> np.ndarray:
     """Large photos at the size of PASCAL's, but not so small that no receptive field fits; small ones as they are."""
     shorter, longer = sorted(image.shape[:2])
     scale = max(pickers.LONGER_SIDE_PX / longer, min(SHORTER_SIDE_PX / shorter, 4 * pickers.LONGER_SIDE_PX / longer))

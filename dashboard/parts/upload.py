@@ -7,12 +7,14 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from corrcore import decoding
+from corrcore import decoding, images
 from corrcore.decoding import ImageError
 from dashboard.services import people, sessions
 from dashboard.services.quotas import quotas
-from dashboard.state import session
+from dashboard.state import Upload, session
 from dashboard.wording import escape_markdown, sentence
+
+UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
 
 
 def most_mb() -> int:
@@ -53,3 +55,39 @@ def upload(what: str) -> tuple[np.ndarray, str] | None:
     if st.session_state[key] is None:
         st.caption(f"Still here: {escape_markdown(decoding.display_name(name))}")
     return photo, decoding.display_name(name)
+
+
+def newly_uploaded(label: str, *, key: str) -> str | None:
+    """A field for a photo; the digest of one that was just put there, which is kept among the session's uploads.
+
+    Each file is told of once: going back from it is not asking for it again. The page stops where it is no photo.
+    """
+    uploaded, here = uploader(label, key=key, label_visibility="collapsed"), session()
+    if uploaded is None or uploaded.file_id == here.read_uploads.get(key):
+        return None
+    try:
+        image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
+    except ImageError as error:
+        st.error(sentence(error), icon=":material/broken_image:")
+        st.stop()
+    here.read_uploads[key] = uploaded.file_id
+    digest, kept = images.digest(image), here.uploads
+    if digest not in kept:
+        kept[digest] = Upload(decoding.display_name(uploaded.name), image)
+        while len(kept) > 1 and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
+            del kept[next(iter(kept))]
+    return digest
+
+
+def say_what_is_missing(digest: str) -> None:
+    """That a link shows a photo which is not here, or, without one, what may be uploaded."""
+    if digest:
+        st.info(
+            "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see "
+            "the same view.",
+            icon=":material/upload_file:",
+        )
+        return
+    st.caption(
+        f"JPEG, PNG, WebP, TIFF and others up to {most_mb()} MB. It stays in this session's memory and is not stored."
+    )

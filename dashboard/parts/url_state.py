@@ -67,25 +67,25 @@ def show(name: str, value: str) -> None:
 
 
 def pixel_of(
-    image: np.ndarray, within: PixelBox | None = None, *, start: tuple[int, int] | None = None
+    image: np.ndarray, within: PixelBox | None = None, *, start: tuple[int, int] | None = None, name: str = "at"
 ) -> tuple[int, int]:
-    """The pixel (x, y) that was clicked last, on any page; where there is none in the picture, `start` or the
-    middle.
+    """The pixel (x, y) that was clicked last, on any page with a choice of that `name`; where there is none in the
+    picture, `start` or the middle.
     """
     box = within or PixelBox(0, 0, image.shape[1], image.shape[0])
-    if (pixel := _pixel(at := asked("at"), box)) is not None:
-        show("at", at)
+    if (pixel := _pixel(at := asked(name), box)) is not None:
+        show(name, at)
         return pixel
-    session().shown.pop("at", None)
+    session().shown.pop(name, None)
     return start or ((box.left + box.right) // 2, (box.top + box.bottom) // 2)
 
 
-def check_pixel(image: np.ndarray, within: PixelBox | None = None) -> None:
+def check_pixel(image: np.ndarray, within: PixelBox | None = None, *, name: str = "at") -> None:
     """Say so where a link asks for a pixel that is not in the picture; to be called once, unlike `pixel_of`."""
-    at = asked("at")
+    at = asked(name)
     there = not at or _pixel(at, within or PixelBox(0, 0, image.shape[1], image.shape[0])) is not None
     sentence = "This link asks for the pixel {}, which is not in this picture; another is shown."
-    check_choice("at", at, there, sentence)
+    check_choice(name, at, there, sentence)
 
 
 def _pixel(at: str, box: PixelBox) -> tuple[int, int] | None:

@@ -20,7 +20,9 @@ from corrcore.datasets.records import Instance
 from corrcore.experiments import Context, DetectorTraining, Responses
 from corrcore.features import SIFT, Extractor, Feature
 from corrcore.tasks import alignment, averaging, classification, detection, reconstruction, responses
+from corrcore.tasks.matching import MatchOptions
 from dashboard import figures, first_views
+from dashboard.app_pages.match_parts import controls, files, maps, photos
 from dashboard.navigation import PICTURES
 
 CATEGORY = "toy cat"
@@ -51,6 +53,22 @@ def rebuild(folder: Path, network: Extractor) -> None:
     save(folder, "photo.jpg", figures.crop(image, covered))
     for layer, each in found.items():
         save(folder, f"rebuilt_{layer}.jpg", figures.crop(reconstruction.rebuild(each, index, k=1), covered))
+
+
+def match(folder: Path, network: Extractor) -> None:
+    """The Match page's first point, and where its features find it."""
+    first, second = (drawn.unseen()[name] for name in first_views.MATCHED)
+    source, target = (photos.Photo(each.load(), each.title, "", "", each.eye) for each in (first, second))
+    if (point := source.start) is None:
+        msg = f"{first.name} has no eye noted, which is what Home looks for."
+        raise ValueError(msg)
+    features = controls.usual_features({network.name: network})
+    choice = controls.Choice(dict.fromkeys(features, network), MatchOptions(refine=True), 0.6)
+    found = maps.find(source, target, point, choice)
+    save(folder, "point.jpg", files.marked(source, source.shown, point))
+    for feature, each in found.items():
+        picture = maps.map_picture(target, each, maps.limits_of(found), choice.opacity)
+        save(folder, f"match_{feature.key}.jpg", files.marked(target, picture, each.place))
 
 
 def average(folder: Path, network: Extractor) -> None:
@@ -178,6 +196,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     network = networks.open()
     context = Context(opened_networks={network.name: network})
+    match(folder, network)
     rebuild(folder, network)
     average(folder, network)
     align(folder, network, context)

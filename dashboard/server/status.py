@@ -185,6 +185,7 @@ def clear_memory() -> None:
     """Forgets what was computed and is in memory; it is computed, or read from disk, when it is asked for again."""
     for kept in (
         caches.described_crops,
+        caches.described_photos,
         caches.alignments,
         caches.maps,
         caches.detectors,

@@ -24,6 +24,7 @@ from corrcore.settings import Settings
 from corrcore.store import Bundle, Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
+from corrcore.tasks.matching import DescribedExtent
 from corrcore.tasks.reconstruction import Reconstruction
 from dashboard.services.kept_networks import kept_networks
 from dashboard.services.sizes import Recent
@@ -35,6 +36,12 @@ FIRST_LOOKS = Bundle(Path(__file__).parents[1] / "first_looks.zip")  # made by `
 @st.cache_resource(max_entries=1, show_spinner=False)
 def described_crops() -> Recent[DescribedCrop]:
     """Described objects of data sets, half a megabyte each by two features."""
+    return Recent(100 * MB)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def described_photos() -> Recent[DescribedExtent]:
+    """Photos that were matched last, a megabyte each by a layer of 256 channels."""
     return Recent(100 * MB)
 
 

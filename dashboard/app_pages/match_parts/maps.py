@@ -1,0 +1,195 @@
+"""Where a point is found by each feature: similarity over the other photo, and what speaks for the place."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from corrcore import images
+from corrcore.features import Extractor, Feature
+from corrcore.tasks import matching
+from corrcore.tasks.matching import DescribedExtent, MatchOptions, PointMatches
+from dashboard import figures
+from dashboard.app_pages.match_parts.controls import Choice
+from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
+from dashboard.components import Outline, image_click
+from dashboard.parts import header, legends, url_state
+from dashboard.services import caches
+
+BEST, RUNNER_UP = "#00c853", "#ffffff"
+REACH_PX = 4  # of the squares around places
+A_ROW = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a feature makes of a point: its matches (of one point), and every pixel's similarity in the other photo."""
+
+    matches: PointMatches
+    similarity: np.ndarray
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Where the point is found."""
+        x, y = self.matches.places[0]
+        return float(x), float(y)
+
+
+def find(source: Photo, target: Photo, point: tuple[int, int], choice: Choice) -> dict[Feature, Found]:
+    """The point of the source in the target, by every feature."""
+    found = {}
+    for feature, network in choice.features.items():
+        first, second = (described(photo, feature, network, choice.options) for photo in (source, target))
+        at = np.array([point], float)
+        matches = matching.match_points(first, second, at, options=choice.options)
+        cosines = matching.similarity_map(first, second, at[0])
+        found[feature] = Found(matches, over_photo(cosines, second, target))
+    return found
+
+
+def over_photo(cosines: np.ndarray, described: DescribedExtent, photo: Photo) -> np.ndarray:
+    """The nearest cell's value for every pixel of a photo as it is shown; NaN beyond the outermost patches."""
+    field, numbers = described.grid.receptive_field, []
+    for axis, (length, n) in enumerate(zip(photo.shown.shape[1::-1], cosines.shape[::-1], strict=True)):
+        pixels = np.zeros((length, 2))
+        pixels[:, axis] = np.arange(length)
+        at = described.transform.to_crop(photo.own(pixels))[:, axis]
+        cells = np.floor((at - field.offset) / field.stride + 0.5).astype(int)
+        numbers.append(np.where((cells >= 0) & (cells < n), cells, -1))
+    x, y = numbers
+    found = cosines[y[:, None], x[None]].astype(float)
+    found[(y < 0)[:, None] | (x < 0)[None]] = np.nan
+    return found
+
+
+def described(photo: Photo, feature: Feature, network: Extractor, options: MatchOptions) -> DescribedExtent:
+    """A photo by a feature, described once."""
+    key = images.digest(photo.image), feature, network.digest, options
+
+    def make() -> DescribedExtent:
+        return matching.describe(photo.image, [feature], network=network, options=options)[feature]
+
+    return caches.described_photos().get(key, make)
+
+
+def show_photos(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int], found: Mapping[Feature, Found]) -> None:
+    """Both photos side by side: the point in one, its places by all features in the other; a click asks anew."""
+    colours = colours_of(found)
+    for place, side in zip(header.two_a_row("photos").columns(2, gap="small"), SIDES, strict=True):
+        photo = photos[side]
+        boxes = []
+        if side != of:
+            boxes = [square(photo, each.place, colours[feature]) for feature, each in found.items()]
+        with place:
+            image_click(
+                images.encode(photo.shown, format="JPEG"),
+                alt=f"{photo.title}, the {side} photo",
+                key=f"photo {side}",
+                boxes=boxes,
+                selected=shown_pixel(photo, point) if side == of else None,
+                on_click=choose_point(photo, side),
+                max_height=520,
+            )
+
+
+def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
+    """Features by the colours of their squares."""
+    colours = colours_of(found)
+    legends.legend({choice.title(feature): colours[feature] for feature in found})
+
+
+def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
+    """Features' colours: layers by depth, SIFT's beside them."""
+    colours: dict[Feature, str] = {}
+    for feature in found:
+        layers = caches.layers_of(feature.extractor) if not feature.is_sift else ()
+        colours[feature] = figures.feature_colour(feature, layers)
+    return colours
+
+
+def shown_pixel(photo: Photo, point: tuple[int, int]) -> tuple[int, int]:
+    """A pixel of a photo in the picture that is shown."""
+    x, y = np.floor(photo.as_shown(np.array(point, float)) + 0.5)
+    return int(x), int(y)
+
+
+def choose_point(photo: Photo, side: Side) -> Callable[[int, int], None]:
+    """What a click on a photo does: its pixel is the point that is looked for in the other."""
+
+    def click(x: int, y: int) -> None:
+        url_state.choose("of", side)
+        own = np.floor(photo.own(np.array([x, y], float)) + 0.5).astype(int)
+        url_state.choose("point", f"{own[0]},{own[1]}")
+
+    return click
+
+
+def show_maps(target: Photo, side: Side, choice: Choice, found: Mapping[Feature, Found]) -> None:
+    """A map per feature, all in one range of colours."""
+    low, high = limits_of(found)
+    items = list(found.items())
+    for first in range(0, len(items), A_ROW):
+        places = header.two_a_row(f"maps {first}").columns(max(min(len(items), A_ROW), 2), gap="small")
+        for place, (feature, each) in zip(places, items[first : first + A_ROW], strict=False):
+            with place:
+                _show_map(target, side, choice, feature, each, (low, high))
+    legends.colour_bar(figures.viridis_colours(), f"cosine {low:.2f}", f"{high:.2f}")
+    st.caption(
+        "Green square: the most similar place. White: the most similar one elsewhere, at least a tenth of the "
+        "photo's longer side away. Point at a pixel to read its similarity; click it to look for that place instead."
+    )
+
+
+def _show_map(
+    target: Photo, side: Side, choice: Choice, feature: Feature, found: Found, limits: tuple[float, float]
+) -> None:
+    boxes = [square(target, found.place, BEST)]
+    second = found.matches.runners_up[0]
+    if np.isfinite(second).all():
+        boxes.append(square(target, (float(second[0]), float(second[1])), RUNNER_UP))
+    st.markdown(f"**{choice.title(feature)}**")
+    image_click(
+        images.encode(map_picture(target, found, limits, choice.opacity), format="JPEG"),
+        alt=f"{target.title}, similarity by {choice.title(feature)}",
+        key=f"map {feature}",
+        boxes=boxes,
+        values=found.similarity,
+        on_click=choose_point(target, side),
+        places=own_edges(target),
+    )
+    st.caption(said(found))
+
+
+def limits_of(found: Mapping[Feature, Found]) -> tuple[float, float]:
+    """The lowest and the highest similarity of all maps."""
+    values = np.concatenate([each.similarity[np.isfinite(each.similarity)] for each in found.values()])
+    return float(values.min()), float(values.max())
+
+
+def map_picture(target: Photo, found: Found, limits: tuple[float, float], opacity: float) -> np.ndarray:
+    """The similarity over the photo, in colours between two limits."""
+    low, high = limits
+    return figures.level_overlay(target.shown, (found.similarity - low) / max(high - low, 1e-9), opacity=opacity)
+
+
+def said(found: Found) -> str:
+    """A match in words."""
+    (x, y), matches = found.place, found.matches
+    mutual = "each other's best" if matches.mutual[0] else "not each other's best"
+    return (
+        f"{matches.similarities[0]:.2f} at ({x:.0f}, {y:.0f}), {matches.margins[0]:.2f} above elsewhere; leads back to "
+        f"{matches.cycle_errors[0]:.0f} px from the point; {mutual}"
+    )
+
+
+def square(photo: Photo, place: tuple[float, float], colour: str) -> Outline:
+    """A small square around a place, on the photo as it is shown."""
+    x, y = shown_pixel(photo, (round(place[0]), round(place[1])))
+    return Outline((x - REACH_PX, y - REACH_PX, x + REACH_PX + 1, y + REACH_PX + 1), colour, width=2)
+
+
+def own_edges(photo: Photo) -> tuple[float, float, float, float]:
+    """The outer edges of a photo in its own pixels."""
+    height, width = photo.image.shape[:2]
+    return (-0.5, -0.5, width - 0.5, height - 0.5)

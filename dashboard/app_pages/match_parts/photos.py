@@ -1,0 +1,110 @@
+"""The two photos: samples, or one's own. Choices live in the URL."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+
+from corrcore.datasets import drawn
+from corrcore.datasets.samples import one_of_each_scene
+from dashboard import first_views
+from dashboard.parts import photo_picker, upload, url_state
+from dashboard.parts.gallery import gallery
+from dashboard.services import caches, thumbnails
+from dashboard.state import session
+
+Side = Literal["first", "second"]
+SIDES: tuple[Side, Side] = ("first", "second")
+SAMPLES, UPLOAD = "Samples", "Upload"
+COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One of the two: `reference` names it in links, `python` is how it is loaded, and `start` is a pixel worth looking
+    at first. Points are in its own pixels; it is shown at working size.
+    """
+
+    image: np.ndarray
+    title: str
+    reference: str
+    python: str
+    start: tuple[int, int] | None = None
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """The photo as it is shown."""
+        return photo_picker.working_size(self.image)
+
+    @property
+    def scale(self) -> float:
+        """Its own pixels per pixel as it is shown."""
+        return self.image.shape[1] / self.shown.shape[1]
+
+    def own(self, points: np.ndarray) -> np.ndarray:
+        """Points (x, y) of the picture that is shown in the photo's own pixels."""
+        return (points + 0.5) * self.scale - 0.5
+
+    def as_shown(self, points: np.ndarray) -> np.ndarray:
+        """The inverse of `own`."""
+        return (points + 0.5) / self.scale - 0.5
+
+
+def choose(side: Side) -> Photo | None:
+    """A photo, with what chooses another in a popover; None where a link asks for an upload that is not here."""
+    begin = first_views.MATCHED[SIDES.index(side)]
+    reference = url_state.asked(side, f"sample:{begin}")
+    with st.popover(f"Change the {side} photo", icon=":material/photo_library:", width="stretch"):
+        from_key = f"{side}_from"
+        st.session_state.setdefault(from_key, UPLOAD if reference.startswith("upload:") else SAMPLES)
+        kind = st.segmented_control(
+            f"The {side} photo", (SAMPLES, UPLOAD), key=from_key, label_visibility="collapsed", required=True
+        )
+        if kind == UPLOAD:
+            digest = upload.newly_uploaded(f"The {side} photo", key=f"{side}_upload")
+            if digest is not None:
+                reference = f"upload:{digest}"
+                url_state.choose(side, reference)
+            upload.say_what_is_missing("")
+        else:
+            _gallery(side, reference)
+    found = _uploaded(side, reference) if reference.startswith("upload:") else _sample(side, reference, begin)
+    if found is not None:
+        url_state.show(side, found.reference)
+    return found
+
+
+def _titles() -> dict[str, str]:
+    return {name: each.title for name, each in (*drawn.unseen().items(), *one_of_each_scene().items())}
+
+
+def _gallery(side: Side, reference: str) -> None:
+    titles = _titles()
+    names, chosen = tuple(titles), reference.removeprefix("sample:")
+
+    def pick(number: int) -> None:
+        url_state.choose(side, f"sample:{names[number]}")
+
+    selected = names.index(chosen) if chosen in titles else None
+    gallery(thumbnails.of_samples(names), selected, list(titles.values()), pick, key=f"gallery {side}", columns=COLUMNS)
+
+
+def _sample(side: Side, reference: str, begin: str) -> Photo:
+    titles, name = _titles(), reference.removeprefix("sample:")
+    url_state.check_choice(side, name, name in titles, "There is no sample {}; here is another.")
+    name = name if name in titles else begin
+    animal = drawn.unseen().get(name)
+    where = "from corrcore.datasets import drawn" if animal else "from corrcore.datasets.samples import samples"
+    python = f'{where}\n{side} = {"drawn.unseen" if animal else "samples"}()["{name}"].load()'
+    return Photo(caches.sample_photo(name), titles[name], f"sample:{name}", python, animal.eye if animal else None)
+
+
+def _uploaded(side: Side, reference: str) -> Photo | None:
+    kept = session().uploads.get(reference.removeprefix("upload:"))
+    if kept is None:
+        upload.say_what_is_missing(reference.removeprefix("upload:"))
+        return None
+    python = f"from corrcore import decoding\n{side} = decoding.decode({kept.name!r})"
+    return Photo(kept.image, kept.name, reference, python)
