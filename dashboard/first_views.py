@@ -4,6 +4,7 @@ Pages, Home's pictures and tests go by it. Photos are not known beforehand: see 
 """
 
 MATCHED = ("toy-cat-val-008", "toy-cat-val-015")  # layers find the first one's eye in the second, SIFT does not
+POINT = (122, 126)  # that eye
 REBUILT = "toy-cat-val-008"  # the sample whose eye is rebuilt from eyes by every layer
 AVERAGED = "toy-cow-val-015"  # the sample on whose eye neighbours agree, and less and less around it
 KEYPOINT = "L_F_Paw"  # one of four alike, which only what lies around them tells apart

@@ -65,14 +65,14 @@ class Match(Route):
     """A point of one photo, found in another."""
 
     path: ClassVar[str] = "match"
-    clicked: ClassVar[tuple[str, ...]] = ("first", "second", "of", "point")
+    clicked: ClassVar[tuple[str, ...]] = ("first", "second", "point_of", "point")
     first: str = ""  # "sample:NAME" or "upload:DIGEST"
     second: str = ""
-    of: str = ""  # the photo that the point is of, "first" or "second"
+    point_of: str = ""  # the photo that the point is of, "first" or "second"
     point: str = ""  # "X,Y"
     networks: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
-    method: str = ""
+    found_by: str = ""
     opacity: str = ""
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from dashboard import first_views
+
 PICTURES = Path(__file__).with_name("pictures")
 
 
@@ -16,12 +18,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """What Home says of a page."""
+    """What Home says of a page.
+
+    Where a click in the first picture leads to the page, which looks at that pixel, `answers` is the one marked before.
+    """
 
     heading: str
     text: str
     link: str
     pictures: tuple[Picture, ...] = ()
+    answers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,12 @@ PAGES = (
             "the most similar place.",
             "Click a point of your own",
             (
-                Picture("point.jpg", "a point"),
+                Picture("point.jpg", "a point: click another"),
                 Picture("match_conv4.jpg", "looked for by conv4"),
                 Picture("match_conv5.jpg", "by conv5"),
                 Picture("match_sift20.jpg", "by SIFT, radius 20 px"),
             ),
+            answers=first_views.POINT,
         ),
     ),
     PageSpec(

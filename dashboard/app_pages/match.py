@@ -35,7 +35,10 @@ def page() -> None:
     if len(both) < len(SIDES):
         st.stop()
     url_state.check_choice(
-        "of", asked := url_state.asked("of", "first"), asked in SIDES, "A point is of the first photo or of the second."
+        "point_of",
+        asked := url_state.asked("point_of", "first"),
+        asked in SIDES,
+        "A point is of the first photo or of the second.",
     )
     of: Side = "second" if asked == "second" else "first"
     other: Side = "first" if of == "second" else "second"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dashboard.navigation import PICTURES
-from dashboard.pictures.__main__ import average, rebuild
+from dashboard.pictures.__main__ import average, match, rebuild
 
 
 def pixels(path) -> np.ndarray:
@@ -16,6 +16,7 @@ def pixels(path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def made(cache_folder, alexnet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
+    match(folder, alexnet)
     rebuild(folder, alexnet)
     average(folder, alexnet)
     return folder
@@ -23,7 +24,16 @@ def made(cache_folder, alexnet, tmp_path_factory):
 
 def test_the_first_pictures_are_the_codes(made):
     names = [path.name for path in made.iterdir()]
-    assert {"photo.jpg", "rebuilt_conv3.jpg", "rebuilt_conv5.jpg", "seed.jpg", "average_conv5.png"} <= set(names)
+    assert {
+        "point.jpg",
+        "match_conv4.jpg",
+        "match_sift20.jpg",
+        "photo.jpg",
+        "rebuilt_conv3.jpg",
+        "rebuilt_conv5.jpg",
+        "seed.jpg",
+        "average_conv5.png",
+    } <= set(names)
     for name in names:
         kept, drawn = pixels(PICTURES / name), pixels(made / name)
         assert np.abs(kept - drawn).mean() < 2, name  # other patches differ by 30 and more

@@ -102,7 +102,7 @@ def test_a_click_on_the_first_photo_asks_for_another_point(at, click, alexnet):
 def test_a_click_on_the_other_photo_looks_for_its_point_in_the_first(at, click, alexnet, key):
     click(at, key, *SECOND.eye)
     settled(at)
-    assert at.query_params["of"] in ("second", ["second"])
+    assert at.query_params["point_of"] in ("second", ["second"])
     assert component(at, "photo second")["selected"] == list(SECOND.eye)
     assert component(at, "photo first")["selected"] is None
     found, _, _ = matches(alexnet, SECOND.load(), FIRST.load(), SECOND.eye, CONV4)
@@ -119,8 +119,17 @@ def test_a_sample_is_chosen_for_either_side(at, click):
     assert picture(at, "photo first").shape == FIRST.load().shape
 
 
+def test_another_photo_is_looked_at_where_it_is_worth_it(open_page, click):
+    at = open_page("match", point="90,260")
+    names = [*drawn.unseen()]
+    click(at, "gallery second", 2 * 112 + 50, 50)
+    assert component(settled(at), "photo first")["selected"] == [90, 260]
+    click(at, "gallery first", 3 * 112 + 50, 50)
+    assert component(settled(at), "photo first")["selected"] == list(drawn.unseen()[names[3]].eye)
+
+
 def test_places_of_an_alignment_are_the_packages(open_page, alexnet):
-    at = open_page("match", method="all cells together (MRF)", features="AlexNet conv4")
+    at = open_page("match", found_by="all cells together (MRF)", features="AlexNet conv4")
     found, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, CONV4, MatchOptions("mrf"))
     assert np.abs(middle(component(at, "photo second")["boxes"][0]) - found.places[0]).max() <= 0.5
     assert keys(at) & {f"map {CONV4}", f"map {CONV5}"} == {f"map {CONV4}"}
@@ -154,7 +163,7 @@ def test_without_a_feature_the_page_asks_for_one(at):
     [
         ({"first": "sample:nobody"}, "There is no sample nobody"),
         ({"point": "9999,1"}, "asks for the pixel 9999,1"),
-        ({"of": "third"}, "A point is of the first photo or of the second."),
+        ({"point_of": "third"}, "A point is of the first photo or of the second."),
         ({"features": "conv99"}, "asks for features conv99"),
     ],
 )

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import links
+from corrcore.datasets import drawn
+from dashboard import first_views, links
 from dashboard.navigation import PAGES, PICTURES
+from tests.dashboard.conftest import component
 
 ROOT = Path(__file__).parents[2]
 APP_PAGES = ROOT / "dashboard" / "app_pages"
@@ -47,4 +49,22 @@ def test_home_has_a_card_per_page_with_its_pictures():
     assert [heading.value for heading in at.subheader] == [card.heading for card in cards]
     assert [link.proto.label for link in at.get("page_link")] == [card.link for card in cards]
     captions = [image.caption for element in at.get("image") for image in element.proto.imgs]
-    assert captions == [picture.caption for card in cards for picture in card.pictures]
+    answering = [card.pictures[0] for card in cards if card.answers]
+    assert captions == [each.caption for card in cards for each in card.pictures if each not in answering]
+    assert [each.caption for each in answering] == [each.value for each in at.caption if "click" in each.value]
+
+
+def test_a_click_on_homes_first_picture_is_looked_at_on_the_page(click):
+    at = AppTest.from_file(str(ROOT / "dashboard" / "frame.py"), default_timeout=60).run()
+    assert component(at, "point match")["selected"] == list(drawn.unseen()[first_views.MATCHED[0]].eye)
+    click(at, "point match", 90, 260)
+    assert not at.exception
+    assert component(at, "photo first")["selected"] == [90, 260]
+
+
+def test_homes_point_is_of_homes_photo_whatever_was_looked_at_before(click):
+    at = AppTest.from_file(str(ROOT / "dashboard" / "frame.py"), default_timeout=60).run()
+    at.session_state["corrcore"].choices.update(first="sample:china", point_of="second")
+    click(at, "point match", 90, 260)
+    assert component(at, "photo first")["selected"] == [90, 260]
+    assert component(at, "photo first")["alt"].startswith(drawn.unseen()[first_views.MATCHED[0]].title)

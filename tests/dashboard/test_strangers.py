@@ -16,6 +16,7 @@ from tests.dashboard.strangers import (
 )
 
 PATHS = (
+    "match",
     "reconstruction",
     "receptive_fields",
     "alignment",

@@ -43,9 +43,9 @@ def choose() -> Choice:
     )
     opened = _choose_networks(at_networks)
     features = _choose_features(at_features, opened)
-    url_state.check_link("method", list(METHODS.values()))
+    url_state.check_link("found_by", list(METHODS.values()))
     method = at_method.selectbox(
-        "Places are found", list(METHODS), format_func=METHODS.get, key="method", bind="query-params",
+        "Places are found", list(METHODS), format_func=METHODS.get, key="found_by", bind="query-params",
         help="Each by the most similar cell, or all cells of a photo moved together, held smooth.",
     )  # fmt: skip
     url_state.check_number("opacity", 0, 1)

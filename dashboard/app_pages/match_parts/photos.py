@@ -66,7 +66,7 @@ def choose(side: Side) -> Photo | None:
             digest = upload.newly_uploaded(f"The {side} photo", key=f"{side}_upload")
             if digest is not None:
                 reference = f"upload:{digest}"
-                url_state.choose(side, reference)
+                _change(side, reference)
             upload.say_what_is_missing("")
         else:
             _gallery(side, reference)
@@ -74,6 +74,13 @@ def choose(side: Side) -> Photo | None:
     if found is not None:
         url_state.show(side, found.reference)
     return found
+
+
+def _change(side: Side, reference: str) -> None:
+    """Another photo; a point of the one before means nothing in it."""
+    url_state.choose(side, reference)
+    if url_state.asked("point_of", SIDES[0]) == side:
+        url_state.choose("point", "")
 
 
 def _titles() -> dict[str, str]:
@@ -85,7 +92,7 @@ def _gallery(side: Side, reference: str) -> None:
     names, chosen = tuple(titles), reference.removeprefix("sample:")
 
     def pick(number: int) -> None:
-        url_state.choose(side, f"sample:{names[number]}")
+        _change(side, f"sample:{names[number]}")
 
     selected = names.index(chosen) if chosen in titles else None
     gallery(thumbnails.of_samples(names), selected, list(titles.values()), pick, key=f"gallery {side}", columns=COLUMNS)
