@@ -26,6 +26,7 @@ Extent = Literal["photo", "box"]
 
 LONGER_SIDE_PX = 448
 NEIGHBOURHOOD = 0.1  # of the target's longer side: nearer to a match there is no other place
+_LEAST_CELLS = 4  # of which there are components
 _MOST_COSTS = 1 << 26  # source cells times target cells of one alignment: 256 MB
 
 
@@ -239,6 +240,74 @@ def match_points(
         source.transform.to_image(back),
         home == rows * source.grid.cells.columns + columns,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class MutualMatches:
+    """Cells of two photos that choose each other, most similar first: their centres (x, y) in the photos' pixels, and
+    their cosines.
+    """
+
+    points: Float[np.ndarray, "matches 2"]
+    places: Float[np.ndarray, "matches 2"]
+    similarities: Float[np.ndarray, " matches"]
+
+
+def mutual_matches(source: DescribedExtent, target: DescribedExtent) -> MutualMatches:
+    """All pairs of a cell of the source and one of the target of which either is the other's most similar."""
+    cosines = (source.grid.flat() @ target.grid.flat().T).cpu().numpy()
+    there = cosines.argmax(axis=1)
+    own = np.flatnonzero(cosines.argmax(axis=0)[there] == np.arange(len(there)))
+    own = own[np.argsort(-cosines[own, there[own]], kind="stable")]
+    points, places = (each.grid.cells.centres().reshape(-1, 2) for each in (source, target))
+    return MutualMatches(
+        source.transform.to_image(points[own]), target.transform.to_image(places[there[own]]), cosines[own, there[own]]
+    )
+
+
+def principal_colours(
+    source: DescribedExtent, target: DescribedExtent, *, foreground: bool = False
+) -> tuple[Float[np.ndarray, "_ _ 3"], Float[np.ndarray, "_ _ 3"]]:
+    """The first three principal components of both photos' descriptors together, from 0 to 1 between their first and
+    last hundredths: colours in which what is alike in the two is alike.
+
+    With `foreground` only cells on one side of Otsu's threshold along the first component have colours, by components
+    of their own: the side of fewer cells along the photos' borders. Others are NaN. After Oquab et al. (2023), DINOv2.
+    """
+    grids = [each.grid.flat().double().cpu().numpy() for each in (source, target)]
+    values, kept = np.concatenate(grids), np.ones(sum(map(len, grids)), bool)
+    if foreground:
+        border = np.concatenate(
+            [_at_border(each.grid.cells.rows, each.grid.cells.columns) for each in (source, target)]
+        )
+        from skimage.filters import threshold_otsu  # not at the top: it takes a while, and few ask for it
+
+        first = _components(values, 1)[:, 0]
+        above = first > threshold_otsu(first)
+        kept = above if above[border].mean() <= 0.5 else ~above
+    colours = np.full((len(values), 3), np.nan)
+    if kept.sum() >= _LEAST_CELLS:
+        found = _components(values[kept], 3)
+        low, high = np.percentile(found, [1, 99], axis=0)
+        colours[kept] = ((found - low) / np.maximum(high - low, 1e-12)).clip(0, 1)
+    first, second = np.split(colours, [len(grids[0])])
+    shapes = [each.grid.descriptors.shape[:2] for each in (source, target)]
+    return first.reshape(*shapes[0], 3), second.reshape(*shapes[1], 3)
+
+
+def _at_border(rows: int, columns: int) -> Bool[np.ndarray, " cells"]:
+    border = np.ones((rows, columns), bool)
+    border[1:-1, 1:-1] = False
+    return border.ravel()
+
+
+def _components(values: Float[np.ndarray, "cells channels"], n: int) -> Float[np.ndarray, "cells n"]:
+    """Along the first principal axes, each with the sign by which its largest loading is positive."""
+    centred = values - values.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :n]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return centred @ (axes * signs)
 
 
 def similarity_map(

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
 from corrcore import images
@@ -177,3 +179,47 @@ def test_where_all_of_the_target_is_near_there_is_no_runner_up(alexnet, scene):
     assert np.isnan(found.margins).all()
     assert np.isnan(found.runners_up).all()
     assert np.isfinite(found.places).all()
+
+
+@pytest.fixture(scope="module")
+def two(alexnet, scene):
+    first, second = window(scene, 96, 96), window(scene, 140, 120)
+    return tuple(matching.describe(photo, [CONV4], network=alexnet)[CONV4] for photo in (first, second))
+
+
+def test_mutual_matches_are_the_pairs_of_cells_that_choose_each_other(two):
+    source, target = two
+    points = source.transform.to_image(source.grid.cells.centres().reshape(-1, 2))
+    each = matching.match_points(source, target, points)
+    found = matching.mutual_matches(source, target)
+    order = np.argsort(-each.similarities[each.mutual], kind="stable")
+    np.testing.assert_allclose(found.points, points[each.mutual][order])
+    np.testing.assert_allclose(found.places, each.places[each.mutual][order])
+    np.testing.assert_allclose(found.similarities, each.similarities[each.mutual][order], atol=1e-5)
+    assert (np.diff(found.similarities) <= 0).all()
+
+
+def test_principal_colours_are_those_of_scikit_learns_components(two):
+    values = np.concatenate([each.grid.flat().double().numpy() for each in two])
+    expected = PCA(3, svd_solver="full").fit_transform(values)
+    found = np.concatenate([each.reshape(-1, 3) for each in matching.principal_colours(*two)])
+    for axis in range(3):
+        low, high = np.percentile(expected[:, axis], [1, 99])
+        levels = ((expected[:, axis] - low) / (high - low)).clip(0, 1)
+        assert min(np.abs(found[:, axis] - levels).max(), np.abs(found[:, axis] - (1 - levels)).max()) < 1e-6
+
+
+def test_the_foreground_is_the_side_away_from_the_borders(two):
+    rows, columns, channels = two[0].grid.descriptors.shape
+    generator = torch.Generator().manual_seed(0)
+    described = []
+    for each in two:
+        values = 0.05 * torch.randn(rows, columns, channels, generator=generator)
+        values[..., 0] = 1
+        values[4:9, 5:12, 0], values[4:9, 5:12, 1] = 0, 1
+        described.append(matching.DescribedExtent(each.transform, replace(each.grid, descriptors=values)))
+    for found in matching.principal_colours(*described, foreground=True):
+        inside = np.isfinite(found).all(axis=-1)
+        assert inside[4:9, 5:12].all()
+        assert inside.sum() == 5 * 7
+    assert np.isfinite(matching.principal_colours(*described)[0]).all()
