@@ -73,6 +73,10 @@ class Match(Route):
     networks: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     found_by: str = ""
+    match_section: str = ""
+    field_by: str = ""
+    drawn_as: str = ""
+    foreground: str = ""
     opacity: str = ""
 
 

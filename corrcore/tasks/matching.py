@@ -4,6 +4,7 @@ Nearest neighbours look at every point for itself: the cell of the target whose 
 Alignment (`corrcore.tasks.alignment`) moves all cells of the source together, and the points with them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -272,7 +273,7 @@ def principal_colours(
     last hundredths: colours in which what is alike in the two is alike.
 
     With `foreground` only cells on one side of Otsu's threshold along the first component have colours, by components
-    of their own: the side of fewer cells along the photos' borders. Others are NaN. After Oquab et al. (2023), DINOv2.
+    of their own: the side of which less lies along the photos' borders. Others are NaN. As DINOv2's authors do.
     """
     grids = [each.grid.flat().double().cpu().numpy() for each in (source, target)]
     values, kept = np.concatenate(grids), np.ones(sum(map(len, grids)), bool)
@@ -284,7 +285,7 @@ def principal_colours(
 
         first = _components(values, 1)[:, 0]
         above = first > threshold_otsu(first)
-        kept = above if above[border].mean() <= 0.5 else ~above
+        kept = min(above, ~above, key=lambda side: border[side].mean() if side.any() else math.inf)
     colours = np.full((len(values), 3), np.nan)
     if kept.sum() >= _LEAST_CELLS:
         found = _components(values[kept], 3)

@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-from dashboard.app_pages.match_parts import controls, files, maps, photos
+from dashboard.app_pages.match_parts import controls, fields, files, maps, photos
 from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
 from dashboard.parts import exports, header, url_state
+
+SECTIONS = ("The point", "All points at once")
 
 HOW = r"""
 Both photos are described by every feature; the descriptor at the point, between cells, is compared with every cell of
@@ -49,8 +51,11 @@ def page() -> None:
     with at_photos:
         maps.show_photos(both, of, point, found)
         maps.show_legend(choice, found)
-    st.markdown(f"**Similarity of the {other} photo to the point of the {of}**")
-    maps.show_maps(target, other, choice, found)
+    if header.section_picker("Look at", SECTIONS, key="match_section") == SECTIONS[0]:
+        st.markdown(f"**Similarity of the {other} photo to the point of the {of}**")
+        maps.show_maps(target, other, choice, found)
+    else:
+        fields.show(both, choice)
     header.how_computed(
         HOW,
         {

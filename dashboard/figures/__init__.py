@@ -20,10 +20,13 @@ from dashboard.figures.draw import (
     crop,
     draw_boxes,
     draw_crosses,
+    draw_dots,
     draw_frame,
     draw_keypoints,
+    draw_lines,
     image_grid,
     neighbour_view,
+    place_colours,
 )
 from dashboard.figures.fields import field_limit, field_picture, fields_sheet
 from dashboard.figures.maps import (
@@ -76,8 +79,10 @@ __all__ = [
     "displacement_picture",
     "draw_boxes",
     "draw_crosses",
+    "draw_dots",
     "draw_frame",
     "draw_keypoints",
+    "draw_lines",
     "energy_history",
     "feature_colour",
     "feature_colours",
@@ -98,6 +103,7 @@ __all__ = [
     "of_cells",
     "offset_map",
     "pck_curves",
+    "place_colours",
     "row_style",
     "score_by_distance",
     "score_colours",

@@ -11,6 +11,8 @@ from corrcore.geometry import PixelBox
 from corrcore.tasks.averaging import Averages, expand_contrast
 from dashboard.figures.style import BLACK, YELLOW, is_light, keypoint_colour
 
+_CORNERS = np.array([[[242, 196, 15], [231, 76, 60]], [[46, 140, 87], [41, 98, 217]]])  # of places: above, and below
+
 
 def crop(image: np.ndarray, box: PixelBox) -> np.ndarray:
     return np.ascontiguousarray(image[box.top : box.bottom, box.left : box.right])
@@ -126,6 +128,46 @@ def draw_keypoints(
             circle(at, 4 * scale + 1, fill=edge)
             circle(at, 4 * scale, fill=colour)
     return np.asarray(enlarged)
+
+
+def place_colours(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A colour for each point (x, y) of a picture of ``(width, height)``: between those of its four corners."""
+    across, down = ((points + 0.5) / np.array(size)).clip(0, 1).T[..., None]
+    above, below = ((1 - across) * _CORNERS[row][0] + across * _CORNERS[row][1] for row in range(2))
+    return np.rint((1 - down) * above + down * below).astype(np.uint8)
+
+
+def draw_dots(
+    image: np.ndarray, points: np.ndarray, colours: np.ndarray, *, scale: int = 2, radius: float = 6
+) -> np.ndarray:
+    """Dots at points (x, y) over the grey picture, enlarged."""
+    picture, draw = _grey(image, scale)
+    for (x, y), colour in zip((points + 0.5) * scale - 0.5, colours.tolist(), strict=True):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colour), outline=(255, 255, 255))
+    return np.asarray(picture)
+
+
+def draw_lines(
+    first: np.ndarray, second: np.ndarray, points: np.ndarray, places: np.ndarray, colours: np.ndarray, *, gap: int = 12
+) -> np.ndarray:
+    """Two pictures side by side, and lines from points (x, y) of the first to places of the second."""
+    height = max(first.shape[0], second.shape[0])
+    sheet = np.full((height, first.shape[1] + gap + second.shape[1], 3), 255, np.uint8)
+    sheet[: first.shape[0], : first.shape[1]] = first
+    sheet[: second.shape[0], first.shape[1] + gap :] = second
+    picture, draw = _grey(sheet, 2)
+    starts, ends = (2 * (each + 0.5) - 0.5 for each in (points, places + np.array([first.shape[1] + gap, 0])))
+    for start, end, colour in zip(starts.tolist(), ends.tolist(), colours.tolist(), strict=True):
+        draw.line((*start, *end), fill=tuple(colour), width=2)
+        for x, y in (start, end):
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=tuple(colour), outline=(255, 255, 255))
+    return np.asarray(picture)
+
+
+def _grey(image: np.ndarray, scale: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    picture = Image.fromarray(image).convert("L").convert("RGB")
+    picture = picture.resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.BICUBIC)
+    return picture, ImageDraw.Draw(picture)
 
 
 def draw_frame(image: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def test_another_photo_is_looked_at_where_it_is_worth_it(open_page, click):
 
 
 def test_places_of_an_alignment_are_the_packages(open_page, alexnet):
-    at = open_page("match", found_by="all cells together (MRF)", features="AlexNet conv4")
+    at = open_page("match", found_by="mrf", features="AlexNet conv4")
     found, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, CONV4, MatchOptions("mrf"))
     assert np.abs(middle(component(at, "photo second")["boxes"][0]) - found.places[0]).max() <= 0.5
     assert keys(at) & {f"map {CONV4}", f"map {CONV5}"} == {f"map {CONV4}"}
@@ -225,3 +225,30 @@ def test_an_upload_is_shown_from_this_sessions_memory(open_page, at):
     settled(at.run())
     assert picture(at, "photo second").shape == image.shape
     assert component(at, "photo second")["alt"] == "mine.png, the second photo"
+
+
+def test_all_points_at_once_are_the_packages(open_page, alexnet):
+    at = open_page("match", match_section="All points at once", field_by="conv5")
+    whole = [
+        matching.describe(photo.load(), [CONV5], network=alexnet, options=REFINED)[CONV5] for photo in (FIRST, SECOND)
+    ]
+    found, n = matching.mutual_matches(*whole), len(whole[0].grid.cells)
+    said = f"{len(found.points)} pairs, of {len(found.points) / n:.0%} of the first photo's {n} cells."
+    assert any(text.startswith(said) for text in texts(at))
+    alts = [image.alt for element in at.get("image") for image in element.proto.imgs]
+    assert f"{FIRST.title}, places in colours" in alts
+    assert f"{SECOND.title}, components by conv5 as colours" in alts
+    assert not {f"map {CONV4}"} & keys(at)
+
+
+def test_of_many_pairs_the_most_similar_have_lines(open_page):
+    at = open_page("match", match_section="All points at once", field_by="SIFT, radius 20 px", drawn_as="Lines")
+    alts = [image.alt for element in at.get("image") for image in element.proto.imgs]
+    assert f"Lines from {FIRST.title} to {SECOND.title}" in alts
+
+
+def test_two_photos_without_matches_say_so(monkeypatch, open_page):
+    none = matching.MutualMatches(np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
+    monkeypatch.setattr(matching, "mutual_matches", lambda *_: none)
+    at = open_page("match", match_section="All points at once")
+    assert "No two cells choose each other." in [info.value for info in at.info]

@@ -43,6 +43,7 @@ def choose() -> Choice:
     )
     opened = _choose_networks(at_networks)
     features = _choose_features(at_features, opened)
+    url_state.spell_out("found_by", {**METHODS})
     url_state.check_link("found_by", list(METHODS.values()))
     method = at_method.selectbox(
         "Places are found", list(METHODS), format_func=METHODS.get, key="found_by", bind="query-params",

@@ -56,3 +56,29 @@ def test_a_mark_is_a_cross_at_its_place(scale):
     drawn = figures.draw_crosses(GREY, [((30.0, 20.0), "#d55e00")], scale=scale)
     cross = covered(drawn, ImageColor.getrgb("#d55e00"))
     np.testing.assert_allclose(cross.mean(axis=0), ((30.5) * scale - 0.5, 20.5 * scale - 0.5), atol=0.6)
+
+
+def test_places_have_the_colours_of_the_corners_that_they_are_between():
+    size = (101, 51)
+    corners = np.array([[-0.5, -0.5], [100.5, -0.5], [-0.5, 50.5], [100.5, 50.5]])
+    expected = figures.place_colours(corners, size).astype(float)
+    assert len({tuple(each) for each in expected}) == 4
+    middle = figures.place_colours(np.array([[50.0, 25.0]]), size)[0]
+    np.testing.assert_allclose(middle, expected.mean(axis=0), atol=1)
+    np.testing.assert_allclose(
+        figures.place_colours(np.array([[50.0, -0.5]]), size)[0], expected[:2].mean(axis=0), atol=1
+    )
+
+
+def test_dots_are_where_their_points_are_and_lines_lead_to_their_places():
+    grey = np.full((40, 60, 3), 90, np.uint8)
+    red = np.array([[255, 0, 0]], np.uint8)
+    dots = figures.draw_dots(grey, np.array([[20.0, 10.0]]), red, scale=2, radius=3)
+    assert dots.shape == (80, 120, 3)
+    rows, columns = np.nonzero((dots == red).all(axis=-1))
+    assert (rows.mean(), columns.mean()) == pytest.approx((20.5, 40.5), abs=0.6)
+    lines = figures.draw_lines(grey, grey[:30], np.array([[20.0, 10.0]]), np.array([[30.0, 10.0]]), red, gap=10)
+    rows, columns = np.nonzero((lines == red).all(axis=-1))
+    assert abs(columns.min() - (40.5 - 3)) <= 1
+    assert abs(columns.max() - (2 * (60 + 10 + 30.5) - 0.5 + 3)) <= 1
+    assert (lines[70, 190] == 255).all()  # below the smaller picture

@@ -1,0 +1,109 @@
+"""All points at once: cells of two photos that choose each other, and components of both photos as colours."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+
+from corrcore import images
+from corrcore.tasks import matching
+from corrcore.tasks.matching import DescribedExtent, MutualMatches
+from corrcore.wording import counted
+from dashboard import figures
+from dashboard.app_pages.match_parts.controls import Choice
+from dashboard.app_pages.match_parts.maps import described, over_photo
+from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
+from dashboard.parts import header, url_state
+
+Drawing = Literal["dots", "lines"]
+DRAWN: Mapping[Drawing, str] = {"dots": "Colours of places", "lines": "Lines"}
+MOST_LINES = 150
+GREY = 160  # of what has no colour
+
+
+def show(photos: Mapping[Side, Photo], choice: Choice) -> None:
+    """By one of the features: matches over both photos, and both photos in the colours of their components."""
+    titles = {choice.title(feature): feature for feature in choice.features}
+    at_feature, at_drawing, at_foreground = header.two_a_row("fields").columns(
+        [2, 2, 3], gap="small", vertical_alignment="bottom"
+    )
+    url_state.check_link("field_by", list(titles))
+    if st.session_state.get("field_by") not in (None, *titles):
+        del st.session_state["field_by"]
+    by = at_feature.selectbox("By", list(titles), key="field_by", bind="query-params")
+    url_state.check_link("drawn_as", list(DRAWN.values()))
+    drawing = at_drawing.selectbox(
+        "Matches as", list(DRAWN), format_func=DRAWN.get, key="drawn_as", bind="query-params"
+    )
+    foreground = at_foreground.toggle(
+        "Components of the foreground", key="foreground", bind="query-params",
+        help="Cells on one side of a threshold along the first component, the side of which less lies along the borders.",
+    )  # fmt: skip
+    feature = titles.get(by, next(iter(titles.values())))
+    whole: dict[Side, DescribedExtent] = {
+        side: described(photo, feature, choice.features[feature], choice.options) for side, photo in photos.items()
+    }
+    show_matches(photos, whole, drawing or "dots", choice.title(feature))
+    show_components(photos, whole, choice.title(feature), foreground=foreground)
+
+
+def show_matches(
+    photos: Mapping[Side, Photo], whole: Mapping[Side, DescribedExtent], drawing: Drawing, title: str
+) -> None:
+    """The cells that choose each other, coloured by where they are in the first photo."""
+    found = matching.mutual_matches(*(whole[side] for side in SIDES))
+    n = len(whole[SIDES[0]].grid.cells)
+    st.markdown(f"**Cells that choose each other, by {title}**")
+    if not len(found.points):
+        st.info("No two cells choose each other.", icon=":material/link_off:")
+        return
+    first, second = (photos[side] for side in SIDES)
+    points, places = first.as_shown(found.points), second.as_shown(found.places)
+    colours = figures.place_colours(points, (first.shown.shape[1], first.shown.shape[0]))
+    if drawing == "lines":
+        most = slice(MOST_LINES)
+        picture = figures.draw_lines(first.shown, second.shown, points[most], places[most], colours[most])
+        alt = f"Lines from {first.title} to {second.title}"
+        st.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
+    else:
+        for place, photo, at in zip(
+            header.two_a_row("dots").columns(2, gap="small"), (first, second), (points, places), strict=True
+        ):
+            picture = figures.draw_dots(photo.shown, at, colours)
+            place.image(images.encode(picture, format="JPEG"), width="stretch", alt=f"{photo.title}, places in colours")
+    st.caption(said(found, n, drawing))
+
+
+def said(found: MutualMatches, n_cells: int, drawing: Drawing) -> str:
+    """How many there are, and what is drawn."""
+    share = len(found.points) / n_cells
+    text = f"{counted(len(found.points), 'pair')}, of {share:.0%} of the first photo's {n_cells} cells"
+    if drawing == "lines" and len(found.points) > MOST_LINES:
+        text += f"; lines are drawn between the {MOST_LINES} most similar"
+    colours = "A dot in the second photo has the colour of the one in the first that it belongs to." * (
+        drawing == "dots"
+    )
+    return f"{text}. {colours}"
+
+
+def show_components(
+    photos: Mapping[Side, Photo], whole: Mapping[Side, DescribedExtent], title: str, *, foreground: bool
+) -> None:
+    """Both photos in the colours of their first three principal components together."""
+    st.markdown(f"**Principal components of both photos together as colours, by {title}**")
+    colours = matching.principal_colours(*(whole[side] for side in SIDES), foreground=foreground)
+    places = header.two_a_row("components").columns(2, gap="small")
+    for place, side, values in zip(places, SIDES, colours, strict=True):
+        photo = photos[side]
+        levels = np.stack([over_photo(values[..., axis], whole[side], photo) for axis in range(3)], axis=-1)
+        picture = np.rint(np.nan_to_num(255 * levels, nan=GREY)).astype(np.uint8)
+        place.image(
+            images.encode(picture, format="PNG"),
+            width="stretch",
+            alt=f"{photo.title}, components by {title} as colours",
+        )
+    st.caption(
+        "Red, green and blue are the first three components of all cells of both photos: what has a colour in one photo "
+        "is, to the feature, like what has it in the other."
+    )
