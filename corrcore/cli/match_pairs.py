@@ -103,7 +103,7 @@ def _pair(name: str, source: FolderPhoto, target: FolderPhoto, points_of: Callab
 
 def _pairs_in(root: Path, usual: Callable[[str], NamedPoints] | None, leave_out: LeaveOut) -> Iterator[PhotoPair]:
     """Every subfolder that is a pair, by name."""
-    n_found, faults = 0, []
+    n_found = 0
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         if reason_by_name(folder.name):
             continue
@@ -111,15 +111,13 @@ def _pairs_in(root: Path, usual: Callable[[str], NamedPoints] | None, leave_out:
         try:
             found = _pair_in(folder, name, usual)
         except (ValueError, OSError) as error:
-            faults.append(f"{name}: {_told(error)}")
             leave_out(name, _told(error))
             continue
         n_found += 1
         yield found
     if not n_found:
-        first = f" ({faults[0]})" if faults else ""
-        msg = f"no subfolder of {printable_name(root)} is a pair; each must hold exactly two photos{first}"
-        raise ValueError(msg if msg.endswith(".)") else f"{msg}.")
+        msg = f"no subfolder of {printable_name(root)} is a pair; each must hold exactly two photos that can be read."
+        raise ValueError(msg)
 
 
 def _pair_in(folder: Path, name: str, usual: Callable[[str], NamedPoints] | None) -> PhotoPair:

@@ -99,7 +99,7 @@ def _row(size: tuple[int, int], source: _Shown, target: _Shown, matches: PointMa
     for side, shown in enumerate((source, target)):
         for number, at in enumerate(_apart([each[side] for each in ends], shown)):
             _draw_dot(draw, at, number, finer=_FINER)
-    small = above.resize(size, Image.Resampling.LANCZOS)
+    small = above.reduce(_FINER)
     row.paste(small, mask=small)
     return row
 
@@ -162,7 +162,7 @@ def _legend(names: Sequence[str], width: int) -> Image.Image:
         draw.text((left + 2 * _RADIUS + 6, top + _LINE / 2), text, _INK, _font(_SMALL), anchor="lm")
     told = "dashed: the two cells do not choose each other; dots side by side are at one place"
     draw.text((_MARGIN, y + _LINE / 2), _fitting(told, width - 2 * _MARGIN, _SMALL), _GREY, _font(_SMALL), anchor="lm")
-    small = above.resize(found.size, Image.Resampling.LANCZOS)
+    small = above.reduce(_FINER)
     found.paste(small, mask=small)
     return found
 

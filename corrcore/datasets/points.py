@@ -378,4 +378,4 @@ def to_coco(photos: Sequence[AnnotatedPhoto]) -> str:
         {"id": number, "name": f"points {number}", "keypoints": list(names), "skeleton": []}
         for names, number in categories.items()
     ]
-    return json.dumps({"images": images, "annotations": annotations, "categories": named}, indent=1) + "\n"
+    return json.dumps({"images": images, "annotations": annotations, "categories": named}) + "\n"
