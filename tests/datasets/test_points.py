@@ -211,7 +211,7 @@ LONE = {"image_id": 3, "category_id": 1, "keypoints": [1, 2, 2] * (MAX_POINTS + 
         (coco(categories=[MANY], annotations=[LONE]), "a photo may have 1,000 points at most"),
         (b" " * (MAX_BYTES[".json"] + 1), "is larger than the 32 MiB accepted of points"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_file_of_keypoints_is_a_sentence(written, content, complaint):
     path = written(content)
