@@ -66,13 +66,17 @@ def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
             "at": _place_text(record["at"]),
             "feature": record["feature"],
             "place": _place_text(record["place"]),
-            "similarity": f"{record['similarity']:.3f}",
-            "margin": "none" if record["margin"] is None else f"{record['margin']:.3f}",
-            "cycle error": f"{record['cycle_error']:.1f} px",
+            "similarity": _text(record["similarity"], ".3f"),
+            "margin": _text(record["margin"], ".3f"),
+            "cycle error": _text(record["cycle_error"], ".1f", " px"),
             "mutual": "yes" if record["mutual"] else "no",
         }
         for record in records
     ]
+
+
+def _text(value: float | None, form: str, unit: str = "") -> str:
+    return "none" if value is None else f"{value:{form}}{unit}"
 
 
 def _place_text(place: Sequence[float]) -> str:
