@@ -19,6 +19,7 @@ _GRACE_S = 5.0  # an interrupted command has to end by itself
 ROOMS = {  # the modules beside this one, and what they are for
     "app": "open the app",
     "index": "build and look after patch indexes",
+    "match": "find points of one photo in another",
     "evaluate": "measure over many photos",
     "train": "learn what pages show, ahead",
     "network": "the networks there are, and their weights",

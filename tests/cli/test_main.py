@@ -29,7 +29,7 @@ assert not heavy, heavy
 """
     )
     assert done.returncode == 0, done.stderr
-    assert ("{app,index,evaluate,train,network,cache}" if word == "--help" else "corrcore 0") in done.stdout
+    assert ("{app,index,match,evaluate,train,network,cache}" if word == "--help" else "corrcore 0") in done.stdout
 
 
 def test_the_module_is_the_command():

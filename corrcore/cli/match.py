@@ -1,0 +1,167 @@
+"""`corrcore match SOURCE TARGET --points ...`: where points of one photo lie in another, and what speaks for it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from corrcore import extractors, networks
+from corrcore.cli import match_files, match_picture
+from corrcore.cli.match_pairs import match_pairs, pairs_of, point_or_file
+from corrcore.cli.opening import add_network_options, open_network
+from corrcore.cli.shared import count, number, print_table, progress_of, words
+from corrcore.features import Extractor
+from corrcore.settings import prepared_path
+from corrcore.store import write_atomically
+from corrcore.tasks.alignment import CROP_SPEC
+from corrcore.tasks.matching import LONGER_SIDE_PX, MatchOptions, Method
+from corrcore.wording import counted
+
+USUAL_SIFT = "sift20"
+
+
+def add_parsers(rooms: Any) -> None:
+    """Adds the command."""
+    about = (
+        "Finds points of a photo in another one by each feature, and says what speaks for each place: its cosine "
+        "similarity, by how much that is above the best place elsewhere (margin), how far from the point the place "
+        "leads back (cycle error), and whether both cells choose each other (mutual)."
+    )
+    command = rooms.add_parser("match", help="find points of one photo in another", description=about)
+    command.add_argument(
+        "photos",
+        nargs="+",
+        type=prepared_path,
+        metavar="PHOTO",
+        help="the source and the target; or one folder, whose subfolders that hold exactly two photos are pairs, the "
+        "first by name being the source, with points.json or points.csv beside them",
+    )
+    command.add_argument(
+        "--points",
+        type=point_or_file,
+        action="append",
+        default=[],
+        metavar="X,Y|FILE",
+        help="pixels of the source, as often as there are points; or COCO keypoints (.json), or lines of name,x,y "
+        "(.csv); in a folder of pairs for those without points of their own",
+    )
+    add_network_options(command, default=networks.DEFAULT)
+    command.add_argument(
+        "--features",
+        type=words,
+        default=None,
+        help="layers and SIFT by its radius, such as conv4,vgg16:conv4_3,sift20 (default: the network's layer for "
+        f"transfer, and {USUAL_SIFT})",
+    )
+    _add_options(command)
+    command.add_argument("--json", action="store_true", help="a line of JSON per point and feature, for programs")
+    command.add_argument(
+        "--out",
+        type=prepared_path,
+        default=None,
+        metavar="FILE",
+        help=f"a file to write: {', '.join(match_files.SUFFIXES)} (lines, COCO keypoints of the targets, arrays)",
+    )
+    command.add_argument(
+        "--picture",
+        type=prepared_path,
+        default=None,
+        metavar="FILE",
+        help="a .png to write: both photos with their points, a row per feature; of several pairs one each",
+    )
+    command.set_defaults(run=match)
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    """An option for each field of `MatchOptions` that two whole photos have a use for."""
+    usual = MatchOptions()
+    command.add_argument(
+        "--method",
+        choices=get_args(Method),
+        default=usual.method,
+        help=f"the cell most like each point, or alignment of all cells by a random field (default: {usual.method})",
+    )
+    command.add_argument(
+        "--refine", action="store_true", help="for nn: between cells, by the parabola around the best one"
+    )
+    command.add_argument(
+        "--longer-side",
+        type=count,
+        default=usual.longer_side,
+        metavar="PX",
+        help=f"of photos when described (default: {LONGER_SIDE_PX}; for mrf what makes {CROP_SPEC.n_cells} cells)",
+    )
+    for name, about in (
+        ("smoothness", "for mrf: cost of uneven displacements"),
+        ("position", "for mrf: cost of a square cell away from the same place"),
+    ):
+        default = getattr(usual, name)
+        command.add_argument(f"--{name}", type=number, default=default, help=f"{about} (default: {default})")
+    command.add_argument(
+        "--iterations", type=count, default=usual.iterations, help=f"for mrf: at most (default: {usual.iterations})"
+    )
+
+
+def match(options: argparse.Namespace) -> None:
+    """Matches a pair after another, prints what is found, and writes it."""
+    _check_file("--out", options.out, match_files.SUFFIXES)
+    _check_file("--picture", options.picture, match_picture.SUFFIXES)
+    how = MatchOptions(
+        options.method,
+        longer_side=options.longer_side,
+        refine=options.refine,
+        smoothness=options.smoothness,
+        position=options.position,
+        iterations=options.iterations,
+    )
+    notes = sys.stderr if options.json else sys.stdout  # where lines of JSON go nothing else does
+
+    def leave_out(name: str, reason: str) -> None:
+        print(f"left out: {name}: {reason}", file=notes)
+
+    pairs = pairs_of(options.photos, options.points, leave_out)
+    network = open_network(options.network, options.weights)
+    features = tuple(dict.fromkeys(extractors.parse(options.features or _usual_features(network), network)))
+    found, records, pictures = [], [], []
+    progress = progress_of(options)
+    for each in match_pairs(pairs, features, network, how, leave_out=leave_out, progress=progress):
+        found.append(each)
+        own = list(match_files.records_of(each, how.method))
+        records += own
+        if options.json:
+            print("\n".join(json.dumps(record, allow_nan=False) for record in own), flush=True)
+        if options.picture is not None:
+            pictures.append(_picture_path(options.picture, each.pair.source.path, several=len(pairs) > 1))
+            write_atomically(pictures[-1], match_picture.picture(each))
+    if not found:
+        msg = f"none of {counted(len(pairs), 'pair')} could be matched; what is left out says why."
+        raise ValueError(msg)
+    if not options.json:
+        print_table(match_files.table_rows(records))
+    if options.out is not None:
+        write_atomically(options.out, match_files.content(options.out.suffix.lower(), found, how.method))
+        pictures.insert(0, options.out)
+    for path in pictures:
+        print(f"written to {path}", file=notes)
+
+
+def _usual_features(network: Extractor) -> tuple[str, str]:
+    return f"{network.name}:{network.roles.transfer}", USUAL_SIFT
+
+
+def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Raises ValueError for a file that cannot be written, before there is anything to write."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        msg = f"{option} must end in {' or '.join(suffixes)}; got {path.name}."
+        raise ValueError(msg)
+    if not path.parent.is_dir():
+        msg = f"{option} must lie in a folder that is there; {path.parent} is none."
+        raise ValueError(msg)
+
+
+def _picture_path(path: Path, source: Path, *, several: bool) -> Path:
+    """Where a pair's picture goes: of several pairs, each named after its folder."""
+    return path.with_name(f"{path.stem}-{source.parent.name}{path.suffix}") if several else path

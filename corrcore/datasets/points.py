@@ -1,0 +1,381 @@
+"""Named points of a photo, in files that people have: COCO's keypoints (JSON), and lines of name,x,y (CSV).
+
+Points are (x, y) in pixels of the upright photo, pixel centres at integers, the first at 0; COCO's keypoints count so.
+Files come from strangers: their sizes are limited, and what is wrong with one is a sentence.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from jaxtyping import Float
+
+from corrcore.datasets.folder import printable_name
+from corrcore.settings import prepared_path
+
+SUFFIXES = (".json", ".csv")
+"""How names of files of points end."""
+
+MAX_POINTS = 1000
+"""Points of one photo."""
+
+MAX_NAME = 60
+"""Characters of a point's name."""
+
+MAX_BYTES: Mapping[str, int] = {".json": 32 * 2**20, ".csv": 2**20}
+"""Size accepted of a file, by its suffix."""
+
+_DIGITS = 3  # of a pixel, in files
+
+
+@dataclass(frozen=True, eq=False)
+class NamedPoints:
+    """Points of one photo, (x, y) in its pixels, each under a name of its own.
+
+    Raises ValueError for names that are not as many as points, that are empty, too long, unprintable or there twice,
+    and for places that are not finite.
+    """
+
+    names: tuple[str, ...]
+    places: Float[np.ndarray, "points 2"]
+
+    def __post_init__(self) -> None:
+        if self.places.shape != (len(self.names), 2):
+            msg = f"places must be of shape ({len(self.names)}, 2), an x and a y per name; got {self.places.shape}."
+            raise ValueError(msg)
+        for name in self.names:
+            if fault := _fault_of_name(name):
+                msg = f"a point's name {fault}; rename it."
+                raise ValueError(msg)
+        if twice := _first_twice(self.names):
+            msg = f"names of points must differ; {twice} is there twice, so rename one."
+            raise ValueError(msg)
+        if not np.isfinite(self.places).all():
+            msg = "places of points must be finite; got some that are NaN or infinite. Leave hidden points out."
+            raise ValueError(msg)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def check_inside(self, size: tuple[int, int], photo: str) -> None:
+        """Raises ValueError for points outside the photo of ``(width, height)`` px that messages call `photo`."""
+        outside = (self.places < -0.5) | (self.places > np.array(size) - 0.5)
+        if not (wrong := np.flatnonzero(outside.any(axis=1))).size:
+            return
+        x, y = self.places[wrong[0]]
+        where = f"{self.names[wrong[0]]} at ({x:g}, {y:g})"
+        who = f"point {where} is" if len(wrong) == 1 else f"{len(wrong):,} points, the first {where}, are"
+        msg = (
+            f"{who} outside {photo}, which has {size[0]} x {size[1]} px; x goes from 0 to {size[0] - 1} and y from 0 "
+            f"to {size[1] - 1}, so correct the points or take the photo they were made for."
+        )
+        raise ValueError(msg)
+
+    def to_csv(self) -> str:
+        """Lines of name,x,y below a heading, as `open_points` reads them."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_HEADING)
+        writer.writerows((name, *rounded(place)) for name, place in zip(self.names, self.places, strict=True))
+        return file.getvalue()
+
+
+def joined(several: Iterable[NamedPoints]) -> NamedPoints:
+    """Points of one photo from several sources. A name that is taken gets a number, such as "nose (2)".
+
+    Raises ValueError for more than `MAX_POINTS`, and where numbers make a name too long.
+    """
+    names: dict[str, int] = {}
+    latest: dict[str, int] = {}
+    places = [np.empty((0, 2))]
+    for points in several:
+        places.append(points.places)
+        for name in points.names:
+            own = name
+            while own in names:
+                latest[name] = latest.get(name, 1) + 1
+                own = f"{name} ({latest[name]})"
+            names[own] = len(names)
+    if len(names) > MAX_POINTS:
+        msg = f"a photo may have {MAX_POINTS:,} points at most; got {len(names):,}, so give fewer."
+        raise ValueError(msg)
+    return NamedPoints(tuple(names), np.concatenate(places))
+
+
+def rounded(place: Float[np.ndarray, "2"]) -> list[float]:
+    """A place as files have it: x and y, to a thousandth of a pixel."""
+    return [round(float(value), _DIGITS) for value in place]
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+_HEADING = ("name", "x", "y")
+
+
+def open_points(path: str | os.PathLike) -> Callable[[str], NamedPoints]:
+    """Reads a file of points; what comes back gives the points of a photo by its name.
+
+    ``.csv``: lines of name,x,y, with a heading or without; the same for any photo. ``.json``: COCO's keypoints. The
+    photo's are those of the image whose ``file_name`` is its name, or ends so after a "/", or else of the only image;
+    names are the category's, and keypoints with v = 0 are left out. Of several objects in a photo names get numbers.
+
+    Raises ValueError for a file that cannot be read or says anything else, here or when it is asked for a photo.
+    """
+    path = prepared_path(path)
+    title = printable_name(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        msg = f"{title}: a file of points must end in {' or '.join(SUFFIXES)}; rename it or choose another."
+        raise ValueError(msg)
+    data = _read(path, title, MAX_BYTES[suffix])
+    if suffix == ".csv":
+        points = _of_csv(data, title)
+        return lambda _: points
+    return _Coco(data, title).points_of
+
+
+def _read(path: Path, title: str, most: int) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            msg = f"{title} is not a regular file; give a file of points ({' or '.join(SUFFIXES)})."
+            raise ValueError(msg)
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        msg = f"{title} cannot be read ({error.strerror or error}); check that it is there and may be read."
+        raise ValueError(msg) from None
+    if len(data) > most:
+        msg = f"{title} is larger than the {most / 2**20:.0f} MiB accepted of points; keep those of this photo only."
+        raise ValueError(msg)
+    return data
+
+
+def _of_csv(data: bytes, title: str) -> NamedPoints:
+    names: dict[str, int] = {}
+    places = []
+    try:
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        lines = [(reader.line_num, line) for line in reader if line]
+    except (csv.Error, UnicodeDecodeError) as error:
+        msg = f"{title} is no usable CSV ({_short(error)}); write lines of name,x,y as UTF-8."
+        raise ValueError(msg) from None
+    for number, line in lines:
+        cells = tuple(cell.strip() for cell in line)
+        if not names and tuple(map(str.lower, cells)) == _HEADING:
+            continue
+        if len(cells) != len(_HEADING):
+            msg = f"{title}, line {number}: it must be name,x,y; got {_short(','.join(cells))}, so correct it."
+            raise ValueError(msg)
+        if fault := _fault_of_name(cells[0]):
+            msg = f"{title}, line {number}: a point's name {fault}; rename it."
+            raise ValueError(msg)
+        if cells[0] in names:
+            msg = (
+                f"{title}, line {number}: names must differ, and {cells[0]} is in line {names[cells[0]]} too; "
+                "rename one."
+            )
+            raise ValueError(msg)
+        names[cells[0]] = number
+        places.append([_number(cell, f"{title}, line {number}") for cell in cells[1:]])
+        _check_count(len(names), title)
+    _check_any(len(names), title)
+    return NamedPoints(tuple(names), np.array(places, float))
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        msg = f"{where}: x and y must be finite numbers; got {_short(cell)}, so correct it or leave the point out."
+        raise ValueError(msg)
+    return value
+
+
+class _Coco:
+    """A file of COCO's keypoints. What it says of a photo is looked at when that is asked for."""
+
+    def __init__(self, data: bytes, title: str) -> None:
+        self.title = title
+        try:
+            plain = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            msg = f"{title} is no usable JSON ({_short(error)}); write it anew, or give lines of name,x,y as CSV."
+            raise ValueError(msg) from None
+        if not isinstance(plain, dict):
+            self._refuse("it must hold an object with images, annotations and categories, as COCO has them", plain)
+        self.images = self._listed(plain, "images", "file_name", str)
+        self.categories = self._listed(plain, "categories", "id", int | str)
+        self.annotations: dict[int | str, list[Mapping[str, Any]]] = {}
+        for each in self._listed(plain, "annotations", "image_id", int | str):
+            self.annotations.setdefault(each["image_id"], []).append(each)
+
+    def _refuse(self, rule: str, got: object) -> NoReturn:
+        msg = f"{self.title}: {rule}; got {_short(got)}, so correct it."
+        raise ValueError(msg)
+
+    def _listed(self, plain: Mapping[str, Any], key: str, needed: str, kind: Any) -> list[Mapping[str, Any]]:
+        """A list of objects that all have a field of some kind."""
+        found = plain.get(key)
+        if not isinstance(found, list):
+            self._refuse(f"{key} must be a list, as in COCO's keypoints", found)
+        for number, each in enumerate(found):
+            if not isinstance(each, dict) or not isinstance(each.get(needed), kind):
+                self._refuse(f"{key}[{number}] must have {needed}", each)
+        return found
+
+    def points_of(self, photo: str) -> NamedPoints:
+        """See `open_points`."""
+        image = self._image(photo)
+        own = [each for each in self.annotations.get(image, ()) if isinstance(each.get("keypoints"), list)]
+        _check_count(sum(len(each["keypoints"]) // 3 for each in own), self.title)
+        points = joined([self._points(each) for each in own])
+        _check_any(len(points), f"{self.title} for {photo}")
+        return points
+
+    def _image(self, photo: str) -> int | str:
+        """The id of the image that is a photo."""
+        named = [each for each in self.images if each["file_name"] == photo]
+        named = named or [each for each in self.images if _last(each["file_name"]) == _last(photo)]
+        found = named or (self.images if len(self.images) == 1 else [])
+        if len(found) != 1:
+            rule = "several images are named so" if found else f"none of its {len(self.images):,} images is named so"
+            msg = f"{self.title} must say which points are those of {photo}, but {rule}; correct file_name there."
+            raise ValueError(msg)
+        identity = found[0].get("id")
+        if not isinstance(identity, int | str):
+            self._refuse(f"the image {photo} must have an id", identity)
+        return identity
+
+    def _points(self, annotation: Mapping[str, Any]) -> NamedPoints:
+        """One object's keypoints that are not hidden."""
+        flat, names = annotation["keypoints"], self._names(annotation.get("category_id"))
+        if len(flat) != 3 * len(names):
+            rule = f"keypoints must be x, y and v for each of the category's {len(names):,} names"
+            self._refuse(rule, f"{len(flat):,} numbers")
+        found: dict[str, tuple[float, float]] = {}
+        for name, x, y, visibility in zip(names, flat[::3], flat[1::3], flat[2::3], strict=True):
+            if not _is_number(visibility) or visibility not in (0, 1, 2):
+                self._refuse(f"v of {name} must be 0 (hidden), 1 or 2", visibility)
+            if visibility == 0:
+                continue
+            if not (_is_number(x) and _is_number(y)):
+                self._refuse(f"x and y of {name} must be finite numbers, or its v 0", [x, y])
+            found[name] = float(x), float(y)
+        return NamedPoints(tuple(found), np.array(list(found.values()), float).reshape(-1, 2))
+
+    def _names(self, category: Any) -> Sequence[str]:
+        own = [each for each in self.categories if each["id"] == category]
+        if len(own) != 1:
+            self._refuse("category_id must be that of one category", category)
+        names = own[0].get("keypoints")
+        if not isinstance(names, list) or not names:
+            self._refuse(f"the category {_short(category)} must name its keypoints", names)
+        for name in names:
+            if fault := _fault_of_name(name):
+                msg = f"{self.title}: a keypoint's name {fault}; rename it in its category."
+                raise ValueError(msg)
+        if twice := _first_twice(names):
+            msg = f"{self.title}: keypoints of a category must differ; {twice} is there twice, so rename one."
+            raise ValueError(msg)
+        return names
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _fault_of_name(name: object) -> str:
+    """What is wrong with a point's name; empty where nothing is."""
+    if not isinstance(name, str) or not name or name != name.strip():
+        return f"must be a text, not empty and without spaces around it; got {_short(name)}"
+    if len(name) > MAX_NAME or not name.isprintable():
+        return f"must be of {MAX_NAME} printable characters at most; got {_short(name)}"
+    return ""
+
+
+def _first_twice(names: Sequence[str]) -> str | None:
+    seen = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
+
+
+def _check_count(count: int, title: str) -> None:
+    if count > MAX_POINTS:
+        msg = f"{title}: a photo may have {MAX_POINTS:,} points at most; keep the most important ones."
+        raise ValueError(msg)
+
+
+def _check_any(count: int, title: str) -> None:
+    if not count:
+        msg = f"{title} has no point that is not hidden; give at least one."
+        raise ValueError(msg)
+
+
+def _short(value: object) -> str:
+    """The beginning of what a file says, on one line."""
+    try:
+        text = str(value) if isinstance(value, Exception | str) else repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits, or lists too deep to be written
+        text = type(value).__name__
+    return printable_name(text.encode("utf-8", "backslashreplace").decode()[:MAX_NAME])
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedPhoto:
+    """A photo's name and its ``(width, height)`` in px, with points by the name of the feature that found them."""
+
+    name: str
+    size: tuple[int, int]
+    points: Mapping[str, NamedPoints]
+
+
+def to_coco(photos: Sequence[AnnotatedPhoto]) -> str:
+    """COCO's keypoints as JSON: an image per photo, an annotation per feature, which its ``feature`` names.
+
+    Every point has v = 2. A box is the smallest that holds the points' pixels. Photos whose points are named alike
+    share a category.
+    """
+    categories: dict[tuple[str, ...], int] = {}
+    images, annotations = [], []
+    for number, photo in enumerate(photos, start=1):
+        width, height = photo.size
+        images.append({"id": number, "file_name": photo.name, "width": width, "height": height})
+        for feature, points in photo.points.items():
+            places = np.array([rounded(place) for place in points.places]).reshape(-1, 2)
+            sides = np.ptp(places, axis=0) + 1  # a point's pixel is 1 px wide
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": categories.setdefault(points.names, len(categories) + 1),
+                    "feature": feature,
+                    "keypoints": [value for x, y in places.tolist() for value in (x, y, 2)],
+                    "num_keypoints": len(points),
+                    "bbox": [*rounded(places.min(axis=0)), *rounded(sides)],
+                    "area": round(float(np.prod(sides)), _DIGITS),
+                    "iscrowd": 0,
+                }
+            )
+    named = [
+        {"id": number, "name": f"points {number}", "keypoints": list(names), "skeleton": []}
+        for names, number in categories.items()
+    ]
+    return json.dumps({"images": images, "annotations": annotations, "categories": named}) + "\n"
