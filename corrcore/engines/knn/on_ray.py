@@ -138,7 +138,10 @@ class _Actors:
         return found
 
     def _begin(self, shard: int) -> None:
-        """One more actor for a shard, on a machine that has as few of this shard, and of all, as there is."""
+        """One more actor for a shard, asked for on a machine that has as few of this shard, and of all, as there is.
+
+        Ray may put it elsewhere, as where that machine has just joined.
+        """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         needed = "GPU" if self._gpus else "CPU"
