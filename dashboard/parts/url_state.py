@@ -60,6 +60,13 @@ def choose(name: str, value: str) -> None:
         del st.query_params[name]
 
 
+def choose_together(choices: Mapping[str, str]) -> None:
+    """Keeps several choices, of which none is empty, as one: they make one entry in the browser's history."""
+    session().choices.update(choices)
+    if any(st.query_params.get(name) != value for name, value in choices.items()):
+        st.query_params.update(choices)
+
+
 def show(name: str, value: str) -> None:
     """Note what is shown for a choice, for the page's link and for other pages."""
     session().shown[name] = value

@@ -118,9 +118,8 @@ def choose_point(photo: Photo, side: Side) -> Callable[[int, int], None]:
     """What a click on a photo does: its pixel is the point that is looked for in the other."""
 
     def click(x: int, y: int) -> None:
-        url_state.choose("point_of", side)
         own = np.floor(photo.own(np.array([x, y], float)) + 0.5).astype(int)
-        url_state.choose("point", f"{own[0]},{own[1]}")
+        url_state.choose_together({"point_of": side, "point": f"{own[0]},{own[1]}"})
 
     return click
 

@@ -66,7 +66,8 @@ def choose(side: Side) -> Photo | None:
             digest = upload.newly_uploaded(f"The {side} photo", key=f"{side}_upload")
             if digest is not None:
                 reference = f"upload:{digest}"
-                _change(side, reference)
+                if (new := _uploaded(side, reference)) is not None:
+                    _change(side, new)
             upload.say_what_is_missing("")
         else:
             _gallery(side, reference)
@@ -76,11 +77,13 @@ def choose(side: Side) -> Photo | None:
     return found
 
 
-def _change(side: Side, reference: str) -> None:
-    """Another photo; a point of the one before means nothing in it."""
-    url_state.choose(side, reference)
+def _change(side: Side, to: Photo) -> None:
+    """Another photo. A point of the one before means nothing in it: it is looked at where that is worth it."""
+    choices = {side: to.reference}
     if url_state.asked("point_of", SIDES[0]) == side:
-        url_state.choose("point", "")
+        x, y = to.start or (to.image.shape[1] // 2, to.image.shape[0] // 2)
+        choices["point"] = f"{x},{y}"
+    url_state.choose_together(choices)
 
 
 def _titles() -> dict[str, str]:
@@ -92,7 +95,7 @@ def _gallery(side: Side, reference: str) -> None:
     names, chosen = tuple(titles), reference.removeprefix("sample:")
 
     def pick(number: int) -> None:
-        _change(side, f"sample:{names[number]}")
+        _change(side, _sample_named(side, names[number]))
 
     selected = names.index(chosen) if chosen in titles else None
     gallery(thumbnails.of_samples(names), selected, list(titles.values()), pick, key=f"gallery {side}", columns=COLUMNS)
@@ -101,11 +104,14 @@ def _gallery(side: Side, reference: str) -> None:
 def _sample(side: Side, reference: str, begin: str) -> Photo:
     titles, name = _titles(), reference.removeprefix("sample:")
     url_state.check_choice(side, name, name in titles, "There is no sample {}; here is another.")
-    name = name if name in titles else begin
+    return _sample_named(side, name if name in titles else begin)
+
+
+def _sample_named(side: Side, name: str) -> Photo:
     animal = drawn.unseen().get(name)
     where = "from corrcore.datasets import drawn" if animal else "from corrcore.datasets.samples import samples"
     python = f'{where}\n{side} = {"drawn.unseen" if animal else "samples"}()["{name}"].load()'
-    return Photo(caches.sample_photo(name), titles[name], f"sample:{name}", python, animal.eye if animal else None)
+    return Photo(caches.sample_photo(name), _titles()[name], f"sample:{name}", python, animal.eye if animal else None)
 
 
 def _uploaded(side: Side, reference: str) -> Photo | None:
