@@ -4,7 +4,7 @@ Every look is at a server of its own with an empty folder of results, in a brows
 address to the picture that comes last, when nothing runs any more. Home's time is from the start of the server's
 process, also with a folder of results that was used before. Other pages are asked for once Home was looked at and the
 server says that it is ready; and, for the note, the moment that it answers, with torch yet to be loaded. The change of
-k is the time of one run of the page, without the browser, whose features are cached.
+k, and the click on Match, are the time of one run of the page, without the browser, whose features are cached.
 
 Options: rounds (3); pages (such as alignment+results: all); kernels (1: what is compiled is kept; 0: it is compiled
 anew, as on a new machine).
@@ -25,6 +25,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.navigation import PAGES, PageSpec
 from tests.benchmarks.measure import Bar, Row, Run
+from tests.dashboard.conftest import send
 from tests.drills.server import ROOT, Server, chromium
 
 START_S, LOOK_S, CHANGE_S = 8.0, 6.0, 0.3  # bars
@@ -123,8 +124,18 @@ def changes_of_k(run: Run) -> Iterator[Row]:
     yield Row("change of k", median(seconds), bar=Bar.most(CHANGE_S))
 
 
+def clicks_on_match(run: Run) -> Iterator[Row]:
+    """The Match page, run by itself: points of two photos that are described already, by three features."""
+    with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, CORRCORE_CACHE=cache):
+        at = AppTest.from_file(str(ROOT / "dashboard/app_pages/match.py"), default_timeout=300).run()
+        points = [{"x": 60 + 30 * n, "y": 100 + 15 * n, "id": n + 1} for n in range(9)]
+        seconds = [run.seconds(lambda point=point: send(at, "photo first", [point])) for point in points]
+    yield Row("a click on Match, described photos", median(seconds), bar=Bar.most(CHANGE_S))
+
+
 def rows(run: Run) -> Iterator[Row]:
-    """First looks, and a change of a slider."""
+    """First looks, a change of a slider, and a click."""
     yield from first_looks(run)
     with contextlib.redirect_stderr(None):
         yield from changes_of_k(run)
+        yield from clicks_on_match(run)

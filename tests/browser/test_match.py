@@ -34,8 +34,8 @@ def clicked(page: Page, name: str, x: int, y: int, width: int) -> None:
 
 def said(page: Page) -> list[str]:
     """What is said of the places, once it is there."""
-    lines = page.get_by_text(re.compile("leads back to"))
-    expect(lines.first).to_be_visible(timeout=PATIENCE_MS)
+    lines = page.get_by_text(re.compile(r"leads back to \d+ px"))
+    expect(lines).to_have_count(3, timeout=PATIENCE_MS)
     return lines.all_inner_texts()
 
 
@@ -64,6 +64,7 @@ def test_homes_point_leads_to_its_matches_and_a_link_shows_somebody_else_the_sam
     assert said(colleague) == after
     page.go_back()
     expect(page.get_by_text("Similarity of the second photo")).to_be_visible(timeout=PATIENCE_MS)
+    app.settle(page)
     assert said(page) == before
 
 
