@@ -65,9 +65,9 @@ class Match(Route):
     """A point of one photo, found in another."""
 
     path: ClassVar[str] = "match"
-    clicked: ClassVar[tuple[str, ...]] = ("first", "second", "point_of", "point")
-    first: str = ""  # "sample:NAME" or "upload:DIGEST"
-    second: str = ""
+    clicked: ClassVar[tuple[str, ...]] = ("photo_1", "photo_2", "point_of", "point")
+    photo_1: str = ""  # "sample:NAME" or "upload:DIGEST"
+    photo_2: str = ""
     point_of: str = ""  # the photo that the point is of, "first" or "second"
     point: str = ""  # "X,Y"
     networks: tuple[str, ...] = ()

@@ -4,14 +4,13 @@ Nearest neighbours look at every point for itself: the cell of the target whose 
 Alignment (`corrcore.tasks.alignment`) moves all cells of the source together, and the points with them.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 from torch.nn import functional as F
 
 from corrcore import extractors, images
@@ -26,8 +25,9 @@ Method = Literal["nn", "mrf"]
 Extent = Literal["photo", "box"]
 
 LONGER_SIDE_PX = 448
+MOST_LONGER_SIDE_PX = 4096
 NEIGHBOURHOOD = 0.1  # of the target's longer side: nearer to a match there is no other place
-_LEAST_CELLS = 4  # of which there are components
+_AT_ONCE = 1 << 24  # cosines that are in memory, 64 MB
 _MOST_COSTS = 1 << 26  # source cells times target cells of one alignment: 256 MB
 
 
@@ -55,8 +55,10 @@ class MatchOptions:
             if value not in get_args(known):
                 msg = f"{name} must be one of {', '.join(get_args(known))}; got {value!r}."
                 raise ValueError(msg)
-        if self.longer_side is not None and self.longer_side < 1:
-            msg = f"longer_side must be at least 1 px, or None for the usual one; got {self.longer_side}."
+        if self.longer_side is not None and not 1 <= self.longer_side <= MOST_LONGER_SIDE_PX:
+            msg = (
+                f"longer_side must be 1 to {MOST_LONGER_SIDE_PX} px, or None for the usual one; got {self.longer_side}."
+            )
             raise ValueError(msg)
         if self.refine and self.method != "nn":
             msg = "refine is for method nn; an alignment places points between cells anyway, so leave refine out."
@@ -76,9 +78,10 @@ class PointMatches:
     """Where points of one photo lie in another by a feature, and what speaks for it.
 
     `points` and `returned` are (x, y) in pixels of the source's photo, `places` and `runners_up` in the target's.
-    `similarities` are the cosines of the points' descriptors to those at their places. `runners_up` are the most
-    similar cells outside the `NEIGHBOURHOOD` of a place, NaN where there is none outside. `returned` is where the place
-    is found in the source in turn; `mutual` says whether the cell at the place is most similar to the point's own cell.
+    `similarities` are cosines to the points' descriptors: for nn of the most similar cell, for an alignment of the
+    descriptor at the place. `runners_up` are the most similar cells outside the `NEIGHBOURHOOD` of a place, NaN where
+    there is none outside. `returned` is where the place is found in the source in turn; `mutual` says whether the
+    point's own cell and the one at the place are each the most similar to the other.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -219,96 +222,54 @@ def match_points(
 ) -> PointMatches:
     """The places that `match` finds, with what speaks for them. Raises as that does."""
     places = match(source, target, points, options=options)
+    at_once = max(_AT_ONCE // max(len(source.grid.cells), len(target.grid.cells)), 1)
+    parts = [
+        _evidence(source, target, points[first : first + at_once], places[first : first + at_once], options)
+        for first in range(0, max(len(points), 1), at_once)
+    ]
+    names = [field.name for field in fields(PointMatches)]
+    return PointMatches(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _evidence(
+    source: DescribedExtent,
+    target: DescribedExtent,
+    points: Float[np.ndarray, "points 2"],
+    places: Float[np.ndarray, "points 2"],
+    options: MatchOptions,
+) -> PointMatches:
     own, there = source.transform.to_crop(points), target.transform.to_crop(places)
-    cosines = _cosines(source.grid, target.grid, own)
-    similarities = (_descriptors(source.grid, own) * _descriptors(target.grid, there)).sum(dim=1).cpu().numpy()
+    cosines = _cosines(source.grid, target.grid, own).reshape(len(points), -1)
+    if options.method == "nn":
+        similarities = cosines.max(axis=1)
+    else:
+        similarities = (_descriptors(source.grid, own) * _descriptors(target.grid, there)).sum(dim=1).cpu().numpy()
     centres = target.grid.cells.centres().reshape(-1, 2)
     reach = NEIGHBOURHOOD * max(target.grid.image_size)
-    near = np.linalg.norm(centres - there[:, None], axis=-1) <= reach
-    others = np.where(near, -np.inf, cosines.reshape(len(points), -1))
+    near = np.hypot(*(centres.T[:, None] - there.T[..., None])) <= reach
+    others = np.where(near, -np.inf, cosines)
     second, alone = others.argmax(axis=1), near.all(axis=1)
-    runners_up = np.where(alone[:, None], np.nan, target.transform.to_image(centres[second]))
     back = _most_similar(target.grid, source.grid, there, refine=options.refine)
-    at_cells = target.grid.cells.centres()[target.grid.cells.nearest_cells(there)]
-    home = _cosines(target.grid, source.grid, at_cells).reshape(len(points), -1).argmax(axis=1)
-    rows, columns = source.grid.cells.nearest_cells(own)
+    own_cells, cells = (_cells_at(grid, at) for grid, at in ((source.grid, own), (target.grid, there)))
+    chosen = [
+        (one.flat()[at] @ other.flat().T).argmax(dim=1).cpu().numpy()
+        for one, other, at in ((source.grid, target.grid, own_cells), (target.grid, source.grid, cells))
+    ]
     return PointMatches(
         points,
         places,
         similarities,
-        runners_up,
+        np.where(alone[:, None], np.nan, target.transform.to_image(centres[second])),
         np.where(alone, np.nan, others[np.arange(len(points)), second]),
         source.transform.to_image(back),
-        home == rows * source.grid.cells.columns + columns,
+        (chosen[0] == cells) & (chosen[1] == own_cells),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class MutualMatches:
-    """Cells of two photos that choose each other, most similar first: their centres (x, y) in the photos' pixels, and
-    their cosines.
-    """
-
-    points: Float[np.ndarray, "matches 2"]
-    places: Float[np.ndarray, "matches 2"]
-    similarities: Float[np.ndarray, " matches"]
-
-
-def mutual_matches(source: DescribedExtent, target: DescribedExtent) -> MutualMatches:
-    """All pairs of a cell of the source and one of the target of which either is the other's most similar."""
-    cosines = (source.grid.flat() @ target.grid.flat().T).cpu().numpy()
-    there = cosines.argmax(axis=1)
-    own = np.flatnonzero(cosines.argmax(axis=0)[there] == np.arange(len(there)))
-    own = own[np.argsort(-cosines[own, there[own]], kind="stable")]
-    points, places = (each.grid.cells.centres().reshape(-1, 2) for each in (source, target))
-    return MutualMatches(
-        source.transform.to_image(points[own]), target.transform.to_image(places[there[own]]), cosines[own, there[own]]
-    )
-
-
-def principal_colours(
-    source: DescribedExtent, target: DescribedExtent, *, foreground: bool = False
-) -> tuple[Float[np.ndarray, "_ _ 3"], Float[np.ndarray, "_ _ 3"]]:
-    """The first three principal components of both photos' descriptors together, from 0 to 1 between their first and
-    last hundredths: colours in which what is alike in the two is alike.
-
-    With `foreground` only cells on one side of Otsu's threshold along the first component have colours, by components
-    of their own: the side of which less lies along the photos' borders. Others are NaN. As DINOv2's authors do.
-    """
-    grids = [each.grid.flat().double().cpu().numpy() for each in (source, target)]
-    values, kept = np.concatenate(grids), np.ones(sum(map(len, grids)), bool)
-    if foreground:
-        border = np.concatenate(
-            [_at_border(each.grid.cells.rows, each.grid.cells.columns) for each in (source, target)]
-        )
-        from skimage.filters import threshold_otsu  # not at the top: it takes a while, and few ask for it
-
-        first = _components(values, 1)[:, 0]
-        above = first > threshold_otsu(first)
-        kept = min(above, ~above, key=lambda side: border[side].mean() if side.any() else math.inf)
-    colours = np.full((len(values), 3), np.nan)
-    if kept.sum() >= _LEAST_CELLS:
-        found = _components(values[kept], 3)
-        low, high = np.percentile(found, [1, 99], axis=0)
-        colours[kept] = ((found - low) / np.maximum(high - low, 1e-12)).clip(0, 1)
-    first, second = np.split(colours, [len(grids[0])])
-    shapes = [each.grid.descriptors.shape[:2] for each in (source, target)]
-    return first.reshape(*shapes[0], 3), second.reshape(*shapes[1], 3)
-
-
-def _at_border(rows: int, columns: int) -> Bool[np.ndarray, " cells"]:
-    border = np.ones((rows, columns), bool)
-    border[1:-1, 1:-1] = False
-    return border.ravel()
-
-
-def _components(values: Float[np.ndarray, "cells channels"], n: int) -> Float[np.ndarray, "cells n"]:
-    """Along the first principal axes, each with the sign by which its largest loading is positive."""
-    centred = values - values.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    axes = axes[:, ::-1][:, :n]
-    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    return centred @ (axes * signs)
+def _cells_at(grid: FeatureGrid, points: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, " points"]:
+    """The numbers, row by row, of the cells nearest to points."""
+    rows, columns = grid.cells.nearest_cells(points)
+    return rows * grid.cells.columns + columns
 
 
 def similarity_map(

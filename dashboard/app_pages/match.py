@@ -5,18 +5,22 @@ import streamlit as st
 from dashboard.app_pages.match_parts import controls, fields, files, maps, photos
 from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
 from dashboard.parts import exports, header, url_state
+from dashboard.wording import sentence
 
 SECTIONS = ("The point", "All points at once")
 
 HOW = r"""
 Both photos are described by every feature; the descriptor at the point, between cells, is compared with every cell of
-the other photo by the cosine of their angle. The most similar cell is the place, moved by at most half a cell to where
-a parabola through it and its neighbours is highest. *Elsewhere* is the most similar cell at least a tenth of the
-photo's longer side away. From the place the way leads back to the most similar place of the first photo: the nearer
-to the point, the more the two agree. Two cells are *each other's best* if either is the most similar to the other.
+the other photo by the cosine of their angle. The most similar cell is the place, whose number is shown, moved by at most half a
+cell to where a parabola through it and its neighbours is highest. *Elsewhere* is the most similar cell more than a
+tenth of the photo's longer side away. From the place the way leads back to the most similar place of the first photo:
+the nearer to the point, the more the two agree. The point's cell and the place's are *each other's best* if each is
+the most similar to the other of all.
 
-*All cells together* displaces all cells of the photo at once, with the energy of the Alignment page, and takes the
-point along; similarity, elsewhere and the way back are as before.
+*All cells together* displaces all cells of the photo at once, with the energy of the Alignment page, at 18 cells on
+the longer side, and takes the point along; its similarity is that at the place, and may be below the best elsewhere.
+*All points at once* are pairs of cells that are each other's best, however places are found; components are those of
+both photos' descriptors together, of unit length.
 """
 
 
@@ -25,7 +29,7 @@ def page() -> None:
     header.header(
         "Where does each network think this point is?",
         "**Click a point** in either photo: every feature looks for it in the other one. **Look for** maps with one "
-        "peak in the right place, although the networks were only ever trained to name images.",
+        "peak, in the right place.",
     )
     choice = controls.choose()
     at_photos = st.container()
@@ -47,7 +51,13 @@ def page() -> None:
     source, target = both[of], both[other]
     url_state.check_pixel(source.image, name="point")
     point = url_state.pixel_of(source.image, start=source.start, name="point")
-    found = maps.find(source, target, point, choice)
+    found, failed = maps.find(source, target, point, choice)
+    for feature, reason in failed.items():
+        st.warning(
+            f"No place by {choice.title(feature)}. {sentence(reason)}", icon=":material/photo_size_select_small:"
+        )
+    if not found:
+        st.stop()
     with at_photos:
         maps.show_photos(both, of, point, found)
         maps.show_legend(choice, found)
@@ -62,6 +72,9 @@ def page() -> None:
             "networks": ", ".join(
                 f"{each.name}, weights {each.digest[:8]}" for each in dict.fromkeys(choice.features.values())
             ),
+            "features": ", ".join(choice.title(feature) for feature in found),
+            "places": controls.METHODS[choice.options.method],
+            "described at": controls.size_text(choice.options),
             "point": f"({point[0]}, {point[1]}) of {source.title}",
             "photos": "; ".join(
                 f"{each.title}, {each.image.shape[1]} x {each.image.shape[0]} px" for each in both.values()

@@ -283,7 +283,7 @@ def _choose_upload(index: PatchIndex, reference: str) -> Chosen:
         url_state.choose("photo", reference)
     digest = reference.removeprefix("upload:")
     if (photo := session().uploads.get(digest)) is None:
-        upload.say_what_is_missing(digest)
+        upload.say_that_it_stays() if digest else upload.say_what_may_be()
         st.stop()
     python = f"from corrcore import decoding\nimage = decoding.decode({photo.name!r})"
     return _chosen(photo.image, photo.name, reference, python, index)

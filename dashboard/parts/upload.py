@@ -14,7 +14,8 @@ from dashboard.services.quotas import quotas
 from dashboard.state import Upload, session
 from dashboard.wording import escape_markdown, sentence
 
-UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep
+UPLOAD_BYTES = 60 * 2**20  # of decoded pixels one session may keep,
+LEAST_KEPT = 2  # but as many photos as a page shows, however large
 
 
 def most_mb() -> int:
@@ -60,7 +61,7 @@ def upload(what: str) -> tuple[np.ndarray, str] | None:
 def newly_uploaded(label: str, *, key: str) -> str | None:
     """A field for a photo; the digest of one that was just put there, which is kept among the session's uploads.
 
-    Each file is told of once: going back from it is not asking for it again. The page stops where it is no photo.
+    Each file is told of once: going back from it is not asking for it again. What is wrong with it is said here.
     """
     uploaded, here = uploader(label, key=key, label_visibility="collapsed"), session()
     if uploaded is None or uploaded.file_id == here.read_uploads.get(key):
@@ -69,25 +70,27 @@ def newly_uploaded(label: str, *, key: str) -> str | None:
         image = decoding.decode(uploaded.getvalue(), name=uploaded.name)
     except ImageError as error:
         st.error(sentence(error), icon=":material/broken_image:")
-        st.stop()
+        return None
     here.read_uploads[key] = uploaded.file_id
     digest, kept = images.digest(image), here.uploads
     if digest not in kept:
         kept[digest] = Upload(decoding.display_name(uploaded.name), image)
-        while len(kept) > 1 and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
+        while len(kept) > LEAST_KEPT and sum(each.image.nbytes for each in kept.values()) > UPLOAD_BYTES:
             del kept[next(iter(kept))]
     return digest
 
 
-def say_what_is_missing(digest: str) -> None:
-    """That a link shows a photo which is not here, or, without one, what may be uploaded."""
-    if digest:
-        st.info(
-            "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see "
-            "the same view.",
-            icon=":material/upload_file:",
-        )
-        return
+def say_that_it_stays() -> None:
+    """Where a link shows a photo that is not here."""
+    st.info(
+        "This link shows an uploaded photo, which stays with whoever uploaded it. Upload the same file to see the same "
+        "view.",
+        icon=":material/upload_file:",
+    )
+
+
+def say_what_may_be() -> None:
+    """What may be uploaded."""
     st.caption(
         f"JPEG, PNG, WebP, TIFF and others up to {most_mb()} MB. It stays in this session's memory and is not stored."
     )

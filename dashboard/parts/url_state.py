@@ -159,7 +159,7 @@ def follow_default(key: str, usual: object) -> None:
     st.session_state[remembered] = usual
 
 
-def forget_unoffered(key: str, offered: Collection[str]) -> None:
+def forget_unoffered(key: str, offered: Collection[object]) -> None:
     """Forgets what another page's widget of the same key has, unless it is offered here: it would go into the address,
     as an entry of its own. To be called before the widget.
     """

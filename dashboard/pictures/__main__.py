@@ -64,7 +64,7 @@ def match(folder: Path, network: Extractor) -> None:
         raise ValueError(msg)
     features = controls.usual_features({network.name: network})
     choice = controls.Choice(dict.fromkeys(features, network), MatchOptions(refine=True), 0.6)
-    found = maps.find(source, target, point, choice)
+    found, _ = maps.find(source, target, point, choice)
     save(folder, "point.jpg", source.shown)  # Home marks the point
     for feature, each in found.items():
         picture = maps.map_picture(target, each, maps.limits_of(found), choice.opacity)

@@ -24,7 +24,6 @@ from corrcore.settings import Settings
 from corrcore.store import Bundle, Cache
 from corrcore.tasks import reconstruction
 from corrcore.tasks.alignment import DescribedCrop
-from corrcore.tasks.matching import DescribedExtent
 from corrcore.tasks.reconstruction import Reconstruction
 from dashboard.services.kept_networks import kept_networks
 from dashboard.services.sizes import Recent
@@ -40,7 +39,7 @@ def described_crops() -> Recent[DescribedCrop]:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def described_photos() -> Recent[DescribedExtent]:
+def described_photos() -> Recent[Any]:
     """Photos that were matched last, a megabyte each by a layer of 256 channels."""
     return Recent(100 * MB)
 

@@ -95,7 +95,7 @@ def test_the_pointer_reads_the_similarity_of_the_cell_below(app):
 def test_two_photos_of_ones_own_become_a_table(app):
     page = app.open("match")
     said(page)
-    for side, animal in (("first", FIRST), ("second", SECOND)):
+    for number, side, animal in ((1, "first", FIRST), (2, "second", SECOND)):
         mirrored = animal.load()[:, ::-1]
         file = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(mirrored)).save(file, "PNG")
@@ -103,7 +103,7 @@ def test_two_photos_of_ones_own_become_a_table(app):
         page.get_by_test_id("stPopoverBody").get_by_text("Upload", exact=True).first.click()
         upload = page.get_by_test_id("stPopoverBody").locator("input[type=file]")
         upload.set_input_files({"name": f"{side}.png", "mimeType": "image/png", "buffer": file.getvalue()})
-        expect(page).to_have_url(re.compile(f"{side}=upload"), timeout=PATIENCE_MS)
+        expect(page).to_have_url(re.compile(f"photo_{number}=upload"), timeout=PATIENCE_MS)
         page.keyboard.press("Escape")
         app.settle(page)
     width = FIRST.load().shape[1]

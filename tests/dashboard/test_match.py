@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from PIL import Image
 from corrcore import decoding, images, networks
 from corrcore.datasets import drawn
 from corrcore.features import Feature
-from corrcore.tasks import matching
+from corrcore.tasks import all_points, matching
 from corrcore.tasks.matching import MatchOptions
 from dashboard import figures, first_views
 from dashboard.app_pages.match_parts import maps
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photos import Photo
 from dashboard.state import Session, Upload
+from tests.conftest import smooth_noise
 from tests.dashboard.conftest import component, keys, picture, settled, texts
 
 FIRST, SECOND = (drawn.unseen()[name] for name in first_views.MATCHED)
@@ -114,7 +116,7 @@ def test_a_sample_is_chosen_for_either_side(at, click):
     names = [*drawn.unseen()]
     click(at, "gallery second", 2 * 112 + 50, 50)
     settled(at)
-    assert at.query_params["second"] in (f"sample:{names[2]}", [f"sample:{names[2]}"])
+    assert at.query_params["photo_2"] in (f"sample:{names[2]}", [f"sample:{names[2]}"])
     assert picture(at, "photo second").shape == drawn.unseen()[names[2]].load().shape
     assert picture(at, "photo first").shape == FIRST.load().shape
 
@@ -146,10 +148,10 @@ def test_several_networks_stand_side_by_side(open_page, vgg_weights, monkeypatch
     at = open_page("match")
     at.multiselect(key="networks").set_value(["alexnet", "vgg16"])
     settled(at.run())
-    usual = [each.extractor for each in at.multiselect(key="features").value]
-    assert usual == ["alexnet", "vgg16", "sift"]
+    transfer = Feature("vgg16", networks.open("vgg16").roles.transfer)
+    assert at.multiselect(key="features").value == [CONV4, CONV5, SIFT20, transfer]
     titles = [text for text in texts(at) if text.startswith("**") and "conv" in text]
-    assert titles == ["**AlexNet conv4**", f"**{networks.title('vgg16')} {networks.open('vgg16').roles.transfer}**"]
+    assert titles == ["**AlexNet conv4**", "**AlexNet conv5**", f"**{networks.title('vgg16')} {transfer.layer}**"]
 
 
 def test_without_a_feature_the_page_asks_for_one(at):
@@ -161,7 +163,7 @@ def test_without_a_feature_the_page_asks_for_one(at):
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"first": "sample:nobody"}, "There is no sample nobody"),
+        ({"photo_1": "sample:nobody"}, "There is no sample nobody"),
         ({"point": "9999,1"}, "asks for the pixel 9999,1"),
         ({"point_of": "third"}, "A point is of the first photo or of the second."),
         ({"features": "conv99"}, "asks for features conv99"),
@@ -174,7 +176,7 @@ def test_links_that_ask_for_what_is_not_there_are_told_so(open_page, query, sent
 
 
 def test_a_link_to_somebody_elses_upload_says_so(open_page):
-    at = open_page("match", first="upload:abc")
+    at = open_page("match", photo_1="upload:abc")
     assert any("stays with whoever uploaded it" in info.value for info in at.info)
 
 
@@ -196,59 +198,98 @@ def test_what_is_taken_along_is_what_is_shown(open_page, offered, alexnet):
     assert sheet.shape[1] > 3 * target.shape[1]
 
 
-def test_the_lines_of_python_print_the_place(open_page, offered, alexnet, capsys):
+def test_the_lines_of_python_print_what_is_shown(open_page, offered, alexnet, capsys):
     open_page("match")
     exec(compile(offered["python"], "lines", "exec"), {})
-    found, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, CONV4)
-    said = [float(number) for number in capsys.readouterr().out.strip(" []\n").split()]
-    assert said == pytest.approx(found.places[0], abs=1e-3)
+    lines = capsys.readouterr().out.splitlines()
+    for line, feature in zip(lines, (CONV4, CONV5, SIFT20), strict=True):
+        found, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, feature)
+        name, *numbers = re.findall(r"[\w:]+[^\s\[\]]*", line)
+        assert name == str(feature)
+        assert [float(each) for each in numbers[:3]] == pytest.approx([*found.places[0], found.margins[0]], abs=1e-3)
+        assert numbers[3] == str(found.mutual[0])
+
+
+@pytest.mark.parametrize("size", [(1400, 1386), (1083, 4000), (4000, 333), (300, 301)])
+def test_corners_of_photos_are_corners_of_what_is_shown(size):
+    width, height = size
+    photo = Photo(np.zeros((height, width, 3), np.uint8), "any", "upload:x", "")
+    last = photo.shown.shape[1] - 1, photo.shown.shape[0] - 1
+    for x, y in [(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)]:
+        assert maps.shown_pixel(photo, (x, y)) == (last[0] if x else 0, last[1] if y else 0)
+    own = photo.transform.to_image(np.array([last], float))
+    assert (own <= np.array([width - 0.5, height - 0.5])).all()
+    assert (own >= np.array([width, height]) - max(width / 100, height / 100, 1) * 4).all()
 
 
 def test_a_large_photo_is_matched_and_told_in_its_own_pixels(alexnet):
     large = images.resize(FIRST.load(), longer_side=1400)
-    photo, other = Photo(large, "large", "upload:x", ""), Photo(SECOND.load(), "other", "", "")
-    point = tuple(int(3.5 * each) for each in FIRST.eye)
-    assert max(photo.shown.shape) == 500
-    found = maps.find(other, photo, SECOND.eye, Choice({CONV4: alexnet}, REFINED, 0.6))[CONV4]
-    assert found.similarity.shape == photo.shown.shape[:2]
-    row, column = np.unravel_index(np.nanargmax(found.similarity), found.similarity.shape)
-    assert np.abs(photo.own(np.array([column, row], float)) - found.matches.places[0]).max() < 3.5 * 16
-    assert np.abs(np.array(maps.shown_pixel(photo, point)) - np.array(point) / photo.scale).max() <= 1
+    photo, other = Photo(large, "large", "upload:x", ""), Photo(SECOND.load(), "other", "upload:y", "")
+    found, failed = maps.find(other, photo, SECOND.eye, Choice({CONV4: alexnet}, REFINED, 0.6))
+    expected, cosines, _ = matches(alexnet, SECOND.load(), large, SECOND.eye, CONV4)
+    assert not failed
+    np.testing.assert_array_equal(found[CONV4].matches.places, expected.places)
+    assert found[CONV4].similarity.shape == photo.shown.shape[:2]
+    row, column = np.unravel_index(np.nanargmax(found[CONV4].similarity), found[CONV4].similarity.shape)
+    assert np.nanmax(found[CONV4].similarity) == pytest.approx(cosines.max(), abs=1e-6)
+    there = photo.transform.to_image(np.array([column, row], float))
+    assert np.abs(there - expected.places[0]).max() <= 16 * 1400 / 448
 
 
-def test_an_upload_is_shown_from_this_sessions_memory(open_page, at):
-    image = SECOND.load()[:, ::-1].copy()
+def uploaded(at, **pictures):
+    """Photos in the session's memory, one for a side, as the uploader keeps them."""
     state: Session = at.session_state["corrcore"]
-    digest = images.digest(image)
-    state.uploads[digest] = Upload("mine.png", image)
-    state.choices["second"] = f"upload:{digest}"
+    for side, image in pictures.items():
+        digest = images.digest(image)
+        state.uploads[digest] = Upload(f"{side}.png", image)
+        state.choices[side] = f"upload:{digest}"
+    return settled(at.run())
+
+
+def test_a_feature_that_a_photo_is_too_small_for_says_so_and_others_are_shown(open_page):
+    at = open_page("match", features=["alexnet:conv4", "sift80"])
+    uploaded(at, photo_2=smooth_noise(1200, 300, seed=0))
+    [warning] = [each.value for each in at.warning]
+    assert warning.startswith("No place by SIFT, radius 80 px. photo_2.png: ")
+    assert "at least 121 x 121 px" in warning
+    assert {each for each in keys(at) if each.startswith("map ")} == {f"map {CONV4}"}
+
+
+def test_photos_that_are_too_small_for_all_say_so(at):
+    uploaded(at, photo_2=smooth_noise(1600, 20, seed=0))
+    assert len(at.warning) == 3
+    assert not keys(at) & {f"map {CONV4}", f"map {SIFT20}"}
+
+
+def test_what_takes_too_long_at_once_is_a_sentence(open_page, monkeypatch):
+    at = open_page("match", features="alexnet:conv1", match_section="All points at once")
+    assert not at.warning
+    monkeypatch.setattr(all_points, "mutual_matches", refuse)
+    at.run()
+    assert [each.value for each in at.warning] == ["all points at once take seconds at most."]
+
+
+def refuse(*_):
+    msg = "all points at once take seconds at most."
+    raise ValueError(msg)
+
+
+def test_features_in_a_link_stay_when_another_network_comes(open_page, vgg_weights, monkeypatch):
+    monkeypatch.setenv("CORRCORE_WEIGHTS", str(vgg_weights))
+    at = open_page("match", features="AlexNet conv3")
+    at.multiselect(key="networks").set_value(["alexnet", "vgg16"])
     settled(at.run())
+    transfer = networks.open("vgg16").roles.transfer
+    assert at.multiselect(key="features").value == [Feature("alexnet", "conv3"), Feature("vgg16", transfer)]
+    at.multiselect(key="networks").set_value(["vgg16"])
+    settled(at.run())
+    assert at.multiselect(key="features").value == [Feature("vgg16", transfer)]
+    boxes = component(at, "photo second")["boxes"]
+    assert len({each["colour"] for each in boxes}) == len(boxes)
+
+
+def test_an_upload_is_shown_from_this_sessions_memory(at):
+    image = SECOND.load()[:, ::-1].copy()
+    uploaded(at, photo_2=image)
     assert picture(at, "photo second").shape == image.shape
-    assert component(at, "photo second")["alt"] == "mine.png, the second photo"
-
-
-def test_all_points_at_once_are_the_packages(open_page, alexnet):
-    at = open_page("match", match_section="All points at once", field_by="conv5")
-    whole = [
-        matching.describe(photo.load(), [CONV5], network=alexnet, options=REFINED)[CONV5] for photo in (FIRST, SECOND)
-    ]
-    found, n = matching.mutual_matches(*whole), len(whole[0].grid.cells)
-    said = f"{len(found.points)} pairs, of {len(found.points) / n:.0%} of the first photo's {n} cells."
-    assert any(text.startswith(said) for text in texts(at))
-    alts = [image.alt for element in at.get("image") for image in element.proto.imgs]
-    assert f"{FIRST.title}, places in colours" in alts
-    assert f"{SECOND.title}, components by conv5 as colours" in alts
-    assert not {f"map {CONV4}"} & keys(at)
-
-
-def test_of_many_pairs_the_most_similar_have_lines(open_page):
-    at = open_page("match", match_section="All points at once", field_by="SIFT, radius 20 px", drawn_as="Lines")
-    alts = [image.alt for element in at.get("image") for image in element.proto.imgs]
-    assert f"Lines from {FIRST.title} to {SECOND.title}" in alts
-
-
-def test_two_photos_without_matches_say_so(monkeypatch, open_page):
-    none = matching.MutualMatches(np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
-    monkeypatch.setattr(matching, "mutual_matches", lambda *_: none)
-    at = open_page("match", match_section="All points at once")
-    assert "No two cells choose each other." in [info.value for info in at.info]
+    assert component(at, "photo second")["alt"] == "photo_2.png, the second photo"

@@ -64,7 +64,7 @@ def test_a_click_on_homes_first_picture_is_looked_at_on_the_page(click):
 
 def test_homes_point_is_of_homes_photo_whatever_was_looked_at_before(click):
     at = AppTest.from_file(str(ROOT / "dashboard" / "frame.py"), default_timeout=60).run()
-    at.session_state["corrcore"].choices.update(first="sample:china", point_of="second")
+    at.session_state["corrcore"].choices.update(photo_1="sample:china", point_of="second")
     click(at, "point match", 90, 260)
     assert component(at, "photo first")["selected"] == [90, 260]
     assert component(at, "photo first")["alt"].startswith(drawn.unseen()[first_views.MATCHED[0]].title)

@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
 from corrcore import images
@@ -109,7 +107,7 @@ def test_an_object_is_found_again_where_its_box_is(alexnet, scene, method):
     [
         ({"method": "best"}, "method must be one of nn, mrf; got 'best'"),
         ({"extent": "half"}, "extent must be one of photo, box; got 'half'"),
-        ({"longer_side": 0}, "longer_side must be at least 1 px"),
+        ({"longer_side": 0}, "longer_side must be 1 to 4096 px"),
         ({"method": "mrf", "refine": True}, "refine is for method nn"),
     ],
 )
@@ -129,10 +127,10 @@ def test_what_cannot_be_matched_is_said(alexnet, scene):
 
 
 @pytest.mark.parametrize("feature", [CONV4, SIFT20], ids=str)
-@pytest.mark.parametrize("method", ["nn", "mrf"])
-def test_what_speaks_for_a_match_is_as_its_definition_says(alexnet, scene, feature, method):
+@pytest.mark.parametrize(("method", "refine"), [("nn", False), ("nn", True), ("mrf", False)])
+def test_what_speaks_for_a_match_is_as_its_definition_says(alexnet, scene, feature, method, refine):
     first, second = window(scene, 96, 96), window(scene, 130, 84)
-    options = MatchOptions(method)
+    options = MatchOptions(method, refine=refine)
     source, target = (
         matching.describe(photo, [feature], network=alexnet, options=options)[feature] for photo in (first, second)
     )
@@ -144,7 +142,7 @@ def test_what_speaks_for_a_match_is_as_its_definition_says(alexnet, scene, featu
         cosines = matching.similarity_map(source, target, point)
         if method == "nn":
             best = np.unravel_index(cosines.argmax(), cosines.shape)
-            np.testing.assert_allclose(found.places[number], centres[best])
+            assert np.abs(found.places[number] - centres[best]).max() <= (8 * 320 / 448 if refine else 0) + 1e-6
             assert found.similarities[number] == pytest.approx(cosines.max(), abs=1e-5)
         away = np.linalg.norm(centres - found.places[number], axis=-1)
         beyond = np.where(away > reach, cosines, -np.inf)
@@ -152,21 +150,50 @@ def test_what_speaks_for_a_match_is_as_its_definition_says(alexnet, scene, featu
         np.testing.assert_allclose(found.runners_up[number], centres[np.unravel_index(beyond.argmax(), beyond.shape)])
         margin = found.similarities[number] - beyond.max()
         assert found.margins[number] == pytest.approx(margin, abs=1e-6)
-        back = matching.match(target, source, found.places[number : number + 1], options=MatchOptions())
-        np.testing.assert_allclose(found.returned[number], back[0], atol=1e-6)
-        assert found.cycle_errors[number] == pytest.approx(np.linalg.norm(back[0] - point), abs=1e-6)
+        assert margin >= 0 or method == "mrf"
+        back = matching.match(target, source, found.places[number : number + 1], options=MatchOptions(refine=refine))
+        np.testing.assert_allclose(found.returned[number], back[0], atol=1e-4)
+        assert found.cycle_errors[number] == pytest.approx(np.linalg.norm(back[0] - point), abs=1e-4)
 
 
-def test_a_match_is_mutual_if_cells_choose_each_other(alexnet, scene):
-    """Every cell of one photo is found in another, and every cell of that in turn: by all pairs of cells."""
+@pytest.mark.parametrize("method", ["nn", "mrf"])
+def test_a_match_is_mutual_if_cells_choose_each_other(alexnet, scene, method):
+    """The point's own cell and the one at its place, by all pairs of cells; also of points between cells."""
     first, second = window(scene, 96, 96), window(scene, 140, 120)
-    source, target = (matching.describe(photo, [CONV4], network=alexnet)[CONV4] for photo in (first, second))
-    points = source.transform.to_image(source.grid.cells.centres().reshape(-1, 2))
+    options = MatchOptions(method)
+    source, target = (
+        matching.describe(photo, [CONV4], network=alexnet, options=options)[CONV4] for photo in (first, second)
+    )
+    x, y = np.meshgrid(np.arange(30, 290, 7.0), np.arange(30, 226, 7.0))
+    points = np.stack([x.ravel(), y.ravel()], axis=-1)
+    found = matching.match_points(source, target, points, options=options)
+    cosines = (source.grid.flat() @ target.grid.flat().T).cpu().numpy()
+    own, there = (
+        np.ravel_multi_index(grid.cells.nearest_cells(at), grid.descriptors.shape[:2])
+        for grid, at in (
+            (source.grid, source.transform.to_crop(points)),
+            (target.grid, target.transform.to_crop(found.places)),
+        )
+    )
+    expected = (cosines.argmax(axis=1)[own] == there) & (cosines.argmax(axis=0)[there] == own)
+    np.testing.assert_array_equal(found.mutual, expected)
+    assert 0 < found.mutual.mean() < 1
+
+
+def test_many_points_are_matched_a_part_at_a_time(two_of_conv1):
+    source, target = two_of_conv1
+    points = np.random.default_rng(0).uniform(40, 200, (9000, 2))
     found = matching.match_points(source, target, points)
-    cosines = (source.grid.flat() @ target.grid.flat().T).numpy()
-    there, back = cosines.argmax(axis=1), cosines.argmax(axis=0)
-    np.testing.assert_array_equal(found.mutual, back[there] == np.arange(len(points)))
-    assert 0.2 < found.mutual.mean() < 1
+    some = matching.match_points(source, target, points[-50:])
+    for name in ("places", "similarities", "runners_up", "returned", "mutual"):
+        np.testing.assert_array_equal(getattr(found, name)[-50:], getattr(some, name))
+
+
+@pytest.fixture
+def two_of_conv1(alexnet, scene):
+    conv1 = Feature("alexnet", "conv1")
+    photos = window(scene, 96, 96), window(scene, 140, 120)
+    return tuple(matching.describe(photo, [conv1], network=alexnet)[conv1] for photo in photos)
 
 
 def test_where_all_of_the_target_is_near_there_is_no_runner_up(alexnet, scene):
@@ -179,47 +206,3 @@ def test_where_all_of_the_target_is_near_there_is_no_runner_up(alexnet, scene):
     assert np.isnan(found.margins).all()
     assert np.isnan(found.runners_up).all()
     assert np.isfinite(found.places).all()
-
-
-@pytest.fixture(scope="module")
-def two(alexnet, scene):
-    first, second = window(scene, 96, 96), window(scene, 140, 120)
-    return tuple(matching.describe(photo, [CONV4], network=alexnet)[CONV4] for photo in (first, second))
-
-
-def test_mutual_matches_are_the_pairs_of_cells_that_choose_each_other(two):
-    source, target = two
-    points = source.transform.to_image(source.grid.cells.centres().reshape(-1, 2))
-    each = matching.match_points(source, target, points)
-    found = matching.mutual_matches(source, target)
-    order = np.argsort(-each.similarities[each.mutual], kind="stable")
-    np.testing.assert_allclose(found.points, points[each.mutual][order])
-    np.testing.assert_allclose(found.places, each.places[each.mutual][order])
-    np.testing.assert_allclose(found.similarities, each.similarities[each.mutual][order], atol=1e-5)
-    assert (np.diff(found.similarities) <= 0).all()
-
-
-def test_principal_colours_are_those_of_scikit_learns_components(two):
-    values = np.concatenate([each.grid.flat().double().numpy() for each in two])
-    expected = PCA(3, svd_solver="full").fit_transform(values)
-    found = np.concatenate([each.reshape(-1, 3) for each in matching.principal_colours(*two)])
-    for axis in range(3):
-        low, high = np.percentile(expected[:, axis], [1, 99])
-        levels = ((expected[:, axis] - low) / (high - low)).clip(0, 1)
-        assert min(np.abs(found[:, axis] - levels).max(), np.abs(found[:, axis] - (1 - levels)).max()) < 1e-6
-
-
-def test_the_foreground_is_the_side_away_from_the_borders(two):
-    rows, columns, channels = two[0].grid.descriptors.shape
-    generator = torch.Generator().manual_seed(0)
-    described = []
-    for each in two:
-        values = 0.05 * torch.randn(rows, columns, channels, generator=generator)
-        values[..., 0] = 1
-        values[4:9, 5:12, 0], values[4:9, 5:12, 1] = 0, 1
-        described.append(matching.DescribedExtent(each.transform, replace(each.grid, descriptors=values)))
-    for found in matching.principal_colours(*described, foreground=True):
-        inside = np.isfinite(found).all(axis=-1)
-        assert inside[4:9, 5:12].all()
-        assert inside.sum() <= 5 * 7 + 2  # the threshold is the middle of one of 256 bins
-    assert np.isfinite(matching.principal_colours(*described)[0]).all()

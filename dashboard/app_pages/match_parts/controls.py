@@ -1,14 +1,16 @@
 """What the Match page lets one choose besides photos: networks, features, and how places are found."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from corrcore import networks
-from corrcore.features import SIFT, Extractor, Feature
-from corrcore.tasks.matching import MatchOptions, Method
+from corrcore.features import SIFT, Extractor, Feature, group_by_extractor
+from corrcore.tasks.alignment import CROP_SPEC
+from corrcore.tasks.matching import LONGER_SIDE_PX, MatchOptions, Method
 from dashboard.parts import header, pickers, url_state
 from dashboard.services import caches
 from dashboard.wording import sentence
@@ -26,9 +28,21 @@ class Choice:
     options: MatchOptions
     opacity: float
 
+    @property
+    def groups(self) -> list[tuple[list[Feature], Extractor]]:
+        """The features of each extractor, and the network that it is or that stands for it."""
+        return [(group, self.features[group[0]]) for group in group_by_extractor([*self.features]).values()]
+
     def title(self, feature: Feature) -> str:
         """A feature's name, with its network's where there are several."""
         return title(feature, short=len({each.name for each in self.features.values()}) == 1)
+
+
+def size_text(options: MatchOptions) -> str:
+    """How large photos are when they are described, in words."""
+    if options.method == "mrf":
+        return f"{CROP_SPEC.n_cells} cells on the longer side"
+    return f"{options.longer_side or LONGER_SIDE_PX} px on the longer side, places between cells"
 
 
 def title(feature: Feature, *, short: bool = False) -> str:
@@ -68,7 +82,7 @@ def _choose_networks(place: Any) -> dict[str, Extractor]:
     url_state.check_link("networks", list(titles.values()))
     names = place.multiselect(
         "Networks", list(titles), [next(iter(titles))], format_func=titles.__getitem__, max_selections=MOST_NETWORKS,
-        key="networks", bind="query-params", on_change=_begin_with_usual, help=pickers.OF_NETWORKS,
+        key="networks", bind="query-params", on_change=_follow_networks, help=pickers.OF_NETWORKS,
     )  # fmt: skip
     try:
         return {each.name: each for each in map(caches.network, names or [next(iter(titles))])}
@@ -77,9 +91,14 @@ def _choose_networks(place: Any) -> dict[str, Extractor]:
         st.stop()
 
 
-def _begin_with_usual() -> None:
-    """Other networks have other layers: the usual ones of each are chosen."""
-    st.session_state.pop("features", None)
+def _follow_networks() -> None:
+    """Of networks that are not chosen any more the features go; of new ones the usual one comes."""
+    names = [networks.full_name(name) for name in st.session_state["networks"]]
+    kept = [each for each in st.session_state.get("features", ()) if each.is_sift or each.extractor in names]
+    new = [name for name in names if name not in {each.extractor for each in kept}]
+    with suppress(OSError, ValueError):  # which is said where they are opened
+        kept += [Feature(name, caches.network(name).roles.transfer) for name in new]
+    st.session_state["features"] = kept[:MOST_FEATURES]
 
 
 def _choose_features(place: Any, opened: Mapping[str, Extractor]) -> Sequence[Feature]:
@@ -89,7 +108,7 @@ def _choose_features(place: Any, opened: Mapping[str, Extractor]) -> Sequence[Fe
     url_state.spell_out("features", {str(feature): title(feature) for feature in offered})
     url_state.check_link("features", [title(feature) for feature in offered])
     if any(each not in offered for each in st.session_state.get("features", ())):
-        _begin_with_usual()
+        st.session_state["features"] = [each for each in st.session_state["features"] if each in offered]
     chosen = place.multiselect(
         "Features", offered, usual, format_func=title, max_selections=MOST_FEATURES, key="features", bind="query-params"
     )

@@ -7,14 +7,16 @@ import numpy as np
 import streamlit as st
 
 from corrcore import images
-from corrcore.tasks import matching
-from corrcore.tasks.matching import DescribedExtent, MutualMatches
+from corrcore.tasks import all_points
+from corrcore.tasks.all_points import MutualMatches
+from corrcore.tasks.matching import DescribedExtent
 from corrcore.wording import counted
 from dashboard import figures
-from dashboard.app_pages.match_parts.controls import Choice
-from dashboard.app_pages.match_parts.maps import described, over_photo
+from dashboard.app_pages.match_parts.controls import Choice, title
+from dashboard.app_pages.match_parts.maps import described_both, over_photo
 from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
 from dashboard.parts import header, url_state
+from dashboard.wording import sentence
 
 Drawing = Literal["dots", "lines"]
 DRAWN: Mapping[Drawing, str] = {"dots": "Colours of places", "lines": "Lines"}
@@ -24,14 +26,14 @@ GREY = 160  # of what has no colour
 
 def show(photos: Mapping[Side, Photo], choice: Choice) -> None:
     """By one of the features: matches over both photos, and both photos in the colours of their components."""
-    titles = {choice.title(feature): feature for feature in choice.features}
+    offered = [*choice.features]
     at_feature, at_drawing, at_foreground = header.two_a_row("fields").columns(
         [2, 2, 3], gap="small", vertical_alignment="bottom"
     )
-    url_state.check_link("field_by", list(titles))
-    if st.session_state.get("field_by") not in (None, *titles):
-        del st.session_state["field_by"]
-    by = at_feature.selectbox("By", list(titles), key="field_by", bind="query-params")
+    url_state.spell_out("field_by", {str(feature): title(feature) for feature in offered})
+    url_state.check_link("field_by", [title(feature) for feature in offered])
+    url_state.forget_unoffered("field_by", offered)
+    feature = at_feature.selectbox("By", offered, format_func=title, key="field_by", bind="query-params") or offered[0]
     url_state.check_link("drawn_as", list(DRAWN.values()))
     drawing = at_drawing.selectbox(
         "Matches as", list(DRAWN), format_func=DRAWN.get, key="drawn_as", bind="query-params"
@@ -40,26 +42,28 @@ def show(photos: Mapping[Side, Photo], choice: Choice) -> None:
         "Components of the foreground", key="foreground", bind="query-params",
         help="Cells on one side of a threshold along the first component, the side of which less lies along the borders.",
     )  # fmt: skip
-    feature = titles.get(by, next(iter(titles.values())))
-    whole: dict[Side, DescribedExtent] = {
-        side: described(photo, feature, choice.features[feature], choice.options) for side, photo in photos.items()
-    }
-    show_matches(photos, whole, drawing or "dots", choice.title(feature))
-    show_components(photos, whole, choice.title(feature), foreground=foreground)
+    first, second = described_both((photos["first"], photos["second"]), choice)[feature]
+    for problem in (each for each in (first, second) if isinstance(each, str)):
+        st.warning(sentence(problem), icon=":material/photo_size_select_small:")
+    if isinstance(first, str) or isinstance(second, str):
+        return
+    whole: dict[Side, DescribedExtent] = {"first": first, "second": second}
+    try:
+        show_matches(photos, whole, drawing or "dots", choice.title(feature))
+        show_components(photos, whole, choice.title(feature), foreground=foreground)
+    except ValueError as error:
+        st.warning(sentence(error), icon=":material/hourglass:")
 
 
 def show_matches(
     photos: Mapping[Side, Photo], whole: Mapping[Side, DescribedExtent], drawing: Drawing, title: str
 ) -> None:
     """The cells that choose each other, coloured by where they are in the first photo."""
-    found = matching.mutual_matches(*(whole[side] for side in SIDES))
+    found = all_points.mutual_matches(*(whole[side] for side in SIDES))
     n = len(whole[SIDES[0]].grid.cells)
     st.markdown(f"**Cells that choose each other, by {title}**")
-    if not len(found.points):
-        st.info("No two cells choose each other.", icon=":material/link_off:")
-        return
     first, second = (photos[side] for side in SIDES)
-    points, places = first.as_shown(found.points), second.as_shown(found.places)
+    points, places = first.transform.to_crop(found.points), second.transform.to_crop(found.places)
     colours = figures.place_colours(points, (first.shown.shape[1], first.shown.shape[0]))
     if drawing == "lines":
         most = slice(MOST_LINES)
@@ -92,7 +96,7 @@ def show_components(
 ) -> None:
     """Both photos in the colours of their first three principal components together."""
     st.markdown(f"**Principal components of both photos together as colours, by {title}**")
-    colours = matching.principal_colours(*(whole[side] for side in SIDES), foreground=foreground)
+    colours = all_points.principal_colours(*(whole[side] for side in SIDES), foreground=foreground)
     places = header.two_a_row("components").columns(2, gap="small")
     for place, side, values in zip(places, SIDES, colours, strict=True):
         photo = photos[side]
@@ -105,5 +109,5 @@ def show_components(
         )
     st.caption(
         "Red, green and blue are the first three components of all cells of both photos: what has a colour in one photo "
-        "is, to the feature, like what has it in the other."
+        "is, to the feature, like what has it in the other. Grey has none: the rim, and what is no foreground."
     )

@@ -42,7 +42,9 @@ def table_csv(
 
 
 def arrays_npz(source: Photo, target: Photo, point: tuple[int, int], found: Mapping[Feature, Found]) -> bytes:
-    """Every shown pixel's similarity by feature, NaN where there is none, and the places in pixels of the photos."""
+    """The similarity of every pixel of the target as it is shown, by feature, NaN where there is none; points and places
+    in pixels of the photos, whose size is there, too.
+    """
     matches = [each.matches for each in found.values()]
     return exports.as_npz(
         {
@@ -50,6 +52,8 @@ def arrays_npz(source: Photo, target: Photo, point: tuple[int, int], found: Mapp
             "features": [str(feature) for feature in found],
             "source": source.title,
             "target": target.title,
+            "target_size_wh": np.array(target.image.shape[1::-1]),
+            "shown_size_wh": np.array(target.shown.shape[1::-1]),
             "point_xy": np.array(point, float),
             "places_xy": np.concatenate([one.places for one in matches]),
             "similarities": np.concatenate([one.similarities for one in matches]),
@@ -82,17 +86,17 @@ def marked(photo: Photo, picture: np.ndarray, place: tuple[float, float]) -> np.
 def python_lines(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int], choice: Choice) -> str:
     """The call that the page made."""
     source, target = of, SIDES[1 - SIDES.index(of)]
-    feature, network = next(iter(choice.features.items()))
-    options = f'MatchOptions(method="{choice.options.method}", refine={choice.options.refine})'
+    names = [str(feature) for feature in choice.features]
+    options = f"MatchOptions(method={choice.options.method!r}, refine={choice.options.refine})"
     loaded = "\n".join(dict.fromkeys("\n".join(each.python for each in photos.values()).splitlines()))
     return f"""import numpy as np
-from corrcore import networks
-from corrcore.features import Feature
-from corrcore.geometry import PixelBox
+from corrcore import extractors, networks
 from corrcore.tasks.matching import MatchOptions, describe, match_points
 {loaded}
 
-network, feature, options = networks.open({network.name!r}), {feature!r}, {options}
-source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in ({source}, {target}))
-print(match_points(source, target, np.array([{[float(point[0]), float(point[1])]}]), options=options).places)
+network, options = networks.open({next(iter(choice.features.values())).name!r}), {options}
+for feature in extractors.parse({names!r}, network):
+    source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in ({source}, {target}))
+    found = match_points(source, target, np.array([{[float(point[0]), float(point[1])]}]), options=options)
+    print(feature, found.places[0], found.margins[0], found.mutual[0])
 """

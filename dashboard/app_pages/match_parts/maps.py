@@ -1,12 +1,13 @@
 """Where a point is found by each feature: similarity over the other photo, and what speaks for the place."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
-from corrcore import images
+from corrcore import extractors, images
 from corrcore.features import Extractor, Feature
 from corrcore.tasks import matching
 from corrcore.tasks.matching import DescribedExtent, MatchOptions, PointMatches
@@ -36,16 +37,23 @@ class Found:
         return float(x), float(y)
 
 
-def find(source: Photo, target: Photo, point: tuple[int, int], choice: Choice) -> dict[Feature, Found]:
-    """The point of the source in the target, by every feature."""
-    found = {}
-    for feature, network in choice.features.items():
-        first, second = (described(photo, feature, network, choice.options) for photo in (source, target))
-        at = np.array([point], float)
-        matches = matching.match_points(first, second, at, options=choice.options)
-        cosines = matching.similarity_map(first, second, at[0])
-        found[feature] = Found(matches, over_photo(cosines, second, target))
-    return found
+def find(
+    source: Photo, target: Photo, point: tuple[int, int], choice: Choice
+) -> tuple[dict[Feature, Found], dict[Feature, str]]:
+    """The point of the source in the target by every feature, and why not by others: a photo may be too small."""
+    found, failed, at = {}, {}, np.array([point], float)
+    whole = described_both((source, target), choice)
+    for feature, (first, second) in whole.items():
+        if isinstance(first, str) or isinstance(second, str):
+            failed[feature] = first if isinstance(first, str) else str(second)
+            continue
+        try:
+            matches = matching.match_points(first, second, at, options=choice.options)
+        except ValueError as error:
+            failed[feature] = str(error)
+            continue
+        found[feature] = Found(matches, over_photo(matching.similarity_map(first, second, at[0]), second, target))
+    return {each: found[each] for each in choice.features if each in found}, failed
 
 
 def over_photo(cosines: np.ndarray, described: DescribedExtent, photo: Photo) -> np.ndarray:
@@ -54,7 +62,7 @@ def over_photo(cosines: np.ndarray, described: DescribedExtent, photo: Photo) ->
     for axis, (length, n) in enumerate(zip(photo.shown.shape[1::-1], cosines.shape[::-1], strict=True)):
         pixels = np.zeros((length, 2))
         pixels[:, axis] = np.arange(length)
-        at = described.transform.to_crop(photo.own(pixels))[:, axis]
+        at = described.transform.to_crop(photo.transform.to_image(pixels))[:, axis]
         cells = np.floor((at - field.offset) / field.stride + 0.5).astype(int)
         numbers.append(np.where((cells >= 0) & (cells < n), cells, -1))
     x, y = numbers
@@ -63,14 +71,38 @@ def over_photo(cosines: np.ndarray, described: DescribedExtent, photo: Photo) ->
     return found
 
 
-def described(photo: Photo, feature: Feature, network: Extractor, options: MatchOptions) -> DescribedExtent:
-    """A photo by a feature, described once."""
-    key = images.digest(photo.image), feature, network.digest, options
+Described = DescribedExtent | str
+"""A photo by a feature, or why there is none."""
 
-    def make() -> DescribedExtent:
-        return matching.describe(photo.image, [feature], network=network, options=options)[feature]
 
-    return caches.described_photos().get(key, make)
+def described_both(photos: tuple[Photo, Photo], choice: Choice) -> dict[Feature, tuple[Described, Described]]:
+    """Two photos by every feature."""
+    found = {}
+    for features, network in choice.groups:
+        first, second = (_described(photo, features, network, choice.options) for photo in photos)
+        found |= {feature: (first[feature], second[feature]) for feature in features}
+    return found
+
+
+def _described(
+    photo: Photo, features: Sequence[Feature], network: Extractor, options: MatchOptions
+) -> Mapping[Feature, Described]:
+    """A photo by features of one extractor, described once, in one pass."""
+
+    def make() -> dict[Feature, Described]:
+        with suppress(ValueError):  # of one of them, which then says why
+            return {**matching.describe(photo.image, features, network=network, options=options)}
+        return {feature: one(feature) for feature in features}
+
+    def one(feature: Feature) -> Described:
+        try:
+            return matching.describe(photo.image, [feature], network=network, options=options)[feature]
+        except ValueError as error:
+            return f"{photo.title}: {error}"
+
+    own = extractors.extractor_of(features[0], network)
+    cells_of = network.digest if options.method == "mrf" else ""  # SIFT is described at the network's cells
+    return caches.described_photos().get((photo.digest, tuple(features), own.digest, cells_of, options), make)
 
 
 def show_photos(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int], found: Mapping[Feature, Found]) -> None:
@@ -100,7 +132,9 @@ def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
 
 
 def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
-    """Features' colours: layers by depth, SIFT's beside them."""
+    """Features' colours: by depth, as everywhere; where they are of several networks, whose depths are alike, one each."""
+    if len({feature.extractor for feature in found if not feature.is_sift}) > 1:
+        return {feature: figures.keypoint_colour(number) for number, feature in enumerate(found)}
     colours: dict[Feature, str] = {}
     for feature in found:
         layers = caches.layers_of(feature.extractor) if not feature.is_sift else ()
@@ -110,15 +144,16 @@ def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
 
 def shown_pixel(photo: Photo, point: tuple[int, int]) -> tuple[int, int]:
     """A pixel of a photo in the picture that is shown."""
-    x, y = np.floor(photo.as_shown(np.array(point, float)) + 0.5)
-    return int(x), int(y)
+    height, width = photo.shown.shape[:2]
+    x, y = np.floor(photo.transform.to_crop(np.array(point, float)) + 0.5)
+    return min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
 
 
 def choose_point(photo: Photo, side: Side) -> Callable[[int, int], None]:
     """What a click on a photo does: its pixel is the point that is looked for in the other."""
 
     def click(x: int, y: int) -> None:
-        own = np.floor(photo.own(np.array([x, y], float)) + 0.5).astype(int)
+        own = np.floor(photo.transform.to_image(np.array([x, y], float)) + 0.5).astype(int)
         url_state.choose_together({"point_of": side, "point": f"{own[0]},{own[1]}"})
 
     return click
@@ -155,7 +190,7 @@ def _show_map(
         boxes=boxes,
         values=found.similarity,
         on_click=choose_point(target, side),
-        places=own_edges(target),
+        places=target.edges,
     )
     st.caption(said(found))
 
@@ -175,9 +210,15 @@ def map_picture(target: Photo, found: Found, limits: tuple[float, float], opacit
 def said(found: Found) -> str:
     """A match in words."""
     (x, y), matches = found.place, found.matches
+    margin = float(matches.margins[0])
+    elsewhere = (
+        "nothing elsewhere"
+        if np.isnan(margin)
+        else f"{abs(margin):.2f} {'above' if margin >= 0 else 'below'} elsewhere"
+    )
     mutual = "each other's best" if matches.mutual[0] else "not each other's best"
     return (
-        f"{matches.similarities[0]:.2f} at ({x:.0f}, {y:.0f}), {matches.margins[0]:.2f} above elsewhere; leads back to "
+        f"{matches.similarities[0]:.2f} at ({x:.0f}, {y:.0f}), {elsewhere}; leads back to "
         f"{matches.cycle_errors[0]:.0f} px from the point; {mutual}"
     )
 
@@ -186,9 +227,3 @@ def square(photo: Photo, place: tuple[float, float], colour: str) -> Outline:
     """A small square around a place, on the photo as it is shown."""
     x, y = shown_pixel(photo, (round(place[0]), round(place[1])))
     return Outline((x - REACH_PX, y - REACH_PX, x + REACH_PX + 1, y + REACH_PX + 1), colour, width=2)
-
-
-def own_edges(photo: Photo) -> tuple[float, float, float, float]:
-    """The outer edges of a photo in its own pixels."""
-    height, width = photo.image.shape[:2]
-    return (-0.5, -0.5, width - 0.5, height - 0.5)

@@ -1,5 +1,6 @@
 """The two photos: samples, or one's own. Choices live in the URL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
+from corrcore import images
+from corrcore.crops import BoxXYXY, CropTransform
 from corrcore.datasets import drawn
 from corrcore.datasets.samples import one_of_each_scene
 from dashboard import first_views
@@ -19,9 +22,10 @@ Side = Literal["first", "second"]
 SIDES: tuple[Side, Side] = ("first", "second")
 SAMPLES, UPLOAD = "Samples", "Upload"
 COLUMNS = 6
+KEYS: Mapping[Side, str] = {"first": "photo_1", "second": "photo_2"}  # in links
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photo:
     """One of the two: `reference` names it in links, `python` is how it is loaded, and `start` is a pixel worth looking
     at first. Points are in its own pixels; it is shown at working size.
@@ -38,24 +42,28 @@ class Photo:
         """The photo as it is shown."""
         return photo_picker.working_size(self.image)
 
+    @cached_property
+    def digest(self) -> str:
+        """Names its pixels."""
+        kind, _, name = self.reference.partition(":")
+        return name if kind == "upload" else images.digest(self.image)
+
     @property
-    def scale(self) -> float:
-        """Its own pixels per pixel as it is shown."""
-        return self.image.shape[1] / self.shown.shape[1]
+    def edges(self) -> BoxXYXY:
+        """Its outer edges, in its own pixels."""
+        height, width = self.image.shape[:2]
+        return -0.5, -0.5, width - 0.5, height - 0.5
 
-    def own(self, points: np.ndarray) -> np.ndarray:
-        """Points (x, y) of the picture that is shown in the photo's own pixels."""
-        return (points + 0.5) * self.scale - 0.5
-
-    def as_shown(self, points: np.ndarray) -> np.ndarray:
-        """The inverse of `own`."""
-        return (points + 0.5) / self.scale - 0.5
+    @property
+    def transform(self) -> CropTransform:
+        """Between the photo and the picture that is shown of it."""
+        return CropTransform(self.edges, (self.shown.shape[1], self.shown.shape[0]))
 
 
 def choose(side: Side) -> Photo | None:
     """A photo, with what chooses another in a popover; None where a link asks for an upload that is not here."""
     begin = first_views.MATCHED[SIDES.index(side)]
-    reference = url_state.asked(side, f"sample:{begin}")
+    reference = url_state.asked(KEYS[side], f"sample:{begin}")
     with st.popover(f"Change the {side} photo", icon=":material/photo_library:", width="stretch"):
         from_key = f"{side}_from"
         st.session_state.setdefault(from_key, UPLOAD if reference.startswith("upload:") else SAMPLES)
@@ -68,18 +76,18 @@ def choose(side: Side) -> Photo | None:
                 reference = f"upload:{digest}"
                 if (new := _uploaded(side, reference)) is not None:
                     _change(side, new)
-            upload.say_what_is_missing("")
+            upload.say_what_may_be()
         else:
             _gallery(side, reference)
     found = _uploaded(side, reference) if reference.startswith("upload:") else _sample(side, reference, begin)
     if found is not None:
-        url_state.show(side, found.reference)
+        url_state.show(KEYS[side], found.reference)
     return found
 
 
 def _change(side: Side, to: Photo) -> None:
     """Another photo. A point of the one before means nothing in it: it is looked at where that is worth it."""
-    choices = {side: to.reference}
+    choices = {KEYS[side]: to.reference}
     if url_state.asked("point_of", SIDES[0]) == side:
         x, y = to.start or (to.image.shape[1] // 2, to.image.shape[0] // 2)
         choices["point"] = f"{x},{y}"
@@ -103,7 +111,7 @@ def _gallery(side: Side, reference: str) -> None:
 
 def _sample(side: Side, reference: str, begin: str) -> Photo:
     titles, name = _titles(), reference.removeprefix("sample:")
-    url_state.check_choice(side, name, name in titles, "There is no sample {}; here is another.")
+    url_state.check_choice(KEYS[side], name, name in titles, "There is no sample {}; here is another.")
     return _sample_named(side, name if name in titles else begin)
 
 
@@ -117,7 +125,7 @@ def _sample_named(side: Side, name: str) -> Photo:
 def _uploaded(side: Side, reference: str) -> Photo | None:
     kept = session().uploads.get(reference.removeprefix("upload:"))
     if kept is None:
-        upload.say_what_is_missing(reference.removeprefix("upload:"))
+        upload.say_that_it_stays()
         return None
     python = f"from corrcore import decoding\n{side} = decoding.decode({kept.name!r})"
     return Photo(kept.image, kept.name, reference, python)
