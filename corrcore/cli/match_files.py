@@ -1,59 +1,30 @@
 """What `corrcore match` tells: rows on a terminal, lines of JSON, and files of points."""
 
-import csv
 import io
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from corrcore.cli.match_pairs import MatchedPair
-from corrcore.datasets.points import AnnotatedPhoto, NamedPoints, rounded, to_coco
+from corrcore.datasets.points import AnnotatedPhoto, NamedPoints, to_coco
+from corrcore.tasks import match_records
+from corrcore.tasks.match_records import Record
 from corrcore.tasks.matching import Method
 
 SUFFIXES = (".csv", ".json", ".npz")
-
-_DIGITS = 6  # of similarities
 
 _ARRAYS = (
     *("places", "similarities", "runners_up", "runner_up_similarities", "margins"),
     *("returned", "cycle_errors", "mutual"),
 )
 
-Record = Mapping[str, Any]
-
 
 def records_of(found: MatchedPair, method: Method) -> Iterator[Record]:
-    """A record per point and feature, of what JSON can hold: numbers that there are not are None.
-
-    Places are (x, y) in pixels of their own photo, similarities cosines, `cycle_error` is in pixels of the source.
-    """
+    """A record per point and feature of a pair."""
     pair = found.pair
-    for number, (name, at) in enumerate(zip(pair.points.names, pair.points.places, strict=True)):
-        for feature, matches in found.matches.items():
-            runner_up = matches.runners_up[number]
-            yield {
-                "pair": pair.name,
-                "source": pair.source.name,
-                "target": pair.target.name,
-                "point": name,
-                "at": rounded(at),
-                "feature": str(feature),
-                "method": method,
-                "place": rounded(matches.places[number]),
-                "similarity": _number(matches.similarities[number]),
-                "runner_up": None if np.isnan(runner_up).any() else rounded(runner_up),
-                "runner_up_similarity": _number(matches.runner_up_similarities[number]),
-                "margin": _number(matches.margins[number]),
-                "cycle_error": _number(matches.cycle_errors[number], 3),
-                "mutual": bool(matches.mutual[number]),
-            }
-
-
-def _number(value: float, digits: int = _DIGITS) -> float | None:
-    return None if math.isnan(value) else round(float(value), digits)
+    yield from match_records.records_of(
+        pair.points.names, found.matches, method, source=pair.source.name, target=pair.target.name, pair=pair.name
+    )
 
 
 def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
@@ -89,28 +60,7 @@ def content(suffix: str, found: Sequence[MatchedPair], method: Method) -> bytes 
         return _arrays(found, method)
     if suffix == ".json":
         return _coco(found)
-    return _csv(record for each in found for record in records_of(each, method))
-
-
-def _csv(records: Iterable[Record]) -> str:
-    """Records as lines; a place has a column for x and one for y, and what there is not is empty."""
-    file = io.StringIO()
-    lines = [_flat(record) for record in records]
-    writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return file.getvalue()
-
-
-def _flat(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in record.items():
-        if name in ("at", "place", "runner_up"):
-            prefix = "" if name == "at" else f"{name}_"
-            found[f"{prefix}x"], found[f"{prefix}y"] = value or ("", "")
-        else:
-            found[name] = json.dumps(value) if isinstance(value, bool) else value
-    return found
+    return match_records.to_csv(record for each in found for record in records_of(each, method))
 
 
 def _coco(found: Sequence[MatchedPair]) -> str:

@@ -64,8 +64,18 @@ def page() -> None:
     if header.section_picker("Look at", SECTIONS, key="match_section") == SECTIONS[0]:
         st.markdown(f"**Similarity of the {other} photo to the point of the {of}**")
         maps.show_maps(target, other, choice, found)
+        downloads = {
+            "matches.csv": lambda: files.table_csv(source, target, choice, found),
+            "matches.npz": lambda: files.arrays_npz(source, target, point, found),
+            "matches.png": lambda: files.figure_png(source, target, point, choice, found),
+        }
+        python = files.python_lines(both, of, point, choice)
     else:
-        fields.show(both, choice)
+        shown = fields.show(both, choice)
+        if shown is None:
+            st.stop()
+        downloads = {"pairs.csv": shown.pairs_csv, "pairs.npz": shown.arrays_npz, "pairs.png": shown.figure_png}
+        python = files.python_of_pairs(both, choice, shown.feature)
     header.how_computed(
         HOW,
         {
@@ -81,14 +91,7 @@ def page() -> None:
             ),
         },
     )
-    exports.export_row(
-        downloads={
-            "matches.csv": lambda: files.table_csv(source, target, point, choice, found),
-            "matches.npz": lambda: files.arrays_npz(source, target, point, found),
-            "matches.png": lambda: files.figure_png(source, target, point, choice, found),
-        },
-        python=files.python_lines(both, of, point, choice),
-    )
+    exports.export_row(downloads=downloads, python=python)
 
 
 page()

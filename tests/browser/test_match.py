@@ -1,20 +1,19 @@
 """Home's point, and the Match page, in a real browser: clicks, what the pointer reads, uploads, and a link."""
 
 import csv
-import io
 import re
 
 import numpy as np
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
-from corrcore import networks
+from corrcore import images, networks
 from corrcore.datasets import drawn
 from corrcore.features import Feature
 from corrcore.tasks import matching
 from corrcore.tasks.matching import MatchOptions
 from dashboard import first_views
+from dashboard.parts import photo_picker
 
 pytestmark = pytest.mark.browser
 
@@ -92,29 +91,40 @@ def test_the_pointer_reads_the_similarity_of_the_cell_below(app):
         assert float(value) == pytest.approx(cosines[cell], abs=2e-3)
 
 
-def test_two_photos_of_ones_own_become_a_table(app):
+def put(page: Page, side: str, name: str, content: bytes) -> None:
+    """Uploads a file for a side, in its popover."""
+    page.get_by_role("button", name=f"Change the {side} photo").click()
+    popover = page.get_by_test_id("stPopoverBody")
+    popover.get_by_text("Upload", exact=True).first.click()
+    popover.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/jpeg", "buffer": content})
+
+
+def test_two_large_photos_of_ones_own_become_a_table_whatever_else_is_tried(app):
     page = app.open("match")
     said(page)
+    put(page, "first", "broken.jpg", b"not a photo")
+    expect(page.get_by_text(re.compile("broken.jpg")).last).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("application", name=re.compile("the second photo"))).to_be_visible()
+    page.keyboard.press("Escape")
+    scales = {}
     for number, side, animal in ((1, "first", FIRST), (2, "second", SECOND)):
-        mirrored = animal.load()[:, ::-1]
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(mirrored)).save(file, "PNG")
-        page.get_by_role("button", name=f"Change the {side} photo").click()
-        page.get_by_test_id("stPopoverBody").get_by_text("Upload", exact=True).first.click()
-        upload = page.get_by_test_id("stPopoverBody").locator("input[type=file]")
-        upload.set_input_files({"name": f"{side}.png", "mimeType": "image/png", "buffer": file.getvalue()})
+        mirrored = images.hflip(animal.load())
+        large = images.resize(mirrored, longer_side=4000)  # two of them are more than a session keeps of many
+        scales[side] = large.shape[1] / mirrored.shape[1]
+        put(page, side, f"{side}.jpg", images.encode(large, format="JPEG"))
         expect(page).to_have_url(re.compile(f"photo_{number}=upload"), timeout=PATIENCE_MS)
         page.keyboard.press("Escape")
         app.settle(page)
-    width = FIRST.load().shape[1]
-    clicked(page, "first.png, the first photo", width - 1 - FIRST.eye[0], FIRST.eye[1], width)
-    expect(page).to_have_url(re.compile(f"point={width - 1 - FIRST.eye[0]}"), timeout=PATIENCE_MS)
+    shown = photo_picker.working_size(images.resize(images.hflip(FIRST.load()), longer_side=4000)).shape[1]
+    share = (FIRST.load().shape[1] - 0.5 - FIRST.eye[0]) / FIRST.load().shape[1]
+    clicked(
+        page, "first.jpg, the first photo", int(share * shown), int(FIRST.eye[1] * shown / FIRST.load().shape[1]), shown
+    )
+    expect(page).to_have_url(re.compile(r"point=26\d\d"), timeout=PATIENCE_MS)
     app.settle(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     rows = list(csv.DictReader(download.value.path().read_text("utf-8").splitlines()))
-    assert [row["source"] for row in rows] == ["first.png"] * 3
-    away = np.hypot(
-        float(rows[0]["x"]) - (SECOND.load().shape[1] - 1 - SECOND.eye[0]), float(rows[0]["y"]) - SECOND.eye[1]
-    )
-    assert away < 12
+    assert [row["source"] for row in rows] == ["first.jpg"] * 3
+    place = np.array([float(rows[0]["place_x"]), float(rows[0]["place_y"])]) / scales["second"]
+    assert np.linalg.norm(place - [SECOND.load().shape[1] - 1 - SECOND.eye[0], SECOND.eye[1]]) < 15

@@ -188,9 +188,10 @@ def test_what_is_taken_along_is_what_is_shown(open_page, offered, alexnet):
     assert [row["feature"] for row in rows] == ["alexnet:conv4", "alexnet:conv5", "sift20"] == list(arrays["features"])
     for number, feature in enumerate((CONV4, CONV5, SIFT20)):
         found, cosines, described = matches(alexnet, FIRST.load(), target, FIRST.eye, feature)
-        assert [float(rows[number][axis]) for axis in "xy"] == pytest.approx(found.places[0], abs=1e-3)
+        assert [float(rows[number][f"place_{axis}"]) for axis in "xy"] == pytest.approx(found.places[0], abs=1e-3)
+        assert (int(float(rows[number]["x"])), int(float(rows[number]["y"]))) == FIRST.eye
         assert float(rows[number]["margin"]) == pytest.approx(found.margins[0], abs=1e-4)
-        assert (rows[number]["mutual"] == "True") == found.mutual[0]
+        assert (rows[number]["mutual"] == "true") == found.mutual[0]
         np.testing.assert_allclose(arrays["places_xy"][number], found.places[0], atol=1e-6)
         assert np.nanmax(arrays["similarity"][number]) == pytest.approx(cosines.max(), abs=1e-6)
         assert described.grid.layer in str(feature)
@@ -249,7 +250,7 @@ def uploaded(at, **pictures):
 def test_a_feature_that_a_photo_is_too_small_for_says_so_and_others_are_shown(open_page):
     at = open_page("match", features=["alexnet:conv4", "sift80"])
     uploaded(at, photo_2=smooth_noise(1200, 300, seed=0))
-    [warning] = [each.value for each in at.warning]
+    [warning] = [each.value.replace("\\", "") for each in at.warning]
     assert warning.startswith("No place by SIFT, radius 80 px. photo_2.png: ")
     assert "at least 121 x 121 px" in warning
     assert {each for each in keys(at) if each.startswith("map ")} == {f"map {CONV4}"}
@@ -293,3 +294,22 @@ def test_an_upload_is_shown_from_this_sessions_memory(at):
     uploaded(at, photo_2=image)
     assert picture(at, "photo second").shape == image.shape
     assert component(at, "photo second")["alt"] == "photo_2.png, the second photo"
+
+
+def test_all_points_are_taken_along_as_they_are_shown(open_page, offered, alexnet, capsys):
+    open_page("match", match_section="All points at once", field_by="AlexNet conv5", foreground="true")
+    whole = [
+        matching.describe(photo.load(), [CONV5], network=alexnet, options=REFINED)[CONV5] for photo in (FIRST, SECOND)
+    ]
+    found = all_points.mutual_matches(*whole)
+    rows = list(csv.DictReader(io.StringIO(offered["pairs.csv"]().decode())))
+    assert len(rows) == len(found.points)
+    written = [[float(row[name]) for name in ("x", "y", "place_x", "place_y")] for row in rows]
+    np.testing.assert_allclose(written, np.hstack([found.points, found.places]), atol=1e-3)
+    arrays = np.load(io.BytesIO(offered["pairs.npz"]()))
+    expected = all_points.principal_colours(*whole, foreground=True)
+    np.testing.assert_allclose(arrays["first_components"], expected[0], atol=1e-6)
+    np.testing.assert_allclose(arrays["second_components"], expected[1], atol=1e-6)
+    assert decoding.decode(offered["pairs.png"]()).shape[1] > 4 * 300
+    exec(compile(offered["python"], "lines", "exec"), {})
+    assert capsys.readouterr().out == f"{len(found.points)} pairs\n"

@@ -1,12 +1,14 @@
 """All points at once: cells of two photos that choose each other, and components of both photos as colours."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import streamlit as st
 
 from corrcore import images
+from corrcore.features import Feature
 from corrcore.tasks import all_points
 from corrcore.tasks.all_points import MutualMatches
 from corrcore.tasks.matching import DescribedExtent
@@ -15,7 +17,7 @@ from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice, title
 from dashboard.app_pages.match_parts.maps import described_both, over_photo
 from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
-from dashboard.parts import header, url_state
+from dashboard.parts import exports, header, url_state
 from dashboard.wording import sentence
 
 Drawing = Literal["dots", "lines"]
@@ -24,8 +26,56 @@ MOST_LINES = 150
 GREY = 160  # of what has no colour
 
 
-def show(photos: Mapping[Side, Photo], choice: Choice) -> None:
-    """By one of the features: matches over both photos, and both photos in the colours of their components."""
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """What the section shows by a feature: pairs of cells, both photos' components, and the pictures of them."""
+
+    feature: Feature
+    pairs: MutualMatches
+    components: tuple[np.ndarray, np.ndarray]
+    pictures: list[np.ndarray]
+
+    def pairs_csv(self) -> bytes:
+        """A line per pair, the most similar first, in pixels of the photos."""
+        lines = zip(self.pairs.points.tolist(), self.pairs.places.tolist(), self.pairs.similarities, strict=True)
+        return exports.as_csv(
+            [
+                {
+                    "feature": str(self.feature),
+                    "x": round(x, 3),
+                    "y": round(y, 3),
+                    "place_x": round(place_x, 3),
+                    "place_y": round(place_y, 3),
+                    "similarity": round(float(similarity), 6),
+                }
+                for (x, y), (place_x, place_y), similarity in lines
+            ]
+        )
+
+    def arrays_npz(self) -> bytes:
+        """The pairs, and the components of all cells, NaN where they have none."""
+        first, second = self.components
+        return exports.as_npz(
+            {
+                "feature": str(self.feature),
+                "points": self.pairs.points,
+                "places": self.pairs.places,
+                "similarities": self.pairs.similarities,
+                "first_components": first,
+                "second_components": second,
+            }
+        )
+
+    def figure_png(self) -> bytes:
+        """The pictures, in a row."""
+        columns = [figures.Column("", [picture]) for picture in self.pictures]
+        return images.encode(figures.image_grid(columns, [str(self.feature)]), format="PNG")
+
+
+def show(photos: Mapping[Side, Photo], choice: Choice) -> Fields | None:
+    """By one of the features: matches over both photos, and both photos in the colours of their components; None, and
+    why, where these cannot be had.
+    """
     offered = [*choice.features]
     at_feature, at_drawing, at_foreground = header.two_a_row("fields").columns(
         [2, 2, 3], gap="small", vertical_alignment="bottom"
@@ -46,20 +96,27 @@ def show(photos: Mapping[Side, Photo], choice: Choice) -> None:
     for problem in (each for each in (first, second) if isinstance(each, str)):
         st.warning(sentence(problem), icon=":material/photo_size_select_small:")
     if isinstance(first, str) or isinstance(second, str):
-        return
+        return None
     whole: dict[Side, DescribedExtent] = {"first": first, "second": second}
     try:
-        show_matches(photos, whole, drawing or "dots", choice.title(feature))
-        show_components(photos, whole, choice.title(feature), foreground=foreground)
+        found = all_points.mutual_matches(first, second)
+        colours = all_points.principal_colours(first, second, foreground=foreground)
     except ValueError as error:
         st.warning(sentence(error), icon=":material/hourglass:")
+        return None
+    pictures = show_matches(photos, whole, found, drawing or "dots", choice.title(feature))
+    pictures += show_components(photos, whole, colours, choice.title(feature))
+    return Fields(feature, found, colours, pictures)
 
 
 def show_matches(
-    photos: Mapping[Side, Photo], whole: Mapping[Side, DescribedExtent], drawing: Drawing, title: str
-) -> None:
-    """The cells that choose each other, coloured by where they are in the first photo."""
-    found = all_points.mutual_matches(*(whole[side] for side in SIDES))
+    photos: Mapping[Side, Photo],
+    whole: Mapping[Side, DescribedExtent],
+    found: MutualMatches,
+    drawing: Drawing,
+    title: str,
+) -> list[np.ndarray]:
+    """The cells that choose each other, coloured by where they are in the first photo; the pictures."""
     n = len(whole[SIDES[0]].grid.cells)
     st.markdown(f"**Cells that choose each other, by {title}**")
     first, second = (photos[side] for side in SIDES)
@@ -68,21 +125,25 @@ def show_matches(
     if drawing == "lines":
         most = slice(MOST_LINES)
         picture = figures.draw_lines(first.shown, second.shown, points[most], places[most], colours[most])
+        pictures = [picture]
         alt = f"Lines from {first.title} to {second.title}"
         st.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
     else:
+        pictures = []
         for place, photo, at in zip(
             header.two_a_row("dots").columns(2, gap="small"), (first, second), (points, places), strict=True
         ):
             picture = figures.draw_dots(photo.shown, at, colours)
+            pictures.append(picture)
             place.image(images.encode(picture, format="JPEG"), width="stretch", alt=f"{photo.title}, places in colours")
     st.caption(said(found, n, drawing))
+    return pictures
 
 
 def said(found: MutualMatches, n_cells: int, drawing: Drawing) -> str:
     """How many there are, and what is drawn."""
     share = len(found.points) / n_cells
-    text = f"{counted(len(found.points), 'pair')}, of {share:.0%} of the first photo's {n_cells} cells"
+    text = f"{counted(len(found.points), 'pair')}: {share:.0%} of the first photo's {n_cells} cells"
     if drawing == "lines" and len(found.points) > MOST_LINES:
         text += f"; lines are drawn between the {MOST_LINES} most similar"
     colours = "A dot in the second photo has the colour of the one in the first that it belongs to." * (
@@ -92,16 +153,20 @@ def said(found: MutualMatches, n_cells: int, drawing: Drawing) -> str:
 
 
 def show_components(
-    photos: Mapping[Side, Photo], whole: Mapping[Side, DescribedExtent], title: str, *, foreground: bool
-) -> None:
-    """Both photos in the colours of their first three principal components together."""
+    photos: Mapping[Side, Photo],
+    whole: Mapping[Side, DescribedExtent],
+    colours: tuple[np.ndarray, np.ndarray],
+    title: str,
+) -> list[np.ndarray]:
+    """Both photos in the colours of their first three principal components together; the pictures."""
+    pictures = []
     st.markdown(f"**Principal components of both photos together as colours, by {title}**")
-    colours = all_points.principal_colours(*(whole[side] for side in SIDES), foreground=foreground)
     places = header.two_a_row("components").columns(2, gap="small")
     for place, side, values in zip(places, SIDES, colours, strict=True):
         photo = photos[side]
         levels = np.stack([over_photo(values[..., axis], whole[side], photo) for axis in range(3)], axis=-1)
         picture = np.rint(np.nan_to_num(255 * levels, nan=GREY)).astype(np.uint8)
+        pictures.append(picture)
         place.image(
             images.encode(picture, format="PNG"),
             width="stretch",
@@ -111,3 +176,4 @@ def show_components(
         "Red, green and blue are the first three components of all cells of both photos: what has a colour in one photo "
         "is, to the feature, like what has it in the other. Grey has none: the rim, and what is no foreground."
     )
+    return pictures

@@ -7,6 +7,7 @@ import numpy as np
 from corrcore import images
 from corrcore.features import Feature
 from corrcore.geometry import PixelBox
+from corrcore.tasks import match_records
 from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.maps import BEST, Found, limits_of, map_picture, square
@@ -14,31 +15,11 @@ from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
 from dashboard.parts import exports
 
 
-def rows(choice: Choice, found: Mapping[Feature, Found]) -> list[dict[str, object]]:
-    """A row per feature, in pixels of the photos; empty where there is no runner-up."""
-    lines = []
-    for feature, each in found.items():
-        one = each.matches
-        numbers = {
-            "x": one.places[0, 0],
-            "y": one.places[0, 1],
-            "similarity": one.similarities[0],
-            "runner_up_x": one.runners_up[0, 0],
-            "runner_up_y": one.runners_up[0, 1],
-            "margin": one.margins[0],
-            "cycle_error_px": one.cycle_errors[0],
-        }
-        known = {name: round(float(value), 4) if np.isfinite(value) else "" for name, value in numbers.items()}
-        lines.append({"feature": str(feature), **known, "mutual": bool(one.mutual[0]), "method": choice.options.method})
-    return lines
-
-
-def table_csv(
-    source: Photo, target: Photo, point: tuple[int, int], choice: Choice, found: Mapping[Feature, Found]
-) -> bytes:
-    """The rows, with what they are of."""
-    about = {"source": source.title, "target": target.title, "point_x": point[0], "point_y": point[1]}
-    return exports.as_csv([about | row for row in rows(choice, found)])
+def table_csv(source: Photo, target: Photo, choice: Choice, found: Mapping[Feature, Found]) -> bytes:
+    """A row per feature, as `corrcore match` writes it, in pixels of the photos."""
+    matches = {feature: each.matches for feature, each in found.items()}
+    records = match_records.records_of(["1"], matches, choice.options.method, source=source.title, target=target.title)
+    return match_records.to_csv(records).encode()
 
 
 def arrays_npz(source: Photo, target: Photo, point: tuple[int, int], found: Mapping[Feature, Found]) -> bytes:
@@ -87,16 +68,37 @@ def python_lines(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int],
     """The call that the page made."""
     source, target = of, SIDES[1 - SIDES.index(of)]
     names = [str(feature) for feature in choice.features]
-    options = f"MatchOptions(method={choice.options.method!r}, refine={choice.options.refine})"
-    loaded = "\n".join(dict.fromkeys("\n".join(each.python for each in photos.values()).splitlines()))
     return f"""import numpy as np
 from corrcore import extractors, networks
 from corrcore.tasks.matching import MatchOptions, describe, match_points
-{loaded}
+{_loaded(photos)}
 
-network, options = networks.open({next(iter(choice.features.values())).name!r}), {options}
+network, options = networks.open({next(iter(choice.features.values())).name!r}), {_options(choice)}
 for feature in extractors.parse({names!r}, network):
     source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in ({source}, {target}))
     found = match_points(source, target, np.array([{[float(point[0]), float(point[1])]}]), options=options)
     print(feature, found.places[0], found.margins[0], found.mutual[0])
 """
+
+
+def python_of_pairs(photos: Mapping[Side, Photo], choice: Choice, feature: Feature) -> str:
+    """The calls behind all points at once."""
+    return f"""from corrcore import extractors, networks
+from corrcore.tasks.all_points import mutual_matches, principal_colours
+from corrcore.tasks.matching import MatchOptions, describe
+{_loaded(photos)}
+
+network, options = networks.open({choice.features[feature].name!r}), {_options(choice)}
+[feature] = extractors.parse([{str(feature)!r}], network)
+both = [describe(photo, [feature], network=network, options=options)[feature] for photo in (first, second)]
+print(len(mutual_matches(*both).points), "pairs")
+colours = principal_colours(*both)
+"""
+
+
+def _options(choice: Choice) -> str:
+    return f"MatchOptions(method={choice.options.method!r}, refine={choice.options.refine})"
+
+
+def _loaded(photos: Mapping[Side, Photo]) -> str:
+    return "\n".join(dict.fromkeys("\n".join(each.python for each in photos.values()).splitlines()))

@@ -121,7 +121,7 @@ def show_photos(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int], 
                 boxes=boxes,
                 selected=shown_pixel(photo, point) if side == of else None,
                 on_click=choose_point(photo, side),
-                max_height=520,
+                max_height=400,
             )
 
 
@@ -132,14 +132,8 @@ def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
 
 
 def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
-    """Features' colours: by depth, as everywhere; where they are of several networks, whose depths are alike, one each."""
-    if len({feature.extractor for feature in found if not feature.is_sift}) > 1:
-        return {feature: figures.keypoint_colour(number) for number, feature in enumerate(found)}
-    colours: dict[Feature, str] = {}
-    for feature in found:
-        layers = caches.layers_of(feature.extractor) if not feature.is_sift else ()
-        colours[feature] = figures.feature_colour(feature, layers)
-    return colours
+    """Features' colours, to tell them apart where they stand side by side: those by depth are too much alike."""
+    return {feature: figures.keypoint_colour(number) for number, feature in enumerate(found)}
 
 
 def shown_pixel(photo: Photo, point: tuple[int, int]) -> tuple[int, int]:
@@ -169,8 +163,9 @@ def show_maps(target: Photo, side: Side, choice: Choice, found: Mapping[Feature,
             with place:
                 _show_map(target, side, choice, feature, each, (low, high))
     legends.colour_bar(figures.viridis_colours(), f"cosine {low:.2f}", f"{high:.2f}")
+    best = "the most similar place" if choice.options.method == "nn" else "where the alignment puts the point"
     st.caption(
-        "Green square: the most similar place. White: the most similar one elsewhere, at least a tenth of the "
+        f"Green square: {best}. White: the most similar one elsewhere, at least a tenth of the "
         "photo's longer side away. Point at a pixel to read its similarity; click it to look for that place instead."
     )
 
