@@ -32,7 +32,7 @@ def show_answering(spec: PageSpec, picture: Picture, alt: str, marked: tuple[int
     """A picture in which a click leads to the page, where its pixel is looked at."""
     content = (PICTURES / picture.file).read_bytes()
     clicked = image_click(content, alt=alt, key=f"point {spec.path}", selected=marked)
-    st.caption(picture.caption)
+    st.caption(picture.caption, text_alignment="center")
     if clicked is not None:
         choices = session().choices
         for name in links.clicked(spec.path):  # of other photos, looked at before
