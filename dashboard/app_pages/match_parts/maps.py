@@ -132,8 +132,8 @@ def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
 
 
 def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
-    """Features' colours, to tell them apart where they stand side by side: those by depth are too much alike."""
-    return {feature: figures.keypoint_colour(number) for number, feature in enumerate(found)}
+    """Features' colours, to tell them apart side by side: those by depth are too much alike, as are every two."""
+    return {feature: figures.keypoint_colour(2 * number) for number, feature in enumerate(found)}
 
 
 def shown_pixel(photo: Photo, point: tuple[int, int]) -> tuple[int, int]:
