@@ -132,7 +132,7 @@ def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
 
 
 def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
-    """Features' colours, to tell them apart side by side: those by depth are too much alike, as are every two."""
+    """Features' colours, to tell them apart side by side: every other keypoint's, for those by depth are too much alike."""
     return {feature: figures.keypoint_colour(2 * number) for number, feature in enumerate(found)}
 
 
