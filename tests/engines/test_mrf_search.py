@@ -123,8 +123,10 @@ def test_what_is_kept_comes_back():
 
 def test_coarse_costs_are_sums_over_cells_displaced_alike():
     costs = np.random.default_rng(6).uniform(size=(5, 4, 7, 6)).astype(np.float32)
+    padded = np.zeros((5, 4, 7, 16), np.float32)
+    padded[..., :6] = costs
     coarse = np.empty((3, 2, 4, 3), np.float32)
-    coarsen(costs, coarse)
+    coarsen(padded.ravel(), costs.shape, 16, coarse)
     for row, column, y, x in np.ndindex(*coarse.shape):
         cells = [(2 * row + i, 2 * column + j, i, j) for i in (0, 1) for j in (0, 1) if 2 * row + i < 5]
         expected = sum(costs[r, c, min(2 * y + i, 6), min(2 * x + j, 5)] for r, c, i, j in cells)
@@ -133,14 +135,18 @@ def test_coarse_costs_are_sums_over_cells_displaced_alike():
 
 def test_refined_messages_follow_the_displacement():
     """Those that grow evenly with the displacement do so between coarse labels, too, and at all of the four cells."""
-    coarse_y, coarse_x = np.indices((5, 4), np.float32)
-    coarse = np.broadcast_to(3 * coarse_y - coarse_x + 2, (2, 3, 5, 4)).astype(np.float32)
-    messages = np.zeros((4, 5, 9, 16), np.float32)
-    refine(coarse, messages, np.float32(0.5), np.empty((9, 7), np.float32))
+    coarse_y, coarse_x = np.indices((5, 4))
+    coarse = np.zeros((2, 3, 5, 32), np.uint16)
+    coarse[..., :4] = 300 * coarse_y - 100 * coarse_x + 600
+    messages = np.zeros((4, 5, 32, 32), np.uint16)
+    shapes = (2, 3, 5, 4, 32, 5 * 32), (4, 5, 9, 7, 32, 32 * 32)
+    room = np.zeros(10 * 64, np.uint16)
+    refine(coarse.ravel(), shapes[0], messages.ravel(), shapes[1], np.float32(0.5), np.uint16(700), room)
     for row, column in np.ndindex(4, 5):
         y, x = np.indices((9, 7), np.float64)
         y, x = (np.maximum(label - at % 2, 0) / 2 for label, at in ((y, row), (x, column)))
-        np.testing.assert_allclose(messages[row, column, :, :7], 0.5 * (3 * y - x + 2), rtol=1e-6)
+        expected = np.minimum(0.5 * (300 * y - 100 * x + 600), 700)
+        np.testing.assert_array_equal(messages[row, column, :9, :7], expected)
 
 
 def test_the_hardest_real_pair_ends_low_within_the_default_iterations(data_folder):

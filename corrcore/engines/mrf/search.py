@@ -7,15 +7,17 @@ from jaxtyping import Float, Int
 
 from corrcore.engines.mrf.on_cpu import MOST_LISTED, State
 from corrcore.engines.mrf.problem import Settings, Solution, energy
+from corrcore.engines.mrf.whole import Whole
 
 _ROUNDING = 1e-5  # of the energy: more than a bound loses by single precision
 # A hope is so many times above the bound as it last rose, or as the share of what lies between it and the best energy.
 _RISES, _SHARE_OF_GAP = 3, 0.3
 _FURTHER = 0.4  # the next hope lies beyond one that failed by this share of what that lay above the bound
 _MANY = 0.3  # of the work of a sweep over grids: with less, nothing is won by hoping
-_COMPARED, _FAR = 2, 0.01  # iterations after which a coarse beginning is compared with none, if the gap is that large
+_COMPARED, _FAR = 2, 0.02  # iterations after which a coarse beginning is compared with none, if the gap is that large
 _BETTER = 0.005  # by such a share has the energy to be lower for messages that bound less
 _SETTLED = 1e-7  # a bound that rises by less within an iteration ends it
+_STALLED = 0.1  # ...
 _FINISHING = 20  # iterations at most over the few labels left by a hope that failed
 
 
@@ -37,8 +39,10 @@ class Search:
         self._bound, self._reached = -math.inf, -math.inf  # on all labellings, and on those of labels left
         self._threshold, self._least_hope, self._hoped_at = math.inf, -math.inf, math.inf
         self._state, self._n_swept = State(unary, settings), 0
+        self._whole = self._left = None
+        self._first_bound = -math.inf
         if self._narrows:
-            self._state.begin(settings)
+            self._whole = Whole.begin(self._state, settings.smoothness)
 
     @property
     def is_over(self) -> bool:
@@ -68,11 +72,27 @@ class Search:
     def _energy(self, labels: Int[np.ndarray, "rows columns 2"]) -> tuple[float, float]:
         return energy(self._unary, labels, smoothness=self._settings.smoothness)
 
+    def _sweep(self, *, forth: bool) -> tuple[Int[np.ndarray, "rows columns 2"], float]:
+        """In sixteen bits until few labels are left, and listed."""
+        if self._whole is None:
+            return self._state.sweep(forth=forth, threshold=self._threshold)
+        found = self._whole.sweep(forth=forth, threshold=self._threshold, lists=self._state.lists)
+        if self._state.lists:
+            self._hand_over(forth=forth)
+        return found
+
+    def _hand_over(self, *, forth: bool) -> None:
+        if self._whole is not None:
+            self._whole.hand_over(self._state.arrays, forth=forth)
+        self._whole = None
+
     def _sweep_forth(self) -> tuple[Int[np.ndarray, "rows columns 2"], float]:
         """Returns labels chosen on the way, and their energy; better ones are kept."""
-        labels, _ = self._state.sweep(forth=True, threshold=self._threshold)
+        labels, bound = self._sweep(forth=True)
         found = self._state.energy(labels)
         self._keep(labels, found)
+        if self._n_swept == 0:
+            self._first_bound = bound
         if self._threshold >= self._best:
             self._state.lists |= self._state.few_left
         if self._narrows and found < self._lowest:
@@ -82,11 +102,11 @@ class Search:
 
     def _sweep_back(self) -> None:
         """Raises the bound."""
-        _, bound = self._state.sweep(forth=False, threshold=self._threshold)
+        _, bound = self._sweep(forth=False)
         if not self._settings.reweighted:
             return
         self._n_swept += 1
-        if self._narrows and self._n_swept == _COMPARED and self._best - bound > _FAR * abs(self._best):
+        if self._whole is not None and self._n_swept == _COMPARED and self._best - bound > _FAR * abs(self._best):
             bound = self._compare_with_none(bound)
         rise, self._reached = bound - self._reached, max(self._reached, bound)
         self._bound = max(self._bound, min(bound, self._threshold))
@@ -96,10 +116,13 @@ class Search:
             self._give_up_hope()
         elif math.isfinite(rise) and self._state.work() > _MANY:
             self._hope_for(bound + max(_RISES * rise, _SHARE_OF_GAP * (self._best - bound)))
-        self._state.lists |= self._state.few_left
+        self._state.lists |= (self._whole or self._state).few_left
         if self._threshold < self._best and self._state.lists and self._hoped_at > bound:
-            self._hoped_at = bound
-            self._state.remember()
+            self._hoped_at, self._left = bound, self._whole
+            if self._whole is None:
+                self._state.remember()
+        if self._whole is not None and not self._state.lists and rise < _STALLED * self._whole.precision:
+            self._hand_over(forth=False)
 
     def _keep(self, labels: Int[np.ndarray, "rows columns 2"], found: float) -> None:
         if found < self._best:
@@ -123,15 +146,19 @@ class Search:
         Where nothing is smooth, sweeps from coarse messages may settle where others do not. Returns the bound of the
         messages it goes on with.
         """
-        other, labels, found = State(self._unary, self._settings), self._labels, -math.inf
-        for _ in range(_COMPARED):
+        other = self._whole.afresh()
+        labels, found = other.sweep(forth=True)
+        if found < self._first_bound:
+            return bound
+        _, found = other.sweep(forth=False)
+        for _ in range(_COMPARED - 1):
             labels, _ = other.sweep(forth=True)
             _, found = other.sweep(forth=False)
-        better, before = other.improve(labels), self._best
-        self._keep(better, other.energy(better))
+        better, before = self._state.improve(labels), self._best
+        self._keep(better, self._state.energy(better))
         if found < bound and before - self._best <= _BETTER * abs(before):
             return bound
-        self._state = other
+        self._whole = other
         return found
 
     def _give_up_hope(self) -> None:
@@ -143,7 +170,15 @@ class Search:
                 _, bound = self._state.sweep(forth=False)
                 if self._best - bound < _ROUNDING * abs(self._best):
                     break
-            self._state.go_back()
+            self._go_back()
             self._least_hope = failed + _FURTHER * (failed - self._hoped_at)
             self._reached, self._hoped_at = self._hoped_at, math.inf
         self._lower_threshold(self._best)
+
+    def _go_back(self) -> None:
+        self._whole = self._left
+        if self._whole is None:
+            self._state.go_back()
+        else:
+            self._state.arrays.counts[:], self._state.lists = 0, False
+            self._whole.sweep(forth=False)  # labels were dropped on the way forth

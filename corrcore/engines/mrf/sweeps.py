@@ -10,9 +10,35 @@ import numpy as np
 from corrcore.compiled import LANES, add, fill, load, lowest, minimum, pointers, store, subtract, where_less
 from corrcore.engines.mrf.lists import prune
 from corrcore.engines.mrf.messages import fast, inlined, send
-from corrcore.engines.mrf.problem import FAR
+from corrcore.engines.mrf.problem import FAR, FORBIDDEN
 
 SAMPLED = 5  # before there are lists, one cell of so many tells whether few labels would be left
+
+
+@fast
+@no_type_check
+def lay_out(unary, costs, pitch, least, most):
+    """Makes rows of `costs` those of `unary`, padded, and tells the least and the most of each cell that is allowed."""
+    n_cells, height, width = unary.shape
+    flat, rest = unary.ravel(), fill(FORBIDDEN)
+    beyond, zero = fill(FORBIDDEN / 2), fill(np.float32(0))
+    for cell in range(n_cells):
+        lower, upper = fill(FAR), fill(FAR)
+        for row in range(cell * height, (cell + 1) * height):
+            for x in range(0, pitch, LANES):
+                store(costs, row * pitch + x, rest)
+            if width < LANES:
+                for x in range(width):
+                    costs[row * pitch + x] = flat[row * width + x]
+            for x in range(0, width if width >= LANES else 0, LANES):
+                x = min(x, width - LANES)
+                store(costs, row * pitch + x, load(flat, row * width + x))
+            for x in range(0, pitch, LANES):
+                cost = minimum(load(costs, row * pitch + x), rest)
+                store(costs, row * pitch + x, cost)
+                lower = minimum(lower, cost)
+                upper = minimum(upper, where_less(cost, beyond, subtract(zero, cost), rest))
+        least[cell], most[cell] = lowest(lower), -lowest(upper)
 
 
 @inlined
@@ -28,68 +54,64 @@ def _choose(arrays, costs, at, height, width, labels, row, column):
             cost = add(load(costs, at + y * pitch + x), fill(by_row[y]))
             its_row = where_less(cost, least, fill(np.float32(y)), its_row)
             least = minimum(cost, least)
-        store(outcome, 0, add(least, load(by_column, x)))
-        store(outcome, LANES, its_row)
-        for lane in range(min(LANES, width - x)):
-            if outcome[lane] < best:
-                best = outcome[lane]
-                labels[row, column, 0] = int(outcome[LANES + lane])
-                labels[row, column, 1] = x + lane
+        least = add(least, load(by_column, x))
+        if lowest(least) < best:
+            best, lane = lowest(least), 0
+            store(outcome, 0, least)
+            store(outcome, LANES, its_row)
+            while outcome[lane] > best:
+                lane += 1
+            labels[row, column, 0], labels[row, column, 1] = int(outcome[LANES + lane]), x + lane
 
 
 @inlined
 @no_type_check
-def _add_distances(arrays, labels, row, column, rows_apart, columns_apart):
-    """Adds, by row and by column, what labels cost for not being displaced as the neighbour so many cells apart is."""
-    by_row, by_column, squares = arrays.by_row, arrays.by_column, arrays.squares
-    same_row = labels[row + rows_apart, column + columns_apart, 0] - rows_apart
-    same_column = labels[row + rows_apart, column + columns_apart, 1] - columns_apart
-    for y in range(arrays.height):
-        by_row[y] += squares[abs(y - same_row)]
-    for x in range(arrays.pitch):
-        by_column[x] += squares[abs(x - same_column)]
+def add_distances(squares, middle, same, by, n, lanes):
+    """Adds what `n` labels along an axis cost beside the one that is displaced as a neighbour is."""
+    for k in range(0, n, lanes):
+        store(by, k, add(load(by, k), load(squares, middle - same + k)))
 
 
 @inlined
 @no_type_check
-def _compare(arrays, labels, row, column, rows, columns, with_later):
+def compare(arrays, labels, row, column, rows, columns, with_later, zero, lanes):
     """Sets, by row and by column, what labels of a cell cost beside its neighbours before it, or beside all four."""
-    for y in range(arrays.height):
-        arrays.by_row[y] = 0
-    for x in range(arrays.pitch):
-        arrays.by_column[x] = 0
-    if column > 0:
-        _add_distances(arrays, labels, row, column, 0, -1)
-    if row > 0:
-        _add_distances(arrays, labels, row, column, -1, 0)
-    if with_later and column + 1 < columns:
-        _add_distances(arrays, labels, row, column, 0, 1)
-    if with_later and row + 1 < rows:
-        _add_distances(arrays, labels, row, column, 1, 0)
+    by_row, by_column, pitch, height = arrays.by_row, arrays.by_column, arrays.pitch, arrays.height
+    for y in range(0, height, lanes):
+        store(by_row, y, fill(zero))
+    for x in range(0, pitch, lanes):
+        store(by_column, x, fill(zero))
+    for rows_apart, columns_apart in ((0, -1), (-1, 0), (0, 1), (1, 0)):
+        there_row, there_column = row + rows_apart, column + columns_apart
+        later = rows_apart + columns_apart > 0
+        if (with_later or not later) and 0 <= there_row < rows and 0 <= there_column < columns:
+            y, x = labels[there_row, there_column, 0] - rows_apart, labels[there_row, there_column, 1] - columns_apart
+            add_distances(arrays.squares, arrays.middle, y, by_row, height, lanes)
+            add_distances(arrays.squares, arrays.middle, x, by_column, pitch, lanes)
 
 
 @inlined
 @no_type_check
-def _apart(squares, y, x, labels, row, column, rows_apart, columns_apart):
+def _apart(squares, middle, y, x, labels, row, column, rows_apart, columns_apart):
     """What a label costs for not being displaced as the neighbour so many cells apart is."""
     other_y = labels[row + rows_apart, column + columns_apart, 0] - rows_apart
     other_x = labels[row + rows_apart, column + columns_apart, 1] - columns_apart
-    return squares[abs(y - other_y)] + squares[abs(x - other_x)]
+    return squares[middle + y - other_y] + squares[middle + x - other_x]
 
 
 @inlined
 @no_type_check
-def _beside(squares, y, x, labels, row, column, rows, columns, with_later):
+def _beside(squares, middle, y, x, labels, row, column, rows, columns, with_later):
     """What a label of a cell costs beside the labels of its neighbours before it, or of all four."""
     cost = np.float32(0)
     if column > 0:
-        cost += _apart(squares, y, x, labels, row, column, 0, -1)
+        cost += _apart(squares, middle, y, x, labels, row, column, 0, -1)
     if row > 0:
-        cost += _apart(squares, y, x, labels, row, column, -1, 0)
+        cost += _apart(squares, middle, y, x, labels, row, column, -1, 0)
     if with_later and column + 1 < columns:
-        cost += _apart(squares, y, x, labels, row, column, 0, 1)
+        cost += _apart(squares, middle, y, x, labels, row, column, 0, 1)
     if with_later and row + 1 < rows:
-        cost += _apart(squares, y, x, labels, row, column, 1, 0)
+        cost += _apart(squares, middle, y, x, labels, row, column, 1, 0)
     return cost
 
 
@@ -105,7 +127,9 @@ def _choose_listed(arrays, costs, first, around, labels, row, column, rows, colu
     right, at_right, down, at_down = around[:4]
     for i in range(arrays.counts[cell]):
         y, x = places[begin + i] // pitch, places[begin + i] % pitch
-        cost = costs[first + i] + _beside(arrays.squares, y, x, labels, row, column, rows, columns, with_later)
+        cost = costs[first + i] + _beside(
+            arrays.squares, arrays.middle, y, x, labels, row, column, rows, columns, with_later
+        )
         if not with_later:
             cost += right[at_right + i] + down[at_down + i]
         if cost < best:
@@ -130,7 +154,7 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
         if n:
             _choose_listed(arrays, costs, own, around, labels, row, column, rows, columns, False)
         else:
-            _compare(arrays, labels, row, column, rows, columns, False)
+            compare(arrays, labels, row, column, rows, columns, False, np.float32(0), LANES)
             for k in range(0, size, LANES):
                 store(sums, k, add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k))))
             _choose(arrays, sums, 0, height, width, labels, row, column)
@@ -246,7 +270,7 @@ def work(arrays, shape):
 
 @fast
 @no_type_check
-def energy(costs, squares, shape, labels):
+def energy(costs, squares, middle, shape, labels):
     """What labels cost together, data and smoothness."""
     rows, columns, height, _ = shape
     size = len(costs) // (rows * columns)
@@ -257,11 +281,11 @@ def energy(costs, squares, shape, labels):
             y, x = labels[row, column]
             total += costs[(row * columns + column) * size + y * pitch + x]
             if column + 1 < columns:
-                total += squares[abs(labels[row, column + 1, 0] - y)]
-                total += squares[abs(labels[row, column + 1, 1] - 1 - x)]
+                total += squares[middle + labels[row, column + 1, 0] - y]
+                total += squares[middle + labels[row, column + 1, 1] - 1 - x]
             if row + 1 < rows:
-                total += squares[abs(labels[row + 1, column, 0] - 1 - y)]
-                total += squares[abs(labels[row + 1, column, 1] - x)]
+                total += squares[middle + labels[row + 1, column, 0] - 1 - y]
+                total += squares[middle + labels[row + 1, column, 1] - x]
     return total
 
 
@@ -275,7 +299,7 @@ def improve(arrays, shape, labels, stale, listed):
     """
     rows, columns, height, width = shape
     arrays = pointers(arrays)
-    size, pitch, squares, changes = arrays.size, arrays.pitch, arrays.squares, 1
+    size, pitch, squares, middle, changes = arrays.size, arrays.pitch, arrays.squares, arrays.middle, 1
     while changes:
         changes = 0
         for row in range(rows):
@@ -290,13 +314,13 @@ def improve(arrays, shape, labels, stale, listed):
                     first = cell * arrays.most
                     _choose_listed(arrays, arrays.few, first, around, labels, row, column, rows, columns, True)
                 else:
-                    _compare(arrays, labels, row, column, rows, columns, True)
+                    compare(arrays, labels, row, column, rows, columns, True, np.float32(0), LANES)
                     _choose(arrays, arrays.costs, at, height, width, labels, row, column)
                 best_y, best_x = labels[row, column]
                 now = arrays.costs[at + y * pitch + x]
-                now += _beside(squares, y, x, labels, row, column, rows, columns, True)
+                now += _beside(squares, middle, y, x, labels, row, column, rows, columns, True)
                 then = arrays.costs[at + best_y * pitch + best_x]
-                then += _beside(squares, best_y, best_x, labels, row, column, rows, columns, True)
+                then += _beside(squares, middle, best_y, best_x, labels, row, column, rows, columns, True)
                 if then < now:
                     changes += 1
                     stale[max(row - 1, 0), column] = stale[min(row + 1, rows - 1), column] = True
