@@ -46,7 +46,7 @@ class _Lanes(types.Type):
         return builder.icmp_unsigned("<", first, second)
 
     def operate(self, name: str, builder: Any, first: Any, second: Any) -> Any:
-        """ "add", "sub" or "mul"."""
+        """Adds, subtracts or multiplies: *add*, *sub*, *mul*."""
         if self.is_float:
             return getattr(builder, f"f{name}")(first, second, flags=_ASSUMED)
         return getattr(builder, name)(first, second)
@@ -120,6 +120,47 @@ def store(typing: Any, array: Any, index: Any, lanes: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), code
+
+
+@intrinsic
+def load_whole(typing: Any, array: Any, index: Any) -> Any:
+    """Sixteen numbers of a flat uint16 array, as float32."""
+    part = ir.VectorType(ir.IntType(16), LANES)
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        address = builder.bitcast(_address(context, builder, array, *given), part.as_pointer())
+        return builder.uitofp(builder.load(address, align=2), _floats.vector)
+
+    return _floats(array, types.intp), code
+
+
+@intrinsic
+def store_whole(typing: Any, array: Any, index: Any, lanes: Any) -> Any:
+    """Writes float32 to a flat uint16 array, rounded down. They are to fit."""
+    part = ir.VectorType(ir.IntType(16), LANES)
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        to, index, value = given
+        address = builder.bitcast(_address(context, builder, array, to, index), part.as_pointer())
+        builder.store(builder.trunc(builder.fptosi(value, _floats.integers), part), address, align=2)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), code
+
+
+@intrinsic
+def store_in_turn(typing: Any, array: Any, index: Any, first: Any, second: Any) -> Any:
+    """Writes float32 to a flat uint16 array, rounded down: one of the first, one of the second, and so on."""
+    part = ir.VectorType(ir.IntType(16), LANES)
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        to, index, *values = given
+        one, other = (builder.trunc(builder.fptosi(value, _floats.integers), part) for value in values)
+        order = _order([lane // 2 + LANES * (lane % 2) for lane in range(2 * LANES)])
+        builder.store(builder.shuffle_vector(one, other, order), _address(context, builder, array, to, index), align=2)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, first, second), code
 
 
 @intrinsic

@@ -7,7 +7,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from corrcore.compiled import SHORT_LANES, load, store
+from corrcore.compiled import LANES, SHORT_LANES, add, fill, load, load_whole, minimum, multiply, store, store_in_turn
 from corrcore.engines.mrf.messages import fast, inlined
 from corrcore.engines.mrf.problem import FORBIDDEN
 
@@ -34,16 +34,16 @@ def _interpolate(coarse, at, pitch, height, width, share, cap, sums, fine, fine_
 
     Each row begins with its first number twice.
     """
-    quarter, half, most = np.float32(0.25) * share, np.float32(0.5) * share, np.float32(cap)
+    quarter, half, most = fill(np.float32(0.25) * share), fill(np.float32(0.5) * share), fill(np.float32(cap))
     for y in range(fine_height):
-        above, below = at + y // 2 * pitch, at + min((y + 1) // 2, height - 1) * pitch
-        for x in range(width):
-            sums[x] = np.float32(coarse[above + x]) + np.float32(coarse[below + x])
+        above, below, to = at + y // 2 * pitch, at + min((y + 1) // 2, height - 1) * pitch, y * fine_pitch + 1
+        for x in range(0, width, LANES):
+            store(sums, x, add(load_whole(coarse, above + x), load_whole(coarse, below + x)))
         sums[width] = sums[width - 1]
-        to = y * fine_pitch + 1
-        for x in range(width):
-            fine[to + 2 * x] = np.uint16(min(half * sums[x], most))
-            fine[to + 2 * x + 1] = np.uint16(min(quarter * (sums[x] + sums[x + 1]), most))
+        for x in range(0, width, LANES):
+            here = load(sums, x)
+            between = multiply(quarter, add(here, load(sums, x + 1)))
+            store_in_turn(fine, to + 2 * x, minimum(multiply(half, here), most), minimum(between, most))
         fine[to - 1] = fine[to]
 
 
@@ -57,7 +57,7 @@ def refine(coarse, coarse_shape, messages, shape, share, cap, fine):
     """
     coarse_rows, coarse_columns, coarse_height, coarse_width, coarse_pitch, coarse_size = coarse_shape
     rows, columns, height, _, pitch, size = shape
-    fine_pitch, sums = pitch + SHORT_LANES, np.empty(coarse_pitch + 1, np.float32)
+    fine_pitch, sums = pitch + SHORT_LANES, np.zeros(coarse_pitch + LANES, np.float32)
     for edge in range(coarse_rows * coarse_columns):
         row, column = 2 * (edge // coarse_columns), 2 * (edge % coarse_columns)
         _interpolate(

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
 from corrcore.compiled import LANES
 from corrcore.engines.mrf import sweeps
@@ -54,7 +54,7 @@ class Arrays(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """Costs of labels, rows padded to a length of `pitch`, and the least and the most of each cell's that are allowed."""
+    """Costs of labels, rows padded to a length of `pitch`; the least and the most of each cell's that are allowed."""
 
     shape: tuple[int, ...]
     flat: np.ndarray
@@ -86,7 +86,7 @@ class State:
         room = Room(3 * n_cells * size + 3 * n_cells * MOST_LISTED)  # one piece, for which the system has larger pages
         costs = room.take(n_cells * size)
         least, most = np.empty((2, n_cells), np.float32)
-        given = np.require(unary, np.float32, "CW").reshape(n_cells, height, width)  # the one type compiled for
+        given = np.require(unary, np.float32, ["C", "W"]).reshape(n_cells, height, width)  # the one type compiled for
         sweeps.lay_out(given, costs, pitch, least, most)
         self.costs = Costs(self.shape, costs, pitch, least, most)
         pads = aligned(pitch, -FAR)

@@ -16,8 +16,10 @@ from corrcore.compiled import (
     lowest,
     maximum,
     minimum,
+    multiply,
     pointers,
     store,
+    store_whole,
     subtract,
     transpose,
     where_less,
@@ -33,13 +35,14 @@ MOST = 65535  # that fits
 @no_type_check
 def scale(costs, grid_pitch, least, unit, most, shorts, pitch, stride):
     """Makes `shorts` what costs are above the cell's least, in units, rounded down; `most` where they are beyond."""
-    per_unit, most, height = np.float32(1 / unit), np.float32(most), len(costs) // len(least) // grid_pitch
+    per_unit, most, height = fill(np.float32(1 / unit)), fill(np.float32(most)), len(costs) // len(least) // grid_pitch
     for cell in range(len(least)):
-        lowest_cost = least[cell]
+        lowest_cost = fill(least[cell])
         for y in range(height):
             begin, to = (cell * height + y) * grid_pitch, cell * stride + y * pitch
-            for x in range(grid_pitch):
-                shorts[to + x] = np.uint16(min((costs[begin + x] - lowest_cost) * per_unit, most))
+            for x in range(0, grid_pitch, LANES):
+                cost = multiply(subtract(load(costs, begin + x), lowest_cost), per_unit)
+                store_whole(shorts, to + x, minimum(cost, most))
 
 
 @inlined
@@ -201,9 +204,9 @@ def _around(shorts, place, row, column, rows, columns):
 @fast
 @no_type_check
 def sweep(shorts, shape, labels, forth, keep, move, threshold, lists):
-    """`sweeps.sweep` of *trw-s* in whole numbers; returns the bound that this gives, and how many cells have few labels.
+    """`sweeps.sweep` of *trw-s* in whole numbers; returns the bound that this gives.
 
-    That is, of those looked at: of whose labels few stand in labellings that cost no more than `threshold`.
+    And of how many cells looked at few labels stand in labellings that cost no more than `threshold`.
 
     What is rounded, or capped, is so downwards: costs; half a sum, of which the cell then keeps the more; sums, and
     messages. So what cells, and messages sent, were lessened by adds up to no more than what any labelling costs.

@@ -43,7 +43,7 @@ def lay_out(unary, costs, pitch, least, most):
 
 @inlined
 @no_type_check
-def _choose(arrays, costs, at, height, width, labels, row, column):
+def _choose(arrays, costs, at, height, labels, row, column):
     """Makes the label of a cell the one of least cost, `costs` from `at` on plus those by row and by column."""
     outcome, by_row, by_column = arrays.outcome, arrays.by_row, arrays.by_column
     pitch = arrays.pitch
@@ -144,7 +144,7 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
 
     Returns the least, which `sums` are lessened by on the way back.
     """
-    rows, columns, height, width = shape
+    rows, columns, height, _ = shape
     right, at_right, down, at_down, left, at_left, up, at_up = around
     n, sums = arrays.counts[cell], arrays.sums
     costs, own = arrays.costs, cell * size
@@ -157,7 +157,7 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
             compare(arrays, labels, row, column, rows, columns, False, np.float32(0), LANES)
             for k in range(0, size, LANES):
                 store(sums, k, add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k))))
-            _choose(arrays, sums, 0, height, width, labels, row, column)
+            _choose(arrays, sums, 0, height, labels, row, column)
     least = fill(FAR)
     for k in range(0, size, LANES):
         after = add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k)))
@@ -297,7 +297,7 @@ def improve(arrays, shape, labels, stale, listed):
     They are chosen from all labels, or, where there is a list and if `listed`, from those on it. Only cells marked
     `stale` are looked at; none is in the end.
     """
-    rows, columns, height, width = shape
+    rows, columns, height, _ = shape
     arrays = pointers(arrays)
     size, pitch, squares, middle, changes = arrays.size, arrays.pitch, arrays.squares, arrays.middle, 1
     while changes:
@@ -315,7 +315,7 @@ def improve(arrays, shape, labels, stale, listed):
                     _choose_listed(arrays, arrays.few, first, around, labels, row, column, rows, columns, True)
                 else:
                     compare(arrays, labels, row, column, rows, columns, True, np.float32(0), LANES)
-                    _choose(arrays, arrays.costs, at, height, width, labels, row, column)
+                    _choose(arrays, arrays.costs, at, height, labels, row, column)
                 best_y, best_x = labels[row, column]
                 now = arrays.costs[at + y * pitch + x]
                 now += _beside(squares, middle, y, x, labels, row, column, rows, columns, True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from corrcore.compiled import SHORT_LANES
+from corrcore.compiled import LANES, SHORT_LANES
 from corrcore.engines.mrf import shorts as compiled
 from corrcore.engines.mrf.coarse import coarsen, refine
 from corrcore.engines.mrf.on_cpu import LISTED, Arrays, Costs, Room, State, aligned
@@ -76,9 +76,7 @@ class Whole:
         pitch, tall, n_cells = width + -width % SHORT_LANES, height + -height % SHORT_LANES, rows * columns
         stride, n_across, n_down = tall * pitch, rows * max(columns - 1, 1), max(rows - 1, 1) * columns
         room = Room((n_cells + 2 * n_across + 2 * n_down) * stride, np.uint16)
-        upright, turned = np.split(
-            aligned((tall + 2) * pitch + (pitch + 2) * tall, cap, np.uint16), [(tall + 2) * pitch]
-        )
+        grids = aligned((tall + 2) * pitch + (pitch + 2) * tall, cap, np.uint16)  # side by side, for the cache
         pads = aligned(pitch, kind=np.uint16)
         pads[width:] = compiled.MOST
         reach = np.arange(max(rows, columns) + tall + pitch + 2, dtype=float)
@@ -94,8 +92,8 @@ class Whole:
             steps=np.minimum(per_step * (2 * reach + 1), cap).astype(np.uint16),
             pads=pads,
             sums=aligned(stride, kind=np.uint16),
-            upright=upright,
-            turned=turned,
+            upright=grids[: (tall + 2) * pitch],
+            turned=grids[(tall + 2) * pitch :],
             outcome=aligned(2 * SHORT_LANES, kind=np.uint16),
             by_row=aligned(tall, kind=np.uint16),
             by_column=aligned(pitch, kind=np.uint16),
@@ -129,11 +127,12 @@ class Whole:
 
     def _refine(self) -> None:
         """Makes messages those of a coarser grid."""
-        coarse = np.empty([(n + 1) // 2 for n in self.shape], np.float32)
+        shape = rows, columns, height, width = tuple((n + 1) // 2 for n in self.shape)
+        padded = np.zeros((rows, columns, height, width + -width % LANES), np.float32)
+        coarse = padded[..., :width]
         coarsen(self._costs.flat, self.shape, self._costs.pitch, coarse)
-        cells = coarse.reshape(len(coarse) * coarse.shape[1], -1)
-        least, most = cells.min(axis=1), np.where(cells < FORBIDDEN, cells, -FORBIDDEN).max(axis=1)
-        costs = Costs(coarse.shape, coarse.ravel(), coarse.shape[3], least, most)
+        least, most = coarse.min(axis=(2, 3)), np.where(coarse < FORBIDDEN, coarse, -FORBIDDEN).max(axis=(2, 3))
+        costs = Costs(shape, padded.ravel(), padded.shape[3], least.ravel(), most.ravel())
         other = Whole(costs, 8 * self._smoothness)  # two edges, of twice the distance
         bound = -math.inf
         for _ in range(_COARSE_ITERATIONS):
