@@ -156,7 +156,7 @@ def test_sweeps_in_sixteen_bits_bound_nearly_as_others_do():
         state.sweep(forth=True), whole.sweep(forth=True)
         exact, found = state.sweep(forth=False)[1], whole.sweep(forth=False)[1]
     assert abs(found - exact) < whole.precision
-    whole.hand_over(state.arrays, forth=False)
+    whole.hand_over(state, forth=False)
     assert found <= state.sweep(forth=True)[1] <= exact + whole.precision
 
 

@@ -26,6 +26,8 @@ class Arrays(NamedTuple):
     costs: np.ndarray
     right: np.ndarray  # between a cell and the one to its right
     down: np.ndarray
+    right_at: np.ndarray  # where each of these messages begins
+    down_at: np.ndarray
     none: np.ndarray  # what comes from beyond the border: zeros
     squares: np.ndarray  # smoothness * d², of d from -middle on
     steps: np.ndarray  # of the passes: smoothness * (1, 3, 5, ...)
@@ -98,6 +100,8 @@ class State:
             costs=costs,
             right=room.take(rows * max(columns - 1, 1) * size),
             down=room.take(max(rows - 1, 1) * columns * size),
+            right_at=size * np.arange(rows * max(columns - 1, 1)),
+            down_at=size * np.arange(max(rows - 1, 1) * columns),
             none=aligned(size),
             squares=np.float32(smoothness) * np.concatenate([reach[:0:-1], reach]) ** 2,
             steps=np.float32(smoothness) * (2 * reach + 1),
@@ -135,6 +139,18 @@ class State:
         bound, n_short = sweeps.sweep(self.arrays, self.shape, self._labels, self._reweighted, forth, limit, self.lists)
         self.few_left = n_short > LISTED * len(self.arrays.counts) / sweeps.SAMPLED
         return self._labels.copy(), float(bound)
+
+    def make_room(self) -> None:
+        """Gives messages no more room than lists need: to have it from the system takes as long as sweeps over them."""
+        counts, size = self.arrays.counts.reshape(self.shape[:2]), self.arrays.size
+        counts = np.where(counts, counts + -counts % LANES, size)
+        lengths = (np.maximum(counts[:, :-1], counts[:, 1:]), np.maximum(counts[:-1], counts[1:]))
+        ends = np.cumsum(np.concatenate([each.ravel() for each in lengths]))
+        begins, n_across = np.append(0, ends), lengths[0].size
+        messages = Room(int(begins[-1])).take(int(begins[-1]))
+        self.arrays = self.arrays._replace(
+            right=messages, down=messages, right_at=begins[:n_across], down_at=begins[n_across:]
+        )
 
     def remember(self) -> None:
         """Keeps messages and lists, to go back to."""

@@ -79,7 +79,7 @@ class Search:
             return self._state.sweep(forth=forth, threshold=self._threshold)
         found = self._whole.sweep(forth=forth, threshold=self._threshold, lists=self._state.lists)
         if self._state.lists:
-            self._whole.hand_over(self._state.arrays, forth=forth)
+            self._whole.hand_over(self._state, forth=forth)
             self._whole = None
         return found
 
@@ -119,7 +119,7 @@ class Search:
             if self._whole is None:
                 self._state.remember()
         if self._whole is not None and not self._state.lists and rise < _STALLED * self._whole.precision:
-            self._whole.hand_over(self._state.arrays, forth=False)
+            self._whole.hand_over(self._state, forth=False)
             self._whole = None
 
     def _finish(self, *, listed: bool) -> None:

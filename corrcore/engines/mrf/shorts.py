@@ -171,12 +171,13 @@ def _list(shorts, cell, limit, lists):
     if n > most or not lists:
         return n <= most
     places, to = shorts.places, cell * most
-    for k in range(0, shorts.size, SHORT_LANES):
-        if any_marked(where_less(limits, load(sums, k), zero, one)):
-            for x in range(k, k + SHORT_LANES):
-                if sums[x] <= limit:
-                    places[to] = x // pitch * shorts.grid_pitch + x % pitch
-                    to += 1
+    for y in range(shorts.height):
+        for column in range(0, pitch, SHORT_LANES):
+            if any_marked(where_less(limits, load(sums, y * pitch + column), zero, one)):
+                for x in range(column, column + SHORT_LANES):
+                    if sums[y * pitch + x] <= limit:
+                        places[to] = y * shorts.grid_pitch + x
+                        to += 1
     shorts.counts[cell] = n
     return True
 
@@ -262,8 +263,10 @@ def _take(shorts, given, at, there, arrays, taken, to):
     if n:
         first = there * arrays.most
         for i in range(n):
-            y, x = arrays.places[first + i] // arrays.pitch, arrays.places[first + i] % arrays.pitch
-            taken[to + i] = unit * np.float32(given[at + y * shorts.pitch + x])
+            k = arrays.places[first + i]
+            if arrays.pitch != shorts.pitch:
+                k = k // arrays.pitch * shorts.pitch + k % arrays.pitch
+            taken[to + i] = unit * np.float32(given[at + k])
         for i in range(n, n + -n % LANES):
             taken[to + i] = 0
     else:
@@ -290,9 +293,9 @@ def hand_over(shorts, arrays, shape, forth):
         if column + 1 < columns:
             edge = row * (columns - 1) + column
             there = cell + 1 if forth else cell
-            _take(shorts, shorts.right, edge * stride, there, arrays, arrays.right, edge * size)
+            _take(shorts, shorts.right, edge * stride, there, arrays, arrays.right, arrays.right_at[edge])
         if row + 1 < rows:
             there = cell + columns if forth else cell
-            _take(shorts, shorts.down, cell * stride, there, arrays, arrays.down, cell * size)
+            _take(shorts, shorts.down, cell * stride, there, arrays, arrays.down, arrays.down_at[cell])
     for k in range(3 * rows * columns):
         arrays.forth[k], arrays.back[k] = shorts.forth[k], shorts.back[k]

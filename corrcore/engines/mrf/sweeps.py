@@ -174,20 +174,27 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
 
 @inlined
 @no_type_check
-def _around(arrays, place, columns, size, row, column, rows):
+def _around(arrays, place, columns, row, column, rows):
     """A cell's four messages and where they begin: from right, below, left and above."""
-    right, at_right = arrays.right, (row * (columns - 1) + column) * size
-    left, at_left = arrays.right, at_right - size
-    down, at_down = arrays.down, place * size
-    up, at_up = arrays.down, at_down - columns * size
+    right, down, left, up = arrays.right, arrays.down, arrays.right, arrays.down
+    at_right, at_down, at_left, at_up = 0, 0, 0, 0
+    edge = row * (columns - 1) + column
     if column + 1 == columns:
-        right, at_right = arrays.none, 0
+        right = arrays.none
+    else:
+        at_right = arrays.right_at[edge]
     if column == 0:
-        left, at_left = arrays.none, 0
+        left = arrays.none
+    else:
+        at_left = arrays.right_at[edge - 1]
     if row + 1 == rows:
-        down, at_down = arrays.none, 0
+        down = arrays.none
+    else:
+        at_down = arrays.down_at[place]
     if row == 0:
-        up, at_up = arrays.none, 0
+        up = arrays.none
+    else:
+        at_up = arrays.down_at[place - columns]
     return right, at_right, down, at_down, left, at_left, up, at_up
 
 
@@ -217,7 +224,7 @@ def sweep(arrays, shape, labels, reweighted, forth, threshold, lists):
     for step in range(n_cells):
         place = step if forth else n_cells - 1 - step
         row, column = place // columns, place % columns
-        around = _around(arrays, place, columns, size, row, column, rows)
+        around = _around(arrays, place, columns, row, column, rows)
         right, at_right, down, at_down, left, at_left, up, at_up = around
         least = _add_up(arrays, place, size, around, labels, row, column, shape, forth)
         in_sums = least if forth else np.float32(0)
@@ -309,7 +316,7 @@ def improve(arrays, shape, labels, stale, listed):
                 stale[row, column] = False
                 y, x = labels[row, column]
                 cell = row * columns + column
-                at, around = cell * size, _around(arrays, cell, columns, size, row, column, rows)
+                at, around = cell * size, _around(arrays, cell, columns, row, column, rows)
                 if listed and arrays.counts[cell]:
                     first = cell * arrays.most
                     _choose_listed(arrays, arrays.few, first, around, labels, row, column, rows, columns, True)

@@ -175,9 +175,10 @@ class Whole:
         self._n_swept += 1
         return self._labels.copy(), float(bound)
 
-    def hand_over(self, arrays: Arrays, *, forth: bool) -> None:
-        """Gives `arrays` the messages of the last sweep, at the labels listed, or at all where there is no list."""
-        compiled.hand_over(self.shorts, arrays, self.shape, forth)
+    def hand_over(self, state: State, *, forth: bool) -> None:
+        """Gives the state the messages of the last sweep, at the labels listed, or at all where there is no list."""
+        state.make_room()
+        compiled.hand_over(self.shorts, state.arrays, self.shape, forth)
 
 
 def _units(costs: Costs, smoothness: float) -> tuple[int, float]:
