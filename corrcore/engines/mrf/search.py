@@ -126,7 +126,8 @@ class Search:
         """Keeps the best labels that sweeps over those left find."""
         for _ in range(_FINISHING):
             labels, _ = self._state.sweep(forth=True)
-            self._keep_improved(labels, listed=listed)
+            if not listed or self._state.energy(labels) < self._best:
+                self._keep_improved(labels, listed=listed)
             _, bound = self._state.sweep(forth=False)
             if self._best - bound < _ROUNDING * abs(self._best):
                 break
