@@ -343,6 +343,9 @@ def digest_of_fields() -> str:
         unary[:, :, 3, 5] = 1
         found = mrf.minimise(unary, smoothness=0.0123, method=method, iterations=8, gap=-1)
         state.update(found.labels.tobytes() + found.history.tobytes())
+    unary = rng.uniform(size=(8, 9, 11, 34)).astype(np.float32)  # large enough to begin in sixteen bits
+    found = mrf.minimise(unary, smoothness=0.0123, iterations=8, gap=-1)
+    state.update(found.labels.tobytes() + found.history.tobytes())
     return state.hexdigest()
 
 

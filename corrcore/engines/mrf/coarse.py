@@ -7,60 +7,67 @@ from typing import no_type_check
 
 import numpy as np
 
-from corrcore.engines.mrf.messages import fast
+from corrcore.compiled import LANES, SHORT_LANES, add, fill, load, load_whole, minimum, multiply, store, store_in_turn
+from corrcore.engines.mrf.messages import fast, inlined
 from corrcore.engines.mrf.problem import FORBIDDEN
 
 
 @fast
 @no_type_check
-def coarsen(costs, coarse):
+def coarsen(costs, shape, pitch, coarse):
     """Makes each cost of `coarse` the sum of its cells'; labels beyond the border cost what those at it do."""
-    rows, columns, height, width = costs.shape
+    rows, columns, height, width = shape
     coarse[:] = 0
     for row in range(rows):
         for column in range(columns):
             own = coarse[row // 2, column // 2]
             for y in range(own.shape[0]):
-                label = min(2 * y + row % 2, height - 1)
+                line = ((row * columns + column) * height + min(2 * y + row % 2, height - 1)) * pitch
                 for x in range(own.shape[1]):
-                    cost = costs[row, column, label, min(2 * x + column % 2, width - 1)]
-                    own[y, x] = min(own[y, x] + cost, FORBIDDEN)
+                    own[y, x] = min(own[y, x] + costs[line + min(2 * x + column % 2, width - 1)], FORBIDDEN)
+
+
+@inlined
+@no_type_check
+def _interpolate(coarse, at, pitch, height, width, share, cap, sums, fine, fine_height, fine_pitch):
+    """Makes `fine` a share of a coarse message, for labels half as far apart: means of neighbours lie between.
+
+    Each row begins with its first number twice.
+    """
+    quarter, half, most = fill(np.float32(0.25) * share), fill(np.float32(0.5) * share), fill(np.float32(cap))
+    for y in range(fine_height):
+        above, below, to = at + y // 2 * pitch, at + min((y + 1) // 2, height - 1) * pitch, y * fine_pitch + 1
+        for x in range(0, width, LANES):
+            store(sums, x, add(load_whole(coarse, above + x), load_whole(coarse, below + x)))
+        sums[width] = sums[width - 1]
+        for x in range(0, width, LANES):
+            here = load(sums, x)
+            between = multiply(quarter, add(here, load(sums, x + 1)))
+            store_in_turn(fine, to + 2 * x, minimum(multiply(half, here), most), minimum(between, most))
+        fine[to - 1] = fine[to]
 
 
 @fast
 @no_type_check
-def _interpolate(message, share, fine):
-    """Makes `fine` a share of a coarse message, for labels half as far apart: means of neighbours lie between."""
-    height, width = fine.shape
-    last_row, last_column, half = (height - 1) // 2, (width - 1) // 2, np.float32(0.5)
-    for y in range(height):
-        above, below, line = message[y // 2], message[min((y + 1) // 2, last_row)], fine[y]
-        for x in range(last_column + 1):
-            line[2 * x] = half * share * (above[x] + below[x])
-        for x in range(1, width, 2):
-            after = half * share * (above[last_column] + below[last_column]) if x + 1 == width else line[x + 1]
-            line[x] = half * (line[x - 1] + after)
-
-
-@fast
-@no_type_check
-def refine(coarse, messages, share, fine):
+def refine(coarse, coarse_shape, messages, shape, share, cap, fine):
     """Makes messages a share of those that the cells' coarse cells got, where they got one.
 
-    A label stands for the same displacement at all of a coarse cell's cells. `fine` is room for one message.
+    `coarse_shape` and `shape` are rows and columns of edges, rows and columns of labels, and a row's and a message's
+    length. A label stands for the same displacement at all of a coarse cell's cells. `fine` is room for one message.
     """
-    rows, columns = messages.shape[:2]
-    height, width = fine.shape
-    for row in range(rows):
-        for column in range(columns):
-            if row // 2 >= coarse.shape[0] or column // 2 >= coarse.shape[1] or row % 2 or column % 2:
-                continue
-            _interpolate(coarse[row // 2, column // 2], share, fine)
-            for down in range(min(2, rows - row)):
-                for across in range(min(2, columns - column)):
-                    own = messages[row + down, column + across]
-                    for y in range(height):
-                        line, to = fine[max(y - down, 0)], own[y]
-                        to[0] = line[0]
-                        for x in range(across, width):
-                            to[x] = line[x - across]
+    coarse_rows, coarse_columns, coarse_height, coarse_width, coarse_pitch, coarse_size = coarse_shape
+    rows, columns, height, _, pitch, size = shape
+    fine_pitch, sums = pitch + SHORT_LANES, np.zeros(coarse_pitch + LANES, np.float32)
+    for edge in range(coarse_rows * coarse_columns):
+        row, column = 2 * (edge // coarse_columns), 2 * (edge % coarse_columns)
+        _interpolate(
+            coarse, edge * coarse_size, coarse_pitch, coarse_height, coarse_width, share, cap, sums, fine, height,
+            fine_pitch,
+        )  # fmt: skip
+        for down in range(min(2, rows - row)):
+            for across in range(min(2, columns - column)):
+                to = ((row + down) * columns + column + across) * size
+                for y in range(height):
+                    line = max(y - down, 0) * fine_pitch + 1 - across
+                    for x in range(0, pitch, SHORT_LANES):
+                        store(messages, to + y * pitch + x, load(fine, line + x))

@@ -34,17 +34,18 @@ inlined = kernel(fastmath=_ASSUMED, forceinline=True)
 
 @inlined
 @no_type_check
-def _spread(costs, at, rows, pitch, steps, limit):
+def spread(costs, at, rows, pitch, steps, limit, far, lanes):
     """Along the rows of `costs`, every number becomes the least of all in its column + smoothness * distance².
 
-    Two passes at a time, each sixteen columns to themselves; `limit` is the greatest distance.
+    Two passes at a time, so many `lanes` of columns to themselves; `limit` is the greatest distance, and nothing
+    exceeds `far`.
     """
-    far = fill(FAR)
-    for column in range(at, at + pitch, LANES):
+    far = fill(far)
+    for column in range(at, at + pitch, lanes):
         done = 0
         while done < limit:
             step, next_step = fill(steps[done]), fill(steps[done + 1])
-            marks = fill(np.float32(0))
+            marks = subtract(far, far)
             # rows before, here and after as they were; `once` what one pass makes of them
             before, here, once_before = far, load(costs, column), far
             after = load(costs, column + pitch) if rows > 1 else far
@@ -118,7 +119,8 @@ def _send_over_grids(arrays, n, cell, messages, at, n_there, there, share, rows_
     upright, turned, outcome, steps = arrays.upright, arrays.turned, arrays.outcome, arrays.steps
     pitch, tall = arrays.pitch, height + -height % LANES
     lessened = _lay_out(arrays, n, cell, messages, at, share, rows_apart, height)
-    _spread(upright, 0 if rows_apart < 0 else pitch, height + (rows_apart != 0), pitch, steps, height)
+    at_first = 0 if rows_apart < 0 else pitch
+    spread(upright, at_first, height + (rows_apart != 0), pitch, steps, height, FAR, LANES)
     for row in range(0, tall, LANES):
         for column in range(0, pitch, LANES):
             transpose(
@@ -128,7 +130,8 @@ def _send_over_grids(arrays, n, cell, messages, at, n_there, there, share, rows_
         far, beyond = fill(FAR), tall if columns_apart > 0 else width * tall
         for row in range(0, tall, LANES):
             store(turned, beyond + row, far)
-    _spread(turned, 0 if columns_apart < 0 else tall, width + (columns_apart != 0), tall, steps, width)
+    at_first = 0 if columns_apart < 0 else tall
+    spread(turned, at_first, width + (columns_apart != 0), tall, steps, width, FAR, LANES)
     for row in range(0, tall, LANES):
         for column in range(0, pitch, LANES):
             transpose(turned, (1 + column) * tall + row, tall, outcome, row * pitch + column, pitch)

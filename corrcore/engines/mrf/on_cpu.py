@@ -4,19 +4,16 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
 from corrcore.compiled import LANES
-from corrcore.engines.mrf import coarse as refinement
 from corrcore.engines.mrf import sweeps
-from corrcore.engines.mrf.problem import FAR, FORBIDDEN, Settings
+from corrcore.engines.mrf.problem import FAR, Settings
 
 MOST_LISTED = 112  # labels of a cell: messages between more are quicker over grids
-_LISTED = 0.4  # so many cells could have a list before any gets one: messages between grids and lists take longest
-_SMALLEST = 8  # cells and labels an axis for which a coarser grid pays
-_COARSE_ITERATIONS, _ENOUGH = 20, 3e-4  # at most, and until the coarse bound rises by no more than such a share of it
-_SHARE = np.float32(0.45)  # of a coarse message, for each of the two it stands for
+LISTED = 0.4  # so many cells could have a list before any gets one: messages between grids and lists take longest
 _CHANGING = ("right", "down", "forth", "back", "counts", "places", "ys", "xs", "few")  # arrays that a search changes
+LINE, _PAGE = 64, 1 << 21  # bytes of the processor's cache, and of what the system gives as one
 
 
 class Arrays(NamedTuple):
@@ -29,8 +26,10 @@ class Arrays(NamedTuple):
     costs: np.ndarray
     right: np.ndarray  # between a cell and the one to its right
     down: np.ndarray
+    right_at: np.ndarray  # where each of these messages begins
+    down_at: np.ndarray
     none: np.ndarray  # what comes from beyond the border: zeros
-    squares: np.ndarray  # smoothness * d²
+    squares: np.ndarray  # smoothness * d², of d from -middle on
     steps: np.ndarray  # of the passes: smoothness * (1, 3, 5, ...)
     pads: np.ndarray  # far where a row is padding, else least
     sums: np.ndarray
@@ -48,11 +47,27 @@ class Arrays(NamedTuple):
     few: np.ndarray  # their costs
     grid_ys: np.ndarray  # rows and columns of all labels
     grid_xs: np.ndarray
+    middle: int
     most: int
     height: int
     pitch: int  # of the grid's rows
     size: int  # of a grid
     unit: np.float32  # the square root of the smoothness
+
+
+class Costs(NamedTuple):
+    """Costs of labels, rows padded to a length of `pitch`; the least and the most of each cell's that are allowed."""
+
+    shape: tuple[int, ...]
+    flat: np.ndarray
+    pitch: int
+    least: np.ndarray
+    most: np.ndarray
+
+    @property
+    def span(self) -> float:
+        """Of the cell whose costs differ most."""
+        return float((self.most - self.least).max())
 
 
 class State:
@@ -70,12 +85,13 @@ class State:
         self.lists = self.few_left = False
         pitch, tall = width + -width % LANES, height + -height % LANES
         size, n_cells = height * pitch, rows * columns
-        room = _Room(3 * n_cells * size + 3 * n_cells * MOST_LISTED)  # one piece, for which the system has larger pages
+        room = Room(3 * n_cells * size + 3 * n_cells * MOST_LISTED)  # one piece, for which the system has larger pages
         costs = room.take(n_cells * size)
-        grids = costs.reshape(rows, columns, height, pitch)
-        np.minimum(unary, FORBIDDEN, out=grids[..., :width], casting="same_kind")
-        grids[..., width:] = FORBIDDEN
-        pads = _aligned(pitch, -FAR)
+        least, most = np.empty((2, n_cells), np.float32)
+        given = np.require(unary, np.float32, ["C", "W"]).reshape(n_cells, height, width)  # the one type compiled for
+        sweeps.lay_out(given, costs, pitch, least, most)
+        self.costs = Costs(self.shape, costs, pitch, least, most)
+        pads = aligned(pitch, -FAR)
         pads[width:] = FAR
         reach = np.arange(max(rows, columns) + height + pitch + 2, dtype=np.float32)
         unit, middle = np.float32(math.sqrt(smoothness)), height // 2  # small numbers round by less
@@ -84,16 +100,18 @@ class State:
             costs=costs,
             right=room.take(rows * max(columns - 1, 1) * size),
             down=room.take(max(rows - 1, 1) * columns * size),
-            none=_aligned(size),
-            squares=np.float32(smoothness) * reach**2,
+            right_at=size * np.arange(rows * max(columns - 1, 1)),
+            down_at=size * np.arange(max(rows - 1, 1) * columns),
+            none=aligned(size),
+            squares=np.float32(smoothness) * np.concatenate([reach[:0:-1], reach]) ** 2,
             steps=np.float32(smoothness) * (2 * reach + 1),
             pads=pads,
-            sums=_aligned(size),
-            upright=_aligned((tall + 2) * pitch, FAR),
-            turned=_aligned((pitch + 2) * tall, FAR),
-            outcome=_aligned(max(tall * pitch, MOST_LISTED)),
-            by_row=_aligned(height),
-            by_column=_aligned(pitch),
+            sums=aligned(size),
+            upright=aligned((tall + 2) * pitch, FAR),
+            turned=aligned((pitch + 2) * tall, FAR),
+            outcome=aligned(max(tall * pitch, MOST_LISTED)),
+            by_row=aligned(tall),
+            by_column=aligned(pitch),
             forth=np.zeros(3 * n_cells),
             back=np.zeros(3 * n_cells),
             counts=np.zeros(n_cells, np.int64),
@@ -103,6 +121,7 @@ class State:
             few=room.take(n_cells * MOST_LISTED),
             grid_ys=grid_ys,
             grid_xs=grid_xs,
+            middle=len(reach) - 1,
             most=MOST_LISTED,
             height=height,
             pitch=pitch,
@@ -118,36 +137,20 @@ class State:
         """
         limit = min(threshold, float(FAR))  # compiled code knows no infinity
         bound, n_short = sweeps.sweep(self.arrays, self.shape, self._labels, self._reweighted, forth, limit, self.lists)
-        self.few_left = n_short > _LISTED * len(self.arrays.counts) / sweeps.SAMPLED
+        self.few_left = n_short > LISTED * len(self.arrays.counts) / sweeps.SAMPLED
         return self._labels.copy(), float(bound)
 
-    def begin(self, settings: Settings) -> None:
-        """Makes messages those of a coarser grid, where there is one."""
-        if min(self.shape) < _SMALLEST:
-            return
-        coarse = np.empty([(n + 1) // 2 for n in self.shape], np.float32)
-        grids = self._grids(self.arrays.costs, self.shape[0], self.shape[1])
-        refinement.coarsen(grids[..., : self.shape[3]], coarse)
-        state = State(coarse, settings._replace(smoothness=8 * settings.smoothness))  # two edges, of twice the distance
-        bound = -math.inf
-        for _ in range(_COARSE_ITERATIONS):
-            before = bound
-            state.sweep(forth=True)
-            _, bound = state.sweep(forth=False)
-            if bound - before < _ENOUGH * abs(bound):
-                break
-        fine = np.empty(self.shape[2:], np.float32)
-        for sent, kept in zip(state.messages(), self.messages(), strict=True):
-            refinement.refine(sent, kept, _SHARE, fine)
-
-    def messages(self) -> tuple[Float32[np.ndarray, "_ _ _ _"], Float32[np.ndarray, "_ _ _ _"]]:
-        """Those between cells and the ones to their right, and below, as grids: a view."""
-        rows, columns, _, _ = self.shape
-        return self._grids(self.arrays.right, rows, columns - 1), self._grids(self.arrays.down, rows - 1, columns)
-
-    def _grids(self, flat: Float32[np.ndarray, " n"], rows: int, columns: int) -> Float32[np.ndarray, "_ _ _ _"]:
-        size = len(self.arrays.sums)
-        return flat[: rows * columns * size].reshape(rows, columns, self.shape[2], -1)
+    def make_room(self) -> None:
+        """Gives messages no more room than lists need: to have it from the system takes as long as sweeps over them."""
+        counts, size = self.arrays.counts.reshape(self.shape[:2]), self.arrays.size
+        counts = np.where(counts, counts + -counts % LANES, size)
+        lengths = (np.maximum(counts[:, :-1], counts[:, 1:]), np.maximum(counts[:-1], counts[1:]))
+        ends = np.cumsum(np.concatenate([each.ravel() for each in lengths]))
+        begins, n_across = np.append(0, ends), lengths[0].size
+        messages = Room(int(begins[-1])).take(int(begins[-1]))
+        self.arrays = self.arrays._replace(
+            right=messages, down=messages, right_at=begins[:n_across], down_at=begins[n_across:]
+        )
 
     def remember(self) -> None:
         """Keeps messages and lists, to go back to."""
@@ -161,7 +164,7 @@ class State:
 
     def energy(self, labels: Int[np.ndarray, "rows columns 2"]) -> float:
         """What labels cost, but for rounding."""
-        return sweeps.energy(self.arrays.costs, self.arrays.squares, self.shape, labels)
+        return sweeps.energy(self.arrays.costs, self.arrays.squares, self.arrays.middle, self.shape, labels)
 
     def work(self) -> float:
         """What a sweep costs now, as a share of one with all labels."""
@@ -179,20 +182,29 @@ class State:
         return labels
 
 
-class _Room:
-    """Zeros to be taken piece by piece, each beginning where a line of the processor's cache does."""
+class Room:
+    """Zeros to be taken piece by piece, each beginning where a line of the processor's cache does.
 
-    def __init__(self, size: int) -> None:
-        self._left = _aligned(size)
+    They fill large pages of the system from beginning to end: it takes as long to give small ones as sweeps take.
+    """
 
-    def take(self, size: int) -> Float32[np.ndarray, " size"]:
+    def __init__(self, size: int, kind: type[np.generic] = np.float32) -> None:
+        page = _PAGE // np.dtype(kind).itemsize
+        size += 16 * LINE  # for what is left over between pieces
+        self._left = aligned(size + -size % page, kind=kind, to=_PAGE)
+
+    def take(self, size: int) -> np.ndarray:
         """The next zeros."""
-        taken, self._left = self._left[:size], self._left[size + -size % LANES :]
+        line = LINE // self._left.itemsize
+        taken, self._left = self._left[:size], self._left[size + -size % line :]
         return taken
 
 
-def _aligned(size: int, value: float | np.floating = 0) -> Float32[np.ndarray, " size"]:
-    """Numbers that begin where a line of the processor's cache does, 64 bytes."""
-    whole = np.full(size + LANES, value, np.float32) if value else np.zeros(size + LANES, np.float32)
-    first = -(whole.ctypes.data // 4) % LANES
+def aligned(
+    size: int, value: float | np.floating = 0, kind: type[np.generic] = np.float32, to: int = LINE
+) -> np.ndarray:
+    """Numbers that begin at a multiple of so many bytes."""
+    extra = to // np.dtype(kind).itemsize
+    whole = np.full(size + extra, value, kind) if value else np.zeros(size + extra, kind)
+    first = -(whole.ctypes.data // whole.itemsize) % extra
     return whole[first : first + size]

@@ -18,9 +18,10 @@ message passing (Kolmogorov 2006), has a lower bound on the optimum that never s
 optimum it may be. *bp*, min-sum loopy belief propagation, is the paper's. Both are exact on a single row or column,
 from their second iteration on.
 
-On larger grids *trw-s* begins with the messages of a grid half as fine (Felzenszwalb and Huttenlocher 2006), and then
-drops labels that cannot be the optimum's (why, see `sweeps.sweep`). When energy and bound are close, few are left, and
-messages between lists of them take a small part of the time.
+On larger grids *trw-s* begins with the messages of a grid half as fine (Felzenszwalb and Huttenlocher 2006), goes on in
+whole numbers of sixteen bits (`shorts.sweep`), and then drops labels that cannot be the optimum's (why, see
+`sweeps.sweep`). When energy and bound are close, few are left, and messages between lists of them take a small part of
+the time.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ from jaxtyping import Float
 from corrcore import concurrency
 from corrcore.engines.mrf.problem import Method, Settings, Solution, check
 
-VERSION = 2  # of what this module computes: results kept by another are not used
+VERSION = 3  # of what this module computes: results kept by another are not used
 
 
 def minimise(

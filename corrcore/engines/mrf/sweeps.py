@@ -10,14 +10,40 @@ import numpy as np
 from corrcore.compiled import LANES, add, fill, load, lowest, minimum, pointers, store, subtract, where_less
 from corrcore.engines.mrf.lists import prune
 from corrcore.engines.mrf.messages import fast, inlined, send
-from corrcore.engines.mrf.problem import FAR
+from corrcore.engines.mrf.problem import FAR, FORBIDDEN
 
 SAMPLED = 5  # before there are lists, one cell of so many tells whether few labels would be left
 
 
+@fast
+@no_type_check
+def lay_out(unary, costs, pitch, least, most):
+    """Makes rows of `costs` those of `unary`, padded, and tells the least and the most of each cell that is allowed."""
+    n_cells, height, width = unary.shape
+    flat, rest = unary.ravel(), fill(FORBIDDEN)
+    beyond, zero = fill(FORBIDDEN / 2), fill(np.float32(0))
+    for cell in range(n_cells):
+        lower, upper = fill(FAR), fill(FAR)
+        for row in range(cell * height, (cell + 1) * height):
+            for x in range(0, pitch, LANES):
+                store(costs, row * pitch + x, rest)
+            if width < LANES:
+                for x in range(width):
+                    costs[row * pitch + x] = flat[row * width + x]
+            for x in range(0, width if width >= LANES else 0, LANES):
+                x = min(x, width - LANES)
+                store(costs, row * pitch + x, load(flat, row * width + x))
+            for x in range(0, pitch, LANES):
+                cost = minimum(load(costs, row * pitch + x), rest)
+                store(costs, row * pitch + x, cost)
+                lower = minimum(lower, cost)
+                upper = minimum(upper, where_less(cost, beyond, subtract(zero, cost), rest))
+        least[cell], most[cell] = lowest(lower), -lowest(upper)
+
+
 @inlined
 @no_type_check
-def _choose(arrays, costs, at, height, width, labels, row, column):
+def _choose(arrays, costs, at, height, labels, row, column):
     """Makes the label of a cell the one of least cost, `costs` from `at` on plus those by row and by column."""
     outcome, by_row, by_column = arrays.outcome, arrays.by_row, arrays.by_column
     pitch = arrays.pitch
@@ -28,68 +54,64 @@ def _choose(arrays, costs, at, height, width, labels, row, column):
             cost = add(load(costs, at + y * pitch + x), fill(by_row[y]))
             its_row = where_less(cost, least, fill(np.float32(y)), its_row)
             least = minimum(cost, least)
-        store(outcome, 0, add(least, load(by_column, x)))
-        store(outcome, LANES, its_row)
-        for lane in range(min(LANES, width - x)):
-            if outcome[lane] < best:
-                best = outcome[lane]
-                labels[row, column, 0] = int(outcome[LANES + lane])
-                labels[row, column, 1] = x + lane
+        least = add(least, load(by_column, x))
+        if lowest(least) < best:
+            best, lane = lowest(least), 0
+            store(outcome, 0, least)
+            store(outcome, LANES, its_row)
+            while outcome[lane] > best:
+                lane += 1
+            labels[row, column, 0], labels[row, column, 1] = int(outcome[LANES + lane]), x + lane
 
 
 @inlined
 @no_type_check
-def _add_distances(arrays, labels, row, column, rows_apart, columns_apart):
-    """Adds, by row and by column, what labels cost for not being displaced as the neighbour so many cells apart is."""
-    by_row, by_column, squares = arrays.by_row, arrays.by_column, arrays.squares
-    same_row = labels[row + rows_apart, column + columns_apart, 0] - rows_apart
-    same_column = labels[row + rows_apart, column + columns_apart, 1] - columns_apart
-    for y in range(arrays.height):
-        by_row[y] += squares[abs(y - same_row)]
-    for x in range(arrays.pitch):
-        by_column[x] += squares[abs(x - same_column)]
+def add_distances(squares, middle, same, by, n, lanes):
+    """Adds what `n` labels along an axis cost beside the one that is displaced as a neighbour is."""
+    for k in range(0, n, lanes):
+        store(by, k, add(load(by, k), load(squares, middle - same + k)))
 
 
 @inlined
 @no_type_check
-def _compare(arrays, labels, row, column, rows, columns, with_later):
+def compare(arrays, labels, row, column, rows, columns, with_later, zero, lanes):
     """Sets, by row and by column, what labels of a cell cost beside its neighbours before it, or beside all four."""
-    for y in range(arrays.height):
-        arrays.by_row[y] = 0
-    for x in range(arrays.pitch):
-        arrays.by_column[x] = 0
-    if column > 0:
-        _add_distances(arrays, labels, row, column, 0, -1)
-    if row > 0:
-        _add_distances(arrays, labels, row, column, -1, 0)
-    if with_later and column + 1 < columns:
-        _add_distances(arrays, labels, row, column, 0, 1)
-    if with_later and row + 1 < rows:
-        _add_distances(arrays, labels, row, column, 1, 0)
+    by_row, by_column, pitch, height = arrays.by_row, arrays.by_column, arrays.pitch, arrays.height
+    for y in range(0, height, lanes):
+        store(by_row, y, fill(zero))
+    for x in range(0, pitch, lanes):
+        store(by_column, x, fill(zero))
+    for rows_apart, columns_apart in ((0, -1), (-1, 0), (0, 1), (1, 0)):
+        there_row, there_column = row + rows_apart, column + columns_apart
+        later = rows_apart + columns_apart > 0
+        if (with_later or not later) and 0 <= there_row < rows and 0 <= there_column < columns:
+            y, x = labels[there_row, there_column, 0] - rows_apart, labels[there_row, there_column, 1] - columns_apart
+            add_distances(arrays.squares, arrays.middle, y, by_row, height, lanes)
+            add_distances(arrays.squares, arrays.middle, x, by_column, pitch, lanes)
 
 
 @inlined
 @no_type_check
-def _apart(squares, y, x, labels, row, column, rows_apart, columns_apart):
+def _apart(squares, middle, y, x, labels, row, column, rows_apart, columns_apart):
     """What a label costs for not being displaced as the neighbour so many cells apart is."""
     other_y = labels[row + rows_apart, column + columns_apart, 0] - rows_apart
     other_x = labels[row + rows_apart, column + columns_apart, 1] - columns_apart
-    return squares[abs(y - other_y)] + squares[abs(x - other_x)]
+    return squares[middle + y - other_y] + squares[middle + x - other_x]
 
 
 @inlined
 @no_type_check
-def _beside(squares, y, x, labels, row, column, rows, columns, with_later):
+def _beside(squares, middle, y, x, labels, row, column, rows, columns, with_later):
     """What a label of a cell costs beside the labels of its neighbours before it, or of all four."""
     cost = np.float32(0)
     if column > 0:
-        cost += _apart(squares, y, x, labels, row, column, 0, -1)
+        cost += _apart(squares, middle, y, x, labels, row, column, 0, -1)
     if row > 0:
-        cost += _apart(squares, y, x, labels, row, column, -1, 0)
+        cost += _apart(squares, middle, y, x, labels, row, column, -1, 0)
     if with_later and column + 1 < columns:
-        cost += _apart(squares, y, x, labels, row, column, 0, 1)
+        cost += _apart(squares, middle, y, x, labels, row, column, 0, 1)
     if with_later and row + 1 < rows:
-        cost += _apart(squares, y, x, labels, row, column, 1, 0)
+        cost += _apart(squares, middle, y, x, labels, row, column, 1, 0)
     return cost
 
 
@@ -105,7 +127,9 @@ def _choose_listed(arrays, costs, first, around, labels, row, column, rows, colu
     right, at_right, down, at_down = around[:4]
     for i in range(arrays.counts[cell]):
         y, x = places[begin + i] // pitch, places[begin + i] % pitch
-        cost = costs[first + i] + _beside(arrays.squares, y, x, labels, row, column, rows, columns, with_later)
+        cost = costs[first + i] + _beside(
+            arrays.squares, arrays.middle, y, x, labels, row, column, rows, columns, with_later
+        )
         if not with_later:
             cost += right[at_right + i] + down[at_down + i]
         if cost < best:
@@ -120,7 +144,7 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
 
     Returns the least, which `sums` are lessened by on the way back.
     """
-    rows, columns, height, width = shape
+    rows, columns, height, _ = shape
     right, at_right, down, at_down, left, at_left, up, at_up = around
     n, sums = arrays.counts[cell], arrays.sums
     costs, own = arrays.costs, cell * size
@@ -130,10 +154,10 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
         if n:
             _choose_listed(arrays, costs, own, around, labels, row, column, rows, columns, False)
         else:
-            _compare(arrays, labels, row, column, rows, columns, False)
+            compare(arrays, labels, row, column, rows, columns, False, np.float32(0), LANES)
             for k in range(0, size, LANES):
                 store(sums, k, add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k))))
-            _choose(arrays, sums, 0, height, width, labels, row, column)
+            _choose(arrays, sums, 0, height, labels, row, column)
     least = fill(FAR)
     for k in range(0, size, LANES):
         after = add(load(costs, own + k), add(load(right, at_right + k), load(down, at_down + k)))
@@ -150,20 +174,27 @@ def _add_up(arrays, cell, size, around, labels, row, column, shape, forth):
 
 @inlined
 @no_type_check
-def _around(arrays, place, columns, size, row, column, rows):
+def _around(arrays, place, columns, row, column, rows):
     """A cell's four messages and where they begin: from right, below, left and above."""
-    right, at_right = arrays.right, (row * (columns - 1) + column) * size
-    left, at_left = arrays.right, at_right - size
-    down, at_down = arrays.down, place * size
-    up, at_up = arrays.down, at_down - columns * size
+    right, down, left, up = arrays.right, arrays.down, arrays.right, arrays.down
+    at_right, at_down, at_left, at_up = 0, 0, 0, 0
+    edge = row * (columns - 1) + column
     if column + 1 == columns:
-        right, at_right = arrays.none, 0
+        right = arrays.none
+    else:
+        at_right = arrays.right_at[edge]
     if column == 0:
-        left, at_left = arrays.none, 0
+        left = arrays.none
+    else:
+        at_left = arrays.right_at[edge - 1]
     if row + 1 == rows:
-        down, at_down = arrays.none, 0
+        down = arrays.none
+    else:
+        at_down = arrays.down_at[place]
     if row == 0:
-        up, at_up = arrays.none, 0
+        up = arrays.none
+    else:
+        at_up = arrays.down_at[place - columns]
     return right, at_right, down, at_down, left, at_left, up, at_up
 
 
@@ -193,7 +224,7 @@ def sweep(arrays, shape, labels, reweighted, forth, threshold, lists):
     for step in range(n_cells):
         place = step if forth else n_cells - 1 - step
         row, column = place // columns, place % columns
-        around = _around(arrays, place, columns, size, row, column, rows)
+        around = _around(arrays, place, columns, row, column, rows)
         right, at_right, down, at_down, left, at_left, up, at_up = around
         least = _add_up(arrays, place, size, around, labels, row, column, shape, forth)
         in_sums = least if forth else np.float32(0)
@@ -246,7 +277,7 @@ def work(arrays, shape):
 
 @fast
 @no_type_check
-def energy(costs, squares, shape, labels):
+def energy(costs, squares, middle, shape, labels):
     """What labels cost together, data and smoothness."""
     rows, columns, height, _ = shape
     size = len(costs) // (rows * columns)
@@ -257,11 +288,11 @@ def energy(costs, squares, shape, labels):
             y, x = labels[row, column]
             total += costs[(row * columns + column) * size + y * pitch + x]
             if column + 1 < columns:
-                total += squares[abs(labels[row, column + 1, 0] - y)]
-                total += squares[abs(labels[row, column + 1, 1] - 1 - x)]
+                total += squares[middle + labels[row, column + 1, 0] - y]
+                total += squares[middle + labels[row, column + 1, 1] - 1 - x]
             if row + 1 < rows:
-                total += squares[abs(labels[row + 1, column, 0] - 1 - y)]
-                total += squares[abs(labels[row + 1, column, 1] - x)]
+                total += squares[middle + labels[row + 1, column, 0] - 1 - y]
+                total += squares[middle + labels[row + 1, column, 1] - x]
     return total
 
 
@@ -273,9 +304,9 @@ def improve(arrays, shape, labels, stale, listed):
     They are chosen from all labels, or, where there is a list and if `listed`, from those on it. Only cells marked
     `stale` are looked at; none is in the end.
     """
-    rows, columns, height, width = shape
+    rows, columns, height, _ = shape
     arrays = pointers(arrays)
-    size, pitch, squares, changes = arrays.size, arrays.pitch, arrays.squares, 1
+    size, pitch, squares, middle, changes = arrays.size, arrays.pitch, arrays.squares, arrays.middle, 1
     while changes:
         changes = 0
         for row in range(rows):
@@ -285,18 +316,18 @@ def improve(arrays, shape, labels, stale, listed):
                 stale[row, column] = False
                 y, x = labels[row, column]
                 cell = row * columns + column
-                at, around = cell * size, _around(arrays, cell, columns, size, row, column, rows)
+                at, around = cell * size, _around(arrays, cell, columns, row, column, rows)
                 if listed and arrays.counts[cell]:
                     first = cell * arrays.most
                     _choose_listed(arrays, arrays.few, first, around, labels, row, column, rows, columns, True)
                 else:
-                    _compare(arrays, labels, row, column, rows, columns, True)
-                    _choose(arrays, arrays.costs, at, height, width, labels, row, column)
+                    compare(arrays, labels, row, column, rows, columns, True, np.float32(0), LANES)
+                    _choose(arrays, arrays.costs, at, height, labels, row, column)
                 best_y, best_x = labels[row, column]
                 now = arrays.costs[at + y * pitch + x]
-                now += _beside(squares, y, x, labels, row, column, rows, columns, True)
+                now += _beside(squares, middle, y, x, labels, row, column, rows, columns, True)
                 then = arrays.costs[at + best_y * pitch + best_x]
-                then += _beside(squares, best_y, best_x, labels, row, column, rows, columns, True)
+                then += _beside(squares, middle, best_y, best_x, labels, row, column, rows, columns, True)
                 if then < now:
                     changes += 1
                     stale[max(row - 1, 0), column] = stale[min(row + 1, rows - 1), column] = True
