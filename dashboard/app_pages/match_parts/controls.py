@@ -92,9 +92,14 @@ def _choose_networks(place: Any) -> dict[str, Extractor]:
 
 
 def _follow_networks() -> None:
-    """Of networks that are not chosen any more the features go; of new ones the usual one comes."""
-    names = [networks.full_name(name) for name in st.session_state["networks"]]
-    kept = [each for each in st.session_state.get("features", ()) if each.is_sift or each.extractor in names]
+    """Of networks that are not chosen any more the features go; of new ones the usual one comes.
+
+    What a browser sends for either may be anything.
+    """
+    offered = pickers.network_titles()
+    names = [networks.full_name(name) for name in st.session_state["networks"] if name in offered]
+    before = [each for each in st.session_state.get("features", ()) if isinstance(each, Feature)]
+    kept = [each for each in before if each.is_sift or each.extractor in names]
     new = [name for name in names if name not in {each.extractor for each in kept}]
     with suppress(OSError, ValueError):  # which is said where they are opened
         kept += [Feature(name, caches.network(name).roles.transfer) for name in new]
