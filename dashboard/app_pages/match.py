@@ -24,6 +24,18 @@ both photos' descriptors together, of unit length.
 """
 
 
+def choose_photos() -> dict[Side, Photo]:
+    """Both photos; the page stops where one is not here."""
+    both: dict[Side, Photo] = {}
+    for side, place in zip(SIDES, st.columns(2, gap="small"), strict=True):
+        with place:
+            if (photo := photos.choose(side)) is not None:
+                both[side] = photo
+    if len(both) < len(SIDES):
+        st.stop()
+    return both
+
+
 def page() -> None:
     """Two photos, a click, and a map per feature."""
     header.header(
@@ -33,13 +45,7 @@ def page() -> None:
     )
     choice = controls.choose()
     at_photos = st.container()
-    both: dict[Side, Photo] = {}
-    for side, place in zip(SIDES, st.columns(2, gap="small"), strict=True):
-        with place:
-            if (photo := photos.choose(side)) is not None:
-                both[side] = photo
-    if len(both) < len(SIDES):
-        st.stop()
+    both = choose_photos()
     url_state.check_choice(
         "point_of",
         asked := url_state.asked("point_of", "first"),
@@ -75,16 +81,11 @@ def page() -> None:
         if shown is None:
             st.stop()
         downloads = {"pairs.csv": shown.pairs_csv, "pairs.npz": shown.arrays_npz, "pairs.png": shown.figure_png}
-        python = files.python_of_pairs(both, choice, shown.feature)
+        python = files.python_of_pairs(both, choice, shown)
     header.how_computed(
         HOW,
         {
-            "networks": ", ".join(
-                f"{each.name}, weights {each.digest[:8]}" for each in dict.fromkeys(choice.features.values())
-            ),
-            "features": ", ".join(choice.title(feature) for feature in found),
-            "places": controls.METHODS[choice.options.method],
-            "described at": controls.size_text(choice.options),
+            **controls.parameters(choice),
             "point": f"({point[0]}, {point[1]}) of {source.title}",
             "photos": "; ".join(
                 f"{each.title}, {each.image.shape[1]} x {each.image.shape[0]} px" for each in both.values()

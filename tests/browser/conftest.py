@@ -29,6 +29,7 @@ from playwright.sync_api import (
     Request,
     Response,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -257,3 +258,13 @@ def serve(
 def app(serve: Callable[..., App]) -> App:
     """The app, as most tests visit it."""
     return serve(FEW_ANIMALS, CORRCORE_DATA="")
+
+
+def link(page: Page) -> str:
+    """What a page gives as the link to its view."""
+    page.get_by_role("button", name="Link", exact=True).click()
+    code = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode")
+    expect(code).to_be_visible()
+    text = code.inner_text().strip()
+    page.keyboard.press("Escape")
+    return text

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 from corrcore import images
 from corrcore.datasets.samples import samples
 
+from .conftest import link
+
 pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 90_000
@@ -29,15 +31,6 @@ def rebuilt(page: Page) -> None:
 
 def patch_caption(page: Page):
     return page.get_by_text(re.compile(r"Yellow: the patch at \(\d+, \d+\)"))
-
-
-def link(page: Page) -> str:
-    page.get_by_role("button", name="Link", exact=True).click()
-    code = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode")
-    expect(code).to_be_visible()
-    text = code.inner_text().strip()
-    page.keyboard.press("Escape")
-    return text
 
 
 def jpeg_of(name: str) -> bytes:

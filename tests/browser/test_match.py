@@ -15,6 +15,8 @@ from corrcore.tasks.matching import MatchOptions
 from dashboard import first_views
 from dashboard.parts import photo_picker
 
+from .conftest import link
+
 pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 90_000
@@ -36,15 +38,6 @@ def said(page: Page) -> list[str]:
     lines = page.get_by_text(re.compile(r"leads back to \d+ px"))
     expect(lines).to_have_count(3, timeout=PATIENCE_MS)
     return lines.all_inner_texts()
-
-
-def link(page: Page) -> str:
-    page.get_by_role("button", name="Link", exact=True).click()
-    code = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode")
-    expect(code).to_be_visible()
-    text = code.inner_text().strip()
-    page.keyboard.press("Escape")
-    return text
 
 
 def test_homes_point_leads_to_its_matches_and_a_link_shows_somebody_else_the_same(app):

@@ -38,11 +38,16 @@ class Choice:
         return title(feature, short=len({each.name for each in self.features.values()}) == 1)
 
 
-def size_text(options: MatchOptions) -> str:
-    """How large photos are when they are described, in words."""
-    if options.method == "mrf":
-        return f"{CROP_SPEC.n_cells} cells on the longer side"
-    return f"{options.longer_side or LONGER_SIDE_PX} px on the longer side, places between cells"
+def parameters(choice: Choice) -> dict[str, str]:
+    """What is in force, for the folded panel."""
+    opened, options = dict.fromkeys(choice.features.values()), choice.options
+    size = f"{options.longer_side or LONGER_SIDE_PX} px on the longer side, places between cells"
+    return {
+        "networks": ", ".join(f"{each.name}, weights {each.digest[:8]}" for each in opened),
+        "features": ", ".join(choice.title(feature) for feature in choice.features),
+        "places": METHODS[options.method],
+        "described at": f"{CROP_SPEC.n_cells} cells on the longer side" if options.method == "mrf" else size,
+    }
 
 
 def title(feature: Feature, *, short: bool = False) -> str:

@@ -31,6 +31,7 @@ class Fields:
     """What the section shows by a feature: pairs of cells, both photos' components, and the pictures of them."""
 
     feature: Feature
+    foreground: bool
     pairs: MutualMatches
     components: tuple[np.ndarray, np.ndarray]
     pictures: list[np.ndarray]
@@ -106,7 +107,7 @@ def show(photos: Mapping[Side, Photo], choice: Choice) -> Fields | None:
         return None
     pictures = show_matches(photos, whole, found, drawing or "dots", choice.title(feature))
     pictures += show_components(photos, whole, colours, choice.title(feature))
-    return Fields(feature, found, colours, pictures)
+    return Fields(feature, foreground, found, colours, pictures)
 
 
 def show_matches(

@@ -10,6 +10,7 @@ from corrcore.geometry import PixelBox
 from corrcore.tasks import match_records
 from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice
+from dashboard.app_pages.match_parts.fields import Fields
 from dashboard.app_pages.match_parts.maps import BEST, Found, limits_of, map_picture, square
 from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
 from dashboard.parts import exports
@@ -81,18 +82,18 @@ for feature in extractors.parse({names!r}, network):
 """
 
 
-def python_of_pairs(photos: Mapping[Side, Photo], choice: Choice, feature: Feature) -> str:
+def python_of_pairs(photos: Mapping[Side, Photo], choice: Choice, shown: Fields) -> str:
     """The calls behind all points at once."""
     return f"""from corrcore import extractors, networks
 from corrcore.tasks.all_points import mutual_matches, principal_colours
 from corrcore.tasks.matching import MatchOptions, describe
 {_loaded(photos)}
 
-network, options = networks.open({choice.features[feature].name!r}), {_options(choice)}
-[feature] = extractors.parse([{str(feature)!r}], network)
+network, options = networks.open({choice.features[shown.feature].name!r}), {_options(choice)}
+[feature] = extractors.parse([{str(shown.feature)!r}], network)
 both = [describe(photo, [feature], network=network, options=options)[feature] for photo in (first, second)]
 print(len(mutual_matches(*both).points), "pairs")
-colours = principal_colours(*both)
+colours = principal_colours(*both, foreground={shown.foreground})
 """
 
 
