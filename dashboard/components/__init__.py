@@ -18,18 +18,21 @@ import streamlit as st
 from PIL import Image, UnidentifiedImageError
 from streamlit.components.v2 import component
 
-__all__ = ["Outline", "address", "compare", "image_click"]
+__all__ = ["Outline", "PlacedPoint", "address", "compare", "image_click"]
 
 
-def _component(name: str) -> Any:
-    def text(part: str) -> str | None:
-        file = Path(__file__).with_name(f"{name}.{part}")
-        return file.read_text("utf-8") if file.exists() else None
+def _component(name: str, *scripts: str) -> Any:
+    """A component of files of its name, and of scripts that come before its own."""
 
-    return component(f"corrcore.{name}", html=text("html"), css=text("css"), js=text("js"))
+    def text(file: str) -> str | None:
+        path = Path(__file__).with_name(file)
+        return path.read_text("utf-8") if path.exists() else None
+
+    js = "".join(text(f"{each}.js") or "" for each in (*scripts, name))
+    return component(f"corrcore.{name}", html=text(f"{name}.html"), css=text(f"{name}.css"), js=js)
 
 
-_IMAGE_CLICK = _component("image_click")
+_IMAGE_CLICK = _component("image_click", "zoom")
 _COMPARE = _component("compare")
 _ADDRESS = _component("address")
 
@@ -49,12 +52,29 @@ class Outline:
     label: str = ""
 
 
+@dataclass(frozen=True)
+class PlacedPoint:
+    """A point on a picture, as large however much that is enlarged.
+
+    `at` is (x, y) in pixels of the picture, their centres at integers; `colour` any CSS colour, the theme's accent if
+    empty. `ring` draws it hollow, `chosen` with an outline; one that `moves` may be dragged.
+    """
+
+    at: tuple[float, float]
+    label: str = ""
+    colour: str = ""
+    ring: bool = False
+    chosen: bool = False
+    moves: bool = False
+
+
 def image_click(
     image: bytes,
     *,
     alt: str,
     key: str,
     boxes: Sequence[Outline] = (),
+    points: Sequence[PlacedPoint] = (),
     grid: tuple[float, float, int, int, int] | None = None,
     selected: tuple[int, int] | None = None,
     on_click: Callable[[int, int], None] | None = None,
@@ -63,6 +83,9 @@ def image_click(
     places: tuple[float, float, float, float] | None = None,
     whole: bool = False,
     on_drag: Callable[[tuple[int, int], tuple[int, int]], None] | None = None,
+    on_move: Callable[[int, tuple[int, int]], None] | None = None,
+    follows: bool = False,
+    zoom: str = "",
     width: int | Literal["stretch"] = "stretch",
     max_height: int | None = None,
 ) -> tuple[int, int] | None:
@@ -88,6 +111,15 @@ def image_click(
 
     With ``on_drag(start, end)``, dragging from one pixel to another draws a rectangle and is no click.
 
+    A click near one of the `points` is a click on it. Those that move may be dragged; ``on_move(number, place)`` is
+    then told which one to which pixel, and the page is to show it there.
+
+    Where `selected` is one point that the page follows (`follows`), arrow keys move it: where they stop is a click.
+
+    Pictures of the same group `zoom` show the same part, in shares of their width and height: the wheel (once the
+    picture was clicked, or with Ctrl), two fingers, and the keys plus, minus and 0 enlarge it, dragging moves it. All
+    of that is the browser's, and no run of the page.
+
     `image` is the content of a PNG, JPEG or WebP file, shown as stored (EXIF orientation is ignored) and as sharp
     pixels once enlarged more than twice; `max_height` is in screen pixels. Raises ValueError for anything else.
     """
@@ -95,13 +127,17 @@ def image_click(
     answered = f"{key}.answered"  # the number of the last click passed on
 
     def answer() -> None:
-        for x, y, number, end in _clicks(st.session_state[key].get("click"), size):
-            if number > st.session_state.get(answered, 0):
-                st.session_state[answered] = number
-                if end is not None and on_drag:
-                    on_drag((x, y), end)
-                elif end is None and on_click:
-                    on_click(x, y)
+        for click in _clicks(st.session_state[key].get("click"), size):
+            if click.number > st.session_state.get(answered, 0):
+                st.session_state[answered] = click.number
+                if click.point is not None:
+                    if on_move and click.point < len(points):
+                        on_move(click.point, click.place)
+                elif click.end is not None:
+                    if on_drag:
+                        on_drag(click.place, click.end)
+                elif on_click:
+                    on_click(*click.place)
 
     result = _IMAGE_CLICK(
         key=key,
@@ -111,6 +147,7 @@ def image_click(
             "size": size,
             "alt": alt,
             "boxes": [{**vars(outline), "box": [float(edge) for edge in outline.box]} for outline in boxes],
+            "points": [{**vars(point), "at": [float(number) for number in point.at]} for point in points],
             "grid": grid and [float(number) for number in grid],
             "selected": selected and [int(number) for number in selected],
             "maxHeight": max_height,
@@ -118,11 +155,13 @@ def image_click(
             "places": places and [float(edge) for edge in places],
             "whole": whole,
             "drags": on_drag is not None,
+            "follows": follows,
+            "zoom": zoom,
             "answered": st.session_state.get(answered, 0),
         },
         on_click_change=answer,
     )
-    clicks = [(x, y) for x, y, _, end in _clicks(result.click, size) if end is None]
+    clicks = [click.place for click in _clicks(result.click, size) if click.end is None and click.point is None]
     return clicks[-1] if clicks else None
 
 
@@ -194,18 +233,28 @@ def _picture(image: bytes) -> tuple[str, tuple[int, int]]:
     return f"data:{mime};base64,{base64.b64encode(image).decode('ascii')}", size
 
 
-def _clicks(payload: Any, size: tuple[int, int]) -> list[tuple[int, int, int, tuple[int, int] | None]]:
-    """The clicks and drags on this picture that a browser reports, as (x, y, number, end): it can be made to
-    say anything.
-    """
+@dataclass(frozen=True)
+class _Click:
+    """What a browser reports: a click on a pixel, a drag to an `end`, or that the `point` of a number moved there."""
+
+    place: tuple[int, int]
+    number: int
+    end: tuple[int, int] | None = None
+    point: int | None = None
+
+
+def _clicks(payload: Any, size: tuple[int, int]) -> list[_Click]:
+    """What happened on this picture, by a browser, which can be made to say anything."""
     width, height = size
     clicks = []
     for click in payload if isinstance(payload, list) else ():
         match click:
             case {"x": int(x), "y": int(y), "id": int(number)} if 0 <= x < width and 0 <= y < height:
-                match click.get("to"):
-                    case None:
-                        clicks.append((x, y, number, None))
-                    case [int(right), int(down)] if 0 <= right < width and 0 <= down < height:
-                        clicks.append((x, y, number, (right, down)))
+                match click.get("to"), click.get("point"):
+                    case None, None:
+                        clicks.append(_Click((x, y), number))
+                    case [int(right), int(down)], None if 0 <= right < width and 0 <= down < height:
+                        clicks.append(_Click((x, y), number, end=(right, down)))
+                    case None, int(point) if point >= 0:
+                        clicks.append(_Click((x, y), number, point=point))
     return clicks

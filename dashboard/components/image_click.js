@@ -1,7 +1,11 @@
-// A point is a whole pixel [x, y] of the picture. A box is [left, top, right, bottom], half-open, in its pixels.
+// A place is a whole pixel [x, y] of the picture. A box is [left, top, right, bottom], half-open, in its pixels. Points
+// that lie on it are of the page's: they may be dragged, and a click near one is a click on it.
 
+const ZOOMS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 1e-6 }
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
 const LAST_STEP = 65534 // of a value's range; the next one stands for no value
+const REACH_PX = { mouse: 9, touch: 22 } // of the screen: nearer to a point is on it
+const SETTLED_MS = 250 // after the last arrow key the place is a click
 const pictures = new WeakMap()
 
 // Streamlit calls this whenever the data or the theme changes; the picture outlives the calls.
@@ -15,26 +19,36 @@ class Picture {
   pointer = null // the pixel under the pointer, or where the arrow keys have led
   released = null // where the pointer was let go: more exact than the click that follows
   pressed = null // where a drag began
+  held = null // the number of the point that is dragged
+  touches = new Map() // where fingers, or the mouse with its button down, are on the screen
+  panned = false // whether they move the picture, and click nothing
   dragged = false // so that the click that follows is none; a finger makes no such click
   pending = [] // clicks that Python has not answered yet, oldest first
 
   constructor(frame) {
     this.frame = frame
+    this.stage = frame.querySelector(".stage")
     this.image = frame.querySelector("img")
     this.svg = frame.querySelector("svg")
     this.boxes = frame.querySelector(".boxes")
     this.marks = frame.querySelector(".marks")
+    this.points = frame.querySelector(".points")
     this.labels = frame.querySelector(".labels")
     this.tip = frame.querySelector(".tip")
     this.spoken = frame.querySelector(".spoken")
-    frame.onpointermove = event => this.point(this.pixel(event))
+    this.all = frame.querySelector(".all")
+    this.view = new View(frame, this.stage, () => this.redraw())
+    this.all.onclick = event => (event.stopPropagation(), this.view.move({ scale: 1, left: 0, top: 0 }))
+    frame.onpointermove = event => this.moved(event)
     frame.onpointerleave = event => this.leave(event)
     frame.onblur = () => this.point(null)
     frame.onpointerdown = event => this.press(event)
     frame.onpointerup = event => this.release(event)
-    frame.onpointercancel = () => (this.pressed = null)
+    frame.onpointercancel = event => this.cancel(event)
     frame.onclick = event => (this.dragged ? (this.dragged = false) : this.click(this.released ?? this.pixel(event)))
     frame.onkeydown = event => this.key(event)
+    frame.addEventListener("wheel", event => this.wheel(event), { passive: false })
+    frame.addEventListener("touchmove", event => this.gesture(event), { passive: false })
     new ResizeObserver(() => this.drawBoxes()).observe(frame)
   }
 
@@ -46,14 +60,26 @@ class Picture {
     this.pending = this.pending.filter(click => click.id > data.answered)
     this.frame.style.setProperty("--ratio", width / height)
     this.frame.style.setProperty("--max-height", `${data.maxHeight ?? 1e6}px`)
-    this.frame.ariaLabel = `${data.alt}. Arrow keys move, Enter selects.`
+    const keys = data.follows ? "Arrow keys move the point" : "Arrow keys move, Enter selects"
+    this.frame.ariaLabel = `${data.alt}. ${keys}${data.zoom ? ", plus and minus zoom" : ""}.`
     this.frame.classList.toggle("dragged", Boolean(data.drags))
     this.frame.classList.toggle("whole", Boolean(data.whole))
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`)
     this.image.alt = data.alt
     if (this.image.src !== data.image) this.image.src = data.image
+    this.view.join(data.zoom)
+    this.redraw()
+  }
+
+  redraw() {
+    if (!this.data) return
+    const { scale } = this.view
+    this.all.hidden = scale === 1
+    this.all.textContent = `${scale.toFixed(1)} times: show all`
     this.drawBoxes()
+    this.drawPoints()
     this.drawMarks()
+    this.drawTip()
   }
 
   pixel(event) {
@@ -90,30 +116,111 @@ class Picture {
     return this.inside([Math.ceil(offsetX + stride * column - 0.5), Math.ceil(offsetY + stride * row - 0.5)])
   }
 
-  click([x, y], to = null) {
+  // What is asked of Python: a click, a rectangle from there `to` a pixel, or that the point of a number moves there.
+  click([x, y], { to = null, point = null } = {}) {
     this.released = null
+    clearTimeout(this.settling)
     const id = Math.max(Date.now(), (this.pending.at(-1)?.id ?? 0) + 1)
-    this.pending.push({ x, y, id, to })
+    this.pending.push({ x, y, id, to, point })
     this.send("click", this.pending) // all of them: Streamlit passes on only the last of quick events
+    this.drawPoints()
     this.drawMarks()
   }
 
-  // A finger that taps does not move: down and up tell where it points, as moving does.
+  // A finger that taps does not move: down and up tell where it points, as moving does. Two fingers zoom.
   press(event) {
-    this.dragged = false
-    if (event.isPrimary) this.point(this.pixel(event))
-    if (!this.data.drags || !event.isPrimary) return
+    if (event.button > 0 || event.target === this.all) return
+    if (event.isPrimary) this.touches.clear()
+    this.touches.set(event.pointerId, [event.clientX, event.clientY])
+    this.dragged = this.panned = !event.isPrimary && Boolean(this.data.zoom)
+    if (!event.isPrimary) return (this.pressed = this.held = null)
+    this.point(this.pixel(event))
+    this.held = this.near(event, each => each.moves)
+    if (!this.data.drags && this.held === null && this.view.scale === 1) return
     this.frame.setPointerCapture(event.pointerId)
-    this.pressed = this.pixel(event)
+    if (this.data.drags && !event.shiftKey) this.pressed = this.pixel(event)
+  }
+
+  // What would else scroll or enlarge the page.
+  gesture(event) {
+    if (this.held !== null || (this.data.zoom && event.touches.length > 1)) event.preventDefault()
+  }
+
+  moved(event) {
+    const before = event.buttons ? this.touches.get(event.pointerId) : null
+    if (before && this.data.zoom) this.pan(event, before)
+    if (this.panned) return this.point(null)
+    if (event.isPrimary) this.point(this.pixel(event))
+    if (this.held !== null) this.drawPoints()
+  }
+
+  // One finger, or the mouse, moves an enlarged picture; two enlarge it by how far they go apart.
+  pan(event, before) {
+    const now = [event.clientX, event.clientY]
+    const { left, top, width, height } = this.frame.getBoundingClientRect()
+    const other = [...this.touches].find(([id]) => id !== event.pointerId)?.[1]
+    if (other) {
+      const middle = [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2]
+      const place = [(middle[0] - left) / width, (middle[1] - top) / height]
+      this.view.zoom(distance(now, other) / Math.max(distance(before, other), 1), place)
+      this.view.pan([(now[0] - before[0]) / 2 / width, (now[1] - before[1]) / 2 / height])
+    } else {
+      if (this.view.scale === 1 || this.pressed || this.held !== null) return
+      if (!this.panned && distance(now, before) < 4) return
+      this.panned = this.dragged = true
+      this.frame.classList.add("panned")
+      this.view.pan([(now[0] - before[0]) / width, (now[1] - before[1]) / height])
+    }
+    this.touches.set(event.pointerId, now)
   }
 
   release(event) {
-    const [from, to] = [this.pressed, this.pixel(event)]
-    this.pressed = null
-    this.released = to
+    if (!this.touches.delete(event.pointerId) && event.pointerType === "touch") return
+    this.frame.classList.remove("panned")
+    const [from, held, to] = [this.pressed, this.held, this.pixel(event)]
+    this.pressed = this.held = null
+    if (this.panned) return
+    const apart = start => start.some((edge, axis) => Math.abs(edge - to[axis]) > 2)
+    const near = this.near(event)
+    this.released = near === null ? to : this.data.points[near].at.map(Math.round)
     this.dragged = Boolean(from) && from.every((edge, axis) => Math.abs(edge - to[axis]) > 2)
     if (event.isPrimary) this.point(to)
-    if (this.dragged) this.click(from, to)
+    if (held !== null && apart(this.data.points[held].at)) {
+      this.dragged = true
+      this.click(to, { point: held })
+    } else if (this.dragged) this.click(from, { to })
+    else this.drawPoints()
+  }
+
+  cancel(event) {
+    this.touches.delete(event.pointerId)
+    this.pressed = this.held = null
+    this.redraw()
+  }
+
+  // The number of the point under a pointer, if there is one that is asked for.
+  near(event, asked = () => true) {
+    const { left, top, width, height } = this.image.getBoundingClientRect()
+    const [x, y] = [event.clientX - left, event.clientY - top]
+    const reach = REACH_PX[event.pointerType] ?? REACH_PX.mouse
+    const apart = this.data.points.map(({ at }) =>
+      distance([x, y], [((at[0] + 0.5) / this.data.size[0]) * width, ((at[1] + 0.5) / this.data.size[1]) * height]),
+    )
+    const found = apart
+      .map((far, number) => [far, number])
+      .filter(([far, number]) => far <= reach && asked(this.data.points[number]))
+    return found.length ? found.sort((one, other) => one[0] - other[0])[0][1] : null
+  }
+
+  // A picture takes the wheel once it was clicked, or with Ctrl, as touchpads pinch; where it is whole the page scrolls.
+  wheel(event) {
+    if (!this.data.zoom || !(event.ctrlKey || this.frame.matches(":focus"))) return
+    const { left, top, width, height } = this.frame.getBoundingClientRect()
+    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 33 : 1
+    const factor = 2 ** ((-event.deltaY * lines) / (event.ctrlKey ? 100 : 400))
+    const moved = this.view.zoom(factor, [(event.clientX - left) / width, (event.clientY - top) / height])
+    if (moved || event.ctrlKey) event.preventDefault()
+    if (moved) this.point(this.pixel(event))
   }
 
   // A finger leaves with every tap: what it pointed at is told until it taps elsewhere.
@@ -129,9 +236,12 @@ class Picture {
 
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return
-    const { grid, selected, size } = this.data
+    const { grid, selected, size, follows, zoom } = this.data
     const from = this.pointer ?? selected ?? size.map(length => length >> 1)
-    if (event.key in ARROWS) {
+    if (zoom && event.key in ZOOMS) {
+      const [x, y] = from.map((at, axis) => (at + 0.5) / size[axis])
+      this.view.zoom(ZOOMS[event.key], this.view.placed([x, y]).map(share => Math.min(Math.max(share, 0), 1)))
+    } else if (event.key in ARROWS) {
       const [dx, dy] = ARROWS[event.key]
       if (grid) {
         const [column, row] = this.cell(from)
@@ -143,6 +253,9 @@ class Picture {
         this.point(this.inside([from[0] + dx * step, from[1] + dy * step]))
         this.spoken.textContent = this.data.values ? this.tip.textContent : `x ${this.pointer[0]}, y ${this.pointer[1]}`
       }
+      this.view.reveal(this.pointer.map((at, axis) => (at + 0.5) / size[axis]))
+      clearTimeout(this.settling)
+      if (follows) this.settling = setTimeout(() => this.click(this.pointer ?? from), SETTLED_MS)
     } else if (event.key === "Enter" || event.key === " ") {
       this.click(grid ? this.centre(this.cell(from)) : from)
     } else return
@@ -150,7 +263,7 @@ class Picture {
   }
 
   drawBoxes() {
-    const shown = this.frame.getBoundingClientRect()
+    const shown = this.stage.getBoundingClientRect()
     this.image.classList.toggle("sharp", shown.width > 2 * this.data.size[0])
     this.boxes.replaceChildren()
     this.labels.replaceChildren()
@@ -160,9 +273,29 @@ class Picture {
     }
   }
 
+  drawPoints() {
+    this.points.replaceChildren(
+      ...this.data.points.map(({ at, label, colour, ring, chosen }, number) => {
+        const moved = this.pending.findLast(click => click.point === number)
+        const [x, y] = this.held === number && this.pointer ? this.pointer : moved ? [moved.x, moved.y] : at
+        const element = document.createElement("div")
+        const across = (x + 0.5) / this.data.size[0]
+        element.className = "point"
+        element.classList.toggle("ring", ring)
+        element.classList.toggle("chosen", chosen)
+        element.classList.toggle("leftwards", across > 0.6)
+        element.style.left = `${100 * across}%`
+        element.style.top = `${(100 * (y + 0.5)) / this.data.size[1]}%`
+        if (colour) element.style.setProperty("--colour", colour)
+        if (label) element.append(Object.assign(document.createElement("span"), { textContent: label }))
+        return element
+      }),
+    )
+  }
+
   drawMarks() {
     const { grid, selected, size } = this.data
-    const click = this.pending.findLast(each => !each.to)
+    const click = this.pending.findLast(each => !each.to && each.point === null)
     const marked = click ? [click.x, click.y] : selected
     this.marks.replaceChildren()
     if (marked && !this.data.whole) {
@@ -201,7 +334,7 @@ class Picture {
     const value = values.low + (step / LAST_STEP) * (values.high - values.low)
     const [toldX, toldY] = this.told([x, y])
     this.tip.textContent = `x ${toldX}, y ${toldY}: ${step > LAST_STEP ? "none" : value.toFixed(values.digits)}`
-    const [across, down] = [(x + 0.5) / size[0], (y + 0.5) / size[1]]
+    const [across, down] = this.view.placed([(x + 0.5) / size[0], (y + 0.5) / size[1]])
     this.tip.style.inset = "auto"
     this.tip.style[across < 0.5 ? "left" : "right"] = `calc(${100 * Math.min(across, 1 - across)}% + 10px)`
     this.tip.style[down < 0.5 ? "top" : "bottom"] = `calc(${100 * Math.min(down, 1 - down)}% + 10px)`
@@ -225,6 +358,10 @@ function decoded(text) {
   if (!text) return null
   const bytes = Uint8Array.from(atob(text), character => character.charCodeAt(0))
   return new Uint16Array(bytes.buffer)
+}
+
+function distance([x, y], [otherX, otherY]) {
+  return Math.hypot(x - otherX, y - otherY)
 }
 
 function clamp(value, count) {
