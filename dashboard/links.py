@@ -65,11 +65,12 @@ class Match(Route):
     """A point of one photo, found in another."""
 
     path: ClassVar[str] = "match"
-    clicked: ClassVar[tuple[str, ...]] = ("photo_1", "photo_2", "point_of", "point")
-    photo_1: str = ""  # "sample:NAME" or "upload:DIGEST"
+    clicked: ClassVar[tuple[str, ...]] = ("photo_1", "photo_2", "point_of", "point", "points")
+    photo_1: str = ""  # "sample:NAME", "object:DATA:NAME" or "upload:DIGEST"
     photo_2: str = ""
     point_of: str = ""  # the photo that the point is of, "first" or "second"
     point: str = ""  # "X,Y"
+    points: str = ""  # "X,Y,NAME;...", set on the first photo
     networks: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     found_by: str = ""

@@ -130,16 +130,26 @@ def open_points(path: str | os.PathLike) -> Callable[[str], NamedPoints]:
     Raises ValueError for a file that cannot be read or says anything else, here or when it is asked for a photo.
     """
     path = prepared_path(path)
-    title = printable_name(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        msg = f"{title}: a file of points must end in {' or '.join(SUFFIXES)}; rename it or choose another."
-        raise ValueError(msg)
-    data = _read(path, title, MAX_BYTES[suffix])
+    title, suffix = printable_name(path), _suffix(path)
+    return read_points(_read(path, title, MAX_BYTES[suffix]), title)
+
+
+def read_points(data: bytes, name: str) -> Callable[[str], NamedPoints]:
+    """The same for a file's content, which is no larger than `MAX_BYTES`. How its `name` ends says what it is."""
+    title, suffix = printable_name(name), _suffix(name)
     if suffix == ".csv":
         points = _of_csv(data, title)
         return lambda _: points
     return _Coco(data, title).points_of
+
+
+def _suffix(name: str | os.PathLike) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        title = printable_name(name)
+        msg = f"{title}: a file of points must end in {' or '.join(SUFFIXES)}; rename it or choose another."
+        raise ValueError(msg)
+    return suffix
 
 
 def _read(path: Path, title: str, most: int) -> bytes:

@@ -1,13 +1,15 @@
-"""A point of one photo, found in another by several networks side by side."""
+"""Points of one photo, found in another by several networks side by side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import streamlit as st
 
-from dashboard.app_pages.match_parts import controls, fields, files, maps, photos
-from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
+from dashboard.app_pages.match_parts import controls, fields, files, maps, own_points, photos
+from dashboard.app_pages.match_parts.controls import Choice
+from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.parts import exports, header, url_state
-from dashboard.wording import sentence
-
-SECTIONS = ("The point", "All points at once")
 
 HOW = r"""
 Both photos are described by every feature; the descriptor at the point, between cells, is compared with every cell of
@@ -19,9 +21,19 @@ the most similar to the other of all.
 
 *All cells together* displaces all cells of the photo at once, with the energy of the Alignment page, at 18 cells on
 the longer side, and takes the point along; its similarity is that at the place, and may be below the best elsewhere.
-*All points at once* are pairs of cells that are each other's best, however places are found; components are those of
+*Points of your own* are looked for in the same way; right is a place within a tenth of the longer side of the object's box
+from where the second photo's annotation has the point of that name. *All points at once* are pairs of cells that are each other's best, however places are found; components are those of
 both photos' descriptors together, of unit length.
 """
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a section gives to take along, by file name, the lines of Python that make the same, and what is in force."""
+
+    downloads: Mapping[str, Callable[[], bytes]]
+    python: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 def choose_photos() -> dict[Side, Photo]:
@@ -36,16 +48,8 @@ def choose_photos() -> dict[Side, Photo]:
     return both
 
 
-def page() -> None:
-    """Two photos, a click, and a map per feature."""
-    header.header(
-        "Where does each network think this point is?",
-        "**Click a point** in either photo: every feature looks for it in the other one. **Look for** maps with one "
-        "peak, in the right place.",
-    )
-    choice = controls.choose()
-    at_photos = st.container()
-    both = choose_photos()
+def one_point(both: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> Shown | None:
+    """A point of either photo: its place in the other by every feature, and a map each."""
     url_state.check_choice(
         "point_of",
         asked := url_state.asked("point_of", "first"),
@@ -58,41 +62,79 @@ def page() -> None:
     url_state.check_pixel(source.image, name="point")
     point = url_state.pixel_of(source.image, start=source.start, name="point")
     found, failed = maps.find(source, target, point, choice)
-    for feature, reason in failed.items():
-        st.warning(
-            f"No place by {choice.title(feature)}. {sentence(reason)}", icon=":material/photo_size_select_small:"
-        )
+    maps.say_failed(failed, choice)
     if not found:
-        st.stop()
+        return None
     with at_photos:
         maps.show_photos(both, of, point, found)
         maps.show_legend(choice, found)
-    if header.section_picker("Look at", SECTIONS, key="match_section") == SECTIONS[0]:
-        st.markdown(f"**Similarity of the {other} photo to the point of the {of}**")
-        maps.show_maps(target, other, choice, found)
-        downloads = {
+    st.markdown(f"**Similarity of the {other} photo to the point of the {of}**")
+    maps.show_maps(both, other, choice, found)
+    return Shown(
+        {
             "matches.csv": lambda: files.table_csv(source, target, choice, found),
             "matches.npz": lambda: files.arrays_npz(source, target, point, found),
             "matches.png": lambda: files.figure_png(source, target, point, choice, found),
-        }
-        python = files.python_lines(both, of, point, choice)
-    else:
-        shown = fields.show(both, choice)
-        if shown is None:
-            st.stop()
-        downloads = {"pairs.csv": shown.pairs_csv, "pairs.npz": shown.arrays_npz, "pairs.png": shown.figure_png}
-        python = files.python_of_pairs(both, choice, shown)
+        },
+        files.python_lines(both, of, point, choice),
+        {"point": f"({point[0]}, {point[1]}) of {source.title}"},
+    )
+
+
+def points_of_ones_own(both: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> Shown | None:
+    """Points that are set on the first photo."""
+    shown = own_points.show(both, choice, at_photos)
+    if shown is None:
+        return None
+    return Shown(
+        {
+            "points.csv": lambda: shown.table_csv(choice),
+            "points.json": shown.coco,
+            "points.npz": shown.arrays_npz,
+            "points.png": shown.figure_png,
+        },
+        files.python_of_points(both, choice, shown),
+        {"points": f"{len(shown.points)}, of {both['first'].title}"},
+    )
+
+
+def all_points(both: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> Shown | None:  # noqa: ARG001
+    """All cells of both photos, which are shown with them."""
+    shown = fields.show(both, choice)
+    if shown is None:
+        return None
+    downloads = {"pairs.csv": shown.pairs_csv, "pairs.npz": shown.arrays_npz, "pairs.png": shown.figure_png}
+    return Shown(downloads, files.python_of_pairs(both, choice, shown))
+
+
+SECTIONS = {"The point": one_point, "Your points": points_of_ones_own, "All points at once": all_points}
+
+
+def page() -> None:
+    """Two photos, a click, and a map per feature."""
+    header.header(
+        "Where does each network think this point is?",
+        "**Click a point** in either photo: every feature looks for it in the other one. **Look for** maps with one "
+        "peak, in the right place.",
+    )
+    choice = controls.choose()
+    at_photos = st.container()
+    both = choose_photos()
+    section = header.section_picker("Look at", tuple(SECTIONS), key="match_section")
+    shown = SECTIONS[section](both, choice, at_photos)
+    if shown is None:
+        st.stop()
     header.how_computed(
         HOW,
         {
             **controls.parameters(choice),
-            "point": f"({point[0]}, {point[1]}) of {source.title}",
+            **shown.parameters,
             "photos": "; ".join(
                 f"{each.title}, {each.image.shape[1]} x {each.image.shape[0]} px" for each in both.values()
             ),
         },
     )
-    exports.export_row(downloads=downloads, python=python)
+    exports.export_row(downloads=shown.downloads, python=shown.python)
 
 
 page()

@@ -17,7 +17,7 @@ from corrcore.tasks.matching import MatchOptions
 from dashboard import figures, first_views
 from dashboard.app_pages.match_parts import maps
 from dashboard.app_pages.match_parts.controls import Choice
-from dashboard.app_pages.match_parts.photos import Photo
+from dashboard.app_pages.match_parts.photo import Photo
 from dashboard.state import Session, Upload
 from tests.conftest import smooth_noise
 from tests.dashboard.conftest import component, keys, picture, settled, texts
@@ -163,7 +163,7 @@ def test_without_a_feature_the_page_asks_for_one(at):
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"photo_1": "sample:nobody"}, "There is no sample nobody"),
+        ({"photo_1": "sample:nobody"}, "There is no photo nobody here"),
         ({"point": "9999,1"}, "asks for the pixel 9999,1"),
         ({"point_of": "third"}, "A point is of the first photo or of the second."),
         ({"features": "conv99"}, "asks for features conv99"),

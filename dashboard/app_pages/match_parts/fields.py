@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
@@ -16,7 +16,7 @@ from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice, title
 from dashboard.app_pages.match_parts.maps import described_both, over_photo
-from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
+from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.parts import exports, header, url_state
 from dashboard.wording import sentence
 
@@ -77,14 +77,10 @@ def show(photos: Mapping[Side, Photo], choice: Choice) -> Fields | None:
     """By one of the features: matches over both photos, and both photos in the colours of their components; None, and
     why, where these cannot be had.
     """
-    offered = [*choice.features]
     at_feature, at_drawing, at_foreground = header.two_a_row("fields").columns(
         [2, 2, 3], gap="small", vertical_alignment="bottom"
     )
-    url_state.spell_out("field_by", {str(feature): title(feature) for feature in offered})
-    url_state.check_link("field_by", [title(feature) for feature in offered])
-    url_state.forget_unoffered("field_by", offered)
-    feature = at_feature.selectbox("By", offered, format_func=title, key="field_by", bind="query-params") or offered[0]
+    feature = choose_feature(at_feature, choice)
     url_state.check_link("drawn_as", list(DRAWN.values()))
     drawing = at_drawing.selectbox(
         "Matches as", list(DRAWN), format_func=DRAWN.get, key="drawn_as", bind="query-params"
@@ -93,11 +89,11 @@ def show(photos: Mapping[Side, Photo], choice: Choice) -> Fields | None:
         "Components of the foreground", key="foreground", bind="query-params",
         help="Cells on one side of a threshold along the first component, the side of which less lies along the borders.",
     )  # fmt: skip
-    first, second = described_both((photos["first"], photos["second"]), choice)[feature]
-    for problem in (each for each in (first, second) if isinstance(each, str)):
-        st.warning(sentence(problem), icon=":material/photo_size_select_small:")
-    if isinstance(first, str) or isinstance(second, str):
+    described, failed = described_both((photos["first"], photos["second"]), choice)
+    if feature in failed:
+        st.warning(sentence(failed[feature]), icon=":material/photo_size_select_small:")
         return None
+    first, second = described[feature]
     whole: dict[Side, DescribedExtent] = {"first": first, "second": second}
     try:
         found = all_points.mutual_matches(first, second)
@@ -108,6 +104,15 @@ def show(photos: Mapping[Side, Photo], choice: Choice) -> Fields | None:
     pictures = show_matches(photos, whole, found, drawing or "dots", choice.title(feature))
     pictures += show_components(photos, whole, colours, choice.title(feature))
     return Fields(feature, foreground, found, colours, pictures)
+
+
+def choose_feature(place: Any, choice: Choice) -> Feature:
+    """The one of the features whose matches are drawn."""
+    offered = [*choice.features]
+    url_state.spell_out("field_by", {str(feature): title(feature) for feature in offered})
+    url_state.check_link("field_by", [title(feature) for feature in offered])
+    url_state.forget_unoffered("field_by", offered)
+    return place.selectbox("By", offered, format_func=title, key="field_by", bind="query-params") or offered[0]
 
 
 def show_matches(

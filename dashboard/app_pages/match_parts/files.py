@@ -12,7 +12,8 @@ from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.fields import Fields
 from dashboard.app_pages.match_parts.maps import BEST, Found, limits_of, map_picture, square
-from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
+from dashboard.app_pages.match_parts.own_points import OwnPoints
+from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.parts import exports
 
 
@@ -79,6 +80,23 @@ for feature in extractors.parse({names!r}, network):
     source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in ({source}, {target}))
     found = match_points(source, target, np.array([{[float(point[0]), float(point[1])]}]), options=options)
     print(feature, found.places[0], found.margins[0], found.mutual[0])
+"""
+
+
+def python_of_points(photos: Mapping[Side, Photo], choice: Choice, shown: OwnPoints) -> str:
+    """The call behind points of one's own."""
+    return f"""import numpy as np
+from corrcore import extractors, networks
+from corrcore.tasks.matching import MatchOptions, describe, match_points
+{_loaded(photos)}
+
+names, points = {[*shown.points.names]!r}, np.array({shown.points.places.round(3).tolist()!r})
+network, options = networks.open({choice.features[shown.feature].name!r}), {_options(choice)}
+[feature] = extractors.parse([{str(shown.feature)!r}], network)
+source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in (first, second))
+found = match_points(source, target, points, options=options)
+for name, (x, y), similarity in zip(names, found.places, found.similarities):
+    print(name, x, y, similarity)
 """
 
 

@@ -13,10 +13,11 @@ from corrcore.tasks import matching
 from corrcore.tasks.matching import DescribedExtent, MatchOptions, PointMatches
 from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice
-from dashboard.app_pages.match_parts.photos import SIDES, Photo, Side
+from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.components import Outline, image_click
 from dashboard.parts import header, legends, url_state
 from dashboard.services import caches
+from dashboard.wording import sentence
 
 BEST, RUNNER_UP = "#00c853", "#ffffff"
 REACH_PX = 4  # of the squares around places
@@ -41,19 +42,35 @@ def find(
     source: Photo, target: Photo, point: tuple[int, int], choice: Choice
 ) -> tuple[dict[Feature, Found], dict[Feature, str]]:
     """The point of the source in the target by every feature, and why not by others: a photo may be too small."""
-    found, failed, at = {}, {}, np.array([point], float)
-    whole = described_both((source, target), choice)
+    at = np.array([point], float)
+    matches, failed = match_all(source, target, at, choice)
+    whole, _ = described_both((source, target), choice)
+    similarity = {each: matching.similarity_map(*whole[each], at[0]) for each in matches}
+    return {
+        each: Found(matches[each], over_photo(similarity[each], whole[each][1], target)) for each in matches
+    }, failed
+
+
+def match_all(
+    source: Photo, target: Photo, points: np.ndarray, choice: Choice
+) -> tuple[dict[Feature, PointMatches], dict[Feature, str]]:
+    """Points of the source (x, y) in the target by every feature, and why not by others."""
+    whole, failed = described_both((source, target), choice)
+    found = {}
     for feature, (first, second) in whole.items():
-        if isinstance(first, str) or isinstance(second, str):
-            failed[feature] = first if isinstance(first, str) else str(second)
-            continue
         try:
-            matches = matching.match_points(first, second, at, options=choice.options)
+            found[feature] = matching.match_points(first, second, points, options=choice.options)
         except ValueError as error:
             failed[feature] = str(error)
-            continue
-        found[feature] = Found(matches, over_photo(matching.similarity_map(first, second, at[0]), second, target))
     return {each: found[each] for each in choice.features if each in found}, failed
+
+
+def say_failed(failed: Mapping[Feature, str], choice: Choice) -> None:
+    """Which features find no place, and why."""
+    for feature, reason in failed.items():
+        st.warning(
+            f"No place by {choice.title(feature)}. {sentence(reason)}", icon=":material/photo_size_select_small:"
+        )
 
 
 def over_photo(cosines: np.ndarray, described: DescribedExtent, photo: Photo) -> np.ndarray:
@@ -75,13 +92,20 @@ Described = DescribedExtent | str
 """A photo by a feature, or why there is none."""
 
 
-def described_both(photos: tuple[Photo, Photo], choice: Choice) -> dict[Feature, tuple[Described, Described]]:
-    """Two photos by every feature."""
-    found = {}
+def described_both(
+    photos: tuple[Photo, Photo], choice: Choice
+) -> tuple[dict[Feature, tuple[DescribedExtent, DescribedExtent]], dict[Feature, str]]:
+    """Two photos by every feature, and why not by others: one may be too small."""
+    found, failed = {}, {}
     for features, network in choice.groups:
         first, second = (_described(photo, features, network, choice.options) for photo in photos)
-        found |= {feature: (first[feature], second[feature]) for feature in features}
-    return found
+        for feature in features:
+            both = first[feature], second[feature]
+            if isinstance(both[0], str) or isinstance(both[1], str):
+                failed[feature] = next(each for each in both if isinstance(each, str))
+            else:
+                found[feature] = both
+    return found, failed
 
 
 def _described(
@@ -121,8 +145,15 @@ def show_photos(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int], 
                 boxes=boxes,
                 selected=shown_pixel(photo, point) if side == of else None,
                 on_click=choose_point(photo, side),
+                follows=side == of,
+                zoom=zoom_group(photos),
                 max_height=400,
             )
+
+
+def zoom_group(photos: Mapping[Side, Photo]) -> str:
+    """Pictures of these two photos, which are enlarged alike."""
+    return " ".join(photos[side].digest for side in SIDES)
 
 
 def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
@@ -153,15 +184,15 @@ def choose_point(photo: Photo, side: Side) -> Callable[[int, int], None]:
     return click
 
 
-def show_maps(target: Photo, side: Side, choice: Choice, found: Mapping[Feature, Found]) -> None:
-    """A map per feature, all in one range of colours."""
+def show_maps(photos: Mapping[Side, Photo], side: Side, choice: Choice, found: Mapping[Feature, Found]) -> None:
+    """A map per feature over the photo of a `side`, all in one range of colours."""
     low, high = limits_of(found)
     items = list(found.items())
     for first in range(0, len(items), A_ROW):
         places = header.two_a_row(f"maps {first}").columns(max(min(len(items), A_ROW), 2), gap="small")
         for place, (feature, each) in zip(places, items[first : first + A_ROW], strict=False):
             with place:
-                _show_map(target, side, choice, feature, each, (low, high))
+                _show_map(photos, side, choice, feature, each, (low, high))
     legends.colour_bar(figures.viridis_colours(), f"cosine {low:.2f}", f"{high:.2f}")
     best = "the most similar place" if choice.options.method == "nn" else "where the alignment puts the point"
     st.caption(
@@ -171,8 +202,14 @@ def show_maps(target: Photo, side: Side, choice: Choice, found: Mapping[Feature,
 
 
 def _show_map(
-    target: Photo, side: Side, choice: Choice, feature: Feature, found: Found, limits: tuple[float, float]
+    photos: Mapping[Side, Photo],
+    side: Side,
+    choice: Choice,
+    feature: Feature,
+    found: Found,
+    limits: tuple[float, float],
 ) -> None:
+    target = photos[side]
     boxes = [square(target, found.place, BEST)]
     second = found.matches.runners_up[0]
     if np.isfinite(second).all():
@@ -186,6 +223,7 @@ def _show_map(
         values=found.similarity,
         on_click=choose_point(target, side),
         places=target.edges,
+        zoom=zoom_group(photos),
     )
     st.caption(said(found))
 

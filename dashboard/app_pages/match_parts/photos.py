@@ -1,63 +1,25 @@
-"""The two photos: samples, or one's own. Choices live in the URL."""
+"""The two photos: samples, objects of data sets, or one's own. Choices live in the URL."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import partial
 
-import numpy as np
 import streamlit as st
 
-from corrcore import images
-from corrcore.crops import BoxXYXY, CropTransform
+from corrcore import datasets
 from corrcore.datasets import drawn
 from corrcore.datasets.samples import one_of_each_scene
 from dashboard import first_views
-from dashboard.parts import photo_picker, upload, url_state
+from dashboard.app_pages.match_parts import objects
+from dashboard.app_pages.match_parts.photo import SIDES, Annotated, Photo, Side
+from dashboard.parts import upload, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import session
 
-Side = Literal["first", "second"]
-SIDES: tuple[Side, Side] = ("first", "second")
-SAMPLES, UPLOAD = "Samples", "Upload"
+SAMPLES, OBJECTS, UPLOAD = "Samples", "Data set", "Upload"
+KINDS = {"sample": SAMPLES, "object": OBJECTS, "upload": UPLOAD}  # by how references begin
 COLUMNS = 6
 KEYS: Mapping[Side, str] = {"first": "photo_1", "second": "photo_2"}  # in links
-
-
-@dataclass(frozen=True, eq=False)
-class Photo:
-    """One of the two: `reference` names it in links, `python` is how it is loaded, and `start` is a pixel worth looking
-    at first. Points are in its own pixels; it is shown at working size.
-    """
-
-    image: np.ndarray
-    title: str
-    reference: str
-    python: str
-    start: tuple[int, int] | None = None
-
-    @cached_property
-    def shown(self) -> np.ndarray:
-        """The photo as it is shown."""
-        return photo_picker.working_size(self.image)
-
-    @cached_property
-    def digest(self) -> str:
-        """Names its pixels."""
-        kind, _, name = self.reference.partition(":")
-        return name if kind == "upload" else images.digest(self.image)
-
-    @property
-    def edges(self) -> BoxXYXY:
-        """Its outer edges, in its own pixels."""
-        height, width = self.image.shape[:2]
-        return -0.5, -0.5, width - 0.5, height - 0.5
-
-    @property
-    def transform(self) -> CropTransform:
-        """Between the photo and the picture that is shown of it."""
-        return CropTransform(self.edges, (self.shown.shape[1], self.shown.shape[0]))
 
 
 def choose(side: Side) -> Photo | None:
@@ -66,9 +28,9 @@ def choose(side: Side) -> Photo | None:
     reference = url_state.asked(KEYS[side], f"sample:{begin}")
     with st.popover(f"Change the {side} photo", icon=":material/photo_library:", width="stretch"):
         from_key = f"{side}_from"
-        st.session_state.setdefault(from_key, UPLOAD if reference.startswith("upload:") else SAMPLES)
+        st.session_state.setdefault(from_key, KINDS.get(reference.partition(":")[0], SAMPLES))
         kind = st.segmented_control(
-            f"The {side} photo", (SAMPLES, UPLOAD), key=from_key, label_visibility="collapsed", required=True
+            f"The {side} photo", [*KINDS.values()], key=from_key, label_visibility="collapsed", required=True
         )
         if kind == UPLOAD:
             digest = upload.newly_uploaded(f"The {side} photo", key=f"{side}_upload")
@@ -77,9 +39,14 @@ def choose(side: Side) -> Photo | None:
                 if (new := _uploaded(side, reference)) is not None:
                     _change(side, new)
             upload.say_what_may_be()
+        elif kind == OBJECTS:
+            objects.choose(side, reference, lambda to: _change(side, to), columns=COLUMNS)
         else:
             _gallery(side, reference)
-    found = _uploaded(side, reference) if reference.startswith("upload:") else _sample(side, reference, begin)
+    if reference.startswith("upload:"):
+        found = _uploaded(side, reference)
+    else:
+        found = objects.find(side, reference) or _sample(side, reference, begin)
     if found is not None:
         url_state.show(KEYS[side], found.reference)
     return found
@@ -88,6 +55,8 @@ def choose(side: Side) -> Photo | None:
 def _change(side: Side, to: Photo) -> None:
     """Another photo. A point of the one before means nothing in it: it is looked at where that is worth it."""
     choices = {KEYS[side]: to.reference}
+    if side == SIDES[0] and url_state.asked("points"):
+        choices["points"] = ""
     if url_state.asked("point_of", SIDES[0]) == side:
         x, y = to.start or (to.image.shape[1] // 2, to.image.shape[0] // 2)
         choices["point"] = f"{x},{y}"
@@ -111,7 +80,7 @@ def _gallery(side: Side, reference: str) -> None:
 
 def _sample(side: Side, reference: str, begin: str) -> Photo:
     titles, name = _titles(), reference.removeprefix("sample:")
-    url_state.check_choice(KEYS[side], name, name in titles, "There is no sample {}; here is another.")
+    url_state.check_choice(KEYS[side], name, name in titles, "There is no photo {} here; this is another.")
     return _sample_named(side, name if name in titles else begin)
 
 
@@ -119,7 +88,16 @@ def _sample_named(side: Side, name: str) -> Photo:
     animal = drawn.unseen().get(name)
     where = "from corrcore.datasets import drawn" if animal else "from corrcore.datasets.samples import samples"
     python = f'{where}\n{side} = {"drawn.unseen" if animal else "samples"}()["{name}"].load()'
-    return Photo(caches.sample_photo(name), _titles()[name], f"sample:{name}", python, animal.eye if animal else None)
+    start, annotate = (animal.eye, partial(_of_drawing, name)) if animal else (None, None)
+    return Photo(caches.sample_photo(name), _titles()[name], f"sample:{name}", python, start, annotate)
+
+
+def _of_drawing(name: str) -> Annotated:
+    """What the drawn animals' own data set says of one of them."""
+    _, kind, split, _ = name.split("-")
+    data = caches.dataset(datasets.TOY)
+    [instance] = [one for one in data.instances(f"toy {kind}", split) if one.name == name]
+    return Annotated.of(instance, data)
 
 
 def _uploaded(side: Side, reference: str) -> Photo | None:

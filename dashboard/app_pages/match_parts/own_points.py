@@ -1,0 +1,289 @@
+"""Points of one's own: set on the first photo, named, moved and deleted, with the place of each in the second."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from corrcore import images
+from corrcore.datasets.points import MAX_BYTES, SUFFIXES, AnnotatedPhoto, NamedPoints, read_points, to_coco
+from corrcore.features import Feature
+from corrcore.tasks import match_records
+from corrcore.tasks.matching import PointMatches
+from corrcore.wording import counted
+from dashboard import figures
+from dashboard.app_pages.match_parts import fields, maps, point_set
+from dashboard.app_pages.match_parts.controls import Choice
+from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
+from dashboard.app_pages.match_parts.point_set import NAME, X, Y
+from dashboard.components import PlacedPoint, image_click
+from dashboard.parts import exports, header, url_state
+from dashboard.wording import sentence
+
+ALPHA = 0.1  # of the longer side of the annotated object: nearer to its keypoint a place is right
+MOST_NAMED = 10  # points that are named on the photo; more have their row's number
+FAULT = "points fault"  # why the last change was not made
+EMPTY = "Click the first photo to set a point: it is looked for in the second. Or take points from the right."
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPoints:
+    """What the section shows: points of the first photo, their places by every feature, and whose are drawn."""
+
+    photos: Mapping[Side, Photo]
+    points: NamedPoints
+    found: Mapping[Feature, PointMatches]
+    feature: Feature
+    picture: np.ndarray
+
+    def table_csv(self, choice: Choice) -> bytes:
+        """A line per point and feature, as `corrcore match` writes it."""
+        first, second = (self.photos[side].title for side in SIDES)
+        records = match_records.records_of(
+            self.points.names, self.found, choice.options.method, source=first, target=second
+        )
+        return match_records.to_csv(records).encode()
+
+    def coco(self) -> bytes:
+        """COCO's keypoints of both photos: the points that were set, and their places by every feature."""
+        first, second = (self.photos[side] for side in SIDES)
+        places = {str(feature): NamedPoints(self.points.names, each.places) for feature, each in self.found.items()}
+        return to_coco(
+            [
+                AnnotatedPhoto(photo.title, (photo.image.shape[1], photo.image.shape[0]), points)
+                for photo, points in ((first, {"set": self.points}), (second, places))
+            ]
+        ).encode()
+
+    def arrays_npz(self) -> bytes:
+        """Points and places by every feature, in pixels of the photos."""
+        found = [*self.found.values()]
+        return exports.as_npz(
+            {
+                "names": [*self.points.names],
+                "points": self.points.places,
+                "features": [str(feature) for feature in self.found],
+                "places": np.stack([each.places for each in found]),
+                "similarities": np.stack([each.similarities for each in found]),
+                "margins": np.stack([each.margins for each in found]),
+                "cycle_errors": np.stack([each.cycle_errors for each in found]),
+                "mutual": np.stack([each.mutual for each in found]),
+            }
+        )
+
+    def figure_png(self) -> bytes:
+        """The lines."""
+        return images.encode(self.picture, format="PNG")
+
+
+def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoints | None:
+    """Both photos with the points and their places, and a table in which points are changed; None without any."""
+    first, second = (photos[side] for side in SIDES)
+    points = point_set.asked(first)
+    at_feature, at_more = header.two_a_row("points").columns([2, 1], gap="small", vertical_alignment="bottom")
+    feature = fields.choose_feature(at_feature, choice)
+    with at_more.popover("Take points from", icon=":material/add_location_alt:", width="stretch"):
+        _take(first, points)
+    if fault := st.session_state.pop(FAULT, ""):
+        st.error(fault, icon=":material/wrong_location:")
+    found, failed = maps.match_all(first, second, points.places, choice) if len(points) else ({}, {})
+    maps.say_failed(failed, choice)
+    with at_photos:
+        _show_photos(photos, points, found.get(feature))
+    if not len(points):
+        st.info(EMPTY, icon=":material/add_location:")
+        return None
+    if feature not in found:
+        return None
+    truth = _truth(points, second)
+    _table(first, points, found[feature], truth)
+    if second.annotated is not None and np.isfinite(truth).all(axis=1).any():
+        st.caption(_right_text(found, truth, second.annotated.longer_side, choice))
+    picture = figures.draw_lines(
+        first.shown,
+        second.shown,
+        first.transform.to_crop(points.places),
+        second.transform.to_crop(found[feature].places),
+        np.array([_rgb(number) for number in range(len(points))]),
+    )
+    alt = f"Lines from points of {first.title} to their places in {second.title}"
+    st.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
+    return OwnPoints(photos, points, found, feature, picture)
+
+
+def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: PointMatches | None) -> None:
+    first, second = (photos[side] for side in SIDES)
+    labels = points.names if len(points) <= MOST_NAMED else [str(number) for number in range(1, len(points) + 1)]
+    at = url_state.pixel_of(first.image, start=first.start, name="point")
+    chosen = point_set.chosen(points, at) if url_state.asked("point_of", "first") == "first" else None
+    own = [
+        PlacedPoint((x, y), label, figures.keypoint_colour(number), chosen=number == chosen, moves=True)
+        for number, (label, (x, y)) in enumerate(zip(labels, first.transform.to_crop(points.places), strict=True))
+    ]
+    theirs = [
+        PlacedPoint((x, y), label, figures.keypoint_colour(number), ring=True)
+        for number, (label, (x, y)) in enumerate(
+            zip([""] * len(points), second.transform.to_crop(_truth(points, second)), strict=True)
+        )
+        if np.isfinite((x, y)).all()
+    ]
+    if found is not None:
+        theirs += [
+            PlacedPoint((x, y), label, figures.keypoint_colour(number))
+            for number, (label, (x, y)) in enumerate(zip(labels, second.transform.to_crop(found.places), strict=True))
+        ]
+    zoom = maps.zoom_group(photos)
+    for place, side, dots in zip(header.two_a_row("photos").columns(2, gap="small"), SIDES, (own, theirs), strict=True):
+        photo = photos[side]
+        with place:
+            image_click(
+                images.encode(photo.shown, format="JPEG"),
+                alt=f"{photo.title}, the {side} photo, with points",
+                key=f"points {side}",
+                points=dots,
+                on_click=_set(photo, points) if side == SIDES[0] else None,
+                on_move=_move(photo, points) if side == SIDES[0] else None,
+                zoom=zoom,
+                max_height=400,
+            )
+    rings = " Rings are where they were annotated." * any(each.ring for each in theirs)
+    st.caption(f"Click the first photo to set a point, drag one to move it; name and delete them in the table.{rings}")
+
+
+def _set(photo: Photo, points: NamedPoints) -> Any:
+    """What a click does: it looks closer at a point, or sets another."""
+
+    def click(x: int, y: int) -> None:
+        known = point_set.chosen(NamedPoints(points.names, photo.transform.to_crop(points.places)), (x, y))
+        if known is not None:
+            point_set.choose(points, points.places[known])
+            return
+        place = _own_place(photo, (x, y))
+        _change(lambda: point_set.checked(point_set.with_point(points, place), photo), place)
+
+    return click
+
+
+def _move(photo: Photo, points: NamedPoints) -> Any:
+    def move(number: int, to: tuple[int, int]) -> None:
+        place = _own_place(photo, to)
+        _change(lambda: point_set.moved(points, number, place), place)
+
+    return move
+
+
+def _own_place(photo: Photo, shown: tuple[int, int]) -> tuple[float, float]:
+    """A pixel of the picture that is shown, in the photo's own, to a tenth."""
+    x, y = photo.transform.to_image(np.array(shown, float)).round(1).tolist()
+    return x, y
+
+
+def _change(make: Any, at: Any = None) -> None:
+    """Keeps the points that are made; where they cannot be, those that are there stay, and the page says why."""
+    try:
+        point_set.choose(make(), at)
+    except ValueError as error:
+        st.session_state[FAULT] = sentence(error)
+
+
+def _take(photo: Photo, points: NamedPoints) -> None:
+    """Points that are there already: the photo's annotation, or a file; and none at all."""
+    known = photo.annotated
+    st.button(
+        "Its annotated keypoints" + ("" if known is None else f" ({len(known.keypoints)})"),
+        disabled=known is None or not len(known.keypoints),
+        on_click=lambda: _change(lambda: point_set.checked(known.keypoints if known else points, photo)),
+        help="Photos of data sets, and drawn animals, have some.",
+        width="stretch",
+    )
+    st.file_uploader(
+        f"A file of points ({' or '.join(SUFFIXES)})",
+        type=[suffix.removeprefix(".") for suffix in SUFFIXES],
+        max_upload_size=max(MAX_BYTES.values()) // 2**20,
+        key="points_file",
+        on_change=lambda: _change(lambda: _of_file(photo, points)),
+        help="COCO's keypoints, or lines of name,x,y. They take the place of those that are set.",
+    )
+    st.button(
+        "Delete all points",
+        disabled=not len(points),
+        on_click=lambda: point_set.choose(NamedPoints((), np.empty((0, 2)))),
+        width="stretch",
+    )
+
+
+def _of_file(photo: Photo, points: NamedPoints) -> NamedPoints:
+    """The points of the file that was put there just now. Raises ValueError for what is wrong with it."""
+    file = st.session_state["points_file"]
+    if not isinstance(file, UploadedFile):  # taken away again
+        return points
+    return point_set.checked(read_points(file.getvalue(), file.name)(photo.title), photo)
+
+
+def _truth(points: NamedPoints, photo: Photo) -> np.ndarray:
+    """Where a photo's annotation has points of these names, NaN where it has none."""
+    places = np.full((len(points), 2), np.nan)
+    if photo.annotated is not None:
+        known = photo.annotated.keypoints
+        for number, name in enumerate(points.names):
+            if name in known.names:
+                places[number] = known.places[known.names.index(name)]
+    return places
+
+
+def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.ndarray) -> None:
+    """A row per point; names and places in the first photo may be edited, and rows added and deleted."""
+    known = np.isfinite(truth).all(axis=1)
+    columns: dict[str, Any] = {
+        NAME: [*points.names],
+        X: points.places[:, 0].round(1),
+        Y: points.places[:, 1].round(1),
+        "Found at x": found.places[:, 0],
+        "Found at y": found.places[:, 1],
+        "Similarity": found.similarities,
+        "Margin": found.margins,
+        "Way back, px": found.cycle_errors,
+        "Each other's best": found.mutual,
+    }
+    if known.any():
+        columns["Off, px"] = np.linalg.norm(found.places - truth, axis=1)
+    key = f"points table {point_set.to_link(points)}"
+
+    def change() -> None:
+        changes = st.session_state[key]
+        if isinstance(changes, Mapping):
+            _change(lambda: point_set.edited(points, changes, photo))
+
+    number = st.column_config.NumberColumn
+    st.data_editor(
+        columns,
+        key=key,
+        on_change=change,
+        num_rows="dynamic",
+        hide_index=True,
+        disabled=[name for name in columns if name not in (NAME, X, Y)],
+        column_config={
+            NAME: st.column_config.TextColumn(max_chars=60, pinned=True),
+            **{name: number(format="%.1f", step=0.1) for name in (X, Y)},
+            **{name: number(format="%.1f") for name in ("Found at x", "Found at y", "Way back, px", "Off, px")},
+            **{name: number(format="%.2f") for name in ("Similarity", "Margin")},
+        },
+    )
+
+
+def _right_text(found: Mapping[Feature, PointMatches], truth: np.ndarray, side: float, choice: Choice) -> str:
+    """How many places are right, of those whose truth is known, by every feature."""
+    known = np.isfinite(truth).all(axis=1)
+    counts = []
+    for feature, each in found.items():
+        right = np.linalg.norm(each.places - truth, axis=1)[known] <= ALPHA * side
+        counts.append(f"{choice.title(feature)} {right.sum()}")
+    return f"Right within {ALPHA:.0%} of the object's longer side, of {counted(int(known.sum()), 'point')} that both photos show: {'; '.join(counts)}."
+
+
+def _rgb(number: int) -> tuple[int, int, int]:
+    colour = figures.keypoint_colour(number)
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
