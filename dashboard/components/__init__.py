@@ -1,5 +1,5 @@
-"""Pictures that answer: `image_click` reports the pixel under a click, `compare` lays one picture over another; and the
-page's `address`.
+"""Pictures that answer: `image_click` reports the pixel under a click, `compare` lays one picture over another; the
+page's `address`, and `paste_field`, which takes pictures from the clipboard.
 
 All are Streamlit components of the second kind: they live in the page itself, take its theme, and need no network.
 Pictures travel inside the message, as data URLs: no address anybody could guess, nothing that could expire between
@@ -18,7 +18,7 @@ import streamlit as st
 from PIL import Image, UnidentifiedImageError
 from streamlit.components.v2 import component
 
-__all__ = ["Outline", "PlacedPoint", "address", "compare", "image_click"]
+__all__ = ["Outline", "PlacedPoint", "address", "compare", "image_click", "paste_field"]
 
 
 def _component(name: str, *scripts: str) -> Any:
@@ -35,6 +35,7 @@ def _component(name: str, *scripts: str) -> Any:
 _IMAGE_CLICK = _component("image_click", "zoom")
 _COMPARE = _component("compare")
 _ADDRESS = _component("address")
+_PASTE = _component("paste")
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,15 @@ def address(page: str, query: str) -> None:
     st.html("<style>.st-key-address {position: absolute}</style>")  # it takes no room
     with st.container(key="address"):
         _ADDRESS(key="address.replace", data={"page": page, "query": query})
+
+
+def paste_field(key: str) -> Any:
+    """A container for one upload field, which takes a picture that is pasted while the page shows it, too."""
+    container = st.container(key=f"photo-field-{key}")
+    with container, st.container(key=f"unseen-paste-{key}"):
+        st.html(f"<style>.st-key-unseen-paste-{key} {{position: absolute}}</style>")  # it takes no room
+        _PASTE(key=f"paste.{key}")
+    return container
 
 
 def _steps(values: np.ndarray, size: tuple[int, int], digits: int) -> dict[str, Any]:

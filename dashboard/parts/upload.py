@@ -1,5 +1,6 @@
 """Photos of one's own, kept in memory while the session lasts."""
 
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from corrcore import decoding, images
 from corrcore.decoding import ImageError
+from dashboard.components import paste_field
 from dashboard.services import people, sessions
 from dashboard.services.quotas import quotas
 from dashboard.state import Upload, session
@@ -31,9 +33,10 @@ def uploader(
     name = "" if context is None else context.session_id
     if why := quotas().why_no_upload(name, people.address(), most_mb() * 2**20, sessions.uploads_held()):
         st.warning(why, icon=":material/hourglass:")
-    return st.file_uploader(
-        label, key=key, max_upload_size=most_mb(), on_change=on_change, label_visibility=label_visibility
-    )
+    with paste_field(re.sub(r"\W", "-", key)):
+        return st.file_uploader(
+            label, key=key, max_upload_size=most_mb(), on_change=on_change, label_visibility=label_visibility
+        )
 
 
 def upload(what: str) -> tuple[np.ndarray, str] | None:
@@ -92,5 +95,6 @@ def say_that_it_stays() -> None:
 def say_what_may_be() -> None:
     """What may be uploaded."""
     st.caption(
-        f"JPEG, PNG, WebP, TIFF and others up to {most_mb()} MB. It stays in this session's memory and is not stored."
+        f"Drop, browse or paste (Ctrl+V): JPEG, PNG, WebP, TIFF and others up to {most_mb()} MB. It stays in this "
+        "session's memory and is not stored."
     )

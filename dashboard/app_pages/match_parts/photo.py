@@ -43,7 +43,7 @@ class Photo:
     reference: str
     python: str
     start: tuple[int, int] | None = None
-    annotate: Callable[[], Annotated] | None = None
+    annotate: Callable[[], Annotated | None] | None = None
 
     @cached_property
     def annotated(self) -> Annotated | None:

@@ -92,12 +92,12 @@ def _sample_named(side: Side, name: str) -> Photo:
     return Photo(caches.sample_photo(name), _titles()[name], f"sample:{name}", python, start, annotate)
 
 
-def _of_drawing(name: str) -> Annotated:
-    """What the drawn animals' own data set says of one of them."""
+def _of_drawing(name: str) -> Annotated | None:
+    """What the drawn animals' own data set says of one of them, if it has it."""
     _, kind, split, _ = name.split("-")
     data = caches.dataset(datasets.TOY)
-    [instance] = [one for one in data.instances(f"toy {kind}", split) if one.name == name]
-    return Annotated.of(instance, data)
+    found = next((one for one in data.instances(f"toy {kind}", split) if one.name == name), None)
+    return None if found is None else Annotated.of(found, data)
 
 
 def _uploaded(side: Side, reference: str) -> Photo | None:
