@@ -181,10 +181,19 @@ def _crop_spec(feature: Feature, network: Extractor, options: MatchOptions) -> C
     longer = options.longer_side or (LONGER_SIDE_PX if options.method == "nn" else None)
     if longer is None:
         return CropSpec(margin=margin, square=False)
-    anywhere = extractors.extractor_of(feature, network).anywhere  # described at the cells of the layer for transfer
-    cells = Feature(network.name, network.roles.transfer) if anywhere else feature
-    stride = extractors.receptive_field(cells, network=network).stride
+    stride = stride_px(feature, network=network, options=options)
     return CropSpec(n_cells=max(round(longer / stride), 2), margin=margin, square=False)
+
+
+def stride_px(feature: Feature, *, network: Extractor, options: MatchOptions = MatchOptions()) -> int:
+    """How far apart the cells lie that are matched, in pixels of what is described.
+
+    What can be described anywhere is so at the cells of the network's layer for transfer, but for nn of whole photos.
+    """
+    anywhere = extractors.extractor_of(feature, network).anywhere
+    own = not anywhere or (options.method == "nn" and options.extent == "photo")
+    cells = feature if own else Feature(network.name, network.roles.transfer)
+    return extractors.receptive_field(cells, network=network).stride
 
 
 def match(
