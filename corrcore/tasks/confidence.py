@@ -193,14 +193,14 @@ def fit(
         raise ValueError(msg)
     scale, regression = StandardScaler(), LogisticRegression(max_iter=1000)
     make_pipeline(scale, regression).fit(columns[whole], right[whole])
-    weights = regression.coef_[0] / scale.scale_
+    weights = np.ravel(regression.coef_) / np.asarray(scale.scale_)
     return Calibration(
         feature,
         extractors.extractor_of(feature, network).digest,
         matching.stride_px(feature, network=network, options=options),
         options,
         dict(zip(EVIDENCE, weights.tolist(), strict=False)),  # of nn the last kind does not count
-        float(regression.intercept_[0] - weights @ scale.mean_),
+        float(np.ravel(regression.intercept_)[0] - weights @ np.asarray(scale.mean_)),
         learnt_from,
     )
 
