@@ -32,6 +32,7 @@ from corrcore.metrics import (
     area_under_roc,
     bootstrap_pair_counts,
     reliability,
+    risk_coverage,
 )
 from corrcore.tasks import confidence, matching
 from corrcore.tasks.confidence import RIGHT_WITHIN, Calibration, LearntFrom
@@ -77,6 +78,23 @@ class JudgedFeature:
     bins: Reliability
     risk: Estimate
     apart: Estimate
+
+    @property
+    def risk_coverage(self) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+        """What is wrong of the most confident ones: `metrics.risk_coverage`."""
+        return risk_coverage(self.confidences, self.right)
+
+    @property
+    def roc(self) -> tuple[Float[np.ndarray, " thresholds"], Float[np.ndarray, " thresholds"]]:
+        """Percentages of points that the target shows, and of those that it does not, of less confidence than each
+        threshold; empty where there are not both.
+        """
+        from sklearn.metrics import roc_curve
+
+        if self.shown.all() or not self.shown.any():
+            return np.empty(0), np.empty(0)
+        false, true, _ = roc_curve(~self.shown, -self.confidences)
+        return 100 * false, 100 * true
 
 
 @dataclass(frozen=True, eq=False)

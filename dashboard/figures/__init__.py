@@ -13,6 +13,7 @@ from dashboard.figures.charts import (
     score_profile,
     scores_of_all,
 )
+from dashboard.figures.confidence import reliability_diagram, risk_curves, roc_curves
 from dashboard.figures.depth import DepthCurve, NetworkStyle, depth_curves, highest_of, network_styles
 from dashboard.figures.draw import (
     Column,
@@ -104,6 +105,9 @@ __all__ = [
     "offset_map",
     "pck_curves",
     "place_colours",
+    "reliability_diagram",
+    "risk_curves",
+    "roc_curves",
     "row_style",
     "score_by_distance",
     "score_colours",

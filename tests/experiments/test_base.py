@@ -36,7 +36,7 @@ EXAMPLES = {
     "classification": Classification("toy", CAT, features=("sift20",), protocol="small", costs=(0.1, 1.0), folds=3),
     "responses": Responses("toy", CAT, features=("conv3",), keypoints=("Nose", "TailBase"), side=31, cost=1.0),
     "pairs": Pairs("toy", CAT, features=("conv3",), limit=4, split="train", longer_side=300, refine=True),
-    "confidence": Confidence("toy", (CAT,), features=("conv3",), method="mrf", limit=4, learn_from=(CAT,)),
+    "confidence": Confidence("toy", (CAT,), features=("conv3",), limit=4, learn_from=(CAT,)),
     "confidence-training": ConfidenceTraining("toy", (CAT,), features=("conv3",), limit=4, refine=True),
     "sweep": Sweep("toy", CAT, features=("conv3",), objects=4, photos=9, limit=5),
     "prediction": Prediction("toy", CAT, features=("conv5",), costs=(0.1,), refined=True, limit=3),
