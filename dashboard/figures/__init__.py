@@ -13,7 +13,7 @@ from dashboard.figures.charts import (
     score_profile,
     scores_of_all,
 )
-from dashboard.figures.confidence import reliability_diagram, risk_curves, roc_curves
+from dashboard.figures.confidence import feature_lines, reliability_diagram, risk_curves, roc_curves
 from dashboard.figures.depth import DepthCurve, NetworkStyle, depth_curves, highest_of, network_styles
 from dashboard.figures.draw import (
     Column,
@@ -87,6 +87,7 @@ __all__ = [
     "energy_history",
     "feature_colour",
     "feature_colours",
+    "feature_lines",
     "field_limit",
     "field_picture",
     "fields_sheet",

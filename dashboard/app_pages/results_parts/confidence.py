@@ -15,7 +15,6 @@ from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.results_parts import choices, kinds
 from dashboard.app_pages.results_parts.left_out import file_of, left_out_of_kind, nothing_yet, say_left_out
-from dashboard.app_pages.results_parts.plain import extent
 from dashboard.app_pages.results_parts.source import data_title
 from dashboard.app_pages.results_parts.table import names_column
 from dashboard.parts import exports, header, legends, pickers, settings_text, url_state
@@ -54,7 +53,7 @@ def page_of_confidence(stored: Stored) -> None:
     result = results[path]
     judged: Mapping[Feature, JudgedFeature] = result.summary.features
     if chosen := _choose_features(judged):
-        _draw({feature.title: each for feature, each in chosen.items()}, _colours(result, chosen))
+        _draw({feature.title: each for feature, each in chosen.items()}, _styles(result))
     _table(result)
     say_left_out(left_out)
     _finish(title, path, result)
@@ -89,20 +88,19 @@ def _choose_features(judged: Mapping[Feature, JudgedFeature]) -> dict[Feature, J
     return {feature: judged[feature] for title, feature in titles.items() if title in names}
 
 
-def _colours(result: Result, chosen: Mapping[Feature, JudgedFeature]) -> dict[str, str]:
-    network = cast("Confidence", result.experiment).network
-    known = tuple(feature.layer for feature in result.summary.features if not feature.is_sift)
-    colours = figures.feature_colours(chosen, caches.layers_of(network) or known)
-    return {feature.title: colour for feature, colour in colours.items()}
+def _styles(result: Result) -> dict[str, figures.RowStyle]:
+    judged: Sequence[Feature] = list(result.summary.features)
+    known = tuple(feature.layer for feature in judged if not feature.is_sift)
+    return figures.feature_lines(judged, caches.layers_of(cast("Confidence", result.experiment).network) or known)
 
 
-def _draw(judged: Mapping[str, JudgedFeature], colours: Mapping[str, str]) -> None:
+def _draw(judged: Mapping[str, JudgedFeature], styles: Mapping[str, figures.RowStyle]) -> None:
     st.markdown(LOOK_FOR)
-    legends.legend(colours)
+    legends.line_legend({name: styles[name] for name in judged})
     charts = (
-        figures.reliability_diagram({name: each.bins for name, each in judged.items()}, colours=colours),
-        figures.risk_curves({name: each.risk_coverage for name, each in judged.items()}, colours=colours),
-        figures.roc_curves({name: each.roc for name, each in judged.items()}, colours=colours),
+        figures.reliability_diagram({name: each.bins for name, each in judged.items()}, styles=styles),
+        figures.risk_curves({name: each.risk_coverage for name, each in judged.items()}, styles=styles),
+        figures.roc_curves({name: each.roc for name, each in judged.items()}, styles=styles),
     )
     for place, title, chart in zip(st.columns(3, gap="medium"), CHARTS, charts, strict=True):
         place.markdown(f"**{title}**")
@@ -125,13 +123,21 @@ def _table(result: Result) -> None:
     )
     stopped = "" if result.finished else " Some are still being measured, or it was stopped."
     st.caption(
-        f"Of {extent(result)} of {counted(result.summary.n_photos, 'photo')}, at all keypoints that the source shows; "
+        f"Of {_extent(result)}, at all keypoints that the source shows; "
         "those that the target does not show count as not right. Ten bins of as many points; lines through points, and "
         f"numbers in brackets, are 95 % intervals over photos.{stopped}"
     )
     for line in result.experiment.note_lines(result.notes):
         st.caption(escape_markdown(line[:1].upper() + line[1:]) + ".")
     pickers.show_left_out("pair", result.skipped)
+
+
+def _extent(result: Result) -> str:
+    """How much it is of."""
+    n, limit = len(result.records), getattr(result.experiment, "limit", None)
+    pairs = counted(n, "pair") if n == result.asked else f"{n} of {counted(result.asked, 'pair')}"
+    at_most = "" if limit is None else f" (at most {limit} of each category)"
+    return f"{pairs} of {counted(result.summary.n_photos, 'photo')}{at_most}"
 
 
 def _finish(title: str, path: Path, result: Result) -> None:
