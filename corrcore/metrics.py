@@ -132,8 +132,8 @@ def _percentages(
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A percentage, or how much one exceeds another in points, with its bootstrap interval; `resampled` are the
-    bootstrap's.
+    """A percentage, or how much one exceeds another in points, or an area under a curve, with its bootstrap interval;
+    `resampled` are the bootstrap's.
 
     `samples` are the independent ones that were resampled, where it is said how many.
     """
@@ -248,3 +248,136 @@ def _averages(
 def _estimate(value: float, resampled: Float[np.ndarray, " resamples"], level: float) -> Estimate:
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), resampled)
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often matches, say, are right of which a confidence says how often they are, in bins of rising confidence.
+
+    `confidences` are bins' means, in percent, `right` the percentages that are right, `counts` how many each has.
+    """
+
+    confidences: Float[np.ndarray, " bins"]
+    right: tuple[Estimate, ...]
+    counts: Int[np.ndarray, " bins"]
+
+    @property
+    def expected_error(self) -> float:
+        """By how many points the two differ, in the mean: the expected calibration error (Naeini et al. 2015)."""
+        apart = np.abs(self.confidences - [each.value for each in self.right])
+        return float(np.average(apart, weights=self.counts))
+
+
+def reliability(
+    confidences: Float[np.ndarray, " points"],
+    right: Bool[np.ndarray, " points"],
+    times: Float[np.ndarray, "resamples groups"],
+    of: Int[np.ndarray, " points"],
+    *,
+    n_bins: int = 10,
+    level: float = 0.95,
+) -> Reliability:
+    """Points in bins of as many each, in the order of their confidences.
+
+    `times` says how often each group of points is in each resample (`bootstrap_pair_counts`, for those of a pair of
+    photos), `of` which group a point is of. Bins stay as they are in resamples.
+    """
+    bins = np.array_split(np.argsort(confidences, kind="stable"), min(n_bins, len(right)))
+    estimates = []
+    for each in bins:
+        n, hits = (np.bincount(of[each], weights, times.shape[1]) for weights in (None, right[each]))
+        counted = times @ n
+        share = 100 * (times @ hits)[counted > 0] / counted[counted > 0]
+        estimates.append(_estimate(100 * float(right[each].mean()), share, level))
+    means = np.array([100 * float(confidences[each].mean()) for each in bins])
+    return Reliability(means, tuple(estimates), np.array([len(each) for each in bins]))
+
+
+def risk_coverage(
+    confidences: Float[np.ndarray, " points"], right: Bool[np.ndarray, " points"]
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """Of the most confident points, for every number of them: their share of all, and of these what is wrong; percent.
+
+    El-Yaniv and Wiener (2010). Of points of one confidence the wrong ones are spread evenly.
+    """
+    order, starts = _ranked(-confidences)
+    n = np.arange(1, len(right) + 1)
+    wrong = _evened(np.ones((1, len(right))), ~right[order], starts)[0]
+    return 100 * n / len(right), 100 * np.cumsum(wrong) / n
+
+
+def area_under_risk_coverage(
+    confidences: Float[np.ndarray, " points"],
+    right: Bool[np.ndarray, " points"],
+    times: Float[np.ndarray, "resamples groups"],
+    of: Int[np.ndarray, " points"],
+    *,
+    level: float = 0.95,
+) -> Estimate:
+    """The mean of `risk_coverage` over all coverages, in percent: of a confidence that says nothing what is wrong of
+    all, less where wrong points have less confidence (Geifman, Uziel and El-Yaniv 2019). Resamples as for
+    `reliability`.
+    """
+    order, starts = _ranked(-confidences)
+
+    def area(weights: Float[np.ndarray, "some points"]) -> Float[np.ndarray, " some"]:
+        wrong = np.cumsum(weights * _evened(weights, ~right[order], starts), axis=1)
+        counted = np.cumsum(weights, axis=1)
+        return 100 * (weights * wrong / np.maximum(counted, 1)).sum(axis=1) / counted[:, -1]
+
+    return _of_resamples(area, times, of[order], level)
+
+
+def area_under_roc(
+    scores: Float[np.ndarray, " points"],
+    positive: Bool[np.ndarray, " points"],
+    times: Float[np.ndarray, "resamples groups"],
+    of: Int[np.ndarray, " points"],
+    *,
+    level: float = 0.95,
+) -> Estimate:
+    """How probably a positive point has a higher score than another one, ties counted as halves; 0.5 by chance.
+
+    Resamples are as for `reliability`; those without points of either kind do not count. Raises ValueError where there
+    are none at all.
+    """
+    if positive.all() or not positive.any():
+        msg = f"a ROC curve needs points of both kinds; got {int(positive.sum())} positive ones of {len(positive)}."
+        raise ValueError(msg)
+    order, starts = _ranked(scores)
+
+    def area(weights: Float[np.ndarray, "some points"]) -> Float[np.ndarray, " some"]:
+        tied = [np.add.reduceat(weights * kind, starts, axis=1) for kind in (positive[order], ~positive[order])]
+        below = np.cumsum(tied[1], axis=1) - tied[1] / 2
+        of_both = tied[0].sum(axis=1) * tied[1].sum(axis=1)
+        return np.where(of_both > 0, (tied[0] * below).sum(axis=1) / np.maximum(of_both, 1), np.nan)
+
+    return _of_resamples(area, times, of[order], level)
+
+
+def _ranked(values: Float[np.ndarray, " points"]) -> tuple[np.ndarray, np.ndarray]:
+    """The points in rising order, and where in it each run of equal values begins."""
+    order = np.argsort(values, kind="stable")
+    return order, np.flatnonzero(np.diff(values[order], prepend=-np.inf) > 0)
+
+
+def _evened(
+    weights: Float[np.ndarray, "some points"], values: np.ndarray, starts: Int[np.ndarray, " runs"]
+) -> Float[np.ndarray, "some points"]:
+    """Values, each the weighted mean of its run."""
+    of_run = np.add.reduceat(weights * values, starts, axis=1)
+    of_run /= np.maximum(np.add.reduceat(weights, starts, axis=1), 1)
+    return np.repeat(of_run, np.diff(starts, append=len(values)), axis=1)
+
+
+def _of_resamples(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    times: Float[np.ndarray, "resamples groups"],
+    of: Int[np.ndarray, " points"],
+    level: float,
+) -> Estimate:
+    """A statistic of weighted points, some resamples at a time."""
+    at_once = max((1 << 21) // len(of), 1)
+    parts = [statistic(times[first : first + at_once, of]) for first in range(0, len(times), at_once)]
+    resampled = np.concatenate(parts)
+    return _estimate(float(statistic(np.ones((1, len(of))))[0]), resampled[np.isfinite(resampled)], level)

@@ -15,6 +15,7 @@ SUFFIXES = (".csv", ".json", ".npz")
 
 _ARRAYS = (
     *("places", "similarities", "runners_up", "runner_up_similarities", "margins"),
+    "min_marginal_margins",
     *("returned", "cycle_errors", "mutual"),
 )
 

@@ -1,4 +1,4 @@
-"""`corrcore train detectors|classifiers`: what the pages Prediction and Responses show, learnt ahead."""
+"""`corrcore train detectors|classifiers|confidence`: what Prediction, Responses and Match show, learnt ahead."""
 
 import argparse
 from collections.abc import Mapping
@@ -6,14 +6,17 @@ from dataclasses import fields, replace
 from typing import Any
 
 from corrcore.cli.evaluate import add_field_options, open_named
-from corrcore.cli.shared import add_executor_options, for_each, print_table
+from corrcore.cli.shared import add_executor_options, cluster_of, for_each, print_table, progress_of
 from corrcore.concurrency import Progress
-from corrcore.experiments import ClassifierTraining, Context, DetectorTraining
+from corrcore.experiments import ClassifierTraining, ConfidenceTraining, Context, DetectorTraining, ResultStore, run
 from corrcore.experiments.context import default_store, open_results
+from corrcore.experiments.executors import executor_on
 from corrcore.features import Feature
 from corrcore.settings import prepared_path
 from corrcore.store import Cache
+from corrcore.tasks import confidence
 from corrcore.tasks.classification import KeypointClassifier
+from corrcore.workers import keeping_workers
 
 
 def add_parsers(rooms: Any) -> None:
@@ -32,6 +35,17 @@ def add_parsers(rooms: Any) -> None:
     add_field_options(command, ClassifierTraining)
     add_executor_options(command, threads=False)
     command.set_defaults(run=_classifiers)
+    command = commands.add_parser(
+        "confidence",
+        help="how probable it is that a match is right, by features and one way of matching",
+        description=(ConfidenceTraining.__doc__ or "").split("\n\n")[0].strip(),
+    )
+    add_field_options(command, ConfidenceTraining)
+    command.add_argument(
+        "--out", type=prepared_path, default=None, metavar="FILE", help="a .json file (default: one's own)"
+    )
+    add_executor_options(command)
+    command.set_defaults(run=_confidence)
 
 
 def _detectors(options: argparse.Namespace) -> None:
@@ -99,3 +113,24 @@ def _train_classifiers(
     """Trains them; they are kept by whoever asked."""
     trained_on, features = training.begin(*opened)
     return trained_on.fit(features, progress=progress)
+
+
+def _confidence(options: argparse.Namespace) -> None:
+    given = {each.name: getattr(options, each.name) for each in fields(ConfidenceTraining)}
+    path, context = options.out or confidence.own_file(), Context()
+    if path.exists():
+        confidence.load(path)  # raises, before there is anything to write, for a file of something else
+    given["network"] = open_named(given["network"], options.weights, context)
+    training = ConfidenceTraining(**given).resolved(context)
+    executor = executor_on(cluster_of(options), n_threads=options.workers or 1)
+    with keeping_workers():
+        result = run(training, context=context, store=ResultStore(), executor=executor, progress=progress_of(options))
+    found = training.calibrations(result, context.network(training.network))
+    confidence.keep(list(found.values()), path)
+    rows = []
+    for feature, each in found.items():
+        about = each.learnt_from
+        counts = {"pairs": str(about.pairs), "photos": str(about.photos), "points": str(about.points)}
+        rows.append({"feature": str(feature), **counts, "right, %": f"{100 * about.right:.1f}"})
+    print_table(rows)
+    print(f"kept in {path}")

@@ -9,6 +9,7 @@ Each follows from its dataclass: settings, the name of its file, its command, it
 from corrcore.experiments.base import Experiment, ObjectExperiment, Result, dataset_folder, to_jsonable
 from corrcore.experiments.classification import PROTOCOLS, Classification, ClassificationSummary, FeatureAccuracy
 from corrcore.experiments.classifiers import ClassifierTraining, TrainedOn
+from corrcore.experiments.confidence import Confidence, ConfidenceTraining, Judged, JudgedFeature, MatchRecord
 from corrcore.experiments.context import Context, default_store
 from corrcore.experiments.detectors import DetectorTraining
 from corrcore.experiments.executors import Executor, RayActors, Threads
@@ -31,16 +32,21 @@ __all__ = [
     "Classification",
     "ClassificationSummary",
     "ClassifierTraining",
+    "Confidence",
+    "ConfidenceTraining",
     "Context",
     "DetectorTraining",
     "Executor",
     "Experiment",
     "FeatureAccuracy",
+    "Judged",
+    "JudgedFeature",
     "KeypointRecord",
     "KeypointResponse",
     "KeypointTable",
     "LayerRecord",
     "Localisation",
+    "MatchRecord",
     "ObjectExperiment",
     "OlderResultError",
     "PairRecord",

@@ -277,16 +277,7 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
             msg = f"category of {data.name} must be one of {', '.join(data.categories)}; got {self.category!r}."
             raise ValueError(msg)
         self = replace(self, network=network.name)  # in full
-        features = self.feature_list or self.usual_features(network)
-        if others := [str(each) for each in features if each.extractor not in (network.name, SIFT)]:
-            msg = (
-                f"features must be layers of {self.network}, or SIFT; measure {', '.join(others)} with another network."
-            )
-            raise ValueError(msg)
-        if twice := [each.key for n, each in enumerate(features) if each in features[:n]]:
-            msg = f"every feature may stand once; {', '.join(twice)} stands twice."
-            raise ValueError(msg)
-        return replace(self, features=extractors.parse(features, network) if features else ())
+        return replace(self, features=checked_features(self.feature_list or self.usual_features(network), network))
 
     @property
     def feature_list(self) -> tuple[Feature, ...]:
@@ -333,6 +324,17 @@ class ObjectExperiment(Experiment[Sample, State, Record, Summary]):
 def dataset_folder(data: KeypointDataset, network: str) -> str:
     """The folder of a data set's results, which another state of its annotations does not share."""
     return f"{data.name} {data.digest[:8]} {plain_text(network)}"
+
+
+def checked_features(features: Sequence[Feature], network: Extractor) -> tuple[Feature, ...]:
+    """Features of a network and SIFT, parsed. Raises ValueError for others, and for one that stands twice."""
+    if others := [str(each) for each in features if each.extractor not in (network.name, SIFT)]:
+        msg = f"features must be layers of {network.name}, or SIFT; measure {', '.join(others)} with another network."
+        raise ValueError(msg)
+    if twice := [each.key for n, each in enumerate(features) if each in features[:n]]:
+        msg = f"every feature may stand once; {', '.join(twice)} stands twice."
+        raise ValueError(msg)
+    return extractors.parse(features, network) if features else ()
 
 
 def extractor_digests(features: Sequence[Feature], network: Extractor) -> dict[str, str]:

@@ -29,7 +29,8 @@ def records_of(
 ) -> Iterator[Record]:
     """A record per named point and feature, of what JSON can hold: numbers that there are not are None.
 
-    Places are (x, y) in pixels of their own photo, similarities cosines, `cycle_error` is in pixels of the source.
+    Places are (x, y) in pixels of their own photo, similarities cosines, `cycle_error` is in pixels of the source,
+    `min_marginal_margin` in units of the alignment's energy, which nn has none of.
     """
     for number, name in enumerate(names):
         for feature, matches in found.items():
@@ -47,6 +48,7 @@ def records_of(
                 "runner_up": None if np.isnan(runner_up).any() else rounded(runner_up),
                 "runner_up_similarity": _number(matches.runner_up_similarities[number]),
                 "margin": _number(matches.margins[number]),
+                "min_marginal_margin": _number(matches.min_marginal_margins[number]),
                 "cycle_error": _number(matches.cycle_errors[number], 3),
                 "mutual": bool(matches.mutual[number]),
             }

@@ -17,7 +17,7 @@ from corrcore import extractors, images
 from corrcore.crops import BoxXYXY, CropTransform
 from corrcore.features import Extractor, Feature, FeatureGrid, Image
 from corrcore.tasks import alignment
-from corrcore.tasks.alignment import CROP_SPEC, CropSpec
+from corrcore.tasks.alignment import CROP_SPEC, Alignment, CropSpec
 
 VERSION = 1  # of what this module computes: results kept by another are not used
 
@@ -72,6 +72,12 @@ class DescribedExtent:
     transform: CropTransform
     grid: FeatureGrid
 
+    @property
+    def longer_side(self) -> float:
+        """Of what is described, in pixels of the photo."""
+        left, top, right, bottom = self.transform.edges
+        return max(right - left, bottom - top)
+
 
 @dataclass(frozen=True, eq=False)
 class PointMatches:
@@ -81,7 +87,10 @@ class PointMatches:
     `similarities` are cosines to the points' descriptors: for nn of the most similar cell, for an alignment of the
     descriptor at the place. `runners_up` are the most similar cells outside the `NEIGHBOURHOOD` of a place, NaN where
     there is none outside. `returned` is where the place is found in the source in turn; `mutual` says whether the
-    point's own cell and the one at the place are each the most similar to the other.
+    point's own cell and the one at the place are each the most similar to the other. `min_marginal_margins` are of an
+    alignment: how much more energy it takes at least to move the point's cell out of the place's neighbourhood than to
+    the place (`mrf.min_marginals`); below 0 where the solver has settled on a place that is not the best. NaN for nn,
+    and where nothing lies outside.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -91,6 +100,7 @@ class PointMatches:
     runner_up_similarities: Float[np.ndarray, " points"]
     returned: Float[np.ndarray, "points 2"]
     mutual: Bool[np.ndarray, " points"]
+    min_marginal_margins: Float[np.ndarray, " points"]
 
     @property
     def margins(self) -> Float[np.ndarray, " points"]:
@@ -171,10 +181,19 @@ def _crop_spec(feature: Feature, network: Extractor, options: MatchOptions) -> C
     longer = options.longer_side or (LONGER_SIDE_PX if options.method == "nn" else None)
     if longer is None:
         return CropSpec(margin=margin, square=False)
-    anywhere = extractors.extractor_of(feature, network).anywhere  # described at the cells of the layer for transfer
-    cells = Feature(network.name, network.roles.transfer) if anywhere else feature
-    stride = extractors.receptive_field(cells, network=network).stride
+    stride = stride_px(feature, network=network, options=options)
     return CropSpec(n_cells=max(round(longer / stride), 2), margin=margin, square=False)
+
+
+def stride_px(feature: Feature, *, network: Extractor, options: MatchOptions = MatchOptions()) -> int:
+    """How far apart the cells lie that are matched, in pixels of what is described.
+
+    What can be described anywhere is so at the cells of the network's layer for transfer, but for nn of whole photos.
+    """
+    anywhere = extractors.extractor_of(feature, network).anywhere
+    own = not anywhere or (options.method == "nn" and options.extent == "photo")
+    cells = feature if own else Feature(network.name, network.roles.transfer)
+    return extractors.receptive_field(cells, network=network).stride
 
 
 def match(
@@ -189,12 +208,25 @@ def match(
     Both are described alike, with the same `options`. Raises ValueError for points that are not finite, and for an
     alignment of too many cells.
     """
+    return _placed(source, target, points, options)[0]
+
+
+def _placed(
+    source: DescribedExtent,
+    target: DescribedExtent,
+    points: Float[np.ndarray, "points 2"],
+    options: MatchOptions,
+    *,
+    min_marginals: bool = False,
+) -> tuple[Float[np.ndarray, "points 2"], Alignment | None]:
+    """The places, and the alignment that they are by. Raises as `match` does."""
     if not np.isfinite(points).all():
         msg = "points must be finite; got some that are NaN or infinite. Leave hidden keypoints out."
         raise ValueError(msg)
     inside = source.transform.to_crop(points)
     if options.method == "nn":
-        return target.transform.to_image(_most_similar(source.grid, target.grid, inside, refine=options.refine))
+        places = _most_similar(source.grid, target.grid, inside, refine=options.refine)
+        return target.transform.to_image(places), None
     n_costs = len(source.grid.cells) * len(target.grid.cells)
     if n_costs > _MOST_COSTS:
         msg = (
@@ -209,8 +241,9 @@ def match(
         position=options.position,
         iterations=options.iterations,
         gap=1e-3,
+        min_marginals=min_marginals,
     )
-    return target.transform.to_image(aligned.to_target(inside))
+    return target.transform.to_image(aligned.to_target(inside)), aligned
 
 
 def match_points(
@@ -221,10 +254,11 @@ def match_points(
     options: MatchOptions = MatchOptions(),
 ) -> PointMatches:
     """The places that `match` finds, with what speaks for them. Raises as that does."""
-    places = match(source, target, points, options=options)
+    places, aligned = _placed(source, target, points, options, min_marginals=True)
+    marginals = None if aligned is None else aligned.min_marginals
     at_once = max(_AT_ONCE // max(len(source.grid.cells), len(target.grid.cells)), 1)
     parts = [
-        _evidence(source, target, points[first : first + at_once], places[first : first + at_once], options)
+        _evidence(source, target, points[first : first + at_once], places[first : first + at_once], options, marginals)
         for first in range(0, max(len(points), 1), at_once)
     ]
     names = [field.name for field in fields(PointMatches)]
@@ -237,6 +271,7 @@ def _evidence(
     points: Float[np.ndarray, "points 2"],
     places: Float[np.ndarray, "points 2"],
     options: MatchOptions,
+    marginals: Float32[np.ndarray, "rows columns target_rows target_columns"] | None,
 ) -> PointMatches:
     own, there = source.transform.to_crop(points), target.transform.to_crop(places)
     cosines = _cosines(source.grid, target.grid, own).reshape(len(points), -1)
@@ -255,6 +290,11 @@ def _evidence(
         (one.flat()[at] @ other.flat().T).argmax(dim=1).cpu().numpy()
         for one, other, at in ((source.grid, target.grid, own_cells), (target.grid, source.grid, cells))
     ]
+    marginal_margins = np.full(len(points), np.nan)
+    if marginals is not None:
+        of_cells = marginals.reshape(len(source.grid.cells), -1)[own_cells]
+        elsewhere = np.where(near, np.inf, of_cells).min(axis=1)
+        marginal_margins = np.where(alone, np.nan, elsewhere - of_cells[np.arange(len(points)), cells])
     return PointMatches(
         points,
         places,
@@ -263,6 +303,7 @@ def _evidence(
         np.where(alone, np.nan, others[np.arange(len(points)), second]),
         source.transform.to_image(back),
         (chosen[0] == cells) & (chosen[1] == own_cells),
+        marginal_margins,
     )
 
 

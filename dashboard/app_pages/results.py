@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from corrcore.experiments import Sweep
+from corrcore.experiments import Confidence, Sweep
 from dashboard.app_pages.results_parts import kinds
+from dashboard.app_pages.results_parts.confidence import page_of_confidence
 from dashboard.app_pages.results_parts.depth import page_of_sweeps
 from dashboard.app_pages.results_parts.fields import page_of_fields
 from dashboard.app_pages.results_parts.numbers import entries_of, page_of_numbers
@@ -44,6 +45,9 @@ def page() -> None:
     kind = there[title]
     if kind is Sweep:
         page_of_sweeps(stored)
+        return
+    if kind is Confidence:
+        page_of_confidence(stored)
         return
     entries, empty = entries_of(kind, stored)
     if entries or kind.number:

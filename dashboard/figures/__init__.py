@@ -13,6 +13,7 @@ from dashboard.figures.charts import (
     score_profile,
     scores_of_all,
 )
+from dashboard.figures.confidence import feature_lines, reliability_diagram, risk_curves, roc_curves
 from dashboard.figures.depth import DepthCurve, NetworkStyle, depth_curves, highest_of, network_styles
 from dashboard.figures.draw import (
     Column,
@@ -86,6 +87,7 @@ __all__ = [
     "energy_history",
     "feature_colour",
     "feature_colours",
+    "feature_lines",
     "field_limit",
     "field_picture",
     "fields_sheet",
@@ -104,6 +106,9 @@ __all__ = [
     "offset_map",
     "pck_curves",
     "place_colours",
+    "reliability_diagram",
+    "risk_curves",
+    "roc_curves",
     "row_style",
     "score_by_distance",
     "score_colours",

@@ -45,5 +45,16 @@ def legend(colours: Mapping[str, str]) -> None:
     st.html(f'<div style="font-size: .85rem; line-height: 1.7">{dots}</div>')
 
 
+def line_legend(styles: Mapping[str, figures.RowStyle]) -> None:
+    """Names, each beside a piece of its line."""
+    css = {"dash": "dashed", "dot": "dotted"}
+    lines = " &nbsp; ".join(
+        f'<span style="white-space: nowrap"><span style="display: inline-block; width: 2em; vertical-align: middle; '
+        f'border-top: 3px {css.get(style.dash, "solid")} {style.colour}"></span> {escape(name)}</span>'
+        for name, style in styles.items()
+    )
+    st.html(f'<div style="font-size: .85rem; line-height: 1.7">{lines}</div>')
+
+
 def _data_url(image: np.ndarray) -> str:
     return f"data:image/png;base64,{b64encode(images.encode(image, format='PNG')).decode()}"

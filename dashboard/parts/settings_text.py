@@ -16,7 +16,7 @@ WORDS = {
     "refined": "also the best pixel around the best cell",
 }
 AS_USUAL = "as usual"
-_WHAT = ("dataset", "category", "network", "features", "limit", "keypoints", "index", "photos")
+_WHAT = ("dataset", "category", "categories", "network", "features", "limit", "keypoints", "index", "photos")
 
 
 def settings_of(experiment: Experiment) -> Mapping[str, Any]:

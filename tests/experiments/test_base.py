@@ -12,6 +12,8 @@ from corrcore.datasets import toy
 from corrcore.experiments import (
     AgreementRadius,
     Classification,
+    Confidence,
+    ConfidenceTraining,
     Context,
     Localisation,
     Pairs,
@@ -34,6 +36,8 @@ EXAMPLES = {
     "classification": Classification("toy", CAT, features=("sift20",), protocol="small", costs=(0.1, 1.0), folds=3),
     "responses": Responses("toy", CAT, features=("conv3",), keypoints=("Nose", "TailBase"), side=31, cost=1.0),
     "pairs": Pairs("toy", CAT, features=("conv3",), limit=4, split="train", longer_side=300, refine=True),
+    "confidence": Confidence("toy", (CAT,), features=("conv3",), limit=4, learn_from=(CAT,)),
+    "confidence-training": ConfidenceTraining("toy", (CAT,), features=("conv3",), limit=4, refine=True),
     "sweep": Sweep("toy", CAT, features=("conv3",), objects=4, photos=9, limit=5),
     "prediction": Prediction("toy", CAT, features=("conv5",), costs=(0.1,), refined=True, limit=3),
 }
@@ -49,8 +53,9 @@ def context(alexnet, small_index):
 
 
 def test_there_is_an_example_of_every_experiment():
-    assert {kind.kind for kind in experiments.kinds()} | {"smoothness"} == set(EXAMPLES)
-    assert "smoothness" not in {kind.kind for kind in experiments.kinds()}  # a part of another
+    parts = {"smoothness", "confidence-training"}  # of others
+    assert {kind.kind for kind in experiments.kinds()} | parts == set(EXAMPLES)
+    assert not parts & {kind.kind for kind in experiments.kinds()}
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -112,6 +117,8 @@ def test_features_of_every_spelling_are_the_same(context):
         (Pairs("toy", CAT), "pairs toy cat.jsonl"),
         (Pairs("toy", CAT, split="val", extent="photo"), "pairs toy cat.jsonl"),  # the usual ones
         (Pairs("toy", CAT, method="mrf"), "pairs toy cat, method mrf, extent box.jsonl"),
+        (Confidence("toy", (CAT,)), "confidence toy cat.jsonl"),
+        (Confidence("toy", (CAT,), learn_from=("toy cow",)), "confidence toy cat, learn_from toy cow.jsonl"),
         (Prediction("toy", CAT), "prediction toy cat.jsonl"),
         (Prediction("toy", CAT, costs=(0.1,)), "prediction toy cat.jsonl"),  # the usual one of drawn objects
         (Prediction("toy", CAT, refined=True), "prediction toy cat, refined True.jsonl"),

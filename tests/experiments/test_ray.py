@@ -16,6 +16,7 @@ from corrcore.datasets import toy
 from corrcore.experiments import (
     AgreementRadius,
     Classification,
+    Confidence,
     Context,
     Localisation,
     Pairs,
@@ -42,6 +43,7 @@ EXPERIMENTS = {
         Prediction("toy", CAT, features=("sift40",)),
         Responses("toy", CAT, features=SIFT, keypoints=("Nose",), protocol="small", cost=1.0),
         Pairs("toy", CAT, features=("conv5",), limit=3),
+        Confidence("toy", (CAT,), features=("conv5",), limit=8),
         Sweep("toy", CAT, features=("conv5",), objects=2, photos=2),
         Localisation("small", photos="", every=True, layers=("conv3",)),
         AgreementRadius("small", limit=2, layers=("conv3",)),

@@ -8,8 +8,9 @@ import pytest
 from torch.nn import functional as F
 
 from corrcore import images
+from corrcore.engines import mrf
 from corrcore.features import Feature
-from corrcore.tasks import matching
+from corrcore.tasks import alignment, matching
 from corrcore.tasks.matching import MatchOptions
 from tests.conftest import smooth_noise
 
@@ -154,6 +155,26 @@ def test_what_speaks_for_a_match_is_as_its_definition_says(alexnet, scene, featu
         back = matching.match(target, source, found.places[number : number + 1], options=MatchOptions(refine=refine))
         np.testing.assert_allclose(found.returned[number], back[0], atol=1e-4)
         assert found.cycle_errors[number] == pytest.approx(np.linalg.norm(back[0] - point), abs=1e-4)
+
+
+def test_min_marginal_margins_are_of_the_points_own_cells(alexnet, scene):
+    """Beyond a tenth of the target's longer side, less at the place; all other methods have none."""
+    first, second = window(scene, 96, 96), window(scene, 130, 84)
+    options = MatchOptions("mrf")
+    source, target = (
+        matching.describe(photo, [CONV4], network=alexnet, options=options)[CONV4] for photo in (first, second)
+    )
+    found = matching.match_points(source, target, POINTS, options=options)
+    unary = alignment.data_term(source.grid, target.grid, position=options.position)
+    marginals = mrf.min_marginals(unary, smoothness=options.smoothness, iterations=options.iterations)
+    centres = target.transform.to_image(target.grid.cells.centres())
+    own = source.transform.to_image(source.grid.cells.centres())
+    for point, place, margin in zip(POINTS, found.places, found.min_marginal_margins, strict=True):
+        nearest = np.unravel_index(np.linalg.norm(own - point, axis=-1).argmin(), own.shape[:2])
+        away = np.linalg.norm(centres - place, axis=-1)
+        at_place, beyond = marginals[nearest].ravel()[away.argmin()], marginals[nearest][away > 0.1 * 320].min()
+        assert margin == pytest.approx(beyond - at_place, abs=1e-5)
+    assert np.isnan(matching.match_points(source, target, POINTS).min_marginal_margins).all()
 
 
 @pytest.mark.parametrize("method", ["nn", "mrf"])
