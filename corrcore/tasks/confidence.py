@@ -16,7 +16,7 @@ among what it was learnt from than a user's may be.
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,7 @@ from corrcore.features import Extractor, Feature
 from corrcore.settings import Settings
 from corrcore.store import write_atomically
 from corrcore.tasks import alignment, matching
-from corrcore.tasks.matching import LONGER_SIDE_PX, MatchOptions, PointMatches
+from corrcore.tasks.matching import LONGER_SIDE_PX, DescribedExtent, MatchOptions, PointMatches
 
 VERSION = 1  # of what this module computes: what another has learnt is not used
 VERSIONS = (VERSION, matching.VERSION, alignment.VERSION, mrf.VERSION)
@@ -225,6 +225,15 @@ def known(
             if each.is_for(feature, network=network, options=options):
                 return each
     return None
+
+
+def judged(
+    feature: Feature, matches: PointMatches, source: DescribedExtent, *, network: Extractor, options: MatchOptions
+) -> PointMatches:
+    """Matches of a described source with the probability that each is right, where it is `known`."""
+    if (found := known(feature, network=network, options=options)) is None:
+        return matches
+    return replace(matches, confidences=found.confidence(matches, options=options, longer_side=source.longer_side))
 
 
 def own_file() -> Path:

@@ -30,7 +30,8 @@ def records_of(
     """A record per named point and feature, of what JSON can hold: numbers that there are not are None.
 
     Places are (x, y) in pixels of their own photo, similarities cosines, `cycle_error` is in pixels of the source,
-    `min_marginal_margin` in units of the alignment's energy, which nn has none of.
+    `min_marginal_margin` in units of the alignment's energy, which nn has none of; `confidence` is the probability that
+    the place is right, where that is known.
     """
     for number, name in enumerate(names):
         for feature, matches in found.items():
@@ -51,6 +52,7 @@ def records_of(
                 "min_marginal_margin": _number(matches.min_marginal_margins[number]),
                 "cycle_error": _number(matches.cycle_errors[number], 3),
                 "mutual": bool(matches.mutual[number]),
+                "confidence": _number(matches.confidences[number], 3),
             }
 
 

@@ -90,7 +90,8 @@ class PointMatches:
     point's own cell and the one at the place are each the most similar to the other. `min_marginal_margins` are of an
     alignment: how much more energy it takes at least to move the point's cell out of the place's neighbourhood than to
     the place (`mrf.min_marginals`); below 0 where the solver has settled on a place that is not the best. NaN for nn,
-    and where nothing lies outside.
+    and where nothing lies outside. `confidences` are the probabilities that places are right, NaN until
+    `corrcore.tasks.confidence.judged` knows them.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -101,6 +102,7 @@ class PointMatches:
     returned: Float[np.ndarray, "points 2"]
     mutual: Bool[np.ndarray, " points"]
     min_marginal_margins: Float[np.ndarray, " points"]
+    confidences: Float[np.ndarray, " points"]
 
     @property
     def margins(self) -> Float[np.ndarray, " points"]:
@@ -304,6 +306,7 @@ def _evidence(
         source.transform.to_image(back),
         (chosen[0] == cells) & (chosen[1] == own_cells),
         marginal_margins,
+        np.full(len(points), np.nan),
     )
 
 

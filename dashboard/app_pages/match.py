@@ -19,6 +19,11 @@ tenth of the photo's longer side away. From the place the way leads back to the 
 the nearer to the point, the more the two agree. The point's cell and the place's are *each other's best* if each is
 the most similar to the other of all.
 
+How *sure* a match is, is the share of matches as similar, as far above elsewhere, with a way back as short and so on that were
+right on annotated train photos of cats, cows and horses, by a logistic regression for each feature; a point that the other
+photo does not show has no right place. Right is within a tenth of the object's longer side. It is told of features for
+which it was learnt (`corrcore train confidence`), and the Results page shows how far it can be trusted.
+
 *All cells together* displaces all cells of the photo at once, with the energy of the Alignment page, at 18 cells on
 the longer side, and takes the point along; its similarity is that at the place, and may be below the best elsewhere.
 *Points of your own* are looked for in the same way; right is a place within a tenth of the longer side of the object's box

@@ -44,6 +44,7 @@ def arrays_npz(source: Photo, target: Photo, point: tuple[int, int], found: Mapp
             "margins": np.concatenate([one.margins for one in matches]),
             "cycle_errors_px": np.concatenate([one.cycle_errors for one in matches]),
             "mutual": np.concatenate([one.mutual for one in matches]),
+            "confidences": np.concatenate([one.confidences for one in matches]),
         }
     )
 

@@ -25,6 +25,7 @@ from dashboard.wording import sentence
 
 ALPHA = 0.1  # of the longer side of the annotated object: nearer to its keypoint a place is right
 MOST_NAMED = 10  # points that are named on the photo; more have their row's number
+SURE = "Of matches that look like this one, so many were right on annotated photos of cats, cows and horses."
 FAULT = "points fault"  # why the last change was not made
 EMPTY = "Click the first photo to set a point: it is looked for in the second. Or take points from the right."
 
@@ -50,7 +51,8 @@ class OwnPoints:
     def coco(self) -> bytes:
         """COCO's keypoints of both photos: the points that were set, and their places by every feature."""
         first, second = (self.photos[side] for side in SIDES)
-        places = {str(feature): NamedPoints(self.points.names, each.places) for feature, each in self.found.items()}
+        names = self.points.names
+        places = {str(feature): NamedPoints(names, each.places) for feature, each in self.found.items()}
         return to_coco(
             [
                 AnnotatedPhoto(photo.title, (photo.image.shape[1], photo.image.shape[0]), points)
@@ -71,6 +73,7 @@ class OwnPoints:
                 "margins": np.stack([each.margins for each in found]),
                 "cycle_errors": np.stack([each.cycle_errors for each in found]),
                 "mutual": np.stack([each.mutual for each in found]),
+                "confidences": np.stack([each.confidences for each in found]),
             }
         )
 
@@ -248,6 +251,8 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
         "Way back, px": found.cycle_errors,
         "Each other's best": found.mutual,
     }
+    if np.isfinite(found.confidences).any():
+        columns["Sure, %"] = 100 * found.confidences
     if known.any():
         columns["Off, px"] = np.linalg.norm(found.places - truth, axis=1)
     key = f"points table {point_set.to_link(points)}"
@@ -269,6 +274,7 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
             NAME: st.column_config.TextColumn(max_chars=60, pinned=True),
             **{name: number(format="%.1f", step=0.1) for name in (X, Y)},
             **{name: number(format="%.1f") for name in ("Found at x", "Found at y", "Way back, px", "Off, px")},
+            "Sure, %": number(format="%.0f", help=SURE),
             **{name: number(format="%.2f") for name in ("Similarity", "Margin")},
         },
     )
