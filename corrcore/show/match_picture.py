@@ -55,6 +55,11 @@ class MatchView:
     names: Sequence[str]
     matches: Mapping[Feature, PointMatches]
 
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What the photos are matched by."""
+        return tuple(self.matches)
+
     def to_png(self) -> bytes:
         """The picture as a file."""
         source, target = _side_by_side(*self.photos)
