@@ -63,7 +63,7 @@ def match(
     (first, title), (second, other) = _opened(first_photo, "first_photo"), _opened(second_photo, "second_photo")
     if point is None:
         point = ((first.shape[1] - 1) / 2, (first.shape[0] - 1) / 2)
-    at = _named({"point": point})
+    at = _named([point])
     at.check_inside((first.shape[1], first.shape[0]), title)
     described = _described((first, second), features, network, how)
     return match_figure(MatchedPhotos((first, second), (title, other), described, how), at.places[0])

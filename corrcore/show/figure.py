@@ -54,7 +54,8 @@ def match_figure(pair: MatchedPhotos, point: Float[np.ndarray, "2"]) -> AnyFigur
 
     def move(photo: go.Image, clicked: Points, state: object) -> None:
         del photo, state
-        _show_point(widget, pair, np.array([clicked.xs[0], clicked.ys[0]], float))
+        if clicked.xs:  # there are none where another picture was clicked
+            _show_point(widget, pair, np.array([clicked.xs[0], clicked.ys[0]], float))
 
     widget.for_each_trace(lambda photo: photo.on_click(move), selector={"name": "photo"})
     return widget
