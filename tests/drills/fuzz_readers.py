@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from PIL import Image
 
 from corrcore import decoding
@@ -327,6 +328,8 @@ def by_hypothesis(
             seed(number)(run)()
         except Found as error:
             found.append(str(error))
+        except FlakyFailure as error:  # the time ended before it was tried again
+            found += map(str, error.exceptions)
     return n, found
 
 
