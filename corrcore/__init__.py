@@ -3,6 +3,7 @@
 The layers, imports go downwards only:
 
     cli                              commands, from the experiments' dataclasses
+    show                             results as a notebook shows them
     experiments                      many of them: run, results, tables
     tasks                            one image or object in, one frozen dataclass out
     patch_index                      photos' descriptors and pixels on disk
@@ -22,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from corrcore import show
     from corrcore.datasets import open_dataset
     from corrcore.decoding import ImageError, decode
     from corrcore.experiments import (
@@ -87,10 +89,13 @@ __all__ = [
     "open_dataset",
     "open_extractor",
     "run",
+    "show",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "show":
+        return import_module("corrcore.show")
     if name not in _HOMES:
         msg = f"module 'corrcore' has no attribute {name!r}"
         raise AttributeError(msg)
@@ -99,4 +104,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, "show"})

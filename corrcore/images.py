@@ -9,6 +9,7 @@ import hashlib
 import io
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -247,6 +248,18 @@ def grey(image: ImageLike) -> Float32[np.ndarray, "*batch height width"]:
         msg = f"a batch of images must be uint8 of shape (..., height, width, 3); got {_described(image)}."
         raise ValueError(msg)
     return image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def in_a_row(pictures: Sequence[ImageLike], *, gap: int = 8) -> UInt8[np.ndarray, "height width 3"]:
+    """Pictures side by side, their tops in line, with `gap` white pixels between them."""
+    shown = [as_image(picture) for picture in pictures]
+    height, width = max(each.shape[0] for each in shown), sum(each.shape[1] + gap for each in shown) - gap
+    found = np.full((height, width, 3), 255, np.uint8)
+    left = 0
+    for each in shown:
+        found[: each.shape[0], left : left + each.shape[1]] = each
+        left += each.shape[1] + gap
+    return found
 
 
 def extract_patches(

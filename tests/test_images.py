@@ -393,6 +393,12 @@ def test_as_image_ignores_corrupt_exif(name):
     assert images.as_image(Image.open(file)).shape == PICTURE.shape
 
 
+def test_pictures_in_a_row_have_white_between_and_below():
+    tall, wide = np.zeros((5, 2, 3), np.uint8), np.full((3, 4, 3), 7, np.uint8)
+    found = images.in_a_row([tall, wide], gap=1)
+    assert found[..., 0].tolist() == [[0, 0, 255, 7, 7, 7, 7]] * 3 + [[0, 0, 255, 255, 255, 255, 255]] * 2
+
+
 OPERATIONS = {
     "resize": lambda image: images.resize(image, longer_side=9),
     "shrink": lambda image: images.shrink(image, longer_side=20),
@@ -400,6 +406,7 @@ OPERATIONS = {
     "crop_resized": lambda image: images.crop_resized(image, (1.5, 2.5, 9.5, 8.5), width=5, height=4),
     "hflip": images.hflip,
     "grey": images.grey,
+    "in_a_row": lambda image: images.in_a_row([image, image]),
     "extract_patches": lambda image: images.extract_patches(image, np.array([[0, 1]]), height=2, width=2)[0],
     "encode": lambda image: np.frombuffer(images.encode(image), np.uint8),
     "digest": lambda image: np.array(images.digest(image)),

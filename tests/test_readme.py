@@ -35,7 +35,7 @@ def test_a_command_is_one_that_there_is(command):
 def test_the_match_of_two_drawn_cats_prints_what_is_shown(tmp_path, monkeypatch, capsys):
     [command], [shown] = (
         re.findall(pattern, TEXT, flags=re.MULTILINE)
-        for pattern in (r"^\S*/corrcore (match .*)$", r"^```\n(  point [^`]*)```$")
+        for pattern in (r"^\S*/corrcore (match corrcore/.*)$", r"^```\n(  point [^`]*)```$")
     )
     monkeypatch.chdir(README.parent)
     words = [str(tmp_path / word) if word.endswith(".png") else word for word in shlex.split(command)]

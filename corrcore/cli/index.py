@@ -7,8 +7,9 @@ from typing import Any
 
 from corrcore import networks
 from corrcore import patch_index as indexes
+from corrcore.cli.limits import add_limit_options, limits_of
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import add_executor_options, cluster_of, count, number, numbers, progress_of, words
+from corrcore.cli.shared import add_executor_options, cluster_of, count, numbers, progress_of, words
 from corrcore.datasets import addressed, folder
 from corrcore.wording import counted, size_text
 
@@ -33,16 +34,7 @@ def add_parsers(rooms: Any) -> None:
     )
     build.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave out N photos, chosen by their names")
     build.add_argument("--limit", type=count, default=None, metavar="N", help="take the first N photos only")
-    build.add_argument(
-        "--max-megapixels",
-        type=number,
-        default=folder.MAX_PIXELS / 1e6,
-        metavar="N",
-        help="take photos up to this size",
-    )
-    build.add_argument(
-        "--max-megabytes", type=number, default=folder.MAX_BYTES / 2**20, metavar="N", help="take files up to this size"
-    )
+    add_limit_options(build)
     add_executor_options(build)
     build.set_defaults(run=_build)
     index.add_parser("list", help="the indexes there are").set_defaults(run=_list)
@@ -75,11 +67,7 @@ def _add_compress(index: Any) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     target = indexes.path_of(indexes.checked_name(options.name), options.root)
-    listing = addressed.photos_in(
-        options.photos,
-        max_pixels=round(options.max_megapixels * 1e6),
-        max_bytes=round(options.max_megabytes * 2**20),
-    )
+    listing = addressed.photos_in(options.photos, **limits_of(options))
     print(f"{len(listing):,} photos in {options.photos}")
     if listing.left_out:
         print(listing.summary())

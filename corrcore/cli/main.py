@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from importlib import metadata
 
 from corrcore.settings import Settings, prepared_path
 
+_NEGATIVE = re.compile(r"-\.?\d")
 _GRACE_S = 5.0  # an interrupted command has to end by itself
 ROOMS = {  # the modules beside this one, and what they are for
     "app": "open the app",
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
     try:
         parser = _parser(arguments)
         ready()
-        parser.parse_args(arguments, options)
+        parser.parse_args(_with_negative_values(arguments), options)
         if options.until_stdin_closes:
             _stop_when_stdin_closes()
         for problem in Settings.from_environment().problems(options.root):
@@ -61,6 +63,17 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
         _say("there is not enough memory for it; take fewer or smaller photos.", options)
         return 2
     return 0
+
+
+def _with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """Values such as ``-5,3`` joined to their options (``--points=-5,3``), as argparse takes them for options."""
+    found: list[str] = []
+    for word in arguments:
+        if _NEGATIVE.match(word) and found and found[-1].startswith("--") and "=" not in found[-1]:
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _say(text: str, options: argparse.Namespace) -> None:

@@ -3,22 +3,28 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from corrcore import extractors, networks
-from corrcore.cli import match_files, match_picture
-from corrcore.cli.match_pairs import match_pairs, pairs_of, point_or_file
+from corrcore.cli import match_files
+from corrcore.cli.limits import add_limit_options, limits_of
+from corrcore.cli.match_pairs import MatchedPair
+from corrcore.cli.match_request import is_photo_to_folder, point_or_file, request_of
 from corrcore.cli.opening import add_network_options, open_network
 from corrcore.cli.shared import count, number, print_table, progress_of, words
-from corrcore.features import Extractor
+from corrcore.datasets.folder import printable_name
+from corrcore.features import Feature
 from corrcore.settings import prepared_path
+from corrcore.show.match_picture import MatchView
 from corrcore.store import write_atomically
 from corrcore.tasks.alignment import CROP_SPEC
 from corrcore.tasks.matching import LONGER_SIDE_PX, MatchOptions, Method
+from corrcore.tasks.points_transfer import usual_features
 from corrcore.wording import counted
 
-USUAL_SIFT = "sift20"
+PICTURE_SUFFIXES = (".png",)
 
 
 def add_parsers(rooms: Any) -> None:
@@ -34,8 +40,8 @@ def add_parsers(rooms: Any) -> None:
         nargs="+",
         type=prepared_path,
         metavar="PHOTO",
-        help="the source and the target; or one folder, whose subfolders that hold exactly two photos are pairs, the "
-        "first by name being the source, with points.json or points.csv beside them",
+        help="the source and the target, or a folder of targets; or one folder, whose subfolders that hold exactly two "
+        "photos are pairs, the first by name being the source, with points.json or points.csv beside them",
     )
     command.add_argument(
         "--points",
@@ -52,23 +58,26 @@ def add_parsers(rooms: Any) -> None:
         type=words,
         default=None,
         help="layers and SIFT by its radius, such as conv4,vgg16:conv4_3,sift20 (default: the network's layer for "
-        f"transfer, and {USUAL_SIFT})",
+        "transfer, and sift20)",
     )
     _add_options(command)
+    add_limit_options(command)
     command.add_argument("--json", action="store_true", help="a line of JSON per point and feature, for programs")
     command.add_argument(
         "--out",
         type=prepared_path,
         default=None,
         metavar="FILE",
-        help=f"a file to write: {', '.join(match_files.SUFFIXES)} (lines, COCO keypoints of the targets, arrays)",
+        help=f"a file to write: {', '.join(match_files.SUFFIXES)} (lines, COCO keypoints of the targets, arrays); the "
+        "keypoints of a folder of targets are of one feature",
     )
     command.add_argument(
         "--picture",
         type=prepared_path,
         default=None,
-        metavar="FILE",
-        help="a .png to write: both photos with their points, a row per feature; of several pairs one each",
+        metavar="FILE|FOLDER",
+        help="a .png to write: both photos with their points, a row per feature; of several pairs one each, which a "
+        "folder may be given for",
     )
     command.set_defaults(run=match)
 
@@ -106,7 +115,8 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 def match(options: argparse.Namespace) -> None:
     """Matches a pair after another, prints what is found, and writes it."""
     _check_file("--out", options.out, match_files.SUFFIXES)
-    _check_file("--picture", options.picture, match_picture.SUFFIXES)
+    if options.picture is not None and not options.picture.is_dir():
+        _check_file("--picture", options.picture, PICTURE_SUFFIXES)
     how = MatchOptions(
         options.method,
         longer_side=options.longer_side,
@@ -120,34 +130,49 @@ def match(options: argparse.Namespace) -> None:
     def leave_out(name: str, reason: str) -> None:
         print(f"left out: {name}: {reason}", file=notes)
 
-    pairs = pairs_of(options.photos, options.points, leave_out)
+    request = request_of(options.photos, options.points, limits_of(options), leave_out)
     network = open_network(options.network, options.weights)
-    features = tuple(dict.fromkeys(extractors.parse(options.features or _usual_features(network), network)))
+    features = extractors.parse(options.features or usual_features(network), network)
+    features = tuple(dict.fromkeys(features))
+    category = _category(options, features)
     found, records, pictures = [], [], []
-    progress = progress_of(options)
-    for each in match_pairs(pairs, features, network, how, leave_out=leave_out, progress=progress):
+    for each in request.matched(features, network, how, leave_out=leave_out, progress=progress_of(options)):
         found.append(each)
         own = list(match_files.records_of(each, how.method))
         records += own
         if options.json:
             print("\n".join(json.dumps(record, allow_nan=False) for record in own), flush=True)
         if options.picture is not None:
-            pictures.append(_picture_path(options.picture, each.pair.source.path, several=len(pairs) > 1))
-            write_atomically(pictures[-1], match_picture.picture(each))
+            pictures.append(_picture_path(options.picture, each.label, several=len(request) > 1))
+            write_atomically(pictures[-1], _view(each).to_png())
     if not found:
-        msg = f"none of {counted(len(pairs), 'pair')} could be matched; what is left out says why."
+        msg = f"none of {counted(len(request), 'pair')} could be matched; what is left out says why."
         raise ValueError(msg)
     if not options.json:
         print_table(match_files.table_rows(records))
     if options.out is not None:
-        write_atomically(options.out, match_files.content(options.out.suffix.lower(), found, how.method))
+        content = match_files.content(options.out.suffix.lower(), found, how.method, category=category)
+        write_atomically(options.out, content)
         pictures.insert(0, options.out)
     for path in pictures:
         print(f"written to {path}", file=notes)
 
 
-def _usual_features(network: Extractor) -> tuple[str, str]:
-    return f"{network.name}:{network.roles.transfer}", USUAL_SIFT
+def _category(options: argparse.Namespace, features: Sequence[Feature]) -> str:
+    """What COCO's keypoints of a folder's photos are of: empty for pairs.
+
+    Raises ValueError for several features, as each photo of a data set has one annotation per object.
+    """
+    if not is_photo_to_folder(options.photos):
+        return ""
+    if options.out is not None and options.out.suffix.lower() == ".json" and len(features) != 1:
+        listed = ", ".join(map(str, features))
+        msg = (
+            f"keypoints of a folder's photos ({options.out.name}) are those of one feature; got {listed}, so give one "
+            "by --features, or write .csv, which has a line for each."
+        )
+        raise ValueError(msg)
+    return f"points of {printable_name(options.photos[0].name)}"
 
 
 def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
@@ -162,6 +187,13 @@ def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> No
         raise ValueError(msg)
 
 
-def _picture_path(path: Path, source: Path, *, several: bool) -> Path:
-    """Where a pair's picture goes: of several pairs, each named after its folder."""
-    return path.with_name(f"{path.stem}-{source.parent.name}{path.suffix}") if several else path
+def _view(found: MatchedPair) -> MatchView:
+    source, target, names = found.pair.source, found.pair.target, found.pair.points.names
+    return MatchView((source.load(), target.load()), (source.name, target.name), names, found.matches)
+
+
+def _picture_path(path: Path, label: str, *, several: bool) -> Path:
+    """Where a pair's picture goes: into a folder under the pair's label, else of several pairs one each beside it."""
+    if path.is_dir():
+        return path / f"{label}.png"
+    return path.with_name(f"{path.stem}-{label}{path.suffix}") if several else path

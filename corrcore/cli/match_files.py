@@ -55,16 +55,16 @@ def _place_text(place: Sequence[float]) -> str:
     return f"{place[0]:.1f}, {place[1]:.1f}"
 
 
-def content(suffix: str, found: Sequence[MatchedPair], method: Method) -> bytes | str:
-    """A file of what was found, by how its name ends: one of `SUFFIXES`."""
+def content(suffix: str, found: Sequence[MatchedPair], method: Method, *, category: str = "") -> bytes | str:
+    """A file of what was found, by how its name ends: one of `SUFFIXES`. `category` is that of COCO's keypoints."""
     if suffix == ".npz":
         return _arrays(found, method)
     if suffix == ".json":
-        return _coco(found)
+        return _coco(found, category)
     return match_records.to_csv(record for each in found for record in records_of(each, method))
 
 
-def _coco(found: Sequence[MatchedPair]) -> str:
+def _coco(found: Sequence[MatchedPair], category: str) -> str:
     """The places in the targets, an annotation per feature."""
     return to_coco(
         [
@@ -77,7 +77,8 @@ def _coco(found: Sequence[MatchedPair]) -> str:
                 },
             )
             for each in found
-        ]
+        ],
+        category=category,
     )
 
 

@@ -1,13 +1,12 @@
-"""What `corrcore match` is given: two photos or a folder of pairs, and points; and what is found of each pair."""
+"""Pairs of photos for `corrcore match`: two photos, or the subfolders of a folder; and what is found of each."""
 
-import argparse
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from corrcore.cli.limits import Limits
 from corrcore.concurrency import Progress
 from corrcore.datasets import points as point_files
 from corrcore.datasets.folder import FolderPhoto, printable_name, reason_by_name
@@ -16,21 +15,14 @@ from corrcore.datasets.records import Instance
 from corrcore.decoding import SUFFIXES, read_size
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Extractor, Feature
-from corrcore.settings import prepared_path
-from corrcore.store import explain
 from corrcore.tasks import matching
 from corrcore.tasks.matching import MatchOptions, PointMatches
+from corrcore.tasks.points_transfer import LeaveOut, reason_of
 
-Given = tuple[float, float] | Path
-"""A point (x, y) in pixels of the source, or a file of points."""
-
-LeaveOut = Callable[[str, str], None]
-"""Is told of what is left out: its name, and why."""
+PointsOf = Callable[[str], NamedPoints]
+"""The points of a photo by its name."""
 
 OWN_POINTS = tuple(f"points{suffix}" for suffix in point_files.SUFFIXES)
-
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-_PLACE = re.compile(rf"\s*({_NUMBER})\s*,\s*({_NUMBER})\s*", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,81 +38,114 @@ class PhotoPair:
 
 @dataclass(frozen=True, eq=False)
 class MatchedPair:
-    """A pair, and where each feature finds its points."""
+    """A pair, and where each feature finds its points. `label` names its picture."""
 
     pair: PhotoPair
     matches: Mapping[Feature, PointMatches]
+    label: str
 
 
-def point_or_file(text: str) -> Given:
-    """``X,Y`` as a point, anything else as the path of a file."""
-    if place := _PLACE.fullmatch(text):
-        return float(place[1]), float(place[2])
-    path = prepared_path(text)
-    if path.suffix.lower() not in point_files.SUFFIXES:
-        msg = f"must be X,Y in pixels, or a file that ends in {' or '.join(point_files.SUFFIXES)}; got {text}"
-        raise argparse.ArgumentTypeError(msg)
-    return path
+@dataclass(frozen=True, eq=False)
+class PairsRequest:
+    """Pairs to match, of points that lie inside their sources."""
+
+    pairs: Sequence[PhotoPair]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def matched(
+        self,
+        features: Sequence[Feature],
+        network: Extractor,
+        options: MatchOptions,
+        *,
+        leave_out: LeaveOut,
+        progress: Progress,
+    ) -> Iterator[MatchedPair]:
+        """Where each feature finds the points, a pair after another; copies of a photo are described once.
+
+        A pair that cannot be matched is told to `leave_out`; where it is the only one, its error is raised.
+        """
+        described = DescribedOnce(features, network, options)
+        for number, pair in enumerate(self.pairs):
+
+            def tell(share: float, text: str, number: int = number) -> None:
+                progress((number + share) / len(self), text)
+
+            try:
+                sides = []
+                for share, photo, size in zip((0.0, 0.4), (pair.source, pair.target), pair.sizes, strict=True):
+                    tell(share, f"describing {photo.name}")
+                    sides.append(described(_whole(photo, size)))
+                tell(0.8, f"matching {pair.name}")
+                source, target = sides
+                found = {
+                    feature: matching.match_points(
+                        source[feature], target[feature], pair.points.places, options=options
+                    )
+                    for feature in features
+                }
+            except (ValueError, OSError) as error:
+                if len(self) == 1:
+                    raise
+                leave_out(pair.name, reason_of(error))
+                continue
+            tell(1.0, pair.name)
+            yield MatchedPair(pair, found, pair.source.path.parent.name)
 
 
-def pairs_of(photos: Sequence[Path], given: Sequence[Given], leave_out: LeaveOut) -> list[PhotoPair]:
-    """The pairs that a command asks for, with points that lie inside their sources.
-
-    `photos` are a source and a target, or one folder whose subfolders are pairs; what is none is told to `leave_out`.
-    Raises ValueError where photos or points cannot be read, and for a folder without any pair.
-    """
-    points = _points_given(given)
-    if len(photos) == 1 and photos[0].is_dir():
-        return list(_pairs_in(photos[0], points, leave_out))
-    if len(photos) != 2 or any(path.is_dir() for path in photos):
-        listed = " ".join(printable_name(path.name) for path in photos)
-        msg = f"match takes two photos, or one folder whose subfolders hold two photos each; got {listed}."
-        raise ValueError(msg)
-    if points is None:
-        msg = "--points is missing: give X,Y in pixels of the source, or a file of points (.json or .csv)."
-        raise ValueError(msg)
-    source, target = (FolderPhoto(printable_name(path.name), path) for path in photos)
-    return [_pair(f"{source.name} to {target.name}", source, target, points)]
+def _whole(photo: FolderPhoto, size: tuple[int, int]) -> Instance:
+    """A whole photo as an object, under the name of its content."""
+    box = (-0.5, -0.5, size[0] - 0.5, size[1] - 0.5)
+    return Instance(photo.stamp, "", photo, box, np.empty((0, 2)))
 
 
-def _points_given(given: Sequence[Given]) -> Callable[[str], NamedPoints] | None:
-    """The points of a photo by its name, as ``--points`` gives them: places are called by their numbers."""
-    if not given:
-        return None
-    places = [each for each in given if not isinstance(each, Path)]
-    typed = NamedPoints(tuple(str(n) for n in range(1, len(places) + 1)), np.array(places, float).reshape(-1, 2))
-    files = [point_files.open_points(each) for each in given if isinstance(each, Path)]
-    return lambda photo: point_files.joined([typed, *(points_of(photo) for points_of in files)])
+def two_photos(source: Path, target: Path, points_of: PointsOf, limits: Limits) -> PairsRequest:
+    """A pair of two photos. Raises ValueError where photos or points cannot be read, and for points outside."""
+    first, second = (FolderPhoto(printable_name(path.name), path, **limits) for path in (source, target))
+    return PairsRequest([_pair(f"{first.name} to {second.name}", first, second, points_of)])
 
 
-def _pair(name: str, source: FolderPhoto, target: FolderPhoto, points_of: Callable[[str], NamedPoints]) -> PhotoPair:
-    """Reads sizes in the photos' headers, and the points. Raises ValueError as these do, and for points outside."""
-    first, second = (read_size(photo.path, name=photo.name) for photo in (source, target))
-    points = points_of(source.name)
-    points.check_inside(first, source.name)
+def source_points(photo: FolderPhoto, points_of: PointsOf) -> tuple[tuple[int, int], NamedPoints]:
+    """A photo's size, as its header says, and its points. Raises ValueError as these do, and for points outside."""
+    size = _size(photo)
+    points = points_of(photo.name)
+    points.check_inside(size, photo.name)
+    return size, points
+
+
+def _size(photo: FolderPhoto) -> tuple[int, int]:
+    return read_size(photo.path, name=photo.name, max_pixels=photo.max_pixels, max_bytes=photo.max_bytes)
+
+
+def _pair(name: str, source: FolderPhoto, target: FolderPhoto, points_of: PointsOf) -> PhotoPair:
+    second = _size(target)
+    first, points = source_points(source, points_of)
     return PhotoPair(name, source, target, (first, second), points)
 
 
-def _pairs_in(root: Path, usual: Callable[[str], NamedPoints] | None, leave_out: LeaveOut) -> Iterator[PhotoPair]:
-    """Every subfolder that is a pair, by name."""
-    n_found = 0
+def pairs_in(root: Path, usual: PointsOf | None, limits: Limits, leave_out: LeaveOut) -> PairsRequest:
+    """Every subfolder that is a pair, by name; what is none is told to `leave_out`.
+
+    `usual` points are for pairs without their own. Raises ValueError where there is no pair.
+    """
+    found = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         if reason_by_name(folder.name):
             continue
         name = printable_name(folder.name)
         try:
-            found = _pair_in(folder, name, usual)
+            found.append(_pair_in(folder, name, usual, limits))
         except (ValueError, OSError) as error:
-            leave_out(name, _told(error))
-            continue
-        n_found += 1
-        yield found
-    if not n_found:
+            leave_out(name, reason_of(error))
+    if not found:
         msg = f"no subfolder of {printable_name(root)} is a pair; each must hold exactly two photos that can be read."
         raise ValueError(msg)
+    return PairsRequest(found)
 
 
-def _pair_in(folder: Path, name: str, usual: Callable[[str], NamedPoints] | None) -> PhotoPair:
+def _pair_in(folder: Path, name: str, usual: PointsOf | None, limits: Limits) -> PhotoPair:
     """A subfolder's pair. Raises ValueError where it is none."""
     photos = sorted(
         path
@@ -138,54 +163,5 @@ def _pair_in(folder: Path, name: str, usual: Callable[[str], NamedPoints] | None
     if points_of is None:
         msg = f"it has no points; put {' or '.join(OWN_POINTS)} there, or give --points."
         raise ValueError(msg)
-    source, target = (FolderPhoto(f"{name}/{printable_name(path.name)}", path) for path in photos)
+    source, target = (FolderPhoto(f"{name}/{printable_name(path.name)}", path, **limits) for path in photos)
     return _pair(name, source, target, points_of)
-
-
-def match_pairs(
-    pairs: Sequence[PhotoPair],
-    features: Sequence[Feature],
-    network: Extractor,
-    options: MatchOptions,
-    *,
-    leave_out: LeaveOut,
-    progress: Progress,
-) -> Iterator[MatchedPair]:
-    """Where each feature finds the points of each pair, a pair after another; copies of a photo are described once.
-
-    A pair that cannot be matched is told to `leave_out`; where it is the only one, its error is raised.
-    """
-    described = DescribedOnce(features, network, options)
-    for number, pair in enumerate(pairs):
-
-        def tell(share: float, text: str, number: int = number) -> None:
-            progress((number + share) / len(pairs), text)
-
-        try:
-            sides = []
-            for share, photo, size in zip((0.0, 0.4), (pair.source, pair.target), pair.sizes, strict=True):
-                tell(share, f"describing {photo.name}")
-                sides.append(described(_whole(photo, size)))
-            tell(0.8, f"matching {pair.name}")
-            source, target = sides
-            found = {
-                feature: matching.match_points(source[feature], target[feature], pair.points.places, options=options)
-                for feature in features
-            }
-        except (ValueError, OSError) as error:
-            if len(pairs) == 1:
-                raise
-            leave_out(pair.name, _told(error))
-            continue
-        tell(1.0, pair.name)
-        yield MatchedPair(pair, found)
-
-
-def _whole(photo: FolderPhoto, size: tuple[int, int]) -> Instance:
-    """A whole photo as an object, under the name of its content."""
-    box = (-0.5, -0.5, size[0] - 0.5, size[1] - 0.5)
-    return Instance(photo.stamp, "", photo, box, np.empty((0, 2)))
-
-
-def _told(error: ValueError | OSError) -> str:
-    return explain(error) if isinstance(error, OSError) and not isinstance(error, ValueError) else str(error)

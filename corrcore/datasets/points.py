@@ -120,12 +120,13 @@ def rounded(place: Float[np.ndarray, "2"]) -> list[float]:
 _HEADING = ("name", "x", "y")
 
 
-def open_points(path: str | os.PathLike) -> Callable[[str], NamedPoints]:
+def open_points(path: str | os.PathLike, *, only_named: bool = False) -> Callable[[str], NamedPoints]:
     """Reads a file of points; what comes back gives the points of a photo by its name.
 
     ``.csv``: lines of name,x,y, with a heading or without; the same for any photo. ``.json``: COCO's keypoints. The
-    photo's are those of the image whose ``file_name`` is its name, or ends so after a "/", or else of the only image;
-    names are the category's, and keypoints with v = 0 are left out. Of several objects in a photo names get numbers.
+    photo's are those of the image whose ``file_name`` is its name, or ends so after a "/", or else of the only image,
+    unless several photos are asked for and `only_named` says so; names are the category's, and keypoints with v = 0 are
+    left out. Of several objects in a photo names get numbers.
 
     Raises ValueError for a file that cannot be read or says anything else, here or when it is asked for a photo.
     """
@@ -140,7 +141,7 @@ def read_points(data: bytes, name: str) -> Callable[[str], NamedPoints]:
     if suffix == ".csv":
         points = _of_csv(data, title)
         return lambda _: points
-    return _Coco(data, title).points_of
+    return _Coco(data, title, only_named=only_named).points_of
 
 
 def _suffix(name: str | os.PathLike) -> str:
@@ -215,8 +216,8 @@ def _number(cell: str, where: str) -> float:
 class _Coco:
     """A file of COCO's keypoints. What it says of a photo is looked at when that is asked for."""
 
-    def __init__(self, data: bytes, title: str) -> None:
-        self.title = title
+    def __init__(self, data: bytes, title: str, *, only_named: bool) -> None:
+        self.title, self.only_named = title, only_named
         try:
             plain = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -257,9 +258,14 @@ class _Coco:
         """The id of the image that is a photo."""
         named = [each for each in self.images if each["file_name"] == photo]
         named = named or [each for each in self.images if _last(each["file_name"]) == _last(photo)]
-        found = named or (self.images if len(self.images) == 1 else [])
+        found = named or (self.images if len(self.images) == 1 and not self.only_named else [])
         if len(found) != 1:
-            rule = "several images are named so" if found else f"none of its {len(self.images):,} images is named so"
+            if found:
+                rule = "several images are named so"
+            elif len(self.images) == 1:
+                rule = f"its only image is {_short(self.images[0]['file_name'])}"
+            else:
+                rule = f"none of its {len(self.images):,} images is named so"
             msg = f"{self.title} must say which points are those of {photo}, but {rule}; correct file_name there."
             raise ValueError(msg)
         identity = found[0].get("id")
@@ -357,11 +363,11 @@ class AnnotatedPhoto:
     points: Mapping[str, NamedPoints]
 
 
-def to_coco(photos: Sequence[AnnotatedPhoto]) -> str:
+def to_coco(photos: Sequence[AnnotatedPhoto], *, category: str = "") -> str:
     """COCO's keypoints as JSON: an image per photo, an annotation per feature, which its ``feature`` names.
 
     Every point has v = 2. A box is the smallest that holds the points' pixels. Photos whose points are named alike
-    share a category.
+    share a category: it is called `category` where that is given, else by its number.
     """
     categories: dict[tuple[str, ...], int] = {}
     images, annotations = [], []
@@ -385,7 +391,7 @@ def to_coco(photos: Sequence[AnnotatedPhoto]) -> str:
                 }
             )
     named = [
-        {"id": number, "name": f"points {number}", "keypoints": list(names), "skeleton": []}
+        {"id": number, "name": category or f"points {number}", "keypoints": list(names), "skeleton": []}
         for names, number in categories.items()
     ]
     return json.dumps({"images": images, "annotations": annotations, "categories": named}) + "\n"

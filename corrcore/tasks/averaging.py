@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from corrcore import store
+from corrcore import images, store
 from corrcore.concurrency import Progress
 from corrcore.patch_index import PatchIndex
 from corrcore.store import Cache
@@ -25,21 +25,34 @@ RING_PX = 4  # width of the rings over which agreement is averaged
 
 @dataclass(frozen=True)
 class FieldAverage:
-    """The mean of `k` receptive fields, grey levels 0-255, and how many of them had each pixel inside their picture."""
+    """The mean of `k` receptive fields, grey levels 0-255, and how many of them had each pixel inside their picture.
+
+    A notebook shows it by `expand_contrast`.
+    """
 
     k: int
     mean: Float[np.ndarray, "size size 3"]
     count: Int[np.ndarray, "size size"]
 
+    def _repr_png_(self) -> bytes:
+        return images.encode(expand_contrast(self.mean, self.count), format="PNG")
+
 
 @dataclass(frozen=True)
 class Averages:
-    """The neighbours of a seed descriptor, best first, and the averages of their receptive fields."""
+    """The neighbours of a seed descriptor, best first, and the averages of their receptive fields.
+
+    A notebook shows these side by side.
+    """
 
     layer: str
     ids: Int[np.ndarray, " k"]
     similarities: Float[np.ndarray, " k"]
     averages: tuple[FieldAverage, ...]
+
+    def _repr_png_(self) -> bytes:
+        pictures = [expand_contrast(each.mean, each.count) for each in self.averages]
+        return images.encode(images.in_a_row(pictures), format="PNG")
 
 
 def average(

@@ -79,6 +79,13 @@ def test_the_only_image_is_any_photo(written):
     assert points_of("another.png").names == ("nose",)
 
 
+def test_the_only_image_is_that_photo_alone_where_several_are_asked_for(written):
+    points_of = open_points(written(coco(images=[{"id": 4, "file_name": "b.jpg"}])), only_named=True)
+    assert points_of("sub/b.jpg").names == ("nose",)
+    with pytest.raises(ValueError, match=r"points are those of another.png, but its only image is b\.jpg; correct"):
+        points_of("another.png")
+
+
 @pytest.mark.parametrize("text", ["name,x,y\nnose,1.5,2\n tail , 3,-0.25\n", "nose,1.5,2\r\n\r\ntail,3,-0.25"])
 def test_lines_are_read_with_a_heading_or_without(written, text):
     points = open_points(written("\ufeff" + text, "points.CSV"))("any photo")

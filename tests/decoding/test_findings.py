@@ -14,7 +14,7 @@ def test_what_was_found_is_mended(path, tmp_path):
     assert not tried(path.parent.name, targets(tmp_path)[path.parent.name], path.read_bytes())
 
 
-@pytest.mark.parametrize("name", ["decoder", "voc", "spair", "folder"])
+@pytest.mark.parametrize("name", ["decoder", "voc", "spair", "folder", "points"])
 def test_some_spoilt_files_are_read_or_refused_in_a_sentence(name, tmp_path):
     n, found = by_hypothesis(name, targets(tmp_path)[name], time.monotonic() + 1.5)
     assert not found

@@ -1,4 +1,4 @@
-"""Fuzzes what reads strangers' files: the decoder of pictures, and the readers of data sets.
+"""Fuzzes what reads strangers' files: the decoder of pictures, and the readers of data sets and of points.
 
     python -m tests.drills.fuzz_readers --minutes 30                    # shared out among readers and engines
     python -m tests.drills.fuzz_readers --minutes 5 --target decoder --engine hypothesis
@@ -13,6 +13,7 @@ used where it is installed; it looks for inputs that reach new lines of Python, 
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -26,10 +27,12 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from PIL import Image
 
 from corrcore import decoding
 from corrcore.datasets import KeypointDataset, folder, spair, voc
+from corrcore.datasets.points import AnnotatedPhoto, joined, open_points, to_coco
 from tests.datasets.spair_tree import Tree as SpairTree
 from tests.datasets.voc_tree import Tree as VocTree
 from tests.decoding.files import GREY, PICTURE, RGB, chunk, filtered, png, save
@@ -200,6 +203,48 @@ def folder_of_photos(root: Path) -> Callable[[bytes], None]:
     return target
 
 
+def files_of_points(root: Path) -> Callable[[bytes], None]:
+    """A target that reads spoilt files of points, and what it read when that is written."""
+    (root / "points.csv").write_text('name,x,y\nnose,10,20.5\n"left, eye",3e1,-.25\n')
+    image = {"id": 3, "file_name": "sub/a.jpg", "width": 60, "height": 40}
+    one = {"id": 1, "image_id": 3, "category_id": 1, "keypoints": [10, 20.5, 2, 0, 0, 0, 30, 40, 1]}
+    category = {"id": 1, "name": "cat", "keypoints": ["nose", "left eye", "tail"], "skeleton": []}
+    plain = {"images": [image], "annotations": [one, {**one, "id": 2}], "categories": [category]}
+    (root / "points.json").write_text(json.dumps(plain))
+    spoilt = Spoilt(root / "points.json", (*JSON, b'"nose"', b"nose", b"\n", b'"', b",,", b"1e400", b"_1"))
+
+    def target(data: bytes) -> None:
+        changed = spoilt.spoil(data)
+        try:
+            for path in changed:
+                read_points(path)
+        finally:
+            spoilt.mend(changed)
+
+    def read_points(path: Path) -> None:
+        for only_named in (False, True):
+            try:
+                points = open_points(path, only_named=only_named)("a.jpg")
+            except ValueError as error:
+                check_sentence(error)
+                continue
+            if not (len(points) and np.isfinite(points.places).all()):
+                raise Found(f"places that are none: {points.places}")
+            for name in points.names:
+                check_text(name)
+            for suffix, text in (
+                (".csv", points.to_csv()),
+                (".json", to_coco([AnnotatedPhoto("a.jpg", (60, 40), {"sift20": joined([points])})])),
+            ):
+                again = root.parent / "again" / f"points{suffix}"
+                again.parent.mkdir(exist_ok=True)
+                again.write_text(text)
+                if open_points(again)("a.jpg").names != points.names:
+                    raise Found(f"names that are not read again: {points.names}")
+
+    return target
+
+
 def check_sentence(error: Exception) -> None:
     if not str(error).strip():
         raise Found(f"{type(error).__name__} without a sentence") from error
@@ -216,12 +261,14 @@ def check_text(text: str) -> None:
 def targets(root: Path) -> dict[str, Callable[[bytes], None]]:
     """What is fuzzed, by name; their files are below `root`."""
     of_voc, of_spair = VocTree(root / "voc" / "VOC2011"), SpairTree(root / "spair" / "SPair-71k")
-    (root / "folder").mkdir()
+    for name in ("folder", "points/files"):
+        (root / name).mkdir(parents=True)
     return {
         "decoder": decoder,
         "voc": of_tree(Spoilt(of_voc.root, XML), voc.load),
         "spair": of_tree(Spoilt(of_spair.root, JSON), spair.load),
         "folder": folder_of_photos(root / "folder"),
+        "points": files_of_points(root / "points" / "files"),
     }
 
 
@@ -281,6 +328,8 @@ def by_hypothesis(
             seed(number)(run)()
         except Found as error:
             found.append(str(error))
+        except FlakyFailure as error:  # the time ended before it was tried again
+            found += map(str, error.exceptions)
     return n, found
 
 
@@ -327,7 +376,7 @@ def main() -> int:
     """Fuzzes what is asked for; 1 where something was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=4.0, help="all together (4)")
-    parser.add_argument("--target", choices=("decoder", "voc", "spair", "folder"), action="append")
+    parser.add_argument("--target", choices=("decoder", "voc", "spair", "folder", "points"), action="append")
     parser.add_argument("--engine", choices=("hypothesis", "atheris"), action="append")
     parser.add_argument("--atheris", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=int, help=argparse.SUPPRESS)

@@ -1,7 +1,10 @@
 """Two photos brought into line, asked and told in their own pixels; and who is told how far a transfer is."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from corrcore import images
 from corrcore.datasets import toy
@@ -49,6 +52,19 @@ def test_the_likest_cell_is_that_of_the_point(pair, feature):
         best = cells.reshape(-1, 2)[similarity.argmax()]
         assert np.abs(best - twice(np.array(point))).max() < CELL
         assert similarity.max() <= 1 + 1e-5
+
+
+def test_a_notebook_shows_both_photos_and_the_source_warped_by_each_feature(pair):
+    picture = np.asarray(Image.open(io.BytesIO(pair._repr_png_())))
+    source, target = pair.source.image, pair.target.image
+    height, width = target.shape[:2]
+    assert picture.shape == (max(len(source), height), source.shape[1] + 3 * (8 + width), 3)
+    np.testing.assert_array_equal(picture[: len(source), : source.shape[1]], source)
+    for number, shown in enumerate(
+        [target, *(alignment.warp(pair.source, pair.target, each)[0] for each in pair.alignments.values())]
+    ):
+        left = source.shape[1] + 8 + number * (width + 8)
+        np.testing.assert_array_equal(picture[:height, left : left + width], shown)
 
 
 def test_similarity_is_the_cosine_of_descriptors(pair):

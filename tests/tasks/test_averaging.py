@@ -1,8 +1,11 @@
 """Averages of receptive fields, and how far neighbours agree."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from corrcore import patch_index as indexes
 from corrcore.store import Cache
@@ -24,6 +27,18 @@ def test_averages_are_means_over_the_pixels_that_neighbours_have(small_index):
             assert result.count[y, x] == having.sum()
             expected = crops[having, y, x].mean(axis=0) if having.any() else np.zeros(3)
             np.testing.assert_allclose(result.mean[y, x], expected)
+
+
+def test_a_notebook_shows_averages_side_by_side(small_index):
+    found = averaging.average(
+        small_index.descriptors("conv3", np.array([40]))[0], "conv3", index=small_index, ks=(3, 10)
+    )
+    few, many = (averaging.expand_contrast(each.mean, each.count) for each in found.averages)
+    picture = np.asarray(Image.open(io.BytesIO(found._repr_png_())))
+    assert picture.shape == (99, 99 + 8 + 99, 3)
+    np.testing.assert_array_equal(picture[:, :99], few)
+    np.testing.assert_array_equal(picture[:, 107:], many)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(found.averages[0]._repr_png_())), few)
 
 
 def test_excluded_photos_are_not_averaged(small_index):

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from corrcore import images
 from corrcore.concurrency import Progress, part
 from corrcore.features import Extractor, Feature, Image
 from corrcore.tasks.alignment.align import Alignment, align
 from corrcore.tasks.alignment.describe import CropSpec, DescribedCrop, describe
 from corrcore.tasks.alignment.transfer import TransferOptions
+from corrcore.tasks.alignment.warp import warp
 
 WHOLE_PHOTO = CropSpec(margin=0, square=False)
 
@@ -21,7 +23,8 @@ WHOLE_PHOTO = CropSpec(margin=0, square=False)
 class AlignedPair:
     """A source, a target, and the alignment of one to the other by each feature.
 
-    Points are (x, y) in pixels of the photos that the two were cut out of.
+    Points are (x, y) in pixels of the photos that the two were cut out of. A notebook shows the source, the target, and
+    the source as the target would show it by each feature.
     """
 
     source: DescribedCrop
@@ -47,6 +50,10 @@ class AlignedPair:
         row, column = grid.cells.nearest(*self.source.transform.to_crop(point).tolist())
         descriptor = grid.descriptors[row, column].float()
         return (self.target.grids[feature].descriptors.float() @ descriptor).cpu().numpy()
+
+    def _repr_png_(self) -> bytes:
+        warped = [warp(self.source, self.target, found)[0] for found in self.alignments.values()]
+        return images.encode(images.in_a_row([self.source.image, self.target.image, *warped]), format="PNG")
 
 
 def align_photos(

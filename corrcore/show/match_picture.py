@@ -1,17 +1,15 @@
-"""The picture of `corrcore match`: both photos side by side, lines from points to their places, a row per feature."""
+"""Matches as a picture: both photos side by side, lines from points to their places, a row per feature."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from corrcore import images
-from corrcore.cli.match_pairs import MatchedPair
+from corrcore.features import Feature
 from corrcore.tasks.matching import PointMatches
-
-SUFFIXES = (".png",)
 
 # Okabe and Ito's colours, told apart by colour-blind eyes, then Tol's muted ones; numbers tell apart the rest.
 _COLOURS = (
@@ -44,29 +42,47 @@ class _Shown:
         return float(x), float(y)
 
 
-def picture(found: MatchedPair) -> bytes:
-    """A PNG of a pair: points and their places have a number and a colour, in the order of the points.
+@dataclass(frozen=True, eq=False)
+class MatchView:
+    """Points of one photo and their places in another by each feature, which a notebook shows as a picture.
 
-    A line is dashed where the two cells do not choose each other.
+    Points and their places have a number and a colour, in the order of the points. A line is dashed where the two
+    cells do not choose each other. `titles` are what the two photos are called.
     """
-    pair = found.pair
-    source, target = _side_by_side(pair.source.load(), pair.target.load())
-    width = target.corner[0] + target.pixels.width + _MARGIN
-    height = max(shown.pixels.height for shown in (source, target))
-    legend = _legend(pair.points.names, width)
-    rows = [(str(feature), _row((width, height), source, target, found.matches[feature])) for feature in found.matches]
-    canvas = Image.new("RGB", (width, _MARGIN + _LINE + len(rows) * (height + _LINE + _GAP) + legend.height), "white")
-    draw = ImageDraw.Draw(canvas)
-    for shown, photo in ((source, pair.source), (target, pair.target)):
-        name = _fitting(photo.name, shown.pixels.width, _SMALL)
-        draw.text((shown.corner[0], _MARGIN), name, _GREY, _font(_SMALL), anchor="la")
-    y = _MARGIN + _LINE
-    for name, row in rows:
-        draw.text((_MARGIN, y), name, _INK, _font(_TEXT), anchor="la")
-        canvas.paste(row, (0, y + _LINE))
-        y += _LINE + height + _GAP
-    canvas.paste(legend, (0, y - _GAP // 2))
-    return images.encode(np.asarray(canvas), format="PNG")
+
+    photos: tuple[np.ndarray, np.ndarray]
+    titles: tuple[str, str]
+    names: Sequence[str]
+    matches: Mapping[Feature, PointMatches]
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What the photos are matched by."""
+        return tuple(self.matches)
+
+    def to_png(self) -> bytes:
+        """The picture as a file."""
+        source, target = _side_by_side(*self.photos)
+        width = target.corner[0] + target.pixels.width + _MARGIN
+        height = max(shown.pixels.height for shown in (source, target))
+        legend = _legend(self.names, width)
+        rows = [(str(feature), _row((width, height), source, target, each)) for feature, each in self.matches.items()]
+        tall = _MARGIN + _LINE + len(rows) * (height + _LINE + _GAP) + legend.height
+        canvas = Image.new("RGB", (width, tall), "white")
+        draw = ImageDraw.Draw(canvas)
+        for shown, title in zip((source, target), self.titles, strict=True):
+            name = _fitting(title, shown.pixels.width, _SMALL)
+            draw.text((shown.corner[0], _MARGIN), name, _GREY, _font(_SMALL), anchor="la")
+        y = _MARGIN + _LINE
+        for name, row in rows:
+            draw.text((_MARGIN, y), name, _INK, _font(_TEXT), anchor="la")
+            canvas.paste(row, (0, y + _LINE))
+            y += _LINE + height + _GAP
+        canvas.paste(legend, (0, y - _GAP // 2))
+        return images.encode(np.asarray(canvas), format="PNG")
+
+    def _repr_png_(self) -> bytes:
+        return self.to_png()
 
 
 def _side_by_side(source: np.ndarray, target: np.ndarray) -> tuple[_Shown, _Shown]:
