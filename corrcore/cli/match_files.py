@@ -16,7 +16,7 @@ SUFFIXES = (".csv", ".json", ".npz")
 _ARRAYS = (
     *("places", "similarities", "runners_up", "runner_up_similarities", "margins"),
     "min_marginal_margins",
-    *("returned", "cycle_errors", "mutual"),
+    *("returned", "cycle_errors", "mutual", "confidences"),
 )
 
 
@@ -30,7 +30,7 @@ def records_of(found: MatchedPair, method: Method) -> Iterator[Record]:
 
 def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
     """Records for people, with units; pairs are named where there are several."""
-    several = len({record["pair"] for record in records}) > 1
+    several, judged = len({record["pair"] for record in records}) > 1, any(record["confidence"] for record in records)
     return [
         {
             "pair": record["pair"] if several else "",
@@ -43,6 +43,7 @@ def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
             "cycle error": _text(record["cycle_error"], ".1f", " px"),
             "mutual": "yes" if record["mutual"] else "no",
         }
+        | ({"sure": _text(record["confidence"], ".0%")} if judged else {})
         for record in records
     ]
 

@@ -15,7 +15,7 @@ from corrcore.datasets.records import Instance
 from corrcore.decoding import SUFFIXES, read_size
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Extractor, Feature
-from corrcore.tasks import matching
+from corrcore.tasks import confidence
 from corrcore.tasks.matching import MatchOptions, PointMatches
 from corrcore.tasks.points_transfer import LeaveOut, reason_of
 
@@ -80,12 +80,7 @@ class PairsRequest:
                     sides.append(described(_whole(photo, size)))
                 tell(0.8, f"matching {pair.name}")
                 source, target = sides
-                found = {
-                    feature: matching.match_points(
-                        source[feature], target[feature], pair.points.places, options=options
-                    )
-                    for feature in features
-                }
+                found = confidence.judged_matches(source, target, pair.points.places, network=network, options=options)
             except (ValueError, OSError) as error:
                 if len(self) == 1:
                     raise

@@ -132,10 +132,10 @@ def open_points(path: str | os.PathLike, *, only_named: bool = False) -> Callabl
     """
     path = prepared_path(path)
     title, suffix = printable_name(path), _suffix(path)
-    return read_points(_read(path, title, MAX_BYTES[suffix]), title)
+    return read_points(_read(path, title, MAX_BYTES[suffix]), title, only_named=only_named)
 
 
-def read_points(data: bytes, name: str) -> Callable[[str], NamedPoints]:
+def read_points(data: bytes, name: str, *, only_named: bool = False) -> Callable[[str], NamedPoints]:
     """The same for a file's content, which is no larger than `MAX_BYTES`. How its `name` ends says what it is."""
     title, suffix = printable_name(name), _suffix(name)
     if suffix == ".csv":

@@ -22,7 +22,7 @@ from corrcore.decoding import decode
 from corrcore.features import Extractor, Feature, Image
 from corrcore.images import ImageLike, as_image
 from corrcore.show.match_picture import MatchView
-from corrcore.tasks import matching
+from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions, Method
 from corrcore.tasks.points_transfer import usual_features
 
@@ -65,7 +65,8 @@ def match(
         point = ((first.shape[1] - 1) / 2, (first.shape[0] - 1) / 2)
     at = _named([point])
     at.check_inside((first.shape[1], first.shape[0]), title)
-    described = _described((first, second), features, network, how)
+    opened = networks.open(network) if isinstance(network, str) else network
+    described = _described((first, second), features, opened, how)
     return match_figure(MatchedPhotos((first, second), (title, other), described, how), at.places[0])
 
 
@@ -87,11 +88,9 @@ def matches(
     (first, title), (second, other) = _opened(first_photo, "first_photo"), _opened(second_photo, "second_photo")
     named = open_points(points)(title) if isinstance(points, str | os.PathLike) else _named(points)
     named.check_inside((first.shape[1], first.shape[0]), title)
-    source, target = _described((first, second), features, network, how)
-    found = {
-        feature: matching.match_points(source[feature], target[feature], named.places, options=how)
-        for feature in source
-    }
+    opened = networks.open(network) if isinstance(network, str) else network
+    source, target = _described((first, second), features, opened, how)
+    found = confidence.judged_matches(source, target, named.places, network=opened, options=how)
     return MatchView((first, second), (title, other), named.names, found)
 
 
@@ -120,12 +119,11 @@ def _named(points: Mapping[str, Sequence[float]] | Sequence[Sequence[float]] | N
 def _described(
     photos: tuple[Image, Image],
     features: str | Sequence[str | Feature] | None,
-    network: str | Extractor,
+    network: Extractor,
     options: MatchOptions,
 ) -> tuple[Mapping[Feature, matching.DescribedExtent], Mapping[Feature, matching.DescribedExtent]]:
-    opened = networks.open(network) if isinstance(network, str) else network
     asked = [word.strip() for word in features.split(",")] if isinstance(features, str) else features
-    parsed = extractors.parse(usual_features(opened) if asked is None else asked, opened)
-    described = [matching.describe(photo, parsed, network=opened, options=options) for photo in photos]
+    parsed = extractors.parse(usual_features(network) if asked is None else asked, network)
+    described = [matching.describe(photo, parsed, network=network, options=options) for photo in photos]
     first, second = ({feature: each[feature] for feature in parsed} for each in described)
     return first, second

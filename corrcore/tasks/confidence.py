@@ -236,6 +236,27 @@ def judged(
     return replace(matches, confidences=found.confidence(matches, options=options, longer_side=source.longer_side))
 
 
+def judged_matches(
+    source: Mapping[Feature, DescribedExtent],
+    target: Mapping[Feature, DescribedExtent],
+    points: Float[np.ndarray, "points 2"],
+    *,
+    network: Extractor,
+    options: MatchOptions,
+) -> dict[Feature, PointMatches]:
+    """Points of a photo in another by every feature of the source, `judged`. Raises as `matching.match_points` does."""
+    return {
+        feature: judged(
+            feature,
+            matching.match_points(described, target[feature], points, options=options),
+            described,
+            network=network,
+            options=options,
+        )
+        for feature, described in source.items()
+    }
+
+
 def own_file() -> Path:
     """Where one's own calibrations are kept unless another place is asked for."""
     return Settings.from_environment().cache / "calibrations.json"

@@ -14,7 +14,7 @@ from corrcore.concurrency import Progress, part
 from corrcore.datasets.records import Photo
 from corrcore.features import Extractor, Feature, Image
 from corrcore.store import explain
-from corrcore.tasks import matching
+from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions, PointMatches
 
 LeaveOut = Callable[[str, str], None]
@@ -56,10 +56,7 @@ def transfer_points(
         try:
             pixels = photo.load()
             there = matching.describe(pixels, features, network=network, options=options)
-            found = {
-                feature: matching.match_points(described[feature], there[feature], points, options=options)
-                for feature in features
-            }
+            found = confidence.judged_matches(described, there, points, network=network, options=options)
         except (ValueError, OSError) as error:
             if leave_out is None:
                 raise

@@ -25,18 +25,32 @@ def most_mb() -> int:
     return int(st.get_option("server.maxUploadSize"))
 
 
-def uploader(
-    label: str, *, key: str, on_change: Any = None, label_visibility: Literal["visible", "collapsed"] = "visible"
-) -> UploadedFile | None:
-    """A field for a photo; a sentence above it says so where this session or its network can upload no more."""
+def say_why_not() -> None:
+    """Where this session or its network can upload no more."""
     context = get_script_run_ctx()
     name = "" if context is None else context.session_id
     if why := quotas().why_no_upload(name, people.address(), most_mb() * 2**20, sessions.uploads_held()):
         st.warning(why, icon=":material/hourglass:")
+
+
+def uploader(
+    label: str, *, key: str, on_change: Any = None, label_visibility: Literal["visible", "collapsed"] = "visible"
+) -> UploadedFile | None:
+    """A field for a photo; a sentence above it says so where this session or its network can upload no more."""
+    say_why_not()
     with paste_field(re.sub(r"\W", "-", key)):
         return st.file_uploader(
             label, key=key, max_upload_size=most_mb(), on_change=on_change, label_visibility=label_visibility
         )
+
+
+def several(label: str, *, key: str, most: int) -> list[UploadedFile]:
+    """A field for up to so many photos; a sentence says so where there are more, or no more can be uploaded."""
+    say_why_not()
+    files = st.file_uploader(label, key=key, max_upload_size=most_mb(), accept_multiple_files=True) or []
+    if len(files) > most:
+        st.warning(f"{most} photos at most are taken at a time; the first {most} are.", icon=":material/photo_library:")
+    return [each for each in files if isinstance(each, UploadedFile)][:most]
 
 
 def upload(what: str) -> tuple[np.ndarray, str] | None:

@@ -15,7 +15,7 @@ from corrcore.tasks import match_records
 from corrcore.tasks.matching import PointMatches
 from corrcore.wording import counted
 from dashboard import figures
-from dashboard.app_pages.match_parts import fields, maps, point_set
+from dashboard.app_pages.match_parts import fields, maps, other_photos, point_set
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.app_pages.match_parts.point_set import NAME, X, Y
@@ -110,10 +110,11 @@ def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoi
         second.shown,
         first.transform.to_crop(points.places),
         second.transform.to_crop(found[feature].places),
-        np.array([_rgb(number) for number in range(len(points))]),
+        figures.keypoint_rgb(len(points)),
     )
     alt = f"Lines from points of {first.title} to their places in {second.title}"
     st.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
+    other_photos.show(first, points, feature, choice)
     return OwnPoints(photos, points, found, feature, picture)
 
 
@@ -288,8 +289,3 @@ def _right_text(found: Mapping[Feature, PointMatches], truth: np.ndarray, side: 
         right = np.linalg.norm(each.places - truth, axis=1)[known] <= ALPHA * side
         counts.append(f"{choice.title(feature)} {right.sum()}")
     return f"Right within {ALPHA:.0%} of the object's longer side, of {counted(int(known.sum()), 'point')} that both photos show: {'; '.join(counts)}."
-
-
-def _rgb(number: int) -> tuple[int, int, int]:
-    colour = figures.keypoint_colour(number)
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

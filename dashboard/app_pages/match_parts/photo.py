@@ -1,6 +1,6 @@
 """One of the two photos, with what is known of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -11,6 +11,7 @@ from corrcore import images
 from corrcore.crops import BoxXYXY, CropTransform
 from corrcore.datasets.points import NamedPoints
 from corrcore.datasets.records import Instance, KeypointDataset
+from corrcore.datasets.records import Photo as AnyPhoto
 from dashboard.parts import photo_picker
 
 Side = Literal["first", "second"]
@@ -19,17 +20,23 @@ SIDES: tuple[Side, Side] = ("first", "second")
 
 @dataclass(frozen=True, eq=False)
 class Annotated:
-    """An object that somebody annotated: the keypoints that it shows, and the longer side of its box in px."""
+    """An object that somebody annotated: the keypoints that it shows, the longer side of its box in px, and `beside` it
+    other photos of its category.
+    """
 
     keypoints: NamedPoints
     longer_side: float
+    beside: Sequence[AnyPhoto]
 
     @classmethod
     def of(cls, instance: Instance, data: KeypointDataset) -> "Annotated":
         """An object of a data set."""
+        there = [one for (category, _), split in data.splits.items() if category == instance.category for one in split]
+        beside = {one.photo.name: one.photo for one in there if one.photo.name != instance.photo.name}
         names = data.keypoint_names[instance.category]
         visible = [name for name, shown in zip(names, instance.visible, strict=True) if shown]
-        return cls(NamedPoints(tuple(visible), instance.keypoints[instance.visible]), max(instance.size))
+        keypoints = NamedPoints(tuple(visible), instance.keypoints[instance.visible])
+        return cls(keypoints, max(instance.size), tuple(beside.values()))
 
 
 @dataclass(frozen=True, eq=False)
