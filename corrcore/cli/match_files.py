@@ -24,12 +24,19 @@ def records_of(found: MatchedPair, method: Method) -> Iterator[Record]:
     """A record per point and feature of a pair."""
     pair = found.pair
     yield from match_records.records_of(
-        pair.points.names, found.matches, method, source=pair.source.name, target=pair.target.name, pair=pair.name
+        pair.points.names,
+        found.matches,
+        method,
+        source=pair.source.name,
+        target=pair.target.name,
+        pair=pair.name,
+        confidences=found.confidences,
     )
 
 
 def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Records for people, with units; pairs are named where there are several."""
+    """Records for people, with units; pairs are named where there are several, confidences where there are some."""
+    sure = any(record["confidence"] is not None for record in records)
     several = len({record["pair"] for record in records}) > 1
     return [
         {
@@ -42,6 +49,7 @@ def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
             "margin": _text(record["margin"], ".3f"),
             "cycle error": _text(record["cycle_error"], ".1f", " px"),
             "mutual": "yes" if record["mutual"] else "no",
+            **({"confidence": _text(record["confidence"], ".0%")} if sure else {}),
         }
         for record in records
     ]
@@ -97,6 +105,8 @@ def _arrays(found: Sequence[MatchedPair], method: Method) -> bytes:
     for feature in found[0].matches:
         for name in _ARRAYS:
             arrays[f"{feature}_{name}"] = np.concatenate([getattr(each.matches[feature], name) for each in found])
+        if feature in found[0].confidences:
+            arrays[f"{feature}_confidences"] = np.concatenate([each.confidences[feature] for each in found])
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()

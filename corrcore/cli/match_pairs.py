@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from corrcore.concurrency import Progress
 from corrcore.datasets import points as point_files
@@ -18,7 +19,7 @@ from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Extractor, Feature
 from corrcore.settings import prepared_path
 from corrcore.store import explain
-from corrcore.tasks import matching
+from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions, PointMatches
 
 Given = tuple[float, float] | Path
@@ -46,10 +47,11 @@ class PhotoPair:
 
 @dataclass(frozen=True, eq=False)
 class MatchedPair:
-    """A pair, and where each feature finds its points."""
+    """A pair, where each feature finds its points, and how sure those are of which that is known."""
 
     pair: PhotoPair
     matches: Mapping[Feature, PointMatches]
+    confidences: Mapping[Feature, Float[np.ndarray, " points"]]
 
 
 def point_or_file(text: str) -> Given:
@@ -156,6 +158,8 @@ def match_pairs(
     A pair that cannot be matched is told to `leave_out`; where it is the only one, its error is raised.
     """
     described = DescribedOnce(features, network, options)
+    asked = {feature: confidence.known(feature, network=network, options=options) for feature in features}
+    calibrations = {feature: each for feature, each in asked.items() if each is not None}
     for number, pair in enumerate(pairs):
 
         def tell(share: float, text: str, number: int = number) -> None:
@@ -172,13 +176,17 @@ def match_pairs(
                 feature: matching.match_points(source[feature], target[feature], pair.points.places, options=options)
                 for feature in features
             }
+            sure = {
+                feature: each.confidence(found[feature], options=options, longer_side=source[feature].longer_side)
+                for feature, each in calibrations.items()
+            }
         except (ValueError, OSError) as error:
             if len(pairs) == 1:
                 raise
             leave_out(pair.name, _told(error))
             continue
         tell(1.0, pair.name)
-        yield MatchedPair(pair, found)
+        yield MatchedPair(pair, found, sure)
 
 
 def _whole(photo: FolderPhoto, size: tuple[int, int]) -> Instance:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from corrcore.datasets.points import rounded
 from corrcore.features import Feature
@@ -26,12 +27,15 @@ def records_of(
     source: str,
     target: str,
     pair: str = "",
+    confidences: Mapping[Feature, Float[np.ndarray, " points"]] | None = None,
 ) -> Iterator[Record]:
     """A record per named point and feature, of what JSON can hold: numbers that there are not are None.
 
     Places are (x, y) in pixels of their own photo, similarities cosines, `cycle_error` is in pixels of the source,
-    `min_marginal_margin` in units of the alignment's energy, which nn has none of.
+    `min_marginal_margin` in units of the alignment's energy, which nn has none of. `confidences` are of the features of
+    which there are some (`confidence.known`), from 0 to 1.
     """
+    sure = confidences or {}
     for number, name in enumerate(names):
         for feature, matches in found.items():
             runner_up = matches.runners_up[number]
@@ -51,6 +55,7 @@ def records_of(
                 "min_marginal_margin": _number(matches.min_marginal_margins[number]),
                 "cycle_error": _number(matches.cycle_errors[number], 3),
                 "mutual": bool(matches.mutual[number]),
+                "confidence": _number(sure[feature][number], 3) if feature in sure else None,
             }
 
 
