@@ -25,6 +25,16 @@ def test_points_are_bins_with_their_intervals():
     np.testing.assert_allclose(line.y - line.error_y.arrayminus, [each.low for each in bins.right])
 
 
+def test_axes_end_where_all_confidences_do():
+    rng = np.random.default_rng(0)
+    confidences = rng.uniform(0, 0.2, 3000)
+    right = rng.uniform(size=3000) < confidences
+    bins = metrics.reliability(confidences, right, metrics.bootstrap_counts(3000, 100, rng), np.arange(3000))
+    figure = figures.reliability_diagram({"conv4": bins}, styles=STYLES)
+    assert list(figure.data[0].x) == [0, 30]  # 23 % of the last bin are right at most
+    assert figure.layout.xaxis.range == figure.layout.yaxis.range
+
+
 def test_long_curves_are_thinned_and_keep_their_ends():
     x, y = np.linspace(0, 100, 5000), np.linspace(30, 60, 5000)
     [line] = figures.risk_curves({"sift20": (x, y)}, styles=STYLES).data
