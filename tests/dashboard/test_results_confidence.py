@@ -108,7 +108,7 @@ def test_what_has_learnt_nothing_yet_is_left_out_with_the_reason(open_page, alex
     kept(alexnet, learnt=False)
     at = open_page("results", table=TABLE)
     assert not at.dataframe
-    assert "no confidence has been learnt yet" in " ".join(each.value for each in at.caption)
+    assert "no confidence has been learnt and judged yet" in " ".join(each.value for each in at.caption)
 
 
 def test_the_python_that_is_shown_prints_the_rows(open_page, alexnet):
