@@ -347,7 +347,7 @@ def area_under_roc(
     order, starts = _ranked(scores)
 
     def area(weights: Float[np.ndarray, "some points"]) -> Float[np.ndarray, " some"]:
-        tied = [np.add.reduceat(weights * kind, starts, axis=1) for kind in (positive[order], ~positive[order])]
+        tied = [_sums(weights * kind, starts) for kind in (positive[order], ~positive[order])]
         below = np.cumsum(tied[1], axis=1) - tied[1] / 2
         of_both = tied[0].sum(axis=1) * tied[1].sum(axis=1)
         return np.where(of_both > 0, (tied[0] * below).sum(axis=1) / np.maximum(of_both, 1), np.nan)
@@ -365,9 +365,15 @@ def _evened(
     weights: Float[np.ndarray, "some points"], values: np.ndarray, starts: Int[np.ndarray, " runs"]
 ) -> Float[np.ndarray, "some points"]:
     """Values, each the weighted mean of its run."""
-    of_run = np.add.reduceat(weights * values, starts, axis=1)
-    of_run /= np.maximum(np.add.reduceat(weights, starts, axis=1), 1)
+    if len(starts) == len(values):
+        return np.broadcast_to(values.astype(float), weights.shape)
+    of_run = _sums(weights * values, starts) / np.maximum(_sums(weights, starts), 1)
     return np.repeat(of_run, np.diff(starts, append=len(values)), axis=1)
+
+
+def _sums(values: Float[np.ndarray, "some points"], starts: Int[np.ndarray, " runs"]) -> np.ndarray:
+    """Of each run; most have one value."""
+    return values if len(starts) == values.shape[1] else np.add.reduceat(values, starts, axis=1)
 
 
 def _of_resamples(
@@ -377,7 +383,7 @@ def _of_resamples(
     level: float,
 ) -> Estimate:
     """A statistic of weighted points, some resamples at a time."""
-    at_once = max((1 << 21) // len(of), 1)
+    at_once = max((1 << 17) // len(of), 1)  # what the processor keeps near
     parts = [statistic(times[first : first + at_once, of]) for first in range(0, len(times), at_once)]
     resampled = np.concatenate(parts)
     return _estimate(float(statistic(np.ones((1, len(of))))[0]), resampled[np.isfinite(resampled)], level)

@@ -47,7 +47,7 @@ def test_the_area_is_the_mean_risk(ties):
     confidences, right = made_up(ties=ties)
     found = metrics.area_under_risk_coverage(confidences, right, NO_RESAMPLES, np.arange(N))
     coverage, risk = metrics.risk_coverage(confidences, right)
-    assert found.value == found.low == found.high == pytest.approx(risk.mean())
+    assert [found.value, found.low, found.high] == pytest.approx([risk.mean()] * 3)
     assert found.value == pytest.approx(auc(coverage, risk) / 100, abs=0.2)
     nothing = metrics.area_under_risk_coverage(np.full(N, 0.3), right, NO_RESAMPLES, np.arange(N))
     assert nothing.value == pytest.approx(100 * (~right).mean())

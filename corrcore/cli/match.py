@@ -32,7 +32,8 @@ def add_parsers(rooms: Any) -> None:
     about = (
         "Finds points of a photo in another one by each feature, and says what speaks for each place: its cosine "
         "similarity, by how much that is above the best place elsewhere (margin), how far from the point the place "
-        "leads back (cycle error), and whether both cells choose each other (mutual)."
+        "leads back (cycle error), whether both cells choose each other (mutual), and, where that has been learnt "
+        "(corrcore train confidence), how probably it is right (confidence)."
     )
     command = rooms.add_parser("match", help="find points of one photo in another", description=about)
     command.add_argument(

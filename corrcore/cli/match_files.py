@@ -43,7 +43,7 @@ def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
             "cycle error": _text(record["cycle_error"], ".1f", " px"),
             "mutual": "yes" if record["mutual"] else "no",
         }
-        | ({"sure": _text(record["confidence"], ".0%")} if judged else {})
+        | ({"confidence": _text(record["confidence"], ".0%")} if judged else {})
         for record in records
     ]
 

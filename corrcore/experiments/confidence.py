@@ -320,8 +320,8 @@ class Confidence(_OfPairs):
         if not (found := _calibrations(notes)):
             return ()
         about = found[0].learnt_from
-        photos = f"{about.pairs} pairs of {about.photos} {about.split} photos"
-        return [f"learnt on {photos} of {', '.join(about.categories)}: {about.points} points"]
+        photos = f"{about.pairs} pairs of {about.photos} {about.split} photos of {', '.join(about.categories)}"
+        return [f"learnt on {about.points} points of {photos}"]
 
     def measure(self, sample: InstancePair, state: _State) -> MatchRecord:
         """As of what it is learnt on."""

@@ -1,5 +1,6 @@
 """How good a confidence is: how often it is right, what is left without the least confident, what it tells apart."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -34,9 +35,14 @@ def feature_lines(features: Iterable[Feature], layers: Sequence[str]) -> dict[st
 def reliability_diagram(
     bins: Mapping[str, Reliability], *, styles: Mapping[str, RowStyle], height: int = 330
 ) -> go.Figure:
-    """How much is right in each bin against how much the confidence says, with intervals; dotted: as it says."""
+    """How much is right in each bin against how much the confidence says, with intervals; dotted: as it says.
+
+    Axes end at the next ten above all of that, for matches between photos may all be unsure.
+    """
     figure = go.Figure()
-    _add_dotted(figure, _WHOLE, _WHOLE)
+    highest = max([10.0, *(max(*each.confidences, *(one.high for one in each.right)) for each in bins.values())])
+    end = min(10 * math.ceil(highest / 10), 100)
+    _add_dotted(figure, [0, end], [0, end])
     for name, each in bins.items():
         value, low, high = np.array([(one.value, one.low, one.high) for one in each.right]).T
         figure.add_scatter(
@@ -50,8 +56,8 @@ def reliability_diagram(
             customdata=np.stack([low, high], axis=-1),
             hovertemplate="said %{x:.0f} %: right %{y:.0f} % [%{customdata[0]:.0f}, %{customdata[1]:.0f}]",
         )
-    figure.update_xaxes(title="confidence, %", range=[0, 101])
-    figure.update_yaxes(title="right, %", range=[0, 101])
+    figure.update_xaxes(title="confidence, %", range=[0, 1.01 * end])
+    figure.update_yaxes(title="right, %", range=[0, 1.01 * end])
     return styled(figure, height=height).update_layout(margin_t=8)
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from corrcore.cli import match
 from corrcore.datasets.points import open_points
+from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions
-from tests.cli.matched import CONV4, POINTS, QUICK, check_records, expected
+from tests.cli.matched import CONV4, POINTS, QUICK, check_records, expected, window
 
 # --- What is told ----------------------------------------------------------------------------------------------------
 
@@ -49,6 +50,39 @@ def test_the_table_has_a_row_per_point_and_feature(run, pair, alexnet, capsys):
             *(f"{found.cycle_errors[number]:.1f}", "px", "yes" if found.mutual[number] else "no"),
         ]
     assert "100.0%  a.png to b.png" in said.err
+
+
+def test_confidences_are_told_of_features_that_have_one(run, pair, alexnet, capsys, tmp_path):
+    """Of conv4 one comes along; of conv1 there is none."""
+    words = ("match", *pair[:2], "--points", "120,100", "--features=conv1,conv4", "--refine")
+    assert run(*words, "--json", "--out", tmp_path / "it.npz") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    options = MatchOptions(refine=True)
+    calibration = confidence.known(CONV4, network=alexnet, options=options)
+    assert calibration is not None
+    source, target = (
+        matching.describe(photo, [CONV4], network=alexnet, options=options)[CONV4]
+        for photo in (window(96, 96), window(128, 80))
+    )
+    found = matching.match_points(source, target, np.array([[120.0, 100.0]]), options=options)
+    [expected] = calibration.confidence(found, options=options, longer_side=320.0)
+    assert [each["confidence"] for each in lines] == [None, pytest.approx(expected, abs=1e-3)]
+    with np.load(tmp_path / "it.npz") as arrays:
+        assert np.isnan(arrays["alexnet:conv1_confidences"]).all()
+        np.testing.assert_allclose(arrays["alexnet:conv4_confidences"], [expected], atol=1e-6)
+    assert run(*words) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split()[-1] == "confidence"
+    assert [row.split()[-1] for row in rows] == ["none", f"{expected:.0%}"]
+
+
+def test_alignments_tell_margins_of_energy_and_no_confidence_where_none_was_learnt(run, pair, capsys):
+    words = ("match", *pair[:2], *QUICK, "--points", "120,100", "--features=conv4")
+    for method, there in (("mrf", True), ("nn", False)):
+        assert run(*words, "--method", method, "--json") == 0
+        [record] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert (record["min_marginal_margin"] is not None) == there
+        assert record["confidence"] is None
 
 
 def test_what_there_is_not_is_null_in_lines_and_empty_in_files(run, pair, capsys, tmp_path):

@@ -1,12 +1,14 @@
-"""`corrcore train detectors`: what it makes is what the experiment and the page find."""
+"""`corrcore train`: what it makes is what experiments, commands and pages find."""
 
 from dataclasses import replace
 
 import pytest
 
 from corrcore.cli.evaluate import field_arguments
-from corrcore.experiments import ClassifierTraining, Context, DetectorTraining
+from corrcore.experiments import ClassifierTraining, ConfidenceTraining, Context, DetectorTraining
 from corrcore.store import Cache
+from corrcore.tasks import confidence
+from corrcore.tasks.matching import MatchOptions
 
 
 @pytest.mark.slow
@@ -41,3 +43,27 @@ def test_classifiers_are_trained_and_found_by_whoever_looks_for_them(run, capsys
 def test_a_category_that_is_not_there_is_one_sentence(run, capsys, tmp_path):
     assert run("train", "detectors", "--data", "toy", "--categories", "unicorn", f"--out={tmp_path}") == 2
     assert "unicorn" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_confidences_are_learnt_kept_and_known(run, capsys, tmp_path, monkeypatch, alexnet):
+    """In one's own file, where whoever looks for them finds them."""
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    asked = ConfidenceTraining("toy", ("toy cat",), features=("conv4",), limit=3, longer_side=200)
+    assert run("train", "confidence", *field_arguments(asked)) == 0
+    told = capsys.readouterr().out
+    assert f"kept in {tmp_path / 'calibrations.json'}" in told
+    assert "alexnet:conv4" in told
+    [feature] = asked.feature_list
+    options = MatchOptions(longer_side=200)
+    found = confidence.known(feature, network=alexnet, options=options)
+    assert found is not None
+    assert (found.learnt_from.categories, found.learnt_from.pairs) == (("toy cat",), 3)
+    assert f"{100 * found.learnt_from.right:.1f}" in told
+
+
+def test_a_file_of_something_else_is_left_as_it_is(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    (tmp_path / "mine.json").write_text("[1]")
+    assert run("train", "confidence", "--data", "toy", "--limit", 3, "--out", tmp_path / "mine.json") == 2
+    assert "mine.json holds no calibrations" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "mine.json").read_text() == "[1]"

@@ -12,8 +12,10 @@ from corrcore.datasets.points import NamedPoints, read_points
 from corrcore.features import Feature
 from corrcore.tasks import matching
 from corrcore.tasks.matching import MatchOptions
+from corrcore.tasks.points_transfer import transfer_points
 from dashboard import first_views
 from dashboard.app_pages.match_parts import point_set
+from dashboard.app_pages.match_parts.other_photos import Transferred
 from dashboard.app_pages.match_parts.photo import Photo
 from tests.dashboard.conftest import component, keys, send, settled
 
@@ -187,3 +189,34 @@ def test_names_of_any_characters_come_back_from_a_link():
     again = point_set.of_link(point_set.to_link(odd))
     assert again.names == odd.names
     np.testing.assert_array_equal(again.places, odd.places)
+
+
+def cats_beside(name):
+    data = datasets.open_dataset("toy")
+    return [one.photo for split in ("train", "val") for one in data.instances("toy cat", split) if one.name != name]
+
+
+def test_points_are_found_in_other_photos_of_the_data_set(open_page):
+    at = open_page("match", match_section="Your points", points=SET, field_by="AlexNet conv4")
+    settled(at.toggle(key="others_of_its_set").set_value(True).run())
+    shown = [each.proto.imgs[0].caption for each in at.get("image") if each.proto.imgs[0].caption]
+    assert shown == [photo.name for photo in cats_beside(NAMES[0])[:24]]
+
+
+def test_points_in_other_photos_are_taken_along_by_name(alexnet):
+    photos = cats_beside(NAMES[0])[:3]
+    found = list(transfer_points(FIRST.load(), PLACES, photos, [CONV4], network=alexnet, options=OPTIONS))
+    done = Transferred(FIRST.title, ("L_Eye", "my throat"), CONV4, "nn", found, [], [])
+    rows = list(csv.DictReader(io.StringIO(done.table_csv().decode())))
+    assert [row["target"] for row in rows[::2]] == [photo.name for photo in photos]
+    read = read_points(done.coco(), "transferred.json")
+    for number, photo in enumerate(photos):
+        source, there = (
+            matching.describe(pixels, [CONV4], network=alexnet, options=OPTIONS)[CONV4]
+            for pixels in (FIRST.load(), photo.load())
+        )
+        places = matching.match(source, there, PLACES, options=OPTIONS)
+        written = [[float(row["place_x"]), float(row["place_y"])] for row in rows[2 * number : 2 * number + 2]]
+        np.testing.assert_allclose(written, places, atol=1e-3)
+        np.testing.assert_allclose(read(photo.name).places, places, atol=1e-3)
+        assert read(photo.name).names == ("L_Eye", "my throat")

@@ -106,7 +106,7 @@ def test_drawn_cats_are_learnt_from_and_judged(cats, open_as, alexnet, store, ho
     assert calibration.learnt_from.pairs == 12
     assert calibration.is_for(CONV4, network=alexnet, options=found.experiment.options)
     [lines] = found.experiment.note_lines(found.notes)
-    assert lines.startswith("learnt on 12 pairs of ")
+    assert " points of 12 pairs of " in lines
     again = ResultStore(store.folder).load(found.experiment, context)
     assert again is not None
     assert to_jsonable(again.records) == to_jsonable(found.records)

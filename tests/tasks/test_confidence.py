@@ -149,3 +149,20 @@ def test_a_damaged_file_is_named_and_passed_over(alexnet, tmp_path):
         confidence.load(path)
     with pytest.warns(RuntimeWarning, match=r"own\.json holds no calibrations"):
         assert confidence.known(Feature("alexnet", "conv1"), network=alexnet, options=NN, file=path) is None
+
+
+@pytest.mark.parametrize("key", ["conv3", "conv4", "conv5", "sift20"])
+@pytest.mark.parametrize("options", [NN, MatchOptions(), MRF], ids=["refined", "nn", "mrf"])
+def test_confidences_of_the_usual_features_come_along(alexnet, key, options, tmp_path):
+    """For places as the Match page and `corrcore match` ask for them; of alignments for the usual two."""
+    feature = Feature.parse(key, network="alexnet")
+    found = confidence.known(feature, network=alexnet, options=options, file=tmp_path / "none.json")
+    assert (found is not None) == (options.method == "nn" or key in ("conv4", "sift20"))
+    if found is not None:
+        assert (found.learnt_from.split, found.learnt_from.categories) == ("train", ("cat", "cow", "horse"))
+        assert found.weights["margin"] > 0 or options.method == "mrf"
+
+
+def test_ones_own_come_before_those_that_come_along(alexnet, learnt, tmp_path):
+    confidence.keep([learnt(NN)], tmp_path / "own.json")
+    assert confidence.known(CONV4, network=alexnet, options=NN, file=tmp_path / "own.json") == learnt(NN)

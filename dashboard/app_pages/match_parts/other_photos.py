@@ -12,6 +12,7 @@ from corrcore.datasets.points import AnnotatedPhoto, NamedPoints, to_coco
 from corrcore.datasets.records import Photo as AnyPhoto
 from corrcore.features import Feature
 from corrcore.tasks import match_records
+from corrcore.tasks.matching import Method
 from corrcore.tasks.points_transfer import TransferredPoints, transfer_points
 from corrcore.wording import counted
 from dashboard import figures
@@ -39,11 +40,32 @@ class UploadedPhoto:
 
 @dataclass(frozen=True, eq=False)
 class Transferred:
-    """Where the points lie in other photos, as they are shown with them, and why some are left out."""
+    """Where a feature finds named points of a photo in others, pictures of these, and why some are left out."""
 
+    source: str
+    names: Sequence[str]
+    feature: Feature
+    method: Method
     found: Sequence[TransferredPoints[AnyPhoto]]
     pictures: Sequence[np.ndarray]
     left_out: Sequence[tuple[str, str]]
+
+    def table_csv(self) -> bytes:
+        """A line per photo and point, as `corrcore match` writes it."""
+        records = [
+            record
+            for each in self.found
+            for record in match_records.records_of(
+                self.names, each.matches, self.method, source=self.source, target=each.photo.name
+            )
+        ]
+        return match_records.to_csv(records).encode()
+
+    def coco(self) -> bytes:
+        """COCO's keypoints, all photos of one category."""
+        named = [(each, NamedPoints(tuple(self.names), each.matches[self.feature].places)) for each in self.found]
+        annotated = [AnnotatedPhoto(each.photo.name, each.size, {str(self.feature): points}) for each, points in named]
+        return to_coco(annotated, category=f"points of {self.source}").encode()
 
 
 def show(photo: Photo, points: NamedPoints, feature: Feature, choice: Choice) -> None:
@@ -63,12 +85,13 @@ def show(photo: Photo, points: NamedPoints, feature: Feature, choice: Choice) ->
                     leave_out=lambda name, reason: left_out.append((name, reason)), progress=progress,
                 )
             )  # fmt: skip
-            return Transferred(found, [_picture(each, feature) for each in found], left_out)
+            pictures = [_picture(each, feature) for each in found]
+            return Transferred(photo.title, points.names, feature, options.method, found, pictures, left_out)
 
         asked = (photo.digest, points.names, points.places.tobytes(), tuple(each.stamp for each in others))
         label = f"Finding {counted(len(points), 'point')} in {counted(len(others), 'photo')}"
         done = job_panel.view(work, label, ("other photos", *asked, feature, network.digest, options))
-        _show(done, photo, points, feature, choice)
+        _show(done)
 
 
 def _choose(photo: Photo) -> Sequence[AnyPhoto]:
@@ -87,40 +110,20 @@ def _picture(found: TransferredPoints[AnyPhoto], feature: Feature) -> np.ndarray
     return figures.draw_dots(shown, places, figures.keypoint_rgb(len(places)))
 
 
-def _show(done: Transferred, photo: Photo, points: NamedPoints, feature: Feature, choice: Choice) -> None:
+def _show(done: Transferred) -> None:
     for name, reason in done.left_out:
         st.warning(f"{escape_markdown(name)} is left out: {escape_markdown(reason)}", icon=":material/broken_image:")
     for first in range(0, len(done.found), A_ROW):
         row = header.two_a_row(f"others {first}").columns(A_ROW, gap="small")
         for place, each, picture in zip(row, done.found[first:], done.pictures[first:], strict=False):
-            alt = f"{each.photo.name} with {counted(len(points), 'point')}"
+            alt = f"{each.photo.name} with {counted(len(done.names), 'point')}"
             place.image(images.encode(picture, format="JPEG"), caption=each.photo.name, width="stretch", alt=alt)
     if not done.found:
         return
-
-    def as_csv() -> bytes:
-        records = [
-            record
-            for each in done.found
-            for record in match_records.records_of(
-                points.names, each.matches, choice.options.method, source=photo.title, target=each.photo.name
-            )
-        ]
-        return match_records.to_csv(records).encode()
-
-    def as_coco() -> bytes:
-        annotated = [
-            AnnotatedPhoto(
-                each.photo.name, each.size, {str(feature): NamedPoints(points.names, each.matches[feature].places)}
-            )
-            for each in done.found
-        ]
-        return to_coco(annotated, category=f"points of {photo.title}").encode()
-
     with st.container(horizontal=True, gap="small"):
         for name, make, label in (
-            ("transferred.csv", as_csv, "All places, CSV"),
-            ("transferred.json", as_coco, "All places, COCO"),
+            ("transferred.csv", done.table_csv, "All places, CSV"),
+            ("transferred.json", done.coco, "All places, COCO"),
         ):
             st.download_button(
                 label, make, file_name=name, key=f"download {name}", on_click="ignore", icon=":material/download:"
