@@ -25,7 +25,9 @@ photo does not show has no right place. Right is within a tenth of the object's 
 which it was learnt (`corrcore train confidence`), and the Results page shows how far it can be trusted.
 
 *All cells together* displaces all cells of the photo at once, with the energy of the Alignment page, at 18 cells on
-the longer side, and takes the point along; its similarity is that at the place, and may be below the best elsewhere.
+the longer side, and takes the point along; its similarity is that at the place, and may be below the best elsewhere. How much
+more *energy* it takes to have the point's cell elsewhere is the margin of its min-marginals (Kolmogorov, *Convergent
+Tree-Reweighted Message Passing*, PAMI 2006).
 *Points of your own* are looked for in the same way; right is a place within a tenth of the longer side of the object's box
 from where the second photo's annotation has the point of that name. *All points at once* are pairs of cells that are each other's best, however places are found; components are those of
 both photos' descriptors together, of unit length.

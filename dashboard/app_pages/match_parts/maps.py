@@ -254,6 +254,9 @@ def said(found: Found) -> str:
         else f"{abs(margin):.2f} {'above' if margin >= 0 else 'below'} elsewhere"
     )
     mutual = "each other's best" if matches.mutual[0] else "not each other's best"
+    energy = float(matches.min_marginal_margins[0])
+    if not np.isnan(energy):
+        elsewhere += f" ({abs(energy):.2g} {'more' if energy >= 0 else 'less'} energy)"
     sure = "" if np.isnan(matches.confidences[0]) else f"**{matches.confidences[0]:.0%} sure**: "
     return (
         f"{sure}{matches.similarities[0]:.2f} at ({x:.0f}, {y:.0f}), {elsewhere}; leads back to "

@@ -252,6 +252,8 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
         "Way back, px": found.cycle_errors,
         "Each other's best": found.mutual,
     }
+    if np.isfinite(found.min_marginal_margins).any():
+        columns["Energy margin"] = found.min_marginal_margins
     if np.isfinite(found.confidences).any():
         columns["Sure, %"] = 100 * found.confidences
     if known.any():
@@ -277,6 +279,7 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
             **{name: number(format="%.1f") for name in ("Found at x", "Found at y", "Way back, px", "Off, px")},
             "Sure, %": number(format="%.0f", help=SURE),
             **{name: number(format="%.2f") for name in ("Similarity", "Margin")},
+            "Energy margin": number(format="%.3f", help="How much more energy an alignment with it elsewhere has."),
         },
     )
 
