@@ -110,6 +110,65 @@ def test_intervals_are_over_photos(by_hand):
     assert width["few"] == 100 > width["many"] > 20
 
 
+# --- Left or right ---------------------------------------------------------------------------------------------------
+
+EARS = ["L_Ear", "Nose", "R_Ear"]
+
+
+def test_taken_twins_are_as_counted_by_hand():
+    """Of six ears one is taken for the other, one for it though nearer to itself, two are right, two are elsewhere."""
+    records = {
+        "1": record("a", "b", 100, [[20, 20], [30, 30], [40, 20]], [[41, 20], [40, 20], [40, 21]]),
+        "2": record("b", "c", 100, [[20, 20], HIDDEN, [28, 20]], [[23, 20], HIDDEN, [28, 40]]),  # both at 10 px
+        "3": record("c", "a", 100, [[20, 20], [30, 30], HIDDEN], [[20, 20], [30, 30], HIDDEN]),  # shows one ear alone
+        "4": record("d", "a", 100, [[20, 20], HIDDEN, [40, 20]], [[30.5, 20], HIDDEN, [90, 20]]),  # of the twin 9.5
+    }
+    result = Result(Pairs("toy", "toy cat"), {"keypoints": EARS}, records, {}, 4, {})
+    table = result.summary
+    found = table.twins_taken(table.rows[0])
+    assert found is not None
+    assert found.of_either is not None
+    assert (found.n, found.taken.value, found.right.value) == pytest.approx((6, 100 * 2 / 6, 100 * 2 / 6))
+    assert found.of_either.value == pytest.approx(50)
+    (row,) = result.experiment.summary_rows(table)
+    assert row["twin taken at 0.1, %"].split()[0] == "33.3"
+    assert row["of places at either (chance 50), %"].split()[0] == "50.0"
+    (mean,) = Pairs.mean_rows([table] * 2)
+    assert mean["twin taken at 0.1, %"] == "33.3"
+
+
+def test_a_brute_force_count_of_taken_twins_agrees():
+    rng = np.random.default_rng(1)
+    records, taken, right, n = {}, 0, 0, 0
+    for number in range(60):
+        truth = rng.uniform(0, 25, (4, 2))
+        predicted = truth[rng.integers(0, 4, 4)] + rng.normal(0, 6, (4, 2))
+        truth[rng.uniform(size=4) < 0.2] = np.nan
+        truth[3] = 5, 5
+        for k, twin in ((0, 1), (1, 0)):
+            if np.isnan(truth[[k, twin]]).any():
+                continue
+            own, other = (np.hypot(*(predicted[k] - truth[at])) for at in (k, twin))
+            n += 1
+            taken += other <= 10 and other < own
+            right += own <= 10 and not other < own
+        records[str(number)] = record(f"s{number % 9}", f"t{number % 8}", 100, truth, predicted)
+    names = ["left_eye", "right_eye", "L_Ear", "nose"]  # an ear without its twin
+    table = Result(Pairs("toy", "toy cat"), {"keypoints": names}, records, {}, 60, {}).summary
+    found = table.twins_taken(table.rows[0])
+    assert found is not None
+    assert found.of_either is not None
+    assert (found.n, found.taken.value, found.right.value) == pytest.approx((n, 100 * taken / n, 100 * right / n))
+    assert found.of_either.value == pytest.approx(100 * taken / (taken + right))
+    assert found.taken.low < found.taken.value < found.taken.high
+
+
+def test_keypoints_without_sides_have_no_twins(by_hand):
+    table = by_hand.summary
+    assert table.twins_taken(table.rows[0]) is None
+    assert not any("twin" in heading for heading in by_hand.experiment.summary_rows(table)[0])
+
+
 # --- Pairs of a data set ---------------------------------------------------------------------------------------------
 
 
