@@ -11,12 +11,13 @@ import numpy as np
 from corrcore.datasets.records import Instance, InstancePair
 from corrcore.engines import mrf
 from corrcore.experiments.base import ObjectExperiment, Result, stamp_of, subsample
-from corrcore.experiments.context import Context
+from corrcore.experiments.context import Context, open_results
 from corrcore.experiments.options import option
 from corrcore.experiments.registry import register
 from corrcore.experiments.tables import KeypointRecord, KeypointTable, Row, table_of_places
 from corrcore.features import Extractor, Feature
 from corrcore.metrics import Average, Estimate
+from corrcore.store import Cache
 from corrcore.tasks import alignment, matching
 from corrcore.tasks.matching import DescribedExtent, MatchOptions, Method
 
@@ -35,10 +36,15 @@ class DescribedOnce:
     """
 
     def __init__(
-        self, features: Sequence[Feature], network: Extractor, options: MatchOptions, limit_bytes: int = KEPT_BYTES
+        self,
+        features: Sequence[Feature],
+        network: Extractor,
+        options: MatchOptions,
+        limit_bytes: int = KEPT_BYTES,
+        results: Cache | None = None,
     ) -> None:
         self.features, self.network, self.options = features, network, options
-        self.limit_bytes = limit_bytes
+        self.limit_bytes, self.results = limit_bytes, results
         self._kept: OrderedDict[str, Described] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -49,7 +55,12 @@ class DescribedOnce:
                 self._kept.move_to_end(instance.name)
                 return self._kept[instance.name]
         found = matching.describe(
-            instance.photo.load(), self.features, network=self.network, options=self.options, box=instance.box
+            instance.photo.load(),
+            self.features,
+            network=self.network,
+            options=self.options,
+            box=instance.box,
+            results=self.results,
         )
         with self._lock:
             self._kept[instance.name] = found
@@ -108,6 +119,9 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
     refine: bool = option(False, "for nn: between cells, by the parabola around the best one")
     smoothness: float = option(MatchOptions.smoothness, "for mrf: cost of uneven displacements")
     position: float = option(MatchOptions.position, "for mrf: cost of a square cell away from the same place")
+    without_position: int = option(
+        0, "directions that tell of the place alone to take out of descriptors, such as 8 (default: 0, none)"
+    )
 
     kind: ClassVar[str] = "pairs"
     title: ClassVar[str] = "Matched pairs (SPair-71k)"
@@ -137,7 +151,13 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
         """How points are matched. Raises ValueError for what cannot be."""
         extent: Any = self.extent
         return MatchOptions(
-            self.method, extent, self.longer_side, self.refine, smoothness=self.smoothness, position=self.position
+            self.method,
+            extent,
+            self.longer_side,
+            self.refine,
+            smoothness=self.smoothness,
+            position=self.position,
+            without_position=self.without_position,
         )
 
     def samples(self, context: Context) -> Mapping[str, InstancePair]:
@@ -151,7 +171,8 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
 
     def prepare(self, context: Context) -> DescribedOnce:
         """Photos are described when a pair needs them."""
-        return DescribedOnce(self.feature_list, context.network(self.network), self.options)
+        results = open_results() if self.without_position else None
+        return DescribedOnce(self.feature_list, context.network(self.network), self.options, results=results)
 
     def measure(self, sample: InstancePair, state: DescribedOnce) -> PairRecord:
         """Where each feature finds the source's keypoints in the target."""

@@ -11,7 +11,7 @@ from corrcore.experiments import Context, PairRecord, Pairs, Result, ResultStore
 from corrcore.experiments.base import to_jsonable
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Feature
-from corrcore.tasks.matching import MatchOptions
+from corrcore.tasks.matching import MatchOptions, describe, match
 from tests.conftest import smooth_noise
 from tests.experiments.conftest import Drawn
 
@@ -237,6 +237,22 @@ def test_shifts_of_whole_cells_are_found_and_hidden_keypoints_left_out(shifted):
     assert int(table.visible.sum()) == 6  # each pair shows one of three
     for found in result.records.values():
         assert (np.isnan(found.predicted["conv4"]) == np.isnan(found.truth)).all()
+
+
+def test_places_are_those_without_position_where_it_is_taken_out(shifted, alexnet, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    result = run(Pairs("scenes", "scene", longer_side=320, without_position=6), context=shifted)
+    assert result.experiment.settings()["without_position"] == 6
+    pair = next(iter(shifted.dataset("scenes").pairs("scene", "test")))
+    options = MatchOptions(longer_side=320, without_position=6)
+    described = [
+        describe(each.photo.load(), [CONV4], network=alexnet, options=options)[CONV4]
+        for each in (pair.source, pair.target)
+    ]
+    expected = match(*described, pair.source.keypoints[pair.shared], options=options)
+    np.testing.assert_allclose(result.records[pair.name].predicted["conv4"][pair.shared], expected, atol=0.01)
+    with pytest.raises(ValueError, match="without_position must be 0 to 64 directions"):
+        Pairs("scenes", "scene", without_position=65).resolved(shifted)
 
 
 def test_results_are_kept_and_read_again(shifted, tmp_path):
