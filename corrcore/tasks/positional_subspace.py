@@ -20,7 +20,7 @@ from corrcore.features import Extractor, FeatureGrid, Image
 from corrcore.store import Cache
 
 VERSION = 1  # of what this module computes: results kept by another are not used
-N_IMAGES = 8  # without content
+N_IMAGES = 12  # without content
 COARSE = 6  # random colours along each side of smooth noise
 MOST_COMPONENTS = 64
 _DARKEST, _BRIGHTEST = 64, 192
@@ -67,14 +67,14 @@ class VarianceInCommon:
         self._n += 1
 
     def subspace(self, most: int = MOST_COMPONENTS) -> PositionalSubspace:
-        """The principal components, as far as they stand out of noise, whose eigenvalues are as often below zero."""
+        """The principal components that stand out: above twice what lies below zero, where nothing but chance is."""
         if self._sum is None or self._own is None or self._n < 2:
             msg = f"what grids have in common needs at least 2 of them; got {self._n}."
             raise ValueError(msg)
         cells, n = len(self._sum), self._n
         covariance = ((self._sum.T @ self._sum).double() - self._own) / (n * (n - 1) * cells)
         values, vectors = np.linalg.eigh(covariance.cpu().numpy())
-        kept = np.flatnonzero(values > max(_LEAST, -values[0]))[::-1][:most]
+        kept = np.flatnonzero(values > max(_LEAST, -2 * values[0]))[::-1][:most]
         return PositionalSubspace(np.ascontiguousarray(vectors[:, kept].T, np.float32), values[kept])
 
 
@@ -85,13 +85,25 @@ def centred(grid: FeatureGrid) -> Float[torch.Tensor, "cells channels"]:
 
 
 def without_content(size: Size, n: int = N_IMAGES) -> Iterator[Image]:
-    """Images of ``(width, height)`` that show nothing: by turns of one colour, and of smooth noise."""
+    """Images of ``(width, height)`` that show nothing: by turns of one colour, and of smooth noise.
+
+    Noise is cut at random out of more of it, for between random colours it is smoother than at them, and these would
+    lie at the same places in all images.
+    """
     width, height = size
     for number in range(n):
         rng = np.random.default_rng(number)
-        coarse = 1 if number % 2 == 0 else COARSE
-        colours = rng.integers(_DARKEST, _BRIGHTEST, (coarse, coarse, 3), dtype=np.uint8)
-        yield images.resize_to(colours, height=height, width=width)
+        if number % 2 == 0:
+            yield np.broadcast_to(_colours(rng, 1), (height, width, 3)).copy()
+            continue
+        right, down = max(width // COARSE, 1), max(height // COARSE, 1)  # from colour to colour
+        whole = images.resize_to(_colours(rng, COARSE + 3), height=height + 3 * down, width=width + 3 * right)
+        top, left = down + int(rng.integers(down + 1)), right + int(rng.integers(right + 1))
+        yield np.ascontiguousarray(whole[top : top + height, left : left + width])
+
+
+def _colours(rng: np.random.Generator, n: int) -> Image:
+    return rng.integers(_DARKEST, _BRIGHTEST, (n, n, 3), dtype=np.uint8)
 
 
 def positional_subspace(
