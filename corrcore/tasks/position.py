@@ -250,7 +250,7 @@ class _Total:
 
     def __init__(self, subspace: PositionalSubspace) -> None:
         self.subspace = subspace
-        self._axes = torch.from_numpy(subspace.axes[:N_COMPONENTS])
+        self._axes = torch.tensor(subspace.axes[:N_COMPONENTS])
         self._all: torch.Tensor | float = 0.0  # of centred descriptors, over all views, by cell
         self._photo: torch.Tensor | float = 0.0  # the same of the photo at hand
         self._own: torch.Tensor | float = 0.0  # squares of each photo's sum, by cell

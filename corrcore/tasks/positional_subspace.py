@@ -43,7 +43,7 @@ class PositionalSubspace:
         length.
         """
         unit = F.normalize(grid.descriptors.float(), dim=-1)
-        axes = torch.from_numpy(self.axes[:n]).to(unit)
+        axes = torch.tensor(self.axes[:n]).to(unit)  # a copy, as what comes from disk cannot be written
         return replace(grid, descriptors=F.normalize(unit - (unit @ axes.T) @ axes, dim=-1))
 
 

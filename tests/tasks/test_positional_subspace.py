@@ -11,7 +11,13 @@ from corrcore.images import hflip
 from corrcore.store import Cache
 from corrcore.tasks import matching
 from corrcore.tasks.matching import MatchOptions
-from corrcore.tasks.positional_subspace import VarianceInCommon, positional_subspace, without_content
+from corrcore.tasks.positional_subspace import (
+    VarianceInCommon,
+    kept_subspace,
+    positional_subspace,
+    subspace_key,
+    without_content,
+)
 from tests.conftest import smooth_noise
 from tests.tasks.described import STRIDE, Described
 
@@ -77,8 +83,12 @@ def test_it_is_kept_on_disk_for_another_process(tmp_path):
     extractor = Described(1.0, 0.7)
     with Cache(tmp_path) as results:
         first = positional_subspace(extractor, "only", (96, 96), results=results)
-        assert results.statistics().entries == 1
-        np.testing.assert_array_equal(positional_subspace(extractor, "only", (96, 96)).axes, first.axes)
+        kept = kept_subspace(results, subspace_key(extractor, "only", (96, 96)))
+    assert kept is not None
+    np.testing.assert_array_equal(kept.axes, first.axes)
+    np.testing.assert_array_equal(kept.variances, first.variances)
+    grid = extractor.extract(smooth_noise(96, 96, 1), ["only"])["only"]
+    assert torch.equal(kept.without(grid, 2).descriptors, first.without(grid, 2).descriptors)
 
 
 # --- Matching without it ---------------------------------------------------------------------------------------------
