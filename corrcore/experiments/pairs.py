@@ -18,7 +18,7 @@ from corrcore.experiments.tables import KeypointRecord, KeypointTable, Row, tabl
 from corrcore.features import Extractor, Feature
 from corrcore.metrics import Average, Estimate
 from corrcore.store import Cache
-from corrcore.tasks import alignment, matching
+from corrcore.tasks import alignment, matching, positional_subspace
 from corrcore.tasks.matching import DescribedExtent, MatchOptions, Method
 
 AVERAGES: Mapping[str, Average] = {"per point": "micro", "per image": "per_image"}
@@ -159,6 +159,12 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
             position=self.position,
             without_position=self.without_position,
         )
+
+    def provenance(self, context: Context) -> Mapping[str, Any]:
+        """With the code that says what is of the place, where that is taken out."""
+        found = super().provenance(context)
+        taken_out = {"positional_subspace": positional_subspace.VERSION} if self.without_position else {}
+        return {**found, **taken_out}
 
     def samples(self, context: Context) -> Mapping[str, InstancePair]:
         """The pairs."""

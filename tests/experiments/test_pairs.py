@@ -11,6 +11,7 @@ from corrcore.experiments import Context, PairRecord, Pairs, Result, ResultStore
 from corrcore.experiments.base import to_jsonable
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Feature
+from corrcore.tasks import positional_subspace
 from corrcore.tasks.matching import MatchOptions, describe, match
 from tests.conftest import smooth_noise
 from tests.experiments.conftest import Drawn
@@ -243,6 +244,8 @@ def test_places_are_those_without_position_where_it_is_taken_out(shifted, alexne
     monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
     result = run(Pairs("scenes", "scene", longer_side=320, without_position=6), context=shifted)
     assert result.experiment.settings()["without_position"] == 6
+    assert result.provenance["positional_subspace"] == positional_subspace.VERSION
+    assert "positional_subspace" not in Pairs("scenes", "scene").resolved(shifted).provenance(shifted)
     pair = next(iter(shifted.dataset("scenes").pairs("scene", "test")))
     options = MatchOptions(longer_side=320, without_position=6)
     described = [
