@@ -248,11 +248,11 @@ def test_places_are_those_without_position_where_it_is_taken_out(shifted, alexne
     assert "positional_subspace" not in Pairs("scenes", "scene").resolved(shifted).provenance(shifted)
     pair = next(iter(shifted.dataset("scenes").pairs("scene", "test")))
     options = MatchOptions(longer_side=320, without_position=6)
-    described = [
+    source, target = (
         describe(each.photo.load(), [CONV4], network=alexnet, options=options)[CONV4]
         for each in (pair.source, pair.target)
-    ]
-    expected = match(*described, pair.source.keypoints[pair.shared], options=options)
+    )
+    expected = match(source, target, pair.source.keypoints[pair.shared], options=options)
     np.testing.assert_allclose(result.records[pair.name].predicted["conv4"][pair.shared], expected, atol=0.01)
     with pytest.raises(ValueError, match="without_position must be 0 to 64 directions"):
         Pairs("scenes", "scene", without_position=65).resolved(shifted)
