@@ -117,6 +117,7 @@ class ReceptiveFields(Route):
     n_seeds: str = ""
     radius_section: str = ""
     n_photos: str = ""
+    n_views: str = ""
 
 
 @dataclass(frozen=True)

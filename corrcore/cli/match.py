@@ -109,6 +109,13 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         default = getattr(usual, name)
         command.add_argument(f"--{name}", type=number, default=default, help=f"{about} (default: {default})")
     command.add_argument(
+        "--without-position",
+        type=count,
+        default=usual.without_position,
+        metavar="N",
+        help="directions that tell of the place alone to take out of descriptors, such as 8 (default: 0, none)",
+    )
+    command.add_argument(
         "--iterations", type=count, default=usual.iterations, help=f"for mrf: at most (default: {usual.iterations})"
     )
 
@@ -125,6 +132,7 @@ def match(options: argparse.Namespace) -> None:
         smoothness=options.smoothness,
         position=options.position,
         iterations=options.iterations,
+        without_position=options.without_position,
     )
     notes = sys.stderr if options.json else sys.stdout  # where lines of JSON go nothing else does
 

@@ -13,6 +13,7 @@ from corrcore.datasets.folder import FolderPhoto, printable_name, reason_by_name
 from corrcore.datasets.points import NamedPoints
 from corrcore.datasets.records import Instance
 from corrcore.decoding import SUFFIXES, read_size
+from corrcore.experiments.context import open_results
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Extractor, Feature
 from corrcore.tasks import confidence
@@ -67,7 +68,8 @@ class PairsRequest:
 
         A pair that cannot be matched is told to `leave_out`; where it is the only one, its error is raised.
         """
-        described = DescribedOnce(features, network, options)
+        results = open_results() if options.without_position else None
+        described = DescribedOnce(features, network, options, results=results)
         for number, pair in enumerate(self.pairs):
 
             def tell(share: float, text: str, number: int = number) -> None:

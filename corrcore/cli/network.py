@@ -8,6 +8,7 @@ import numpy as np
 
 from corrcore import networks
 from corrcore.cli.network_field import add_field_parser
+from corrcore.cli.network_position import add_position_parser
 from corrcore.cli.opening import open_network
 from corrcore.cli.shared import print_table
 from corrcore.features import Extractor
@@ -32,6 +33,7 @@ def add_parsers(rooms: Any) -> None:
     fetched.add_argument("name", help="a name, or a library's such as timm:NAME")
     fetched.set_defaults(run=_fetch)
     add_field_parser(commands)
+    add_position_parser(commands)
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from corrcore.datasets.twins import twins
 from corrcore.experiments.base import Experiment, Result
 from corrcore.features import Feature
 from corrcore.metrics import (
@@ -28,6 +29,22 @@ LARGE_PX = 60  # shorter side of the box, of objects that are reported for thems
 WELL_VISIBLE = 5  # keypoints that such objects show
 
 Part = Literal["all", "large"]
+
+
+@dataclass(frozen=True, eq=False)
+class TwinsTaken:
+    """How often a row takes a keypoint's twin, the same part of the other side, for the keypoint.
+
+    `taken` is the percentage of places that are right for the twin and nearer to it than to the keypoint itself, of
+    `n` keypoints whose twin is shown, too; `right` that of places that are right for the keypoint, and not taken.
+    `of_either` is the percentage of taken ones among both, which is 50 where sides are told by a coin; None where no
+    place is at either.
+    """
+
+    taken: Estimate
+    right: Estimate
+    of_either: Estimate | None
+    n: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +131,8 @@ class KeypointTable:
     does not show. `photos` numbers those whose objects are resampled together: in Table 3 photos, else every
     object for itself. Where objects are pairs of photos, `partners` numbers the other photo, and both are
     resampled (`metrics.bootstrap_pair_counts`). `boxes` are not known in Table 3. `left_out` are objects that could
-    not be measured, with the reason.
+    not be measured, with the reason. `twin_errors` are distances from keypoints' twins (`datasets.twins`), NaN where
+    the object does not show both; None where keypoints have no places or no twins.
     """
 
     experiment: Experiment[Any, Any, Any, Any]
@@ -129,6 +147,7 @@ class KeypointTable:
     average: Average
     n_resamples: int | None = None
     partners: Int[np.ndarray, " objects"] | None = None
+    twin_errors: Float[np.ndarray, "rows objects keypoints"] | None = None
 
     @property
     def category(self) -> str:
@@ -171,6 +190,30 @@ class KeypointTable:
         """The percentage a row has right of each keypoint; NaN for one that no object shows."""
         hits, of = (self.right(row, alpha=alpha) & self.visible).sum(axis=0), self.visible.sum(axis=0)
         return np.where(of > 0, 100 * hits / np.maximum(of, 1), np.nan)
+
+    @property
+    def shows_twins(self) -> bool:
+        """Whether any object shows a keypoint and its twin."""
+        return self.twin_errors is not None and not np.isnan(self.twin_errors[0]).all()
+
+    def twins_taken(self, row: Row, *, alpha: float = 0.1) -> TwinsTaken | None:
+        """How often a row takes twins for one another at an alpha; None where no object shows both of any."""
+        if self.twin_errors is None or not self.shows_twins:
+            return None
+        number = self.rows.index(row)
+        own, other = self.errors[number], self.twin_errors[number]
+        shown = ~np.isnan(other)
+        taken = shown & (other <= alpha) & (other < own)
+        right = shown & (own <= alpha) & ~taken
+
+        def share(hit: Bool[np.ndarray, "objects keypoints"], of: Bool[np.ndarray, "objects keypoints"]) -> Estimate:
+            some = np.asarray(of.any(axis=1))
+            return accuracy(hit[some], of[some], self._counts(some, 1000), over="micro")
+
+        either = taken | right
+        return TwinsTaken(
+            share(taken, shown), share(right, shown), share(taken, either) if either.any() else None, int(shown.sum())
+        )
 
     def difference(
         self,
@@ -228,6 +271,7 @@ class KeypointTable:
             photos=self.photos[numbers],
             boxes=None if self.boxes is None else self.boxes[numbers],
             errors=self.errors[:, numbers],
+            twin_errors=None if self.twin_errors is None else self.twin_errors[:, numbers],
             partners=None if self.partners is None else self.partners[numbers],
         )
 
@@ -260,6 +304,8 @@ def table_of_places(result: Result[Places, Any], *, stretched: bool) -> Keypoint
         msg = "its records are not of so many keypoints as its data set has."
         raise ValueError(msg)
     errors = [keypoint_errors(points, truth, boxes, stretched=stretched) for points in predicted]
+    twin_truth = _twin_truth(truth, keypoints)
+    to_twins = [keypoint_errors(points, twin_truth, boxes, stretched=stretched) for points in predicted]
     return KeypointTable(
         result.experiment,
         result.provenance,
@@ -271,7 +317,20 @@ def table_of_places(result: Result[Places, Any], *, stretched: bool) -> Keypoint
         np.stack(errors),
         result.skipped,
         "macro",
+        twin_errors=None if np.isnan(twin_truth).all() else np.stack(to_twins),
     )
+
+
+def _twin_truth(
+    truth: Float[np.ndarray, "objects keypoints 2"], names: Sequence[str]
+) -> Float[np.ndarray, "objects keypoints 2"]:
+    """Where each keypoint's twin is; NaN where it has none, or the object does not show both."""
+    found = np.full_like(truth, np.nan)
+    for number, twin in enumerate(twins(names)):
+        if twin is not None:
+            both = ~np.isnan(truth[:, [number, twin]]).any(axis=(1, 2))
+            found[both, number] = truth[both, twin]
+    return found
 
 
 def pck_rows(table: KeypointTable) -> Sequence[Mapping[str, str]]:

@@ -298,7 +298,9 @@ def _counting(options: MatchOptions) -> dict[str, Any]:
     """The options that matches depend on; those of the other method do not count."""
     nn = options.method == "nn"
     counting = ("refine",) if nn else ("smoothness", "position", "iterations")
-    found = {name: getattr(options, name) for name in ("method", "extent", "longer_side", *counting)}
+    found = {
+        name: getattr(options, name) for name in ("method", "extent", "longer_side", "without_position", *counting)
+    }
     if nn and options.longer_side is None:
         found["longer_side"] = LONGER_SIDE_PX
     return found

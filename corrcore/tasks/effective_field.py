@@ -351,13 +351,13 @@ def _key(network: ModuleNetwork, layer: str, photos: Sequence[Photo | ImageLike]
         version=VERSION,
         network=network.digest,
         layer=layer,
-        photos=[_stamp(photo) for photo in photos],
+        photos=[photo_stamp(photo) for photo in photos],
         settings=list(settings),
     )
 
 
-def _stamp(photo: Photo | ImageLike) -> str:
-    """What changes with a photo's content."""
+def photo_stamp(photo: Photo | ImageLike) -> str:
+    """What changes with a photo's content; empty for one that is not there."""
     if isinstance(photo, ImageLike):
         return images.digest(photo)
     try:

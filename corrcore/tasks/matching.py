@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from corrcore import extractors, images
 from corrcore.crops import BoxXYXY, CropTransform
 from corrcore.features import Extractor, Feature, FeatureGrid, Image
-from corrcore.tasks import alignment
+from corrcore.store import Cache
+from corrcore.tasks import alignment, positional_subspace
 from corrcore.tasks.alignment import CROP_SPEC, Alignment, CropSpec
 
 VERSION = 1  # of what this module computes: results kept by another are not used
@@ -39,7 +40,8 @@ class MatchOptions:
     both photos: the whole "photo", or the object's "box" widened by a tenth. `longer_side` is its size in px; None is
     448 for nn, and for mrf what makes 18 cells, as for keypoint transfer. With `refine` nn places points between cells:
     cosines around the best cell are taken for a parabola in x and one in y. `smoothness`, `position` and `iterations`
-    are those of `alignment.align`.
+    are those of `alignment.align`. `without_position` is how many directions that tell of the place alone are taken out
+    of descriptors, the first principal ones of images without content (`positional_subspace`).
     """
 
     method: Method = "nn"
@@ -49,6 +51,7 @@ class MatchOptions:
     smoothness: float = 0.03
     position: float = 0.003
     iterations: int = 10
+    without_position: int = 0
 
     def __post_init__(self) -> None:
         for name, value, known in (("method", self.method, Method), ("extent", self.extent, Extent)):
@@ -62,6 +65,12 @@ class MatchOptions:
             raise ValueError(msg)
         if self.refine and self.method != "nn":
             msg = "refine is for method nn; an alignment places points between cells anyway, so leave refine out."
+            raise ValueError(msg)
+        if not 0 <= self.without_position <= positional_subspace.MOST_COMPONENTS:
+            msg = (
+                f"without_position must be 0 to {positional_subspace.MOST_COMPONENTS} directions to take out; got "
+                f"{self.without_position}."
+            )
             raise ValueError(msg)
 
 
@@ -143,12 +152,33 @@ def describe(
     network: Extractor,
     options: MatchOptions = MatchOptions(),
     box: BoxXYXY | None = None,
+    results: Cache | None = None,
 ) -> dict[Feature, DescribedExtent]:
     """What is matched of a photo, by feature; `box` is the object's, which extent "box" takes.
 
-    Whoever matches a photo with several others describes it once. Raises ValueError where extent "box" is given none,
-    and as extractors and `alignment.describe` do.
+    Whoever matches a photo with several others describes it once. What `without_position` takes out is kept in
+    `results`, where that is given. Raises ValueError where extent "box" is given none, and as extractors and
+    `alignment.describe` do.
     """
+    found = _described(photo, features, network, options, box)
+    if not options.without_position:
+        return found
+    return {feature: _without_position(each, feature, network, options, results) for feature, each in found.items()}
+
+
+def _without_position(
+    described: DescribedExtent, feature: Feature, network: Extractor, options: MatchOptions, results: Cache | None
+) -> DescribedExtent:
+    """Less the positional subspace of square images as large as what was described."""
+    side = max(described.grid.image_size)
+    extractor = extractors.extractor_of(feature, network)
+    subspace = positional_subspace.positional_subspace(extractor, feature.layer, (side, side), results=results)
+    return replace(described, grid=subspace.without(described.grid, options.without_position))
+
+
+def _described(
+    photo: Image, features: Sequence[Feature], network: Extractor, options: MatchOptions, box: BoxXYXY | None
+) -> dict[Feature, DescribedExtent]:
     height, width = photo.shape[:2]
     whole = (-0.5, -0.5, width - 0.5, height - 0.5)
     if options.extent == "photo":

@@ -9,7 +9,7 @@ from corrcore.patch_index import PatchIndex
 from corrcore.tasks import averaging
 from corrcore.tasks.averaging import Study, expand_contrast
 from dashboard import figures
-from dashboard.app_pages.receptive_fields_parts import effective, profiles, seeds
+from dashboard.app_pages.receptive_fields_parts import effective, of_place, profiles, seeds
 from dashboard.app_pages.receptive_fields_parts.seeds import CLICKED, RANDOM, Seed
 from dashboard.parts import exports, header, job_panel, photo_picker, url_state
 from dashboard.services import sessions
@@ -168,8 +168,12 @@ def page() -> None:
     found = job.result
     if found is None:
         st.stop()
-    if header.section_picker("Radius", effective.SECTIONS, key="radius_section") == effective.EFFECTIVE:
+    section = header.section_picker("Radius", effective.SECTIONS, key="radius_section")
+    if section == effective.EFFECTIVE:
         effective.show(index, found)
+        return
+    if section == effective.PLACE:
+        of_place.show(index)
         return
     profiles.show_profiles(found, index)
     profiles.show_over_seeds(index)

@@ -29,7 +29,7 @@ from dashboard.figures.draw import (
     neighbour_view,
     place_colours,
 )
-from dashboard.figures.fields import field_limit, field_picture, fields_sheet
+from dashboard.figures.fields import field_limit, field_picture, fields_sheet, share_limit, share_picture
 from dashboard.figures.maps import (
     colour_wheel,
     displacement_arrows,
@@ -117,6 +117,8 @@ __all__ = [
     "score_overlay",
     "score_profile",
     "scores_of_all",
+    "share_limit",
+    "share_picture",
     "similarity_overlay",
     "table_picture",
     "viridis_colours",

@@ -1,4 +1,4 @@
-"""Pictures of effective receptive fields."""
+"""Pictures of effective receptive fields, and of what is of the place in descriptors."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from corrcore.tasks.effective_field import EffectiveField
+from corrcore.tasks.position import Position
 from dashboard.figures.draw import Column, image_grid
 from dashboard.figures.maps import level_overlay
 
 _HIGHEST = 99.5  # percentile of a map that has the brightest colour
+_LEAST_SHARE = 0.1  # that has the brightest colour: less is not made to look like much
+_MAP_PX = 260
 
 
 def field_limit(fields: Sequence[EffectiveField]) -> float:
@@ -40,3 +43,16 @@ def fields_sheet(fields: Sequence[EffectiveField]) -> np.ndarray:
     limit = field_limit(fields)
     columns = [Column(field.layer, [field_picture(field, limit=limit)]) for field in fields]
     return image_grid(columns, [""])
+
+
+def share_limit(found: Sequence[Position]) -> float:
+    """The shared end of the colours of several layers' positional shares."""
+    return min(max(_LEAST_SHARE, *(float(np.percentile(each.map, _HIGHEST)) for each in found)), 1.0)
+
+
+def share_picture(found: Position, *, limit: float) -> np.ndarray:
+    """A layer's positional share by cell, in Viridis from 0 to `limit`."""
+    levels = np.clip(found.map / limit, 0, 1)
+    colours = level_overlay(np.zeros((*levels.shape, 3), np.uint8), levels, opacity=1)
+    scale = max(_MAP_PX // max(levels.shape), 1)
+    return colours.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -19,9 +19,15 @@ from tests.cli.matched import CONV4, POINTS, QUICK, check_records, expected, win
 # --- What is told ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{}, {"refine": True}, {"method": "mrf", "smoothness": 0.2, "iterations": 3}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"refine": True}, {"method": "mrf", "smoothness": 0.2, "iterations": 3}, {"without_position": 3}],
+    ids=str,
+)
 def test_lines_of_json_are_what_the_task_finds(run, pair, alexnet, capsys, how):
-    words = [("--refine",) if name == "refine" else (f"--{name}", value) for name, value in how.items()]
+    words = [
+        ("--refine",) if name == "refine" else (f"--{name.replace('_', '-')}", value) for name, value in how.items()
+    ]
     words = [word for some in words for word in some]
     assert run("match", *pair[:2], *QUICK, "--points", pair[2], "--points", "120.5,80", "--json", *words) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

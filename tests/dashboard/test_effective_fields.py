@@ -85,3 +85,19 @@ def test_a_map_is_framed_and_ringed_where_the_window_and_the_radius_are():
     assert levels[0].sum() > levels[1].sum()
     whole = EffectiveField("it", values / values.sum(), ReceptiveField(None, 8, 3.5), 0.0, 1, 1, {})
     assert not (figures.field_picture(whole, limit=1.0)[91, :40] == 255).all(axis=1).any()
+
+
+def test_positional_shares_are_measured_by_themselves_when_their_section_is_opened(open_page, offered):
+    at = open_page("receptive_fields", radius_section="Position")
+    settled(at.run())
+    assert list(table(at)["layer"]) == LAYERS
+    shares = [float(text.removesuffix(" %")) for text in table(at)["positional share"]]
+    assert all(0 <= share < 10 for share in shares)
+    captions = [text.value for text in at.caption if text.value.startswith("positional share ")]
+    assert captions == [f"positional share {share:.1f} %" for share in shares]
+    arrays = np.load(io.BytesIO(offered["position.npz"]()))
+    for layer, share in zip(LAYERS, shares, strict=True):
+        assert 100 * arrays[f"{layer}_positional_share"].mean() == pytest.approx(share, abs=0.06)
+    space = {}
+    exec(offered["python"], space)
+    assert 100 * space["found"]["conv5"].share == pytest.approx(shares[2], abs=0.06)

@@ -1144,3 +1144,10 @@ def test_one_network_has_no_others_to_stand_beside(cat, open_page):
     at = open_page("results")
     assert "view" not in [each.key for each in at.get("button_group")]
     assert at.selectbox(key="network").options == ["AlexNet"]
+
+
+def test_matched_pairs_say_how_often_left_is_taken_for_right(pairs, alexnet, open_page):
+    pairs(alexnet, "conv4", lambda k: k >= 0)
+    line = open_page("results", table="Matched pairs").dataframe[0].value.iloc[0]
+    assert line["twin taken at 0.1, %"] == "0.0 [0.0, 0.0]"
+    assert line["of places at either (chance 50), %"] == "0.0 [0.0, 0.0]"

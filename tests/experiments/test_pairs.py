@@ -11,7 +11,8 @@ from corrcore.experiments import Context, PairRecord, Pairs, Result, ResultStore
 from corrcore.experiments.base import to_jsonable
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Feature
-from corrcore.tasks.matching import MatchOptions
+from corrcore.tasks import positional_subspace
+from corrcore.tasks.matching import MatchOptions, describe, match
 from tests.conftest import smooth_noise
 from tests.experiments.conftest import Drawn
 
@@ -110,6 +111,65 @@ def test_intervals_are_over_photos(by_hand):
     assert width["few"] == 100 > width["many"] > 20
 
 
+# --- Left or right ---------------------------------------------------------------------------------------------------
+
+EARS = ["L_Ear", "Nose", "R_Ear"]
+
+
+def test_taken_twins_are_as_counted_by_hand():
+    """Of six ears one is taken for the other, one for it though nearer to itself, two are right, two are elsewhere."""
+    records = {
+        "1": record("a", "b", 100, [[20, 20], [30, 30], [40, 20]], [[41, 20], [40, 20], [40, 21]]),
+        "2": record("b", "c", 100, [[20, 20], HIDDEN, [28, 20]], [[23, 20], HIDDEN, [28, 40]]),  # both at 10 px
+        "3": record("c", "a", 100, [[20, 20], [30, 30], HIDDEN], [[20, 20], [30, 30], HIDDEN]),  # shows one ear alone
+        "4": record("d", "a", 100, [[20, 20], HIDDEN, [40, 20]], [[30.5, 20], HIDDEN, [90, 20]]),  # of the twin 9.5
+    }
+    result = Result(Pairs("toy", "toy cat"), {"keypoints": EARS}, records, {}, 4, {})
+    table = result.summary
+    found = table.twins_taken(table.rows[0])
+    assert found is not None
+    assert found.of_either is not None
+    assert (found.n, found.taken.value, found.right.value) == pytest.approx((6, 100 * 2 / 6, 100 * 2 / 6))
+    assert found.of_either.value == pytest.approx(50)
+    (row,) = result.experiment.summary_rows(table)
+    assert row["twin taken at 0.1, %"].split()[0] == "33.3"
+    assert row["of places at either (chance 50), %"].split()[0] == "50.0"
+    (mean,) = Pairs.mean_rows([table] * 2)
+    assert mean["twin taken at 0.1, %"] == "33.3"
+
+
+def test_a_brute_force_count_of_taken_twins_agrees():
+    rng = np.random.default_rng(1)
+    records, taken, right, n = {}, 0, 0, 0
+    for number in range(60):
+        truth = rng.uniform(0, 25, (4, 2))
+        predicted = truth[rng.integers(0, 4, 4)] + rng.normal(0, 6, (4, 2))
+        truth[rng.uniform(size=4) < 0.2] = np.nan
+        truth[3] = 5, 5
+        for k, twin in ((0, 1), (1, 0)):
+            if np.isnan(truth[[k, twin]]).any():
+                continue
+            own, other = (np.hypot(*(predicted[k] - truth[at])) for at in (k, twin))
+            n += 1
+            taken += other <= 10 and other < own
+            right += own <= 10 and not other < own
+        records[str(number)] = record(f"s{number % 9}", f"t{number % 8}", 100, truth, predicted)
+    names = ["left_eye", "right_eye", "L_Ear", "nose"]  # an ear without its twin
+    table = Result(Pairs("toy", "toy cat"), {"keypoints": names}, records, {}, 60, {}).summary
+    found = table.twins_taken(table.rows[0])
+    assert found is not None
+    assert found.of_either is not None
+    assert (found.n, found.taken.value, found.right.value) == pytest.approx((n, 100 * taken / n, 100 * right / n))
+    assert found.of_either.value == pytest.approx(100 * taken / (taken + right))
+    assert found.taken.low < found.taken.value < found.taken.high
+
+
+def test_keypoints_without_sides_have_no_twins(by_hand):
+    table = by_hand.summary
+    assert table.twins_taken(table.rows[0]) is None
+    assert not any("twin" in heading for heading in by_hand.experiment.summary_rows(table)[0])
+
+
 # --- Pairs of a data set ---------------------------------------------------------------------------------------------
 
 
@@ -178,6 +238,24 @@ def test_shifts_of_whole_cells_are_found_and_hidden_keypoints_left_out(shifted):
     assert int(table.visible.sum()) == 6  # each pair shows one of three
     for found in result.records.values():
         assert (np.isnan(found.predicted["conv4"]) == np.isnan(found.truth)).all()
+
+
+def test_places_are_those_without_position_where_it_is_taken_out(shifted, alexnet, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
+    result = run(Pairs("scenes", "scene", longer_side=320, without_position=6), context=shifted)
+    assert result.experiment.settings()["without_position"] == 6
+    assert result.provenance["positional_subspace"] == positional_subspace.VERSION
+    assert "positional_subspace" not in Pairs("scenes", "scene").resolved(shifted).provenance(shifted)
+    pair = next(iter(shifted.dataset("scenes").pairs("scene", "test")))
+    options = MatchOptions(longer_side=320, without_position=6)
+    source, target = (
+        describe(each.photo.load(), [CONV4], network=alexnet, options=options)[CONV4]
+        for each in (pair.source, pair.target)
+    )
+    expected = match(source, target, pair.source.keypoints[pair.shared], options=options)
+    np.testing.assert_allclose(result.records[pair.name].predicted["conv4"][pair.shared], expected, atol=0.01)
+    with pytest.raises(ValueError, match="without_position must be 0 to 64 directions"):
+        Pairs("scenes", "scene", without_position=65).resolved(shifted)
 
 
 def test_results_are_kept_and_read_again(shifted, tmp_path):

@@ -17,7 +17,7 @@ from dashboard.app_pages.receptive_fields_parts import profiles, seeds
 from dashboard.parts import exports, header, legends, photo_picker, result_panel
 from dashboard.services import caches, processes, sessions
 
-AGREEMENT, EFFECTIVE = SECTIONS = ("Agreement", "Effective")
+AGREEMENT, EFFECTIVE, PLACE = SECTIONS = ("Agreement", "Effective", "Position")
 N_PHOTOS = (4, 16, 64)
 ZOOM = 2.5
 

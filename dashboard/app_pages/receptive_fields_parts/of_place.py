@@ -1,0 +1,157 @@
+"""How much of a match is place: the positional shares of an index's layers, as maps over cells and in numbers."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from corrcore import images
+from corrcore.concurrency import Progress
+from corrcore.features import Extractor
+from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of, spread
+from corrcore.tasks import position
+from corrcore.tasks.position import N_COMPONENTS, Position, kept_position, measure_position
+from corrcore.wording import counted
+from dashboard import figures
+from dashboard.app_pages.receptive_fields_parts import seeds
+from dashboard.parts import exports, header, legends, photo_picker, result_panel
+from dashboard.services import caches, processes, sessions
+
+N_PHOTOS = (6, 16, 64)
+SIDE_ON_SCREEN_PX = 260
+
+HOW = r"""
+Photos of the index are turned and mirrored at random, and square windows of them described, so that no place has a
+content of its own. With $a_i(p)$ the descriptor of unit length at cell $p$ of view $i$, less its mean over the view,
+the **positional share** is what views of different photos have in common, over all they vary:
+
+$$ \text{share}(p) = \frac{\operatorname{mean}_{i \neq j}\ a_i(p) \cdot a_j(p)}{\operatorname{mean}_{i,\,q}\ \lVert a_i(q) \rVert^2} $$
+
+0 is a layer that describes content alone, 1 one that describes the place alone. Padding at the border, position
+embeddings, and what is made of them by the layers above are its causes. *Shifted* and *mirrored* are matches of windows
+with moved copies of themselves, whose truth is known: how many cells find the same content, and how many the place they
+had. *Found again* are cells of images without content (one colour, or smooth noise) that are matched to the same place
+of another. The principal components of what such images have in common are *positional directions*, which
+`--without-position` of `corrcore match` and `evaluate pairs` takes out of descriptors.
+"""
+
+
+def show(index: PatchIndex) -> None:
+    """The section: it is computed by itself for a few photos."""
+    extractor = caches.network(index.extractor)
+    n_photos = st.segmented_control(
+        "Photos", N_PHOTOS, default=N_PHOTOS[0], key="n_views", bind="query-params", required=True
+    )
+    photos = spread(photos_of(index), n_photos or N_PHOTOS[0])
+    found = measured(extractor, index, photos, automatic=len(photos) <= N_PHOTOS[0])
+    if found is None:
+        return
+    show_maps(found, index)
+    rows = table(found)
+    st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
+    header.how_computed(
+        HOW,
+        {
+            "network": f"{index.extractor}, weights {index.extractor_digest[:8]}",
+            "photos": f"{found[0].n_photos} of {index.name}, {index.digest[:8]}",
+            "windows": "{} x {} px".format(*found[0].size),
+        },
+    )
+    exports.export_row(
+        downloads={
+            "position.csv": lambda: exports.as_csv(rows),
+            "position.npz": lambda: exports.as_npz({f"{each.layer}_positional_share": each.map for each in found}),
+        },
+        python=python_lines(index, photos),
+    )
+
+
+def measured(
+    extractor: Extractor, index: PatchIndex, photos: Sequence[IndexedPhoto], *, automatic: bool
+) -> list[Position] | None:
+    """What is kept of all layers, or what makes it."""
+    layers, results = index.layers, caches.results()
+    key = ("position", extractor.digest, tuple(layers), *(photo.stamp for photo in photos))
+
+    def here(*, progress: Progress) -> list[Position]:
+        return list(measure_position(extractor, layers, photos, results=results, progress=progress).values())
+
+    def command() -> list[str]:
+        if index.folder != path_of(index.name):
+            msg = f"{index.name} is not where commands look for indexes."
+            raise ValueError(msg)
+        options = [f"--index={index.name}", f"--layer={','.join(layers)}", f"--limit={len(photos)}"]
+        return ["network", "position", *options, "--", index.extractor]
+
+    def read() -> list[Position] | None:
+        job = sessions.long_job(key)
+        if job is not None and job.result is not None:  # though it could not be kept
+            return job.result
+        kept = [kept_position(extractor, layer, photos, results=results) for layer in layers]
+        there = [each for each in kept if each is not None]
+        return there if len(there) == len(kept) else None
+
+    return result_panel.result_panel(
+        "How much of a match is place?",
+        "What descriptors of different photos have in common at a place says.",
+        key,
+        here if automatic else processes.of_command(command, here),
+        read=read,
+        automatic=automatic,
+        button=f"Measure over {counted(len(photos), 'photo')}",
+        label="Positional shares",
+    )
+
+
+def show_maps(found: Sequence[Position], index: PatchIndex) -> None:
+    """A map a layer, at one scale of colours."""
+    colours, limit = seeds.colours_of(index, [each.layer for each in found]), figures.share_limit(found)
+    st.markdown(
+        "**How much of a match is place, and not thing?** The share of what descriptors vary by that goes with the "
+        "place alone, by cell. **Look for** the border, where padding is seen."
+    )
+    places = header.two_a_row("places").columns(len(found), gap="small")
+    for place, each in zip(places, found, strict=True):
+        with place:
+            st.html(f"<span style='color: {colours[each.layer]}'>&#9632;</span> <b>{each.layer}</b>")
+            with header.part_of_column(1, f"place {each.layer}", at_most=SIDE_ON_SCREEN_PX):
+                st.image(
+                    images.encode(figures.share_picture(each, limit=limit), format="PNG"),
+                    width="stretch",
+                    alt=f"Positional share of {each.layer} by cell",
+                )
+            st.caption(f"positional share {100 * each.share:.1f} %")
+    legends.colour_bar(figures.viridis_colours(), "0 %", f"{100 * limit:.0f} %")
+
+
+def table(found: Sequence[Position]) -> list[dict[str, str]]:
+    """A row a layer, with units."""
+    rows = []
+    for each in found:
+        moved = {
+            f"{copy}: content, place": f"{100 * of.content:.0f}, {100 * of.place:.0f} %" if of.n else ""
+            for copy, of in each.moved.items()
+        }
+        rows.append(
+            {
+                "layer": each.layer,
+                "positional share": f"{100 * each.share:.1f} %",
+                **moved,
+                "found again (by chance)": f"{100 * each.again:.0f} ({100 * each.again_by_chance:.0f}) %",
+                "positional directions": f"{100 * each.in_subspace.sum():.0f} % in {len(each.in_subspace)}"
+                + (" or more" if len(each.in_subspace) == N_COMPONENTS else ""),
+            }
+        )
+    return rows
+
+
+def python_lines(index: PatchIndex, photos: Sequence[IndexedPhoto]) -> str:
+    """The call that makes the numbers."""
+    return f"""from corrcore import networks, patch_index
+from corrcore.tasks.position import measure_position
+
+network = networks.open("{index.extractor}")
+index = {photo_picker.python_index(index)}
+photos = [index.photo(number) for number in {[each.number for each in photos]}]
+found = measure_position(network, {list(index.layers)}, photos, side_px={position.SIDE_PX})
+print({{layer: each.share for layer, each in found.items()}})
+"""
