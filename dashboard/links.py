@@ -79,6 +79,7 @@ class Match(Route):
     drawn_as: str = ""
     foreground: str = ""
     opacity: str = ""
+    placeless: str = ""
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,7 @@ class Results(_OfKeypoints):
     second: str = ""
     rows: tuple[str, ...] = ()
     result: str = ""  # of an experiment that has no table of keypoints
+    judged_features: tuple[str, ...] = ()  # whose confidences are drawn
 
 
 @dataclass(frozen=True)

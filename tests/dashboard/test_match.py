@@ -12,7 +12,7 @@ from PIL import Image
 from corrcore import decoding, images, networks
 from corrcore.datasets import drawn
 from corrcore.features import Feature
-from corrcore.tasks import all_points, matching
+from corrcore.tasks import all_points, confidence, matching
 from corrcore.tasks.matching import MatchOptions
 from dashboard import figures, first_views
 from dashboard.app_pages.match_parts import maps
@@ -313,3 +313,24 @@ def test_all_points_are_taken_along_as_they_are_shown(open_page, offered, alexne
     assert decoding.decode(offered["pairs.png"]()).shape[1] > 4 * 300
     exec(compile(offered["python"], "lines", "exec"), {})
     assert capsys.readouterr().out == f"{len(found.points)} pairs\n"
+
+
+def test_matches_without_what_tells_of_the_place_are_the_packages(open_page, offered, alexnet, capsys):
+    at = open_page("match", features="alexnet:conv5", placeless="true")
+    options = MatchOptions(refine=True, without_position=8)
+    found, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, CONV5, options)
+    usual, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, CONV5)
+    assert found.similarities[0] != pytest.approx(usual.similarities[0], abs=1e-3)
+    assert any(f"{found.similarities[0]:.2f} at" in text and "sure" not in text for text in texts(at))
+    exec(compile(offered["python"], "lines", "exec"), {})
+    assert [
+        float(each) for each in re.findall(r"[\d.]+", capsys.readouterr().out.split("conv5")[1])[:2]
+    ] == pytest.approx(found.places[0], abs=1e-3)
+
+
+def test_how_sure_a_match_is_is_what_the_package_says(at, alexnet):
+    calibration = confidence.known(CONV4, network=alexnet, options=REFINED)
+    assert calibration is not None
+    found, _, _ = matches(alexnet, FIRST.load(), SECOND.load(), FIRST.eye, CONV4)
+    [sure] = calibration.confidence(found, options=REFINED, longer_side=max(FIRST.load().shape))
+    assert any(text.startswith(f"**{sure:.0%} sure**: {found.similarities[0]:.2f}") for text in texts(at))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -16,6 +16,7 @@ from dashboard.services import caches
 from dashboard.wording import sentence
 
 MOST_NETWORKS, MOST_FEATURES = 4, 6
+PLACELESS = 8  # directions that are taken out where that is asked for
 RADII = ("10", "20", "40", "80")
 METHODS: Mapping[Method, str] = {"nn": "each by itself", "mrf": "all cells together (MRF)"}
 
@@ -46,6 +47,7 @@ def parameters(choice: Choice) -> dict[str, str]:
         "networks": ", ".join(f"{each.name}, weights {each.digest[:8]}" for each in opened),
         "features": ", ".join(choice.title(feature) for feature in choice.features),
         "places": METHODS[options.method],
+        **({"taken out": f"{options.without_position} directions of place"} if options.without_position else {}),
         "described at": f"{CROP_SPEC.n_cells} cells on the longer side" if options.method == "mrf" else size,
     }
 
@@ -71,10 +73,16 @@ def choose() -> Choice:
     url_state.check_number("opacity", 0, 1)
     with at_more.popover("Display", icon=":material/tune:", width="stretch"):
         opacity = st.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
+        placeless = st.toggle(
+            "Without what tells of the place alone", key="placeless", bind="query-params",
+            help=f"Takes {PLACELESS} directions out of descriptors, in which cells of images without content differ. "
+            "How much of a match is place is measured on Receptive fields.",
+        )  # fmt: skip
     if not features:
         st.info("Choose at least one feature.", icon=":material/layers:")
         st.stop()
     options = MatchOptions("mrf") if method == "mrf" else MatchOptions(refine=True)
+    options = replace(options, without_position=PLACELESS if placeless else 0)
     return Choice(
         {each: opened.get(each.extractor) or next(iter(opened.values())) for each in features}, options, opacity
     )

@@ -117,7 +117,9 @@ colours = principal_colours(*both, foreground={shown.foreground})
 
 
 def _options(choice: Choice) -> str:
-    return f"MatchOptions(method={choice.options.method!r}, refine={choice.options.refine})"
+    options, taken_out = choice.options, choice.options.without_position
+    more = f", without_position={taken_out}" if taken_out else ""
+    return f"MatchOptions(method={options.method!r}, refine={options.refine}{more})"
 
 
 def _loaded(photos: Mapping[Side, Photo]) -> str:

@@ -117,14 +117,17 @@ def _described(
 ) -> Mapping[Feature, Described]:
     """A photo by features of one extractor, described once, in one pass."""
 
+    def describe(asked: Sequence[Feature]) -> Mapping[Feature, DescribedExtent]:
+        return matching.describe(photo.image, asked, network=network, options=options, results=caches.results())
+
     def make() -> dict[Feature, Described]:
         with suppress(ValueError):  # of one of them, which then says why
-            return {**matching.describe(photo.image, features, network=network, options=options)}
+            return {**describe(features)}
         return {feature: one(feature) for feature in features}
 
     def one(feature: Feature) -> Described:
         try:
-            return matching.describe(photo.image, [feature], network=network, options=options)[feature]
+            return describe([feature])[feature]
         except ValueError as error:
             return f"{photo.title}: {error}"
 
