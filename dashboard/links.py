@@ -215,6 +215,7 @@ class Results(_OfKeypoints):
     second: str = ""
     rows: tuple[str, ...] = ()
     result: str = ""  # of an experiment that has no table of keypoints
+    judged: str = ""  # the result whose confidences are drawn
     judged_features: tuple[str, ...] = ()  # whose confidences are drawn
 
 
