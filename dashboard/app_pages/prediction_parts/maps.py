@@ -71,6 +71,7 @@ def show_one(seen: Seen, weights: Weights, learnt: Learnt) -> None:
                 values=values,
                 places=seen.box,
                 boxes=[*([] if where is None else [_mark(seen, where, HIGHEST)]), *marks],
+                zoom=seen.title,
             )
     _show_keys(found[MAPS[0]][0], own=own, with_prior=fusion is not None)
     st.caption(

@@ -142,6 +142,7 @@ def show_grid(shown: Shown) -> None:
                     grid=_click_grid(cells, covered),
                     selected=(x - covered.left, y - covered.top),
                     on_click=_choose_pixel(covered),
+                    zoom=f"{shown.chosen.reference} {covered}",
                 )
                 st.caption(f"k = {k}")
 
@@ -164,6 +165,7 @@ def _show_input(shown: Shown) -> None:
         boxes=outlines,
         grid=_click_grid(first, covered),
         on_click=_choose_pixel(covered),
+        zoom=f"{shown.chosen.reference} {covered}",
     )
     fields = ", ".join(f"{layer} {cells.receptive_field.window_text}" for layer, cells in grids.items())
     own = shown.chosen.own(x, y)

@@ -226,6 +226,7 @@ def _show_panel(
         values=values[part.top : part.bottom, part.left : part.right],
         selected=None if selected is None else (selected[0] - part.left, selected[1] - part.top),
         on_click=lambda x, y: url_state.choose("at", f"{x + part.left},{y + part.top}"),
+        zoom=f"{seen.title} {part}",
     )
     if asked.alone:
         legends.colour_bar(figures.score_colours(), f"{-limit:.2f}", f"{limit:.2f}")
