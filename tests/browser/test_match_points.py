@@ -58,7 +58,7 @@ def test_points_are_set_dragged_named_deleted_and_shown_to_a_colleague(app):
     colleague = app.open(link(page).removeprefix(app.url))
     expect(colleague.locator(".point span")).to_have_text(labels.all_inner_texts(), timeout=PATIENCE_MS)
     with colleague.expect_download() as download:
-        colleague.get_by_role("button", name="CSV").click()
+        colleague.get_by_role("button", name="CSV", exact=True).click()
     rows = list(csv.DictReader(download.value.path().read_text("utf-8").splitlines()))
     assert {row["point"] for row in rows} == {"left eye", "2"}
     table.click(position={"x": 12, "y": 87})  # the second row, then its deletion
