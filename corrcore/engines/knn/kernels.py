@@ -4,7 +4,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from corrcore.compiled import kernel
+from corrcore.compiled import kernel, pointers
 from corrcore.engines.knn.codes import MARGIN
 from corrcore.engines.knn.keys import ALL, GROUP, SAMPLE, SAMPLED, TILE
 from corrcore.engines.knn.lanes import add_products, exchange, fetch, lowest_bit, nothing, reaching, sum_up, summed
@@ -151,11 +151,11 @@ def multiply_tile(way, rows, queries, at, padded, products):
 
 @kernel(inline="always")
 @no_type_check
-def multiply_one(codes, row, others, other):
-    """The product of two rows of codes."""
+def multiply_one(codes, at, others, other_at, channels):
+    """The product of two rows of codes, of flat arrays or addresses."""
     total = np.int32(0)
-    for channel in range(codes.shape[1]):
-        total = np.int32(total + np.int32(codes[row, channel]) * np.int32(others[other, channel]))
+    for channel in range(channels):
+        total = np.int32(total + np.int32(codes[at + channel]) * np.int32(others[other_at + channel]))
     return total
 
 
@@ -163,9 +163,10 @@ def multiply_one(codes, row, others, other):
 @no_type_check
 def multiply(codes, queries, products):
     """Products of the codes of all rows with those of few queries, into the first columns of `products`."""
+    channels, flat, flat_queries = codes.shape[1], codes.reshape(-1), queries.reshape(-1)
     for row in range(len(codes)):
         for query in range(len(queries)):
-            products[query, row] = multiply_one(codes, row, queries, query)
+            products[query, row] = multiply_one(flat, row * channels, flat_queries, query * channels, channels)
 
 
 @kernel()
@@ -194,25 +195,26 @@ def shortlist(products, weights, scales, margin, first, lists):
         update(lists, query, count, floor)
 
 
-@kernel()
+@kernel(inline="always")
 @no_type_check
-def shortlist_rows(codes, start, weights, products, reached, queries, query, first, lists):
-    """The same for a query and those rows of the group at `start` whose coarse bounds reach the floor, a bit each."""
-    count, floor = lists.counts[query], max(lists.floors[query], lists.common[query])
+def shortlist_rows(codes, channels, start, weights, products, at, reached, queries, query, keys, count, floor, first):
+    """The same for a query and those rows of the group at `start` whose coarse bounds reach the floor, a bit each.
+
+    Keys are written from `keys[count]` on; returns where they end.
+    """
     scale, is_coarse = queries.scales[query], queries.slopes[query] > 0
     while reached:
         lane = lowest_bit(reached)
         reached &= reached - 1
         if is_coarse:
-            product = multiply_one(codes, start + lane, queries.codes, query)
+            product = multiply_one(codes, (start + lane) * channels, queries.codes, query * channels, channels)
         else:
-            product = np.int32(products[lane] - queries.offsets[query])
+            product = np.int32(products[at + lane] - queries.offsets[query])
         bound = weights[start + lane] * (scale * np.float32(product) + MARGIN)
         if bound >= floor:
-            lists.keys[query, count] = pack_one(bound, first + start + lane)
+            keys[count] = pack_one(bound, first + start + lane)
             count += 1
-    count, floor = cut_off(lists, query, count, floor)
-    update(lists, query, count, floor)
+    return count
 
 
 @kernel()
@@ -223,10 +225,11 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
     See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are. Groups that
     are not of the lists' part are left out.
     """
-    channels, padded = codes.shape[1], queries.coarse.shape[1]
+    (n_queries, channels), padded, width = queries.codes.shape, queries.coarse.shape[1], lists.keys.shape[1]
     order, spare = np.empty(GROUP * padded, np.int8), np.zeros(GROUP * padded, np.int8)
     products, lengths = np.empty(TILE * GROUP, np.int32), np.zeros(GROUP, np.float32)
-    coarse, all_weights = queries.coarse.reshape(-1), weights.reshape(-1)
+    all_codes, coarse, all_weights = codes.reshape(-1), queries.coarse.reshape(-1), weights.reshape(-1)
+    asked, own = pointers(queries), pointers(lists)
     for group in range(len(weights)):
         is_sample = (first // GROUP + group) % SAMPLED == 0
         if lists.part != ALL and is_sample != (lists.part == SAMPLE):
@@ -242,14 +245,22 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
             arrange(way, spare, 0, padded, order)
         if way.most:
             for row in range(n_rows):
-                lengths[row] = np.sqrt(np.float32(multiply_one(codes, start + row, codes, start + row)))
+                at = (start + row) * channels
+                lengths[row] = np.sqrt(np.float32(multiply_one(all_codes, at, all_codes, at, channels)))
         own_weights = all_weights[start : start + GROUP]
-        for tile in range(0, len(queries.codes), TILE):
+        for tile in range(0, n_queries, TILE):
             multiply_tile(way, order, coarse, tile * padded, padded, products)
-            for query in range(tile, min(tile + TILE, len(queries.codes))):
-                scale, slope, offset = queries.coarse_scales[query], queries.slopes[query], queries.offsets[query]
-                floor, at = max(lists.floors[query], lists.common[query]), (query - tile) * GROUP
+            for query in range(tile, min(tile + TILE, n_queries)):
+                floor, at = max(own.floors[query], own.common[query]), (query - tile) * GROUP
+                slope, offset, scale = asked.slopes[query], asked.offsets[query], asked.coarse_scales[query]
                 reached = reaching(products, at, own_weights, lengths, offset, scale, slope, floor)
                 if reached:
-                    its_products = products[at : at + GROUP]
-                    shortlist_rows(codes, start, all_weights, its_products, reached, queries, query, first, lists)
+                    begin = query * width
+                    end = shortlist_rows(
+                        all_codes, channels, start, all_weights, products, at, reached, asked, query, own.keys,
+                        begin + own.counts[query], floor, first,
+                    )  # fmt: skip
+                    count = end - begin
+                    if count + GROUP > width:
+                        count, floor = cut_off(lists, query, count, floor)
+                    update(own, query, count, floor)

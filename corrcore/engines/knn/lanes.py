@@ -278,7 +278,8 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
     """Lets the processor bring what is at `index` of a flat array to its cache, and goes on."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *given, ir.IntType(8))
+        values, index = given
+        address = _address(context, builder, signature.args[0], values, index, ir.IntType(8))
         kinds = [address.type, _INT, _INT, _INT]
         function = builder.module.declare_intrinsic(
             "llvm.prefetch", [address.type], ir.FunctionType(ir.VoidType(), kinds)
