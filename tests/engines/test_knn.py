@@ -185,6 +185,13 @@ def test_coarse_codes_bound_what_whole_ones_give_and_hardly_more(way):
     assert (bound >= exact).all()
     along = np.diag(bound[:, :20] - exact[:, :20]) / np.linalg.norm(rows[:20], axis=1).clip(1)
     assert (along <= 0.01 * coded.slopes + 1e-6).all()
+    positive = np.concatenate([rows.clip(min=0), abs(rows)])
+    exact = coded.scales[:, None] * (coded.codes @ positive.T).astype(np.float32)
+    bound = coded.coarse_scales[:, None] * (coded.coarse[:20, :200] @ positive.T).astype(np.float32)
+    bound += coded.rises[:, None] * np.linalg.norm(positive, axis=1).astype(np.float32)
+    assert (bound >= exact).all()
+    along = np.diag(bound[:, :20] - exact[:, :20]) / np.linalg.norm(positive[:20], axis=1).clip(1)
+    assert (along <= 0.02 * coded.rises + 1e-6).all()
     np.testing.assert_array_equal(coded.offsets, way.offset * coded.coarse.sum(axis=1, dtype=int)[:20])
 
 

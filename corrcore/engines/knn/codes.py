@@ -38,8 +38,9 @@ class CodedQueries(NamedTuple):
 
         scales * c·q <= coarse_scales * (c·b) + slopes * ‖c‖
 
-    where `coarse_scales` are ``scales * t`` and `slopes` ``scales * ‖q - t b‖``, with something for rounding. If codes
-    are not coarser, slopes are 0 and both sides are equal. `coarse` is filled up with zeros to whole tiles of queries,
+    where `coarse_scales` are ``scales * t`` and `slopes` ``scales * ‖q - t b‖``, with something for rounding. For rows
+    without a negative code, only what is positive of q - t b counts: `rises` are the slopes then. If codes are not
+    coarser, slopes are 0 and both sides are equal. `coarse` is filled up with zeros to whole tiles of queries,
     and to a multiple of 32 channels; `offsets` are what a number added to all of a row's codes adds to its products.
     """
 
@@ -48,6 +49,7 @@ class CodedQueries(NamedTuple):
     coarse: Int8[np.ndarray, "at_least_queries at_least_channels"]
     coarse_scales: Float32[np.ndarray, " queries"]
     slopes: Float32[np.ndarray, " queries"]
+    rises: Float32[np.ndarray, " queries"]
     offsets: Int32[np.ndarray, " queries"]
 
     @classmethod
@@ -61,19 +63,21 @@ class CodedQueries(NamedTuple):
         codes, scales = quantise(queries)
         n, channels = codes.shape
         padded = np.pad(codes, ((0, -n % TILE), (0, -channels % _CHANNELS)))
-        steps, slopes = np.ones(n), np.zeros(n)
+        steps, slopes = np.ones(n), np.zeros((2, n))
         if most:
             sums = np.abs(padded[:n].astype(int)).reshape(n, -1, summed // 4, 2, 2).sum(axis=(2, 4)).max(axis=(1, 2))
             steps = np.maximum(sums / (most - summed // 4), 1)  # of which each code may be rounded up by a half
             padded[:n] = np.rint(padded[:n] / steps[:, None])
             left_out = codes - steps[:, None] * padded[:n, :channels]
-            lost, lengths = (np.linalg.norm(part, axis=1) for part in (left_out, codes.astype(float)))
-            slopes = scales * (lost + _ROUNDING * lengths)
+            parts = (left_out, left_out.clip(min=0), codes.astype(float))
+            *lost, lengths = (np.linalg.norm(part, axis=1) for part in parts)
+            slopes = scales * (np.array(lost) + _ROUNDING * lengths)
         return cls(
             codes,
             scales,
             padded,
             (scales * steps).astype(np.float32),
-            slopes.astype(np.float32),
+            slopes[0].astype(np.float32),
+            slopes[1].astype(np.float32),
             offset * padded[:n].sum(axis=1, dtype=np.int32),
         )

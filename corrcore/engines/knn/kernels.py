@@ -243,7 +243,10 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
                 for channel in range(channels):
                     spare[row * padded + channel] = codes[start + row, channel]
             arrange(way, spare, 0, padded, order)
+        lowest = np.int8(0)
         if way.most:
+            for place in range(start * channels, (start + n_rows) * channels):
+                lowest = min(lowest, all_codes[place])
             for row in range(n_rows):
                 at = (start + row) * channels
                 lengths[row] = np.sqrt(np.float32(multiply_one(all_codes, at, all_codes, at, channels)))
@@ -252,7 +255,8 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
             multiply_tile(way, order, coarse, tile * padded, padded, products)
             for query in range(tile, min(tile + TILE, n_queries)):
                 floor, at = max(own.floors[query], own.common[query]), (query - tile) * GROUP
-                slope, offset, scale = asked.slopes[query], asked.offsets[query], asked.coarse_scales[query]
+                slope = asked.slopes[query] if lowest < 0 else asked.rises[query]
+                offset, scale = asked.offsets[query], asked.coarse_scales[query]
                 reached = reaching(products, at, own_weights, lengths, offset, scale, slope, floor)
                 if reached:
                     begin = query * width
