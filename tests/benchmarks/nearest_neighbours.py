@@ -94,7 +94,7 @@ def beside_others(run: Run, table: DescriptorTable) -> Iterator[Row]:
     vectors = torch.from_numpy(faiss.rev_swig_ptr(flat.get_xb(), n * channels).reshape(n, channels))
     queries = draw_queries(table)
     tables = {"ours": table}
-    if isinstance(lanes.fast_way(), lanes.Dot):
+    if isinstance(lanes.fast_way(positive=True), lanes.Dot):
         tables["by pairs"] = DescriptorTable(table.descriptors, table.codes, table.scales, scan="pairs")
     for n_queries in (1, 32, 961):
         some = queries[:n_queries]

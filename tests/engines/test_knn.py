@@ -137,14 +137,22 @@ def test_results_do_not_depend_on_how_rows_are_scanned(kind):
             assert_same(found, Neighbours(expected.ids[part], expected.similarities[part]))
 
 
-@pytest.mark.parametrize("way", [lanes.Dot(), lanes.Pairs()], ids=["dot", "pairs"])
+LANES = [lanes.Dot(), lanes.Pairs(), lanes.PositivePairs()]
+
+
+@pytest.mark.parametrize("way", LANES, ids=["dot", "pairs", "positive pairs"])
 def test_products_of_extreme_codes_are_exact(way):
-    """Sums of 16 bits would overflow, were there one more level, and single precision beyond 1040 channels."""
+    """Sums of 16 bits would overflow, were codes one more together, and single precision beyond 1040 channels."""
     rng = np.random.default_rng(3)
+    largest = np.full(1088, 127)
+    if way.most:
+        largest[:] = each = way.most // (way.summed // 2)
+        largest.reshape(-1, way.summed)[:, [0, 2]] += way.most - way.summed // 2 * each  # the two that are summed apart
     rows = rng.choice([-127, 126, 127], (keys.GROUP, 1088)).astype(np.int8)
-    queries = rng.choice([-way.levels, way.levels], (keys.TILE, 1088)).astype(np.int8)
-    rows[:2], queries[:2] = 127, [[way.levels], [-way.levels]]
+    signs = rng.choice([-1, 1], (keys.TILE, 1088))
+    rows[:3], signs[:2] = [[127], [127], [-127]], [[1], [-1]]
     rows[1, 0] = 126
+    queries = (largest * (np.abs(signs) if isinstance(way, lanes.PositivePairs) else signs)).astype(np.int8)
     order, products = np.empty(rows.size, np.int8), np.empty(keys.TILE * keys.GROUP, np.int32)
     kernels.arrange(way, rows, 0, 1088, order)
     kernels.multiply_tile(way, order, queries.reshape(-1), 0, 1088, products)
@@ -163,12 +171,12 @@ def test_rows_of_extreme_codes_are_told_apart(scan, channels):
     assert_nearest(found, similarities_by_brute_force(table, queries), 600)
 
 
-@pytest.mark.parametrize("levels", [32, 127])
-def test_coarse_codes_bound_what_whole_ones_give_and_hardly_more(levels):
+@pytest.mark.parametrize("way", LANES, ids=["dot", "pairs", "positive pairs"])
+def test_coarse_codes_bound_what_whole_ones_give_and_hardly_more(way):
     """Also for the rows that lie along what coarse codes leave out: there the bound is reached."""
     queries = torch.from_numpy(unit_rows(20, 200, seed=5))
-    coded = codes.CodedQueries.of(queries, levels=levels, offset=128)
-    left_out = coded.codes - 127 / levels * coded.coarse[:20, :200]
+    coded = codes.CodedQueries.of(queries, offset=way.offset, most=way.most, summed=way.summed)
+    left_out = coded.codes - (coded.coarse_scales / coded.scales)[:, None] * coded.coarse[:20, :200]
     rows = np.concatenate([127 * left_out / max(abs(left_out).max(), 1), 127 * unit_rows(100, 200, seed=6)])
     rows = np.rint(rows)
     exact = coded.scales[:, None] * (coded.codes @ rows.T).astype(np.float32)
@@ -177,7 +185,25 @@ def test_coarse_codes_bound_what_whole_ones_give_and_hardly_more(levels):
     assert (bound >= exact).all()
     along = np.diag(bound[:, :20] - exact[:, :20]) / np.linalg.norm(rows[:20], axis=1).clip(1)
     assert (along <= 0.01 * coded.slopes + 1e-6).all()
-    np.testing.assert_array_equal(coded.offsets, 128 * coded.coarse.sum(axis=1, dtype=int)[:20])
+    positive = np.concatenate([rows.clip(min=0), abs(rows)])
+    exact = coded.scales[:, None] * (coded.codes @ positive.T).astype(np.float32)
+    bound = coded.coarse_scales[:, None] * (coded.coarse[:20, :200] @ positive.T).astype(np.float32)
+    bound += coded.rises[:, None] * np.linalg.norm(positive, axis=1).astype(np.float32)
+    assert (bound >= exact).all()
+    along = np.diag(bound[:, :20] - exact[:, :20]) / np.linalg.norm(positive[:20], axis=1).clip(1)
+    assert (along <= 0.02 * coded.rises + 1e-6).all()
+    np.testing.assert_array_equal(coded.offsets, way.offset * coded.coarse.sum(axis=1, dtype=int)[:20])
+
+
+def test_coarse_codes_are_as_fine_as_their_sums_may_be():
+    queries = torch.from_numpy(unit_rows(20, 200, seed=5)) * 10.0 ** torch.arange(-3, 2).repeat(4)[:, None]
+    queries[0] = 0
+    queries[1, 1:] = 0
+    coarse = codes.CodedQueries.of(queries, offset=0, most=100, summed=16).coarse[:20]
+    sums = np.abs(coarse.astype(int)).reshape(20, -1, 4, 2, 2).sum(axis=(2, 4)).max(axis=(1, 2))
+    assert sums[:2].tolist() == [0, 96]
+    assert (sums[2:] <= 100).all()
+    assert (sums[2:] >= 92).all()
 
 
 def test_another_processor_finds_the_same():
@@ -188,7 +214,7 @@ from corrcore.engines.knn import DescriptorTable, lanes, quantise
 rows = torch.from_numpy(numpy.random.default_rng(38).standard_normal((700, 40))).half()
 found = DescriptorTable(rows.numpy(), *quantise(rows)).search(rows[:9].float(), 20)
 print(found.ids.tolist(), found.similarities.tolist())
-print(type(lanes.fast_way()).__name__)
+print(type(lanes.fast_way(positive=False)).__name__)
 """
     environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
@@ -451,7 +477,7 @@ def test_a_row_as_good_as_another_threads_floor_is_kept():
     kernels.shortlist(products, ones, one, np.float32(0), 128, by_products)
     by_codes, rows = lists(), np.zeros((64, 2), np.int8)
     rows[7] = 127
-    coded = codes.CodedQueries.of(torch.tensor([[1.0, 1.0]]), levels=127, offset=lanes.Dot().offset)
+    coded = codes.CodedQueries.of(torch.tensor([[1.0, 1.0]]), offset=lanes.Dot().offset, most=0, summed=0)
     bound = (coded.scales * np.float32(2 * 127**2) + codes.MARGIN) * np.float32(1e-3)
     by_codes.common[:] = bound
     kernels.shortlist_codes(lanes.Dot(), rows, ones * np.float32(1e-3), coded, 128, by_codes)

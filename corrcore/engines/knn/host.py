@@ -149,8 +149,10 @@ class Host:
         """Bounds from products of 8-bit codes."""
         from corrcore.engines.knn import kernels, lanes
 
-        way = {None: lanes.fast_way(), "dot": lanes.Dot(), "pairs": lanes.Pairs()}[self._scan]
-        coded = CodedQueries.of(queries, levels=way.levels, offset=way.offset)
+        positive = bool((queries >= 0).all())
+        ways = {None: lanes.fast_way(positive=positive), "dot": lanes.Dot(), "pairs": lanes.pairs(positive=positive)}
+        way = ways[self._scan]
+        coded = CodedQueries.of(queries, offset=way.offset, most=way.most, summed=way.summed)
         weights = self._weights(self._scales)
 
         def fill(first: int, stop: int, out: torch.Tensor) -> None:

@@ -4,10 +4,12 @@ from typing import no_type_check
 
 import numpy as np
 
-from corrcore.compiled import kernel
+from corrcore.compiled import kernel, pointers
 from corrcore.engines.knn.codes import MARGIN
 from corrcore.engines.knn.keys import ALL, GROUP, SAMPLE, SAMPLED, TILE
-from corrcore.engines.knn.lanes import add_products, exchange, nothing, store
+from corrcore.engines.knn.lanes import add_products, exchange, fetch, lowest_bit, nothing, reaching, sum_up, summed
+
+_AHEAD, _LINE = 4, 32  # pairs after the one that is scored whose rows are fetched; halves in a line of the cache
 
 
 # sums here are exact, so they may be taken in any order
@@ -15,8 +17,12 @@ from corrcore.engines.knn.lanes import add_products, exchange, nothing, store
 @no_type_check
 def score_pairs(halves, queries, rows, pairs, out):
     """Similarities of the pairs of a query and ``rows[pair]``. Halves are bits, made single precision by hand."""
-    keep = len(rows) // len(queries)
-    for pair in pairs:
+    keep, channels, all_halves = len(rows) // len(queries), halves.shape[1], halves.reshape(-1)
+    for place, pair in enumerate(pairs):
+        if place + _AHEAD < len(pairs):
+            begin = rows[pairs[place + _AHEAD]] * channels
+            for channel in range(0, channels, _LINE):
+                fetch(all_halves, begin + channel)
         row, query = halves[rows[pair]], queries[pair // keep]
         total = 0.0
         for channel in range(len(row)):
@@ -115,38 +121,41 @@ def arrange(way, codes, at, padded, order):
 @no_type_check
 def multiply_tile(way, rows, queries, at, padded, products):
     """Products of a group of rows with `TILE` queries."""
+    if way.summed:
+        products[:] = 0
     for row in range(0, GROUP, 2 * way.rows):
         this, place = row * padded, at
         other = this + way.rows * padded
-        a0, a1, a2, a3 = nothing(way), nothing(way), nothing(way), nothing(way)
-        b0, b1, b2, b3 = nothing(way), nothing(way), nothing(way), nothing(way)
-        for _ in range(0, padded, 8):
-            a0 = add_products(way, a0, rows, this, queries, place)
-            b0 = add_products(way, b0, rows, other, queries, place)
-            a1 = add_products(way, a1, rows, this, queries, place + padded)
-            b1 = add_products(way, b1, rows, other, queries, place + padded)
-            a2 = add_products(way, a2, rows, this, queries, place + 2 * padded)
-            b2 = add_products(way, b2, rows, other, queries, place + 2 * padded)
-            a3 = add_products(way, a3, rows, this, queries, place + 3 * padded)
-            b3 = add_products(way, b3, rows, other, queries, place + 3 * padded)
-            this, other, place = this + 8 * way.rows, other + 8 * way.rows, place + 8
-        store(products, row, a0)
-        store(products, row + way.rows, b0)
-        store(products, GROUP + row, a1)
-        store(products, GROUP + row + way.rows, b1)
-        store(products, 2 * GROUP + row, a2)
-        store(products, 2 * GROUP + row + way.rows, b2)
-        store(products, 3 * GROUP + row, a3)
-        store(products, 3 * GROUP + row + way.rows, b3)
+        for _ in range(0, padded, summed(way, padded)):
+            a0, a1, a2, a3 = nothing(way), nothing(way), nothing(way), nothing(way)
+            b0, b1, b2, b3 = nothing(way), nothing(way), nothing(way), nothing(way)
+            for _ in range(0, summed(way, padded), 8):
+                a0 = add_products(way, a0, rows, this, queries, place)
+                b0 = add_products(way, b0, rows, other, queries, place)
+                a1 = add_products(way, a1, rows, this, queries, place + padded)
+                b1 = add_products(way, b1, rows, other, queries, place + padded)
+                a2 = add_products(way, a2, rows, this, queries, place + 2 * padded)
+                b2 = add_products(way, b2, rows, other, queries, place + 2 * padded)
+                a3 = add_products(way, a3, rows, this, queries, place + 3 * padded)
+                b3 = add_products(way, b3, rows, other, queries, place + 3 * padded)
+                this, other, place = this + 8 * way.rows, other + 8 * way.rows, place + 8
+            sum_up(products, row, a0)
+            sum_up(products, row + way.rows, b0)
+            sum_up(products, GROUP + row, a1)
+            sum_up(products, GROUP + row + way.rows, b1)
+            sum_up(products, 2 * GROUP + row, a2)
+            sum_up(products, 2 * GROUP + row + way.rows, b2)
+            sum_up(products, 3 * GROUP + row, a3)
+            sum_up(products, 3 * GROUP + row + way.rows, b3)
 
 
 @kernel(inline="always")
 @no_type_check
-def multiply_one(codes, row, others, other):
-    """The product of two rows of codes."""
+def multiply_one(codes, at, others, other_at, channels):
+    """The product of two rows of codes, of flat arrays or addresses."""
     total = np.int32(0)
-    for channel in range(codes.shape[1]):
-        total = np.int32(total + np.int32(codes[row, channel]) * np.int32(others[other, channel]))
+    for channel in range(channels):
+        total = np.int32(total + np.int32(codes[at + channel]) * np.int32(others[other_at + channel]))
     return total
 
 
@@ -154,9 +163,10 @@ def multiply_one(codes, row, others, other):
 @no_type_check
 def multiply(codes, queries, products):
     """Products of the codes of all rows with those of few queries, into the first columns of `products`."""
+    channels, flat, flat_queries = codes.shape[1], codes.reshape(-1), queries.reshape(-1)
     for row in range(len(codes)):
         for query in range(len(queries)):
-            products[query, row] = multiply_one(codes, row, queries, query)
+            products[query, row] = multiply_one(flat, row * channels, flat_queries, query * channels, channels)
 
 
 @kernel()
@@ -187,28 +197,24 @@ def shortlist(products, weights, scales, margin, first, lists):
 
 @kernel(inline="always")
 @no_type_check
-def shortlist_rows(codes, start, weights, bounds, queries, query, first, lists):
-    """The same for a query and the group of rows at `start`, few of which reach the floor by their coarse bounds."""
-    count, floor = lists.counts[query], max(lists.floors[query], lists.common[query])
-    for part in range(0, GROUP, 16):
-        hit = False
-        for lane in range(16):
-            hit |= bounds[part + lane] >= floor
-        if not hit:
-            continue
-        for lane in range(part, part + 16):
-            bound = bounds[lane]
-            if bound >= floor:
-                row = start + lane
-                if queries.slopes[query] > 0:
-                    product = np.float32(multiply_one(codes, row, queries.codes, query))
-                    bound = weights[start // GROUP, lane] * (queries.scales[query] * product + MARGIN)
-                    if not bound >= floor:
-                        continue
-                lists.keys[query, count] = pack_one(bound, first + row)
-                count += 1
-    count, floor = cut_off(lists, query, count, floor)
-    update(lists, query, count, floor)
+def shortlist_rows(codes, channels, start, weights, products, at, reached, queries, query, keys, count, floor, first):
+    """The same for a query and those rows of the group at `start` whose coarse bounds reach the floor, a bit each.
+
+    Keys are written from `keys[count]` on; returns where they end.
+    """
+    scale, is_coarse = queries.scales[query], queries.slopes[query] > 0
+    while reached:
+        lane = lowest_bit(reached)
+        reached &= reached - 1
+        if is_coarse:
+            product = multiply_one(codes, (start + lane) * channels, queries.codes, query * channels, channels)
+        else:
+            product = np.int32(products[at + lane] - queries.offsets[query])
+        bound = weights[start + lane] * (scale * np.float32(product) + MARGIN)
+        if bound >= floor:
+            keys[count] = pack_one(bound, first + start + lane)
+            count += 1
+    return count
 
 
 @kernel()
@@ -219,12 +225,11 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
     See `codes.CodedQueries`. Where the coarse bound reaches the floor, codes are multiplied as they are. Groups that
     are not of the lists' part are left out.
     """
-    channels, padded = codes.shape[1], queries.coarse.shape[1]
+    (n_queries, channels), padded, width = queries.codes.shape, queries.coarse.shape[1], lists.keys.shape[1]
     order, spare = np.empty(GROUP * padded, np.int8), np.zeros(GROUP * padded, np.int8)
-    products = np.empty(TILE * GROUP, np.int32)
-    by_query = products.reshape(TILE, GROUP)
-    lengths, bounds = np.zeros(GROUP, np.float32), np.empty(GROUP, np.float32)
-    coarse = queries.coarse.reshape(-1)
+    products, lengths = np.empty(TILE * GROUP, np.int32), np.zeros(GROUP, np.float32)
+    all_codes, coarse, all_weights = codes.reshape(-1), queries.coarse.reshape(-1), weights.reshape(-1)
+    asked, own = pointers(queries), pointers(lists)
     for group in range(len(weights)):
         is_sample = (first // GROUP + group) % SAMPLED == 0
         if lists.part != ALL and is_sample != (lists.part == SAMPLE):
@@ -238,22 +243,28 @@ def shortlist_codes(way, codes, weights, queries, first, lists):
                 for channel in range(channels):
                     spare[row * padded + channel] = codes[start + row, channel]
             arrange(way, spare, 0, padded, order)
-        if way.levels < 127:
+        lowest = np.int8(0)
+        if way.most:
+            for place in range(start * channels, (start + n_rows) * channels):
+                lowest = min(lowest, all_codes[place])
             for row in range(n_rows):
-                lengths[row] = np.sqrt(np.float32(multiply_one(codes, start + row, codes, start + row)))
-        for tile in range(0, len(queries.codes), TILE):
+                at = (start + row) * channels
+                lengths[row] = np.sqrt(np.float32(multiply_one(all_codes, at, all_codes, at, channels)))
+        own_weights = all_weights[start : start + GROUP]
+        for tile in range(0, n_queries, TILE):
             multiply_tile(way, order, coarse, tile * padded, padded, products)
-            for query in range(tile, min(tile + TILE, len(queries.codes))):
-                scale, slope, offset = queries.coarse_scales[query], queries.slopes[query], queries.offsets[query]
-                floor = max(lists.floors[query], lists.common[query])
-                place = np.uint64(query - tile)  # without a sign it is not taken to count from the end
-                hit = False
-                for lane in range(GROUP):
-                    product = np.float32(np.int32(by_query[place, lane] - offset))
-                    bound = weights[group, lane] * (scale * product + (MARGIN + slope * lengths[lane]))
-                    hit |= bound >= floor
-                if hit:
-                    for lane in range(GROUP):
-                        product = np.float32(np.int32(by_query[place, lane] - offset))
-                        bounds[lane] = weights[group, lane] * (scale * product + (MARGIN + slope * lengths[lane]))
-                    shortlist_rows(codes, start, weights, bounds, queries, query, first, lists)
+            for query in range(tile, min(tile + TILE, n_queries)):
+                floor, at = max(own.floors[query], own.common[query]), (query - tile) * GROUP
+                slope = asked.slopes[query] if lowest < 0 else asked.rises[query]
+                offset, scale = asked.offsets[query], asked.coarse_scales[query]
+                reached = reaching(products, at, own_weights, lengths, offset, scale, slope, floor)
+                if reached:
+                    begin = query * width
+                    end = shortlist_rows(
+                        all_codes, channels, start, all_weights, products, at, reached, asked, query, own.keys,
+                        begin + own.counts[query], floor, first,
+                    )  # fmt: skip
+                    count = end - begin
+                    if count + GROUP > width:
+                        count, floor = cut_off(lists, query, count, floor)
+                    update(own, query, count, floor)

@@ -1,11 +1,13 @@
 """Products of 8-bit codes for many rows at once, in the processor's vector registers.
 
-Codes of `ROWS` rows lie side by side, four channels of each at a time (`exchange`); a register of `Sums` has one for
-each row. There are two ways to add to it; either runs on every processor, and has an instruction on some.
+Codes of some rows lie side by side, four channels of each at a time (`exchange`); a register of `Sums` has one, or two,
+for each row. There are three ways to add to it; each runs on every processor, and has an instruction on some.
 
 - `Dot` adds four products at once, exactly: ``vpdpbusd`` on x86 with VNNI, ``sdot`` on ARM.
 - `Pairs`, for x86 without VNNI, is ``pmaddubsw``: unsigned bytes of rows times signed bytes of a query, two and two
-  added up in 16 bits, where two such sums fit if a query has 32 levels only: 4 * 255 * 32 < 2**15.
+  added up in 16 bits. Sums of several such fit if the query's codes are made coarse enough: see `codes.CodedQueries`.
+- `PositivePairs` is the same with the query's bytes as the unsigned ones, if none of its numbers is negative. Rows keep
+  their signs, half the range of theirs above, so that twice as much of a query fits.
 
 What has no instruction is spelled out; LLVM finds ``pmaddubsw`` and ``sdot`` by themselves. Others it is told of, and
 ``pmaddubsw`` too, for it misses it where there is AVX-512; but only where the code that is made may use them.
@@ -21,6 +23,9 @@ from numba import types
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, register_model
+
+from corrcore.engines.knn.codes import MARGIN
+from corrcore.engines.knn.keys import GROUP
 
 
 def _instructions() -> set[str]:
@@ -46,24 +51,40 @@ class Dot(NamedTuple):
     """Exact products."""
 
     rows: int = 16 if _WIDE_VNNI else 8
-    levels: int = 127
+    summed: int = 0  # channels that are summed up at a time: all
+    most: int = 0  # of a sum of a query's codes: any
     offset: int = 0 if _IS_ARM else 128  # added to the rows' codes
 
 
 class Pairs(NamedTuple):
-    """Products with queries of a quarter of the levels."""
+    """Products with coarser queries, of which so many channels are summed up in two numbers of 16 bits."""
 
     rows: int = 8
-    levels: int = 32
+    summed: int = 16
+    most: int = 128  # times 255 is less than 2**15
     offset: int = 128
 
 
-Way = Dot | Pairs
+class PositivePairs(NamedTuple):
+    """The same with queries that are not negative."""
+
+    rows: int = 8
+    summed: int = 32
+    most: int = 258  # times 127
+    offset: int = 0
 
 
-def fast_way() -> Way:
+Way = Dot | Pairs | PositivePairs
+
+
+def pairs(*, positive: bool) -> Way:
+    """By ``pmaddubsw``; `positive` says whether no query has a negative number."""
+    return PositivePairs() if positive else Pairs()
+
+
+def fast_way(*, positive: bool) -> Way:
     """The way for which the processor has instructions."""
-    return Dot() if _VNNI or _IS_ARM else Pairs()
+    return Dot() if _VNNI or _IS_ARM else pairs(positive=positive)
 
 
 def _vector(bits: int, lanes: int) -> ir.VectorType:
@@ -71,18 +92,18 @@ def _vector(bits: int, lanes: int) -> ir.VectorType:
 
 
 class _Sums(types.Type):
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        super().__init__(name=f"Sums({rows})")
+    def __init__(self, way: type[Dot | Pairs | PositivePairs]) -> None:
+        self.lanes = _vector(32, way().rows) if way is Dot else _vector(16, 2 * way().rows)
+        super().__init__(name=f"Sums({self.lanes})")
 
 
 @register_model(_Sums)
 class _SumsModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Any) -> None:
-        super().__init__(manager, fe_type, _vector(32, fe_type.rows))
+        super().__init__(manager, fe_type, fe_type.lanes)
 
 
-def _class_of(way: Any) -> type[Dot | Pairs]:
+def _class_of(way: Any) -> type[Dot | Pairs | PositivePairs]:
     return way.instance_class
 
 
@@ -121,33 +142,34 @@ def _dot(builder: Any, sums: Any, codes: Any, query: Any) -> Any:
     return builder.add(sums, builder.add(*_neighbours(builder, pairs)))
 
 
-def _multiply_pairs(builder: Any, codes: Any, query: Any) -> Any:
+def _multiply_pairs(builder: Any, unsigned: Any, signed: Any) -> Any:
     """Sums of the products of two neighbours, in 16 bits. The instruction saturates, which nothing here comes to."""
-    halves, wide = (_vector(bits, codes.type.count // 2) for bits in (16, 32))
+    halves, wide = (_vector(bits, signed.type.count // 2) for bits in (16, 32))
     if "avx2" in _HAS:
-        return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", halves, codes, query)
-    pairs = zip(_neighbours(builder, codes), _neighbours(builder, query), strict=True)
-    sums = builder.add(*(builder.mul(builder.zext(row, wide), builder.sext(own, wide)) for row, own in pairs))
+        return _call(builder, "llvm.x86.avx2.pmadd.ub.sw", halves, unsigned, signed)
+    pairs = zip(_neighbours(builder, unsigned), _neighbours(builder, signed), strict=True)
+    sums = builder.add(*(builder.mul(builder.zext(one, wide), builder.sext(other, wide)) for one, other in pairs))
     for sign, limit in (("<", 2**15 - 1), (">", -(2**15))):
         limits = ir.Constant(wide, [limit] * wide.count)
         sums = builder.select(builder.icmp_signed(sign, sums, limits), sums, limits)
     return builder.trunc(sums, halves)
 
 
-def _add_pairs(builder: Any, sums: Any, halves: Any) -> Any:
-    """Sums with two neighbours added to each; ``pmaddwd`` with ones."""
+def _add_pairs(builder: Any, halves: Any) -> Any:
+    """Sums of two neighbours, in 32 bits; ``pmaddwd`` with ones."""
+    words = _vector(32, halves.type.count // 2)
     if "avx2" in _HAS:
         ones = ir.Constant(halves.type, [1] * halves.type.count)
-        return builder.add(sums, _call(builder, "llvm.x86.avx2.pmadd.wd", sums.type, halves, ones))
+        return _call(builder, "llvm.x86.avx2.pmadd.wd", words, halves, ones)
     wide = builder.sext(halves, _vector(32, halves.type.count))
-    return builder.add(sums, builder.add(*_neighbours(builder, wide), flags=("nsw",)))
+    return builder.add(*_neighbours(builder, wide), flags=("nsw",))
 
 
 @intrinsic
 def nothing(typing: Any, way: Any) -> Any:
     """Sums to begin with."""
-    sums = _Sums(_class_of(way)().rows)
-    return sums(way), lambda context, builder, signature, given: ir.Constant(_vector(32, sums.rows), [0] * sums.rows)
+    sums = _Sums(_class_of(way))
+    return sums(way), lambda context, builder, signature, given: ir.Constant(sums.lanes, [0] * sums.lanes.count)
 
 
 @intrinsic
@@ -156,34 +178,116 @@ def add_products(typing: Any, way: Any, sums: Any, rows: Any, at: Any, queries: 
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         _, total, codes, at, own, place = given
-        words = total.type
-        first_codes = _address(context, builder, signature.args[2], codes, at, _vector(8, 4 * words.count))
+        words = _vector(32, _class_of(way)().rows)
+        octets = _vector(8, 4 * words.count)
+        first_codes = _address(context, builder, signature.args[2], codes, at, octets)
         first_four = _address(context, builder, signature.args[4], own, place, _INT)
-        factors = []
         for part in (ir.Constant(_INT, part) for part in range(2)):
             four = builder.load(builder.gep(first_four, [part]), align=1)
             lanes = builder.insert_element(ir.Constant(words, ir.Undefined), four, ir.Constant(_INT, 0))
-            query = builder.bitcast(_pick(builder, lanes, [0] * words.count), _vector(8, 4 * words.count))
-            factors.append((builder.load(builder.gep(first_codes, [part]), align=1), query))
-        if _class_of(way) is Pairs:
-            return _add_pairs(builder, total, builder.add(*(_multiply_pairs(builder, *pair) for pair in factors)))
-        for pair in factors:
-            total = _dot(builder, total, *pair)
+            query = builder.bitcast(_pick(builder, lanes, [0] * words.count), octets)
+            row = builder.load(builder.gep(first_codes, [part]), align=1)
+            if _class_of(way) is Dot:
+                total = _dot(builder, total, row, query)
+            elif _class_of(way) is Pairs:
+                total = builder.add(total, _multiply_pairs(builder, row, query))
+            else:
+                total = builder.add(total, _multiply_pairs(builder, query, row))
         return total
 
     return sums(way, sums, rows, types.intp, queries, types.intp), code
 
 
 @intrinsic
-def store(typing: Any, array: Any, index: Any, sums: Any) -> Any:
-    """Writes sums to a flat int32 array from `index` on."""
+def summed(typing: Any, way: Any, channels: Any) -> Any:
+    """How many channels are summed up at a time, of so many."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        array, index, sums = given
-        builder.store(sums, _address(context, builder, signature.args[0], array, index, sums.type), align=4)
+        own = _class_of(way)().summed  # which the compiler knows, and unrolls loops by
+        return ir.Constant(given[1].type, own) if own else given[1]
+
+    return types.intp(way, types.intp), code
+
+
+@intrinsic
+def sum_up(typing: Any, array: Any, index: Any, sums: Any) -> Any:
+    """Writes sums to a flat int32 array from `index` on; those of 16 bits are added to what is there."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array, index, own = given
+        is_part = own.type.element.width == 16
+        own = _add_pairs(builder, own) if is_part else own
+        address = _address(context, builder, signature.args[0], array, index, own.type)
+        builder.store(builder.add(own, builder.load(address, align=4)) if is_part else own, address, align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, sums), code
+
+
+@intrinsic
+def reaching(
+    typing: Any, products: Any, at: Any, weights: Any, lengths: Any, offset: Any, scale: Any, slope: Any, floor: Any
+) -> Any:
+    """The rows of a group whose bounds reach a query's floor, a bit each; the lowest is the first's.
+
+    Bounds are ``weights * (scale * (products - offset) + MARGIN + slope * lengths)``, of products from `at` on. NaN
+    reaches nothing.
+    """
+    lanes = 16
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        arrays, at, numbers = (given[0], given[2], given[3]), given[1], given[4:]
+        floats = ir.VectorType(ir.FloatType(), lanes)
+
+        def fill(number: Any, vector: Any) -> Any:
+            first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(_INT, 0))
+            return _pick(builder, first, [0] * lanes)
+
+        offset = fill(numbers[0], _vector(32, lanes))
+        scale, slope, floor = (fill(number, floats) for number in numbers[1:])
+        margin = ir.Constant(floats, [float(MARGIN)] * lanes)
+        found = ir.Constant(ir.IntType(64), 0)
+        for part in range(0, GROUP, lanes):
+            places = [builder.add(at, ir.Constant(at.type, part)), *[ir.Constant(at.type, part)] * 2]
+            kinds = (_vector(32, lanes), floats, floats)
+            of_arrays = zip((signature.args[i] for i in (0, 2, 3)), arrays, places, kinds, strict=True)
+            product, weight, length = (builder.load(_address(context, builder, *each), align=4) for each in of_arrays)
+            value = builder.fmul(scale, builder.sitofp(builder.sub(product, offset), floats))
+            bound = builder.fmul(weight, builder.fadd(value, builder.fadd(margin, builder.fmul(slope, length))))
+            bits = builder.bitcast(builder.fcmp_ordered(">=", bound, floor), ir.IntType(lanes))
+            shifted = builder.shl(builder.zext(bits, found.type), ir.Constant(found.type, part))
+            found = builder.or_(found, shifted)
+        return found
+
+    numbers = (types.int32, types.float32, types.float32, types.float32)
+    return types.int64(products, types.intp, weights, lengths, *numbers), code
+
+
+@intrinsic
+def lowest_bit(typing: Any, bits: Any) -> Any:
+    """The place of the lowest bit that is set, of any."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def fetch(typing: Any, array: Any, index: Any) -> Any:
+    """Lets the processor bring what is at `index` of a flat array to its cache, and goes on."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        values, index = given
+        address = _address(context, builder, signature.args[0], values, index, ir.IntType(8))
+        kinds = [address.type, _INT, _INT, _INT]
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [address.type], ir.FunctionType(ir.VoidType(), kinds)
+        )
+        builder.call(function, [address, *(ir.Constant(_INT, number) for number in (0, 3, 1))])  # to read, near, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
 
 
 @intrinsic

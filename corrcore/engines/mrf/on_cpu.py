@@ -82,24 +82,25 @@ class State:
         self._reweighted, smoothness = settings.reweighted, settings.smoothness
         self._labels = np.zeros((rows, columns, 2), np.int64)
         self._kept: dict[str, np.ndarray] = {}
+        self._improved: np.ndarray | None = None  # labels of which no listed one is better
         self.lists = self.few_left = False
         pitch, tall = width + -width % LANES, height + -height % LANES
         size, n_cells = height * pitch, rows * columns
-        room = Room(3 * n_cells * size + 3 * n_cells * MOST_LISTED)  # one piece, for which the system has larger pages
+        room = Room(n_cells * size + 3 * n_cells * MOST_LISTED)  # one piece, for which the system has larger pages
         costs = room.take(n_cells * size)
         least, most = np.empty((2, n_cells), np.float32)
         given = np.require(unary, np.float32, ["C", "W"]).reshape(n_cells, height, width)  # the one type compiled for
-        sweeps.lay_out(given, costs, pitch, least, most)
-        self.costs = Costs(self.shape, costs, pitch, least, most)
         pads = aligned(pitch, -FAR)
         pads[width:] = FAR
+        sweeps.lay_out(given, costs, pads, least, most)
+        self.costs = Costs(self.shape, costs, pitch, least, most)
         reach = np.arange(max(rows, columns) + height + pitch + 2, dtype=np.float32)
         unit, middle = np.float32(math.sqrt(smoothness)), height // 2  # small numbers round by less
         grid_ys, grid_xs = unit * (np.indices((height, pitch), np.float32).reshape(2, -1) - np.float32(middle))
         self.arrays = Arrays(
             costs=costs,
-            right=room.take(rows * max(columns - 1, 1) * size),
-            down=room.take(max(rows - 1, 1) * columns * size),
+            right=np.empty(0, np.float32),  # until the first sweep: those in sixteen bits come before it
+            down=np.empty(0, np.float32),
             right_at=size * np.arange(rows * max(columns - 1, 1)),
             down_at=size * np.arange(max(rows - 1, 1) * columns),
             none=aligned(size),
@@ -135,10 +136,18 @@ class State:
         Labels of which every labelling costs more than `threshold` may be dropped: a bound beyond it is none of the
         others.
         """
+        if not self.arrays.right.size:
+            self._begin()
         limit = min(threshold, float(FAR))  # compiled code knows no infinity
         bound, n_short = sweeps.sweep(self.arrays, self.shape, self._labels, self._reweighted, forth, limit, self.lists)
         self.few_left = n_short > LISTED * len(self.arrays.counts) / sweeps.SAMPLED
         return self._labels.copy(), float(bound)
+
+    def _begin(self) -> None:
+        """Makes all messages zero."""
+        n_right, n_down = (self.arrays.size * len(each) for each in (self.arrays.right_at, self.arrays.down_at))
+        room = Room(n_right + n_down)
+        self.arrays = self.arrays._replace(right=room.take(n_right, 0), down=room.take(n_down, 0))
 
     def make_room(self) -> None:
         """Gives messages no more room than lists need: to have it from the system takes as long as sweeps over them."""
@@ -160,7 +169,11 @@ class State:
         """Makes messages and lists what they were when they were kept last."""
         for name, kept in self._kept.items():
             getattr(self.arrays, name)[:] = kept
-        self.lists = False
+        self.forget_lists()
+
+    def forget_lists(self) -> None:
+        """From now on no list is made, and labels that were dropped may improve others."""
+        self.lists, self._improved = False, None
 
     def energy(self, labels: Int[np.ndarray, "rows columns 2"]) -> float:
         """What labels cost, but for rounding."""
@@ -175,15 +188,25 @@ class State:
     ) -> Int[np.ndarray, "rows columns 2"]:
         """Gives one cell after the other the best label given its neighbours', until none changes.
 
-        Only labels not yet dropped are tried, if `listed`.
+        Only labels not yet dropped are tried, if `listed`; cells are left out that have the label and neighbours which
+        they had when that was done last.
         """
+        stale = np.ones(labels.shape[:2], bool)
+        if listed and self._improved is not None:
+            changed = (labels != self._improved).any(axis=2)
+            stale = changed.copy()
+            stale[1:] |= changed[:-1]
+            stale[:-1] |= changed[1:]
+            stale[:, 1:] |= changed[:, :-1]
+            stale[:, :-1] |= changed[:, 1:]
         labels = labels.copy()
-        sweeps.improve(self.arrays, self.shape, labels, np.ones(labels.shape[:2], bool), listed)
+        sweeps.improve(self.arrays, self.shape, labels, stale, listed)
+        self._improved = labels.copy() if listed else self._improved
         return labels
 
 
 class Room:
-    """Zeros to be taken piece by piece, each beginning where a line of the processor's cache does.
+    """Memory to be taken piece by piece, each beginning where a line of the processor's cache does.
 
     They fill large pages of the system from beginning to end: it takes as long to give small ones as sweeps take.
     """
@@ -191,20 +214,25 @@ class Room:
     def __init__(self, size: int, kind: type[np.generic] = np.float32) -> None:
         page = _PAGE // np.dtype(kind).itemsize
         size += 16 * LINE  # for what is left over between pieces
-        self._left = aligned(size + -size % page, kind=kind, to=_PAGE)
+        self._left = aligned(size + -size % page, None, kind, to=_PAGE)
 
-    def take(self, size: int) -> np.ndarray:
-        """The next zeros."""
+    def take(self, size: int, value: float | None = None) -> np.ndarray:
+        """The next so many numbers: all `value`, or any if it is None."""
         line = LINE // self._left.itemsize
         taken, self._left = self._left[:size], self._left[size + -size % line :]
+        if value is not None:
+            taken[:] = value
         return taken
 
 
 def aligned(
-    size: int, value: float | np.floating = 0, kind: type[np.generic] = np.float32, to: int = LINE
+    size: int, value: float | np.floating | None = 0, kind: type[np.generic] = np.float32, to: int = LINE
 ) -> np.ndarray:
-    """Numbers that begin at a multiple of so many bytes."""
+    """Numbers that begin at a multiple of so many bytes: all `value`, or any if it is None."""
     extra = to // np.dtype(kind).itemsize
-    whole = np.full(size + extra, value, kind) if value else np.zeros(size + extra, kind)
+    whole = np.empty(size + extra, kind)
     first = -(whole.ctypes.data // whole.itemsize) % extra
-    return whole[first : first + size]
+    found = whole[first : first + size]
+    if value is not None:
+        found[:] = value
+    return found

@@ -35,7 +35,7 @@ class Search:
     def __init__(self, unary: Float[np.ndarray, "rows columns height width"], settings: Settings) -> None:
         self._unary, self._settings = unary, settings
         self._narrows = settings.reweighted and math.prod(unary.shape[2:]) > MOST_LISTED
-        self._history: list[tuple[float, float]] = []
+        self._history: list[tuple[np.ndarray, float]] = []  # labels, of which energies are told in the end, and bounds
         self._best, self._lowest, self._labels = math.inf, math.inf, np.empty(0)
         self._bound, self._reached = -math.inf, -math.inf  # on all labellings, and on those of labels left
         self._threshold, self._least_hope, self._hoped_at = math.inf, -math.inf, math.inf
@@ -61,14 +61,15 @@ class Search:
             work += share
             if work + share > 1 or self.is_over or 0 <= self._reached - reached <= _SETTLED * abs(reached):
                 break
-        self._history.append((sum(self._energy(chosen)), self._bound))
+        self._history.append((chosen, self._bound))
 
     def solution(self) -> Solution:
         """The best labels, improved cell by cell until no single cell can be."""
         if self._narrows and self._state.work() < _FEW:
             self._finish(listed=True)
         labels = self._state.improve(self._labels)
-        return Solution(labels, *self._energy(labels), self._bound, np.array(self._history))
+        history = np.array([(sum(self._energy(chosen)), bound) for chosen, bound in self._history])
+        return Solution(labels, *self._energy(labels), self._bound, history)
 
     def _energy(self, labels: Int[np.ndarray, "rows columns 2"]) -> tuple[float, float]:
         return energy(self._unary, labels, smoothness=self._settings.smoothness)
@@ -183,5 +184,6 @@ class Search:
         if self._whole is None:
             self._state.go_back()
         else:
-            self._state.arrays.counts[:], self._state.lists = 0, False
+            self._state.arrays.counts[:] = 0
+            self._state.forget_lists()
             self._whole.sweep(forth=False)  # labels were dropped on the way forth

@@ -7,7 +7,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from corrcore.compiled import LANES, add, fill, load, lowest, minimum, pointers, store, subtract, where_less
+from corrcore.compiled import LANES, add, fill, load, lowest, maximum, minimum, pointers, store, subtract, where_less
 from corrcore.engines.mrf.lists import prune
 from corrcore.engines.mrf.messages import fast, inlined, send
 from corrcore.engines.mrf.problem import FAR, FORBIDDEN
@@ -17,24 +17,21 @@ SAMPLED = 5  # before there are lists, one cell of so many tells whether few lab
 
 @fast
 @no_type_check
-def lay_out(unary, costs, pitch, least, most):
+def lay_out(unary, costs, pads, least, most):
     """Makes rows of `costs` those of `unary`, padded, and tells the least and the most of each cell that is allowed."""
-    n_cells, height, width = unary.shape
+    (n_cells, height, width), pitch = unary.shape, len(pads)
     flat, rest = unary.ravel(), fill(FORBIDDEN)
     beyond, zero = fill(FORBIDDEN / 2), fill(np.float32(0))
+    last = np.full(pitch, FORBIDDEN)
     for cell in range(n_cells):
         lower, upper = fill(FAR), fill(FAR)
         for row in range(cell * height, (cell + 1) * height):
+            given, at = flat, row * width
+            if at + pitch > len(flat):  # beyond the end there is nothing to load
+                given, at = last, 0
+                last[:width] = flat[row * width : (row + 1) * width]
             for x in range(0, pitch, LANES):
-                store(costs, row * pitch + x, rest)
-            if width < LANES:
-                for x in range(width):
-                    costs[row * pitch + x] = flat[row * width + x]
-            for x in range(0, width if width >= LANES else 0, LANES):
-                x = min(x, width - LANES)
-                store(costs, row * pitch + x, load(flat, row * width + x))
-            for x in range(0, pitch, LANES):
-                cost = minimum(load(costs, row * pitch + x), rest)
+                cost = minimum(maximum(load(given, at + x), load(pads, x)), rest)
                 store(costs, row * pitch + x, cost)
                 lower = minimum(lower, cost)
                 upper = minimum(upper, where_less(cost, beyond, subtract(zero, cost), rest))

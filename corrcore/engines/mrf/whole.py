@@ -66,7 +66,10 @@ class Whole:
     They begin as those of a coarser grid. `few_left` says whether the last sweep found few labels left to cells.
     """
 
-    def __init__(self, costs: Costs, smoothness: float, lists: Arrays | None = None) -> None:
+    def __init__(
+        self, costs: Costs, smoothness: float, lists: Arrays | None = None, *, messages: int | None = 0
+    ) -> None:
+        """All `messages` have that value, or any."""
         self.shape = rows, columns, height, width = costs.shape
         self.few_left, self._n_swept, self._labels = False, 0, np.zeros((rows, columns, 2), np.int64)
         self._costs, self._smoothness = costs, smoothness
@@ -83,8 +86,8 @@ class Whole:
         squares = np.minimum(per_step * np.concatenate([reach[:0:-1], reach]) ** 2, compiled.MOST // 4)
         self.shorts = Shorts(
             costs=room.take(n_cells * stride),
-            right=room.take(n_across * stride),
-            down=room.take(n_down * stride),
+            right=room.take(n_across * stride, messages),
+            down=room.take(n_down * stride, messages),
             right_before=room.take(n_across * stride),
             down_before=room.take(n_down * stride),
             none=aligned(stride, kind=np.uint16),
@@ -121,7 +124,7 @@ class Whole:
         per_step, unit = _units(state.costs, smoothness)
         if min(state.shape) < _SMALLEST or per_step < 1 or state.costs.span < _FINEST * unit:
             return None
-        begun = cls(state.costs, smoothness, state.arrays)
+        begun = cls(state.costs, smoothness, state.arrays, messages=None)
         begun._refine()
         return begun
 
@@ -150,6 +153,8 @@ class Whole:
                 for each in (other, self)
             )
             refine(sent, theirs, kept, ours, share, own.cap, room)
+            messages = kept.reshape(*ours[:2], own.stride)
+            messages[2 * theirs[0] :] = messages[:, 2 * theirs[1] :] = 0  # at the last of an even number of cells
 
     @property
     def precision(self) -> float:
