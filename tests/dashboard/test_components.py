@@ -114,6 +114,10 @@ def test_quick_clicks_are_delivered_in_order_and_repeats_of_them_are_not(at):
         [{"x": 0.5, "y": 0, "id": 1}],
         [{"x": "0", "y": 0, "id": 1}],
         [{"x": 0, "y": 0}],
+        [{"x": 0, "y": 0, "id": 1, "point": 0}],  # there is no point on this picture
+        [{"x": 0, "y": 0, "id": 1, "point": -1}],
+        [{"x": 0, "y": 0, "id": 1, "point": "0"}],
+        [{"x": 0, "y": 0, "id": 1, "point": 0, "to": [1, 1]}],
         [None],
         {"x": 0, "y": 0, "id": 1},
         "3,4",
@@ -125,6 +129,30 @@ def test_click_that_no_browser_of_ours_sends_is_dropped(at, payload):
     assert not at.exception
     assert at.session_state.result is None
     assert "calls" not in at.session_state
+
+
+def moving(image: bytes) -> None:
+    import streamlit as st
+
+    from dashboard.components import PlacedPoint, image_click
+
+    places = st.session_state.setdefault("places", [(3.0, 4.5), (7.0, 8.0)])
+
+    def move(number: int, place: tuple[int, int]) -> None:
+        places[number] = place
+
+    points = [PlacedPoint(place, str(number), "red", moves=True) for number, place in enumerate(places)]
+    st.session_state.result = image_click(image, alt="Two points", key="picture", points=points, on_move=move)
+
+
+def test_a_point_that_is_moved_is_told_by_its_number_and_is_no_click():
+    at = AppTest.from_function(moving, args=(encoded(),), default_timeout=20).run()
+    drawn = {"at": [3.0, 4.5], "label": "0", "colour": "red", "ring": False, "chosen": False, "moves": True}
+    assert data(at)["points"][0] == drawn
+    send(at, "picture", [{"x": 12, "y": 5, "id": 1, "point": 1}, {"x": 9, "y": 9, "id": 2, "point": 2}])
+    assert not at.exception
+    assert [each["at"] for each in data(at)["points"]] == [[3.0, 4.5], [12.0, 5.0]]
+    assert at.session_state.result is None
 
 
 @pytest.mark.parametrize("call", [image_click, lambda image, **kw: compare(encoded(), image, labels=("a", "b"), **kw)])
