@@ -10,7 +10,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -136,8 +136,9 @@ def open_points(path: str | os.PathLike, *, only_named: bool = False) -> Callabl
 
 
 def read_points(data: bytes, name: str, *, only_named: bool = False) -> Callable[[str], NamedPoints]:
-    """The same for a file's content, which is no larger than `MAX_BYTES`. How its `name` ends says what it is."""
+    """The same for a file's content. How its `name` ends says what it is."""
     title, suffix = printable_name(name), _suffix(name)
+    _check_size(data, title, MAX_BYTES[suffix])
     if suffix == ".csv":
         points = _of_csv(data, title)
         return lambda _: points
@@ -164,22 +165,20 @@ def _read(path: Path, title: str, most: int) -> bytes:
     except OSError as error:
         msg = f"{title} cannot be read ({error.strerror or error}); check that it is there and may be read."
         raise ValueError(msg) from None
+    _check_size(data, title, most)
+    return data
+
+
+def _check_size(data: bytes, title: str, most: int) -> None:
     if len(data) > most:
         msg = f"{title} is larger than the {most / 2**20:.0f} MiB accepted of points; keep those of this photo only."
         raise ValueError(msg)
-    return data
 
 
 def _of_csv(data: bytes, title: str) -> NamedPoints:
     names: dict[str, int] = {}
     places = []
-    try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [(reader.line_num, line) for line in reader if line]
-    except (csv.Error, UnicodeDecodeError) as error:
-        msg = f"{title} is no usable CSV ({_short(error)}); write lines of name,x,y as UTF-8."
-        raise ValueError(msg) from None
-    for number, line in lines:
+    for number, line in _lines(data, title):
         cells = tuple(cell.strip() for cell in line)
         if not names and tuple(map(str.lower, cells)) == _HEADING:
             continue
@@ -200,6 +199,16 @@ def _of_csv(data: bytes, title: str) -> NamedPoints:
         _check_count(len(names), title)
     _check_any(len(names), title)
     return NamedPoints(tuple(names), np.array(places, float))
+
+
+def _lines(data: bytes, title: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a CSV that are not empty, by their numbers; none after the first that is wrong is looked at."""
+    try:
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        yield from ((reader.line_num, line) for line in reader if line)
+    except (csv.Error, UnicodeDecodeError) as error:
+        msg = f"{title} is no usable CSV ({_short(error)}); write lines of name,x,y as UTF-8."
+        raise ValueError(msg) from None
 
 
 def _number(cell: str, where: str) -> float:

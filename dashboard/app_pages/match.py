@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.app_pages.match_parts import controls, fields, files, maps, own_points, photos
+from dashboard.app_pages.match_parts import controls, fields, files, maps, other_photos, own_points, photos
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.parts import exports, header, url_state
@@ -36,11 +36,14 @@ both photos' descriptors together, of unit length.
 
 @dataclass(frozen=True)
 class Shown:
-    """What a section gives to take along, by file name, the lines of Python that make the same, and what is in force."""
+    """What a section gives to take along, by file name, the lines of Python that make the same, what is in force, and
+    what comes `after` all that.
+    """
 
     downloads: Mapping[str, Callable[[], bytes]]
     python: str
     parameters: Mapping[str, object] = field(default_factory=dict)
+    after: Callable[[], None] = lambda: None
 
 
 def choose_photos() -> dict[Side, Photo]:
@@ -102,6 +105,7 @@ def points_of_ones_own(both: Mapping[Side, Photo], choice: Choice, at_photos: An
         },
         files.python_of_points(both, choice, shown),
         {"points": f"{len(shown.points)}, of {both['first'].title}"},
+        lambda: other_photos.show(both["first"], shown.points, shown.feature, choice),
     )
 
 
@@ -142,6 +146,7 @@ def page() -> None:
         },
     )
     exports.export_row(downloads=shown.downloads, python=shown.python)
+    shown.after()
 
 
 page()

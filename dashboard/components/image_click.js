@@ -12,7 +12,9 @@ const pictures = new WeakMap()
 export default function ({ data, parentElement, setTriggerValue }) {
   const frame = parentElement.querySelector(".frame")
   if (!pictures.has(frame)) pictures.set(frame, new Picture(frame))
-  pictures.get(frame).update(data, setTriggerValue)
+  const picture = pictures.get(frame)
+  picture.update(data, setTriggerValue)
+  return () => picture.view.join("") // once it is taken away
 }
 
 class Picture {
@@ -21,6 +23,7 @@ class Picture {
   pressed = null // where a drag began
   held = null // the number of the point that is dragged
   touches = new Map() // where fingers, or the mouse with its button down, are on the screen
+  step = null // where arrow keys have led a point that follows them, until that is a click
   panned = false // whether they move the picture, and click nothing
   dragged = false // so that the click that follows is none; a finger makes no such click
   pending = [] // clicks that Python has not answered yet, oldest first
@@ -41,7 +44,7 @@ class Picture {
     this.all.onclick = event => (event.stopPropagation(), this.view.move({ scale: 1, left: 0, top: 0 }))
     frame.onpointermove = event => this.moved(event)
     frame.onpointerleave = event => this.leave(event)
-    frame.onblur = () => this.point(null)
+    frame.onblur = () => this.blur()
     frame.onpointerdown = event => this.press(event)
     frame.onpointerup = event => this.release(event)
     frame.onpointercancel = event => this.cancel(event)
@@ -118,7 +121,7 @@ class Picture {
 
   // What is asked of Python: a click, a rectangle from there `to` a pixel, or that the point of a number moves there.
   click([x, y], { to = null, point = null } = {}) {
-    this.released = null
+    this.released = this.step = null
     clearTimeout(this.settling)
     const id = Math.max(Date.now(), (this.pending.at(-1)?.id ?? 0) + 1)
     this.pending.push({ x, y, id, to, point })
@@ -176,10 +179,10 @@ class Picture {
 
   release(event) {
     if (!this.touches.delete(event.pointerId) && event.pointerType === "touch") return
-    this.frame.classList.remove("panned")
-    const [from, held, to] = [this.pressed, this.held, this.pixel(event)]
+    const [from, held, panned, to] = [this.pressed, this.held, this.panned, this.pixel(event)]
     this.pressed = this.held = null
-    if (this.panned) return
+    if (!this.touches.size) this.endPan()
+    if (panned) return
     const apart = start => start.some((edge, axis) => Math.abs(edge - to[axis]) > 2)
     const near = this.near(event)
     this.released = near === null ? to : this.data.points[near].at.map(Math.round)
@@ -195,7 +198,13 @@ class Picture {
   cancel(event) {
     this.touches.delete(event.pointerId)
     this.pressed = this.held = null
+    if (!this.touches.size) this.endPan()
     this.redraw()
+  }
+
+  endPan() {
+    this.panned = false
+    this.frame.classList.remove("panned")
   }
 
   // The number of the point under a pointer, if there is one that is asked for.
@@ -234,10 +243,16 @@ class Picture {
     this.drawTip()
   }
 
+  // A step that has not settled yet is not lost.
+  blur() {
+    if (this.step) this.click(this.step)
+    this.point(null)
+  }
+
   key(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey) return
-    const { grid, selected, size, follows, zoom } = this.data
-    const from = this.pointer ?? selected ?? size.map(length => length >> 1)
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target === this.all) return
+    const { grid, size, follows, zoom } = this.data
+    const from = (follows ? (this.step ?? this.selected()) : (this.pointer ?? this.selected())) ?? size.map(length => length >> 1)
     if (zoom && event.key in ZOOMS) {
       const [x, y] = from.map((at, axis) => (at + 0.5) / size[axis])
       this.view.zoom(ZOOMS[event.key], this.view.placed([x, y]).map(share => Math.min(Math.max(share, 0), 1)))
@@ -255,7 +270,10 @@ class Picture {
       }
       this.view.reveal(this.pointer.map((at, axis) => (at + 0.5) / size[axis]))
       clearTimeout(this.settling)
-      if (follows) this.settling = setTimeout(() => this.click(this.pointer ?? from), SETTLED_MS)
+      if (follows) {
+        const step = (this.step = this.pointer)
+        this.settling = setTimeout(() => this.click(step), SETTLED_MS)
+      }
     } else if (event.key === "Enter" || event.key === " ") {
       this.click(grid ? this.centre(this.cell(from)) : from)
     } else return
@@ -293,10 +311,21 @@ class Picture {
     )
   }
 
+  // The last click that Python has not answered yet.
+  asked() {
+    return this.pending.findLast(each => !each.to && each.point === null)
+  }
+
+  // The pixel that is selected, or is about to be.
+  selected() {
+    const click = this.asked()
+    return click ? [click.x, click.y] : this.data.selected
+  }
+
   drawMarks() {
-    const { grid, selected, size } = this.data
-    const click = this.pending.findLast(each => !each.to && each.point === null)
-    const marked = click ? [click.x, click.y] : selected
+    const { grid, size } = this.data
+    const click = this.asked()
+    const marked = this.selected()
     this.marks.replaceChildren()
     if (marked && !this.data.whole) {
       const path = grid ? rectangle(this.patch(this.cell(marked))) : `M${marked[0] + 0.5} ${marked[1] + 0.5}h0`

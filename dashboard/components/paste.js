@@ -9,6 +9,7 @@ export default function () {
 }
 
 function paste(event) {
+  if (event.target.closest?.("input:not([type=file]), textarea, [contenteditable]")) return // of what is written
   const [picture] = [...event.clipboardData.files].filter(file => file.type.startsWith("image/"))
   const fields = [...document.querySelectorAll(FIELDS)]
   const field = fields.find(each => each.contains(document.activeElement)) ?? fields.at(-1)

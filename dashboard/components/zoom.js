@@ -17,15 +17,16 @@ class View {
     this.listen = event => this.hear(event.detail)
   }
 
+  // The group whose window it shows; none is "".
   join(group) {
-    document.addEventListener(MOVED, this.listen) // once, however often it is said
     if (group === this.group) return
     this.group = group
+    document.removeEventListener(MOVED, this.listen)
+    if (group) document.addEventListener(MOVED, this.listen)
     this.show(windows.get(group) ?? { scale: 1, left: 0, top: 0 })
   }
 
   hear({ group, from, view }) {
-    if (!this.frame.isConnected) return document.removeEventListener(MOVED, this.listen)
     if (group === this.group && from !== this) this.show(view)
   }
 

@@ -61,7 +61,7 @@ def choose(name: str, value: str) -> None:
 
 
 def choose_together(choices: Mapping[str, str]) -> None:
-    """Keeps several choices, of which none is empty, as one: they make one entry in the browser's history."""
+    """Keeps several choices as one: they make one entry in the browser's history. An empty one is none."""
     session().choices.update(choices)
     if any(st.query_params.get(name) != value for name, value in choices.items()):
         st.query_params.update(choices)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from corrcore.tasks.matching import MatchOptions
 from corrcore.tasks.points_transfer import transfer_points
 from dashboard import first_views
 from dashboard.app_pages.match_parts import point_set
-from dashboard.app_pages.match_parts.other_photos import Transferred
+from dashboard.app_pages.match_parts.other_photos import InPhoto, Transferred
 from dashboard.app_pages.match_parts.photo import Photo
-from tests.dashboard.conftest import component, keys, send, settled
+from tests.dashboard.conftest import component, keys, offered_as, send, settled
 
 NAMES = first_views.MATCHED
 FIRST, SECOND = (drawn.unseen()[name] for name in NAMES)
@@ -149,6 +150,7 @@ def test_an_object_of_a_data_set_is_matched_with_its_own_keypoints(open_page):
 
 
 POINTS = NamedPoints(("a", "b"), np.array([[1.0, 2], [3, 4]]))
+NO_EDITS = {"edited_rows": {}, "added_rows": [], "deleted_rows": []}
 PHOTO = Photo(np.zeros((50, 100, 3), np.uint8), "photo", "upload:x", "")
 
 
@@ -163,7 +165,7 @@ PHOTO = Photo(np.zeros((50, 100, 3), np.uint8), "photo", "upload:x", "")
     ],
 )
 def test_edits_of_the_table_are_edits_of_the_points(changes, names, places):
-    found = point_set.edited(POINTS, changes, PHOTO)
+    found = point_set.edited(POINTS, POINTS.names, {**NO_EDITS, **changes}, PHOTO)
     assert found.names == names
     assert found.places.tolist() == places
     assert point_set.of_link(point_set.to_link(found)).places.tolist() == places
@@ -181,7 +183,7 @@ def test_edits_of_the_table_are_edits_of_the_points(changes, names, places):
 )
 def test_edits_that_make_no_points_are_a_sentence(changes, rule):
     with pytest.raises(ValueError, match=rule):
-        point_set.edited(POINTS, changes, PHOTO)
+        point_set.edited(POINTS, POINTS.names, {**NO_EDITS, **changes}, PHOTO)
 
 
 def test_names_of_any_characters_come_back_from_a_link():
@@ -196,17 +198,25 @@ def cats_beside(name):
     return [one.photo for split in ("train", "val") for one in data.instances("toy cat", split) if one.name != name]
 
 
-def test_points_are_found_in_other_photos_of_the_data_set(open_page):
+def test_points_are_found_in_other_photos_of_the_data_set(offered, open_page):
     at = open_page("match", match_section="Your points", points=SET, field_by="AlexNet conv4")
-    settled(at.toggle(key="others_of_its_set").set_value(True).run())
+    at.toggle(key="others_of_its_set").set_value(True).run()
+    assert not at.exception
+    assert "points.csv" in offered  # whatever becomes of the others
+    [find] = [each for each in at.button if each.label.startswith("Find ")]
+    assert find.label == "Find 2 points in 24 photos"
+    settled(find.click().run())
     shown = [each.proto.imgs[0].caption for each in at.get("image") if each.proto.imgs[0].caption]
     assert shown == [photo.name for photo in cats_beside(NAMES[0])[:24]]
 
 
 def test_points_in_other_photos_are_taken_along_by_name(alexnet):
     photos = cats_beside(NAMES[0])[:3]
-    found = list(transfer_points(FIRST.load(), PLACES, photos, [CONV4], network=alexnet, options=OPTIONS))
-    done = Transferred(FIRST.title, ("L_Eye", "my throat"), CONV4, "nn", found, [], [])
+    found = [
+        InPhoto(each.photo.name, each.size, each.matches[CONV4], np.zeros((1, 1, 3), np.uint8))
+        for each in transfer_points(FIRST.load(), PLACES, photos, [CONV4], network=alexnet, options=OPTIONS)
+    ]
+    done = Transferred(FIRST.title, ("L_Eye", "my throat"), CONV4, "nn", found, [])
     rows = list(csv.DictReader(io.StringIO(done.table_csv().decode())))
     assert [row["target"] for row in rows[::2]] == [photo.name for photo in photos]
     read = read_points(done.coco(), "transferred.json")
@@ -220,3 +230,68 @@ def test_points_in_other_photos_are_taken_along_by_name(alexnet):
         np.testing.assert_allclose(written, places, atol=1e-3)
         np.testing.assert_allclose(read(photo.name).places, places, atol=1e-3)
         assert read(photo.name).names == ("L_Eye", "my throat")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        None,
+        "x",
+        {},
+        {"edited_rows": []},
+        *({**NO_EDITS, "edited_rows": each} for each in ({"9": {"x": 1}}, {"0": 5}, {"a": {"x": 1}})),
+        {**NO_EDITS, "added_rows": [5, None]},
+        {**NO_EDITS, "deleted_rows": [7, "a", None]},
+    ],
+)
+def test_what_are_no_edits_of_the_table_change_nothing(changes):
+    found = point_set.edited(POINTS, POINTS.names, changes, PHOTO)
+    assert (found.names, found.places.tolist()) == (POINTS.names, POINTS.places.tolist())
+
+
+def test_edits_are_of_the_rows_that_were_shown_whatever_was_set_since():
+    more = NamedPoints(("new", *POINTS.names), np.vstack([[9.0, 9], POINTS.places]))
+    found = point_set.edited(
+        more, POINTS.names, {**NO_EDITS, "edited_rows": {"1": {"x": 30}}, "deleted_rows": [0]}, PHOTO
+    )
+    assert found.names == ("new", "b")
+    assert found.places.tolist() == [[9, 9], [30, 4]]
+
+
+def test_a_table_of_thousands_is_refused_before_it_is_read():
+    rows = {**NO_EDITS, "added_rows": [{"x": 1, "y": 1}] * 50_000}
+    with pytest.raises(ValueError, match="60 points at most are set at a time; got 50,002"):
+        point_set.edited(POINTS, POINTS.names, rows, PHOTO)
+
+
+def test_names_that_no_link_holds_are_refused_with_a_remedy():
+    many = NamedPoints(tuple(f"{'目' * 50}{number}" for number in range(40)), np.ones((40, 2)))
+    with pytest.raises(ValueError, match="too long for a link to hold all of them; shorten some"):
+        point_set.checked(many, PHOTO)
+
+
+def test_places_of_large_photos_are_exact_in_links():
+    far = NamedPoints(("a",), np.array([[12345.25, 60001.5]]))
+    assert point_set.to_link(far) == "12345.25,60001.5,a"
+
+
+def test_clicks_and_drags_that_come_together_are_all_kept(at):
+    clicks = [{"x": 60, "y": 60, "id": 1}, {"x": 70, "y": 70, "id": 2}, {"x": 20, "y": 30, "id": 3, "point": 0}]
+    send(at, "points first", [{"to": None, "point": None, **each} for each in clicks])
+    settled(at)
+    assert asked(at) == "20,30,L_Eye;104,167,my throat;60,60,1;70,70,2"
+
+
+def test_a_photo_of_a_data_set_that_cannot_be_read_says_so(open_page):
+    class Damaged:
+        name, stamp = "damaged.jpg", "1"
+
+        def load(self):
+            raise decoding.ImageError("damaged.jpg is damaged; replace it.")
+
+    data = datasets.open_dataset("toy")
+    _, one = annotated(NAMES[0])
+    broken = replace(data, splits={("toy cat", "val"): [replace(one, photo=Damaged())]})
+    with offered_as("broken", broken):
+        at = open_page("match", photo_1=f"object:broken:{NAMES[0]}")
+    assert any("is damaged; replace it" in error.value for error in at.error)

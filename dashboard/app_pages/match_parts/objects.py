@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
 from dashboard.app_pages.match_parts.photo import Annotated, Photo, Side
@@ -31,7 +32,12 @@ def choose(side: Side, reference: str, change: Callable[[Photo], None], *, colum
     names = [one.name for one in shown]
 
     def pick(number: int) -> None:
-        if (found := find(side, f"object:{source}:{names[number]}")) is not None:
+        reference = f"object:{source}:{names[number]}"
+        try:
+            found = find(side, reference)
+        except (OSError, ValueError):  # which the page says where it shows it
+            found = Photo(np.zeros((1, 1, 3), np.uint8), names[number], reference, "")
+        if found is not None:
             change(found)
 
     pictures = thumbnails.of_objects(caches.state_of(shown), shown)
@@ -40,18 +46,17 @@ def choose(side: Side, reference: str, change: Callable[[Photo], None], *, colum
 
 
 def find(side: Side, reference: str) -> Photo | None:
-    """The photo of the object that a link names; None where there is none such, or it cannot be read."""
+    """The photo of the object that a link names; None where there is none such. Raises ValueError and OSError where it
+    cannot be read.
+    """
     source, name = _names(reference)
     if source not in caches.dataset_names():
         return None
-    try:
-        data = caches.dataset(source)
-        found = next((one for split in data.splits.values() for one in split if one.name == name), None)
-        if found is None:
-            return None
-        image = found.photo.load()
-    except (OSError, ValueError):
+    data = caches.dataset(source)
+    found = next((one for split in data.splits.values() for one in split if one.name == name), None)
+    if found is None:
         return None
+    image = found.photo.load()
     python = f"""from corrcore import datasets
 objects = [one for split in datasets.open_dataset({pickers.python_dataset(source)}).splits.values() for one in split]
 {side} = next(one for one in objects if one.name == {name!r}).photo.load()"""

@@ -12,16 +12,17 @@ from corrcore.datasets.points import AnnotatedPhoto, NamedPoints, to_coco
 from corrcore.datasets.records import Photo as AnyPhoto
 from corrcore.features import Feature
 from corrcore.tasks import match_records
-from corrcore.tasks.matching import Method
+from corrcore.tasks.matching import Method, PointMatches
 from corrcore.tasks.points_transfer import TransferredPoints, transfer_points
 from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photo import Photo
-from dashboard.parts import header, job_panel, photo_picker, upload
+from dashboard.parts import header, job_panel, upload
 from dashboard.wording import escape_markdown
 
 MOST_PHOTOS = 24
+ASKED = "other photos asked"  # what was asked for last
 A_ROW = 4
 
 
@@ -39,15 +40,24 @@ class UploadedPhoto:
 
 
 @dataclass(frozen=True, eq=False)
+class InPhoto:
+    """A photo of ``(width, height)`` px, where the points lie in it, and the picture of that. Its file is not kept."""
+
+    name: str
+    size: tuple[int, int]
+    matches: PointMatches
+    picture: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Transferred:
-    """Where a feature finds named points of a photo in others, pictures of these, and why some are left out."""
+    """Where a feature finds named points of a photo in others, and why some are left out."""
 
     source: str
     names: Sequence[str]
     feature: Feature
     method: Method
-    found: Sequence[TransferredPoints[AnyPhoto]]
-    pictures: Sequence[np.ndarray]
+    found: Sequence[InPhoto]
     left_out: Sequence[tuple[str, str]]
 
     def table_csv(self) -> bytes:
@@ -56,42 +66,48 @@ class Transferred:
             record
             for each in self.found
             for record in match_records.records_of(
-                self.names, each.matches, self.method, source=self.source, target=each.photo.name
+                self.names, {self.feature: each.matches}, self.method, source=self.source, target=each.name
             )
         ]
         return match_records.to_csv(records).encode()
 
     def coco(self) -> bytes:
         """COCO's keypoints, all photos of one category."""
-        named = [(each, NamedPoints(tuple(self.names), each.matches[self.feature].places)) for each in self.found]
-        annotated = [AnnotatedPhoto(each.photo.name, each.size, {str(self.feature): points}) for each, points in named]
+        annotated = [
+            AnnotatedPhoto(
+                each.name, each.size, {str(self.feature): NamedPoints(tuple(self.names), each.matches.places)}
+            )
+            for each in self.found
+        ]
         return to_coco(annotated, category=f"points of {self.source}").encode()
 
 
 def show(photo: Photo, points: NamedPoints, feature: Feature, choice: Choice) -> None:
-    """What asks for photos, and the points in each of them, to look at and to take along."""
+    """What asks for photos, and, once that is asked for, the points in each of them, to look at and to take along."""
     with st.expander("Find these points in more photos", icon=":material/photo_library:"):
         others = _choose(photo)
-        if not others:
-            st.caption(f"Up to {MOST_PHOTOS} at a time; `corrcore match photo.jpg folder/` takes a whole folder.")
-            return
+        st.caption(f"Up to {MOST_PHOTOS} at a time; `corrcore match photo.jpg folder/` takes a whole folder.")
         network, options = choice.features[feature], choice.options
+        asked = (photo.digest, points.places.tobytes(), tuple(str(each.stamp) for each in others))
+        key = ("other photos", *asked, feature, network.digest, options)
+        label = f"Find {counted(len(points), 'point')} in {counted(len(others), 'photo')}"
+        if st.button(label, icon=":material/search:", disabled=not others):
+            st.session_state[ASKED] = key
+        if not others or st.session_state.get(ASKED) != key:
+            return
 
-        def work(*, progress: Progress) -> Transferred:
+        def work(*, progress: Progress) -> Sequence[InPhoto | tuple[str, str]]:
             left_out: list[tuple[str, str]] = []
-            found = list(
-                transfer_points(
-                    photo.image, points.places, others, [feature], network=network, options=options,
-                    leave_out=lambda name, reason: left_out.append((name, reason)), progress=progress,
-                )
+            found = transfer_points(
+                photo.image, points.places, others, [feature], network=network, options=options,
+                leave_out=lambda name, reason: left_out.append((name, reason)), progress=progress,
             )  # fmt: skip
-            pictures = [_picture(each, feature) for each in found]
-            return Transferred(photo.title, points.names, feature, options.method, found, pictures, left_out)
+            return [*(_in_photo(each, feature) for each in found), *left_out]
 
-        asked = (photo.digest, points.names, points.places.tobytes(), tuple(each.stamp for each in others))
-        label = f"Finding {counted(len(points), 'point')} in {counted(len(others), 'photo')}"
-        done = job_panel.view(work, label, ("other photos", *asked, feature, network.digest, options))
-        _show(done)
+        done = job_panel.view(work, label, key)
+        found = [each for each in done if isinstance(each, InPhoto)]
+        left_out = [each for each in done if not isinstance(each, InPhoto)]
+        _show(Transferred(photo.title, points.names, feature, options.method, found, left_out))
 
 
 def _choose(photo: Photo) -> Sequence[AnyPhoto]:
@@ -100,14 +116,16 @@ def _choose(photo: Photo) -> Sequence[AnyPhoto]:
     if beside and st.toggle(f"Others of its data set ({min(len(beside), MOST_PHOTOS)})", key="others_of_its_set"):
         return beside[:MOST_PHOTOS]
     files = upload.several("More photos", key="other_photos", most=MOST_PHOTOS)
-    return [UploadedPhoto(decoding.display_name(each.name), each.file_id, each.getvalue()) for each in files]
+    names = [decoding.display_name(each.name) for each in files]
+    titles = [name if names.count(name) == 1 else f"{number} {name}" for number, name in enumerate(names, start=1)]
+    return [UploadedPhoto(title, each.file_id, each.getvalue()) for title, each in zip(titles, files, strict=True)]
 
 
-def _picture(found: TransferredPoints[AnyPhoto], feature: Feature) -> np.ndarray:
-    pixels = found.photo.load()
-    shown = photo_picker.working_size(pixels)
-    places = (found.matches[feature].places + 0.5) * shown.shape[1] / pixels.shape[1] - 0.5
-    return figures.draw_dots(shown, places, figures.keypoint_rgb(len(places)))
+def _in_photo(found: TransferredPoints[AnyPhoto], feature: Feature) -> InPhoto:
+    photo, matches = Photo(found.photo.load(), found.photo.name, "", ""), found.matches[feature]
+    places = photo.transform.to_crop(matches.places)
+    picture = figures.draw_dots(photo.shown, places, figures.keypoint_rgb(len(places)))
+    return InPhoto(photo.title, found.size, matches, picture)
 
 
 def _show(done: Transferred) -> None:
@@ -115,9 +133,9 @@ def _show(done: Transferred) -> None:
         st.warning(f"{escape_markdown(name)} is left out: {escape_markdown(reason)}", icon=":material/broken_image:")
     for first in range(0, len(done.found), A_ROW):
         row = header.two_a_row(f"others {first}").columns(A_ROW, gap="small")
-        for place, each, picture in zip(row, done.found[first:], done.pictures[first:], strict=False):
-            alt = f"{each.photo.name} with {counted(len(done.names), 'point')}"
-            place.image(images.encode(picture, format="JPEG"), caption=each.photo.name, width="stretch", alt=alt)
+        for place, each in zip(row, done.found[first:], strict=False):
+            alt, caption = f"{each.name} with {counted(len(done.names), 'point')}", escape_markdown(each.name)
+            place.image(images.encode(each.picture, format="JPEG"), caption=caption, width="stretch", alt=alt)
     if not done.found:
         return
     with st.container(horizontal=True, gap="small"):

@@ -1,6 +1,6 @@
 """Points of one's own: set on the first photo, named, moved and deleted, with the place of each in the second."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,12 @@ from corrcore.tasks import match_records
 from corrcore.tasks.matching import PointMatches
 from corrcore.wording import counted
 from dashboard import figures
-from dashboard.app_pages.match_parts import fields, maps, other_photos, point_set
+from dashboard.app_pages.match_parts import fields, maps, point_set
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
 from dashboard.app_pages.match_parts.point_set import NAME, X, Y
 from dashboard.components import PlacedPoint, image_click
-from dashboard.parts import exports, header, url_state
+from dashboard.parts import exports, header, upload, url_state
 from dashboard.wording import sentence
 
 ALPHA = 0.1  # of the longer side of the annotated object: nearer to its keypoint a place is right
@@ -89,7 +89,7 @@ def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoi
     at_feature, at_more = header.two_a_row("points").columns([2, 1], gap="small", vertical_alignment="bottom")
     feature = fields.choose_feature(at_feature, choice)
     with at_more.popover("Take points from", icon=":material/add_location_alt:", width="stretch"):
-        _take(first, points)
+        _take(first)
     if fault := st.session_state.pop(FAULT, ""):
         st.error(fault, icon=":material/wrong_location:")
     found, failed = maps.match_all(first, second, points.places, choice) if len(points) else ({}, {})
@@ -114,7 +114,6 @@ def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoi
     )
     alt = f"Lines from points of {first.title} to their places in {second.title}"
     st.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
-    other_photos.show(first, points, feature, choice)
     return OwnPoints(photos, points, found, feature, picture)
 
 
@@ -148,8 +147,8 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
                 alt=f"{photo.title}, the {side} photo, with points",
                 key=f"points {side}",
                 points=dots,
-                on_click=_set(photo, points) if side == SIDES[0] else None,
-                on_move=_move(photo, points) if side == SIDES[0] else None,
+                on_click=_set(photo) if side == SIDES[0] else None,
+                on_move=_move(photo, points.names) if side == SIDES[0] else None,
                 zoom=zoom,
                 max_height=400,
             )
@@ -157,24 +156,26 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
     st.caption(f"Click the first photo to set a point, drag one to move it; name and delete them in the table.{rings}")
 
 
-def _set(photo: Photo, points: NamedPoints) -> Any:
+def _set(photo: Photo) -> Callable[[int, int], None]:
     """What a click does: it looks closer at a point, or sets another."""
 
     def click(x: int, y: int) -> None:
+        points, place = point_set.now(photo), _own_place(photo, (x, y))
         known = point_set.chosen(NamedPoints(points.names, photo.transform.to_crop(points.places)), (x, y))
         if known is not None:
             point_set.choose(points, points.places[known])
-            return
-        place = _own_place(photo, (x, y))
-        _change(lambda: point_set.checked(point_set.with_point(points, place), photo), place)
+        else:
+            _change(lambda: point_set.checked(point_set.with_point(points, place), photo), place)
 
     return click
 
 
-def _move(photo: Photo, points: NamedPoints) -> Any:
+def _move(photo: Photo, names: Sequence[str]) -> Callable[[int, tuple[int, int]], None]:
+    """What a drag of the point of a number does, by the names of those that are shown."""
+
     def move(number: int, to: tuple[int, int]) -> None:
         place = _own_place(photo, to)
-        _change(lambda: point_set.moved(points, number, place), place)
+        _change(lambda: point_set.moved(point_set.now(photo), names[number], place), place)
 
     return move
 
@@ -185,7 +186,7 @@ def _own_place(photo: Photo, shown: tuple[int, int]) -> tuple[float, float]:
     return x, y
 
 
-def _change(make: Any, at: Any = None) -> None:
+def _change(make: Callable[[], NamedPoints], at: tuple[float, float] | None = None) -> None:
     """Keeps the points that are made; where they cannot be, those that are there stay, and the page says why."""
     try:
         point_set.choose(make(), at)
@@ -193,37 +194,38 @@ def _change(make: Any, at: Any = None) -> None:
         st.session_state[FAULT] = sentence(error)
 
 
-def _take(photo: Photo, points: NamedPoints) -> None:
+def _take(photo: Photo) -> None:
     """Points that are there already: the photo's annotation, or a file; and none at all."""
     known = photo.annotated
     st.button(
         "Its annotated keypoints" + ("" if known is None else f" ({len(known.keypoints)})"),
         disabled=known is None or not len(known.keypoints),
-        on_click=lambda: _change(lambda: point_set.checked(known.keypoints if known else points, photo)),
+        on_click=lambda: _change(lambda: point_set.checked(known.keypoints if known else point_set.NONE, photo)),
         help="Photos of data sets, and drawn animals, have some.",
         width="stretch",
     )
+    upload.say_why_not()
     st.file_uploader(
         f"A file of points ({' or '.join(SUFFIXES)})",
         type=[suffix.removeprefix(".") for suffix in SUFFIXES],
-        max_upload_size=max(MAX_BYTES.values()) // 2**20,
+        max_upload_size=min(max(MAX_BYTES.values()) // 2**20, upload.most_mb()),
         key="points_file",
-        on_change=lambda: _change(lambda: _of_file(photo, points)),
+        on_change=lambda: _change(lambda: _of_file(photo)),
         help="COCO's keypoints, or lines of name,x,y. They take the place of those that are set.",
     )
     st.button(
         "Delete all points",
-        disabled=not len(points),
-        on_click=lambda: point_set.choose(NamedPoints((), np.empty((0, 2)))),
+        disabled=not len(point_set.now(photo)),
+        on_click=lambda: point_set.choose(point_set.NONE),
         width="stretch",
     )
 
 
-def _of_file(photo: Photo, points: NamedPoints) -> NamedPoints:
+def _of_file(photo: Photo) -> NamedPoints:
     """The points of the file that was put there just now. Raises ValueError for what is wrong with it."""
     file = st.session_state["points_file"]
     if not isinstance(file, UploadedFile):  # taken away again
-        return points
+        return point_set.now(photo)
     return point_set.checked(read_points(file.getvalue(), file.name)(photo.title), photo)
 
 
@@ -262,8 +264,7 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
 
     def change() -> None:
         changes = st.session_state[key]
-        if isinstance(changes, Mapping):
-            _change(lambda: point_set.edited(points, changes, photo))
+        _change(lambda: point_set.edited(point_set.now(photo), points.names, changes, photo))
 
     number = st.column_config.NumberColumn
     st.data_editor(

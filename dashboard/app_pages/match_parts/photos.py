@@ -15,6 +15,7 @@ from dashboard.parts import upload, url_state
 from dashboard.parts.gallery import gallery
 from dashboard.services import caches, thumbnails
 from dashboard.state import session
+from dashboard.wording import sentence
 
 SAMPLES, OBJECTS, UPLOAD = "Samples", "Data set", "Upload"
 KINDS = {"sample": SAMPLES, "object": OBJECTS, "upload": UPLOAD}  # by how references begin
@@ -46,7 +47,11 @@ def choose(side: Side) -> Photo | None:
     if reference.startswith("upload:"):
         found = _uploaded(side, reference)
     else:
-        found = objects.find(side, reference) or _sample(side, reference, begin)
+        try:
+            found = objects.find(side, reference) or _sample(side, reference, begin)
+        except (OSError, ValueError) as error:
+            st.error(sentence(error), icon=":material/broken_image:")
+            return None
     if found is not None:
         url_state.show(KEYS[side], found.reference)
     return found

@@ -10,30 +10,48 @@ from corrcore.datasets.points import NamedPoints
 from dashboard.app_pages.match_parts.photo import Photo
 from dashboard.parts import url_state
 
-MOST_POINTS = 60  # that a link holds
+MOST_POINTS, MOST_LETTERS = 60, 6000  # of a link
 NAME, X, Y = "Name", "x", "y"  # columns of the table that may be edited
+NONE = NamedPoints((), np.empty((0, 2)))
 
 
 def asked(photo: Photo) -> NamedPoints:
     """The points that the URL or this session asks for. Says so, and gives none, where they are not of this photo."""
-    text = url_state.asked("points")
-    try:
-        found = checked(of_link(text), photo)
-    except ValueError:
-        found = None
+    found, text = _asked(photo), url_state.asked("points")
     url_state.check_choice(
         "points", text, found is not None, "This link asks for the points {}, which are not points of this photo."
     )
-    return found if found is not None else NamedPoints((), np.empty((0, 2)))
+    return NONE if found is None else found
+
+
+def now(photo: Photo) -> NamedPoints:
+    """The same without a word: where something happens that changes them, other changes may have been made since they
+    were shown.
+    """
+    return _asked(photo) or NONE
+
+
+def _asked(photo: Photo) -> NamedPoints | None:
+    try:
+        return checked(of_link(url_state.asked("points")), photo)
+    except ValueError:
+        return None
 
 
 def checked(points: NamedPoints, photo: Photo) -> NamedPoints:
-    """The points, if there are not too many and all are in the photo; else raises ValueError."""
-    if len(points) > MOST_POINTS:
-        msg = f"{MOST_POINTS} points at most are set at a time; got {len(points)}, so leave some out."
-        raise ValueError(msg)
+    """The points, if there are not too many for a link and all are in the photo; else raises ValueError."""
+    _check_count(len(points))
     points.check_inside((photo.image.shape[1], photo.image.shape[0]), photo.title)
+    if len(quote(to_link(points))) > MOST_LETTERS:
+        msg = "the points' names are too long for a link to hold all of them; shorten some."
+        raise ValueError(msg)
     return points
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_POINTS:
+        msg = f"{MOST_POINTS} points at most are set at a time; got {count:,}, so leave some out."
+        raise ValueError(msg)
 
 
 def to_link(points: NamedPoints) -> str:
@@ -43,14 +61,19 @@ def to_link(points: NamedPoints) -> str:
     '120,80.25,eye;3,4,1%3B2'
     """
     return ";".join(
-        f"{round(x, 2):g},{round(y, 2):g},{quote(name, safe=' ')}"
+        f"{_in_link(x)},{_in_link(y)},{name.replace('%', '%25').replace(';', '%3B')}"
         for name, (x, y) in zip(points.names, points.places.tolist(), strict=True)
     )
+
+
+def _in_link(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def of_link(text: str) -> NamedPoints:
     """What a link holds. Raises ValueError where that is no points."""
     parts = [part.split(",", 2) for part in text.split(";")] if text else []
+    _check_count(len(parts))
     if any(len(part) != 3 for part in parts):
         msg = f"points must be x,y,name, with ; between them; got {text[:60]!r}."
         raise ValueError(msg)
@@ -70,34 +93,39 @@ def with_point(points: NamedPoints, place: tuple[float, float]) -> NamedPoints:
     return NamedPoints((*points.names, name), np.concatenate([points.places, [place]]))
 
 
-def moved(points: NamedPoints, number: int, place: tuple[float, float]) -> NamedPoints:
-    """With one of them somewhere else."""
+def moved(points: NamedPoints, name: str, place: tuple[float, float]) -> NamedPoints:
+    """With the one of a name somewhere else, if there is one."""
     places = points.places.copy()
-    places[number] = place
+    places[[each == name for each in points.names]] = place
     return NamedPoints(points.names, places)
 
 
-def edited(points: NamedPoints, changes: Mapping[str, Any], photo: Photo) -> NamedPoints:
-    """As a table's edits leave them: rows changed, deleted and added, of which those without a place wait for it.
+def edited(points: NamedPoints, shown: Sequence[str], changes: object, photo: Photo) -> NamedPoints:
+    """As edits of a table leave them, which had a row for each of the names `shown`: rows changed, deleted and added, of
+    which those without a place wait for it. A browser can be made to say anything: what are no edits change nothing.
 
     Raises ValueError, a sentence, for what no points of the photo can be.
     """
+    match changes:
+        case {"edited_rows": dict(altered), "added_rows": list(added), "deleted_rows": list(deleted)}:
+            pass
+        case _:
+            return points
+    of_row = {str(number): name for number, name in enumerate(shown)}
+    gone = {of_row.get(str(number)) for number in deleted}
+    altered = {of_row.get(str(number)): row for number, row in altered.items() if isinstance(row, dict)}
+    added = [row for row in added if isinstance(row, dict) and row.get(X) is not None and row.get(Y) is not None]
+    _check_count(len(points) + len(added))
     rows: list[Mapping[str, Any]] = [
-        {NAME: name, X: x, Y: y} for name, (x, y) in zip(points.names, points.places.tolist(), strict=True)
+        {NAME: name, X: x, Y: y} | altered.get(name, {})
+        for name, (x, y) in zip(points.names, points.places.tolist(), strict=True)
+        if name not in gone
     ]
-    for number, change in changes.get("edited_rows", {}).items():
-        rows[int(number)] = {**rows[int(number)], **change}
-    gone = {int(number) for number in changes.get("deleted_rows", ())}
-    rows = [row for number, row in enumerate(rows) if number not in gone]
-    rows += [row for row in changes.get("added_rows", ()) if row.get(X) is not None and row.get(Y) is not None]
-    found = NamedPoints((), np.empty((0, 2)))
-    for row in rows:
-        place = _number(row.get(X)), _number(row.get(Y))
-        name = str(row.get(NAME) or "").strip()
+    found = NONE
+    for row in (*rows, *added):
+        place, name = (_number(row.get(X)), _number(row.get(Y))), str(row.get(NAME) or "").strip()
         found = (
-            NamedPoints((*found.names, name), np.concatenate([found.places, [place]]))
-            if name
-            else with_point(found, place)
+            NamedPoints((*found.names, name), np.vstack([found.places, place])) if name else with_point(found, place)
         )
     return checked(found, photo)
 
@@ -105,7 +133,7 @@ def edited(points: NamedPoints, changes: Mapping[str, Any], photo: Photo) -> Nam
 def _number(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    msg = f"x and y of a point must be numbers; got {str(value)[:20]!r}."
+    msg = f"x and y of a point must be numbers; got {str(value)[:20]!r}, so correct it or delete the point."
     raise ValueError(msg)
 
 
