@@ -43,14 +43,15 @@ def follow(x, y) -> None:
     note("at", x, y)
 
 
+version = st.query_params.get("version", "")
 for key, more in {
     "left": {"points": [PlacedPoint(at, str(n), moves=True) for n, at in enumerate(places)], "on_move": move},
     "right": {"values": x + y / 100, "points": [PlacedPoint((10.5, 20.25), "truth", "rgb(255, 0, 0)", ring=True)]},
     "own": {"selected": here.get("at", (60, 40)), "follows": True, "on_click": follow, "zoom": ""},
 }.items():
-    image_click(
-        file.getvalue(), alt=key, key=key, width=360, **{"zoom": "both", "on_click": lambda x, y: note(x, y)} | more
-    )
+    usual = {"zoom": "both", "on_click": lambda x, y: note(x, y)}
+    image_click(file.getvalue(), alt=key, key=key + version, width=360, **usual | more)
+st.button("Others", on_click=lambda: st.query_params.update(version=version + "x"))
 st.text(f"calls {here.get('calls', [])}")
 st.html("<div style='height: 2000px'></div>")
 """
@@ -157,6 +158,8 @@ def test_an_enlarged_picture_is_dragged_and_shown_whole_again(app):
     assert moved == pytest.approx((scale, left + 60 / 360 / scale, top + 30 / 240 / scale), abs=0.01)
     page.mouse.click(*place(page, "left", 70, 50))
     expect_calls(page, (70, 50))  # and dragging was no click
+    page.mouse.move(*place(page, "left", 65, 45))
+    expect(page.locator(".st-key-left .marks .line")).to_have_count(1)  # the cross follows the pointer again
     page.locator(".st-key-left .all").click()
     assert window(page, "right") == pytest.approx((1, 0, 0), abs=0.01)
     expect(page.locator(".st-key-left .all")).to_be_hidden()
@@ -239,3 +242,36 @@ def test_arrow_keys_move_the_point_that_is_followed_and_ask_once_they_stop(app):
     expect_calls(page, ("at", 68, 41))
     page.keyboard.press("ArrowUp")
     expect_calls(page, ("at", 68, 41), ("at", 68, 40))
+
+
+def test_arrow_keys_move_the_followed_point_from_where_it_is_wherever_the_pointer_rests(app):
+    page = visit(app)
+    page.mouse.move(*place(page, "own", 90, 60))
+    frame(page, "own").focus()
+    page.keyboard.press("ArrowRight")
+    page.mouse.move(*place(page, "own", 20, 10))
+    expect_calls(page, ("at", 61, 40))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")  # at once: the step is not lost
+    expect_calls(page, ("at", 61, 40), ("at", 62, 40))
+
+
+def test_pictures_that_are_replaced_listen_no_more(app):
+    page = visit(app)
+    page.evaluate(
+        """() => {
+            window.heard = 0
+            const dispatch = Object.getOwnPropertyDescriptor(CustomEvent.prototype, "detail").get
+            Object.defineProperty(CustomEvent.prototype, "detail", {
+                get() { if (this.type === "corrcore:moved") window.heard++; return dispatch.call(this) }
+            })
+        }"""
+    )
+    for number in range(1, 4):
+        page.get_by_role("button", name="Others").click()
+        expect(page.locator(f".st-key-left{'x' * number} img")).to_have_js_property("complete", True)
+        expect(page.locator(f".st-key-left{'x' * (number - 1)} img")).to_have_count(0)
+    page.locator(".st-key-leftxxx .frame").focus()
+    page.keyboard.press("+")
+    expect(page.locator(".st-key-rightxxx .frame")).to_have_class(re.compile("zoomed"))
+    assert page.evaluate("window.heard") == 2  # the picture itself and the other one of its group
