@@ -119,18 +119,24 @@ def all_points(both: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> Sh
 
 
 SECTIONS = {"The point": one_point, "Your points": points_of_ones_own, "All points at once": all_points}
+LOOK_FOR = {
+    "The point": "**Click a point** in either photo: every feature looks for it in the other one. **Look for** maps with "
+    "one peak, in the right place.",
+    "Your points": "**Set points** on the first photo: each is looked for in the second. **Look for** lines that keep "
+    "their order.",
+    "All points at once": "**Every cell** of both photos is matched. **Look for** parts that have the same colour in "
+    "both.",
+}
 
 
 def page() -> None:
     """Two photos, a click, and a map per feature."""
-    header.header(
-        "Where does each network think this point is?",
-        "**Click a point** in either photo: every feature looks for it in the other one. **Look for** maps with one "
-        "peak, in the right place.",
-    )
+    asked = st.session_state.get("match_section") or st.query_params.get("match_section")
+    look_for = LOOK_FOR.get(asked or "", LOOK_FOR["The point"])
+    header.header("Where does each network think this point is?", look_for)
     choice = controls.choose()
-    at_photos = st.container()
     both = choose_photos()
+    at_photos = st.container()
     section = header.section_picker("Look at", tuple(SECTIONS), key="match_section")
     shown = SECTIONS[section](both, choice, at_photos)
     if shown is None:

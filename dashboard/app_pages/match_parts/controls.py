@@ -71,7 +71,7 @@ def choose() -> Choice:
         help="Each by the most similar cell, or all cells of a photo moved together, held smooth.",
     )  # fmt: skip
     url_state.check_number("opacity", 0, 1)
-    with at_more.popover("Display", icon=":material/tune:", width="stretch"):
+    with at_more.popover("More", icon=":material/tune:", width="stretch"):
         opacity = st.slider("Opacity of the maps", 0.0, 1.0, 0.6, 0.05, key="opacity", bind="query-params")
         placeless = st.toggle(
             "Without what tells of the place alone", key="placeless", bind="query-params",

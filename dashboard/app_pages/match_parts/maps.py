@@ -22,6 +22,7 @@ from dashboard.wording import sentence
 BEST, RUNNER_UP = "#00c853", "#ffffff"
 REACH_PX = 4  # of the squares around places
 A_ROW = 3
+ZOOMED = "Once a photo was clicked the wheel enlarges both, and plus and minus do; two fingers do anywhere."
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +168,7 @@ def show_legend(choice: Choice, found: Mapping[Feature, Found]) -> None:
     """Features by the colours of their squares."""
     colours = colours_of(found)
     legends.legend({choice.title(feature): colours[feature] for feature in found})
+    st.caption(ZOOMED)
 
 
 def colours_of(found: Mapping[Feature, Found]) -> dict[Feature, str]:
@@ -204,8 +206,31 @@ def show_maps(photos: Mapping[Side, Photo], side: Side, choice: Choice, found: M
     best = "the most similar place" if choice.options.method == "nn" else "where the alignment puts the point"
     st.caption(
         f"Green square: {best}. White: the most similar one elsewhere, at least a tenth of the "
-        "photo's longer side away. *Sure* is the share of such matches that were right on annotated photos. Point at a pixel to read its similarity; click it to look for that place instead."
+        "photo's longer side away. Grey: no cell is centred there. Point at a pixel to read its similarity; click it to "
+        "look for that place instead."
     )
+    say_how_sure(choice, found)
+
+
+def say_how_sure(choice: Choice, found: Mapping[Feature, Found]) -> None:
+    """What being sure means, and of which features it is not known."""
+    asked = {
+        feature: confidence.known(feature, network=choice.features[feature], options=choice.options)
+        for feature in found
+    }
+    learnt = {choice.title(feature): each.learnt_from for feature, each in asked.items() if each is not None}
+    unknown = [choice.title(feature) for feature, each in asked.items() if each is None]
+    text = []
+    if learnt:
+        rates = ", ".join(f"{title} {each.right:.0%}" for title, each in learnt.items())
+        of = ", ".join(sorted({name for each in learnt.values() for name in each.categories}))
+        text.append(
+            "*Sure* is the share of such matches that were right, within a tenth of the object, between whole photos of "
+            f"{of}; of all matches there, right or not, that is {rates}."
+        )
+    if unknown:
+        text.append(f"How sure matches are has not been learnt for {', '.join(unknown)} as they are found here.")
+    st.caption(" ".join(text))
 
 
 def _show_map(

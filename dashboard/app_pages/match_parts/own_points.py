@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from corrcore import images
 from corrcore.datasets.points import MAX_BYTES, SUFFIXES, AnnotatedPhoto, NamedPoints, read_points, to_coco
 from corrcore.features import Feature
+from corrcore.show import MatchView
 from corrcore.tasks import match_records
 from corrcore.tasks.matching import PointMatches
 from corrcore.wording import counted
@@ -24,6 +25,7 @@ from dashboard.parts import exports, header, upload, url_state
 from dashboard.wording import sentence
 
 ALPHA = 0.1  # of the longer side of the annotated object: nearer to its keypoint a place is right
+ROW_PX, MOST_ROWS = 35, 20  # of the table
 MOST_NAMED = 10  # points that are named on the photo; more have their row's number
 SURE = "Of matches that look like this one, so many were right on annotated photos of cats, cows and horses."
 FAULT = "points fault"  # why the last change was not made
@@ -38,7 +40,12 @@ class OwnPoints:
     points: NamedPoints
     found: Mapping[Feature, PointMatches]
     feature: Feature
-    picture: np.ndarray
+
+    def view(self, features: Sequence[Feature]) -> MatchView:
+        """Both photos with lines from points to their places, by some of the features."""
+        first, second = (self.photos[side] for side in SIDES)
+        found = {feature: self.found[feature] for feature in features}
+        return MatchView((first.image, second.image), (first.title, second.title), self.points.names, found)
 
     def table_csv(self, choice: Choice) -> bytes:
         """A line per point and feature, as `corrcore match` writes it."""
@@ -78,8 +85,8 @@ class OwnPoints:
         )
 
     def figure_png(self) -> bytes:
-        """The lines."""
-        return images.encode(self.picture, format="PNG")
+        """The lines by all features."""
+        return self.view([*self.found]).to_png()
 
 
 def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoints | None:
@@ -102,19 +109,16 @@ def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoi
     if feature not in found:
         return None
     truth = _truth(points, second)
+    st.caption(
+        "Names and places may be edited; a row that is selected is deleted. Files to take along have all features."
+    )
     _table(first, points, found[feature], truth)
     if second.annotated is not None and np.isfinite(truth).all(axis=1).any():
         st.caption(_right_text(found, truth, second.annotated.longer_side, choice))
-    picture = figures.draw_lines(
-        first.shown,
-        second.shown,
-        first.transform.to_crop(points.places),
-        second.transform.to_crop(found[feature].places),
-        figures.keypoint_rgb(len(points)),
-    )
+    shown = OwnPoints(photos, points, found, feature)
     alt = f"Lines from points of {first.title} to their places in {second.title}"
-    st.image(images.encode(picture, format="JPEG"), width="stretch", alt=alt)
-    return OwnPoints(photos, points, found, feature, picture)
+    st.image(shown.view([feature]).to_png(), width="stretch", alt=alt)
+    return shown
 
 
 def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: PointMatches | None) -> None:
@@ -153,7 +157,9 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
                 max_height=400,
             )
     rings = " Rings are where they were annotated." * any(each.ring for each in theirs)
-    st.caption(f"Click the first photo to set a point, drag one to move it; name and delete them in the table.{rings}")
+    st.caption(
+        f"Click the first photo to set a point, drag one to move it; name and delete them in the table.{rings} {maps.ZOOMED}"
+    )
 
 
 def _set(photo: Photo) -> Callable[[int, int], None]:
@@ -244,6 +250,7 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
     """A row per point; names and places in the first photo may be edited, and rows added and deleted."""
     known = np.isfinite(truth).all(axis=1)
     columns: dict[str, Any] = {
+        **({} if len(points) <= MOST_NAMED else {"#": np.arange(1, len(points) + 1)}),
         NAME: [*points.names],
         X: points.places[:, 0].round(1),
         Y: points.places[:, 1].round(1),
@@ -251,8 +258,8 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
         "Found at y": found.places[:, 1],
         "Similarity": found.similarities,
         "Margin": found.margins,
-        "Way back, px": found.cycle_errors,
-        "Each other's best": found.mutual,
+        "Cycle error, px": found.cycle_errors,
+        "Mutual": found.mutual,
     }
     if np.isfinite(found.min_marginal_margins).any():
         columns["Energy margin"] = found.min_marginal_margins
@@ -272,14 +279,19 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
         key=key,
         on_change=change,
         num_rows="dynamic",
+        height=ROW_PX * (min(len(points), MOST_ROWS) + 2) + 3,
+        alt=f"Points of {photo.title}, their places and what speaks for them",
         hide_index=True,
         disabled=[name for name in columns if name not in (NAME, X, Y)],
         column_config={
             NAME: st.column_config.TextColumn(max_chars=60, pinned=True),
             **{name: number(format="%.1f", step=0.1) for name in (X, Y)},
-            **{name: number(format="%.1f") for name in ("Found at x", "Found at y", "Way back, px", "Off, px")},
+            **{name: number(format="%.1f") for name in ("Found at x", "Found at y", "Off, px")},
             "Sure, %": number(format="%.0f", help=SURE),
-            **{name: number(format="%.2f") for name in ("Similarity", "Margin")},
+            "Cycle error, px": number(format="%.1f", help="How far from the point its place leads back."),
+            "Similarity": number(format="%.2f", help="Cosine of the descriptors at the point and at its place."),
+            "Margin": number(format="%.2f", help="How much more similar it is than the best place elsewhere."),
+            "Mutual": st.column_config.CheckboxColumn(help="Whether the two cells choose each other."),
             "Energy margin": number(format="%.3f", help="How much more energy an alignment with it elsewhere has."),
         },
     )

@@ -62,6 +62,7 @@ def _change(side: Side, to: Photo) -> None:
     choices = {KEYS[side]: to.reference}
     if side == SIDES[0] and url_state.asked("points"):
         choices["points"] = ""
+        st.toast("Points of the photo before are gone; Back brings both again.", icon=":material/undo:")
     if url_state.asked("point_of", SIDES[0]) == side:
         x, y = to.start or (to.image.shape[1] // 2, to.image.shape[0] // 2)
         choices["point"] = f"{x},{y}"
