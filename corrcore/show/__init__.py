@@ -21,7 +21,7 @@ from corrcore.datasets.points import NamedPoints, open_points
 from corrcore.decoding import decode
 from corrcore.features import Extractor, Feature, Image
 from corrcore.images import ImageLike, as_image
-from corrcore.show.match_picture import MatchView
+from corrcore.show.match_picture import MatchView, point_colour
 from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions, Method
 from corrcore.tasks.points_transfer import usual_features
@@ -29,7 +29,7 @@ from corrcore.tasks.points_transfer import usual_features
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["MatchView", "match", "matches"]
+__all__ = ["MatchView", "match", "matches", "point_colour"]
 
 AnyPhoto = str | os.PathLike | ImageLike
 """A photo by its path, as a PIL image, or as an array of uint8."""

@@ -111,7 +111,7 @@ def _row(size: tuple[int, int], source: _Shown, target: _Shown, matches: PointMa
     draw = ImageDraw.Draw(above)
     ends = [(source.at(point), target.at(place)) for point, place in zip(matches.points, matches.places, strict=True)]
     for number, (start, end) in enumerate(ends):
-        _draw_line(draw, start, end, _colour(number), dashed=not matches.mutual[number])
+        _draw_line(draw, start, end, point_colour(number), dashed=not matches.mutual[number])
     for side, shown in enumerate((source, target)):
         for number, at in enumerate(_apart([each[side] for each in ends], shown)):
             _draw_dot(draw, at, number, finer=_FINER)
@@ -148,7 +148,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, start: Place, end: Place, colour: str,
 def _draw_dot(draw: ImageDraw.ImageDraw, at: Place, number: int, *, finer: int = 1) -> None:
     """A disc with the point's number."""
     x, y = (finer * value for value in at)
-    colour = _colour(number)
+    colour = point_colour(number)
     radius = finer * _RADIUS
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=_edge(colour), width=finer)
     small = len(str(number + 1)) > 2
@@ -197,7 +197,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
 
 
-def _colour(number: int) -> str:
+def point_colour(number: int) -> str:
     return _COLOURS[number % len(_COLOURS)]
 
 

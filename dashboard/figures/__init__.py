@@ -49,7 +49,6 @@ from dashboard.figures.style import (
     feature_colour,
     feature_colours,
     keypoint_colour,
-    keypoint_rgb,
     row_style,
 )
 from dashboard.figures.table_charts import Dot, Ends, by_difficulty, category_bars, grouped_dots, pck_curves
@@ -98,7 +97,6 @@ __all__ = [
     "highest_share",
     "image_grid",
     "keypoint_colour",
-    "keypoint_rgb",
     "level_overlay",
     "match_distances",
     "maxima_counts",

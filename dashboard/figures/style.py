@@ -54,11 +54,6 @@ def keypoint_colour(number: int) -> str:
     return KEYPOINT_COLOURS[number % len(KEYPOINT_COLOURS)]
 
 
-def keypoint_rgb(count: int) -> np.ndarray:
-    """Red, green and blue of the colours of the first keypoints."""
-    return np.array([ImageColor.getrgb(keypoint_colour(number)) for number in range(count)], np.uint8).reshape(-1, 3)
-
-
 def is_light(colour: str) -> bool:
     """Whether a dark edge shows better than a light one around a colour."""
     red, green, blue = ImageColor.getrgb(colour)[:3]

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+from PIL import ImageColor
 
 from corrcore import decoding, images
 from corrcore.concurrency import Progress
 from corrcore.datasets.points import AnnotatedPhoto, NamedPoints, to_coco
 from corrcore.datasets.records import Photo as AnyPhoto
 from corrcore.features import Feature
+from corrcore.show import point_colour
 from corrcore.tasks import match_records
 from corrcore.tasks.matching import Method, PointMatches
 from corrcore.tasks.points_transfer import TransferredPoints, transfer_points
@@ -124,7 +126,8 @@ def _choose(photo: Photo) -> Sequence[AnyPhoto]:
 def _in_photo(found: TransferredPoints[AnyPhoto], feature: Feature) -> InPhoto:
     photo, matches = Photo(found.photo.load(), found.photo.name, "", ""), found.matches[feature]
     places = photo.transform.to_crop(matches.places)
-    picture = figures.draw_dots(photo.shown, places, figures.keypoint_rgb(len(places)))
+    colours = np.array([ImageColor.getrgb(point_colour(number)) for number in range(len(places))])
+    picture = figures.draw_dots(photo.shown, places, colours)
     return InPhoto(photo.title, found.size, matches, picture)
 
 

@@ -11,11 +11,10 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from corrcore import images
 from corrcore.datasets.points import MAX_BYTES, SUFFIXES, AnnotatedPhoto, NamedPoints, read_points, to_coco
 from corrcore.features import Feature
-from corrcore.show import MatchView
+from corrcore.show import MatchView, point_colour
 from corrcore.tasks import match_records
 from corrcore.tasks.matching import PointMatches
 from corrcore.wording import counted
-from dashboard import figures
 from dashboard.app_pages.match_parts import fields, maps, point_set
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photo import SIDES, Photo, Side
@@ -127,11 +126,11 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
     at = url_state.pixel_of(first.image, start=first.start, name="point")
     chosen = point_set.chosen(points, at) if url_state.asked("point_of", "first") == "first" else None
     own = [
-        PlacedPoint((x, y), label, figures.keypoint_colour(number), chosen=number == chosen, moves=True)
+        PlacedPoint((x, y), label, point_colour(number), chosen=number == chosen, moves=True)
         for number, (label, (x, y)) in enumerate(zip(labels, first.transform.to_crop(points.places), strict=True))
     ]
     theirs = [
-        PlacedPoint((x, y), label, figures.keypoint_colour(number), ring=True)
+        PlacedPoint((x, y), label, point_colour(number), ring=True)
         for number, (label, (x, y)) in enumerate(
             zip([""] * len(points), second.transform.to_crop(_truth(points, second)), strict=True)
         )
@@ -139,7 +138,7 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
     ]
     if found is not None:
         theirs += [
-            PlacedPoint((x, y), label, figures.keypoint_colour(number))
+            PlacedPoint((x, y), label, point_colour(number))
             for number, (label, (x, y)) in enumerate(zip(labels, second.transform.to_crop(found.places), strict=True))
         ]
     zoom = maps.zoom_group(photos)
