@@ -198,6 +198,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def point_colour(number: int) -> str:
+    """The colour of the point of a number, and of its places."""
     return _COLOURS[number % len(_COLOURS)]
 
 
