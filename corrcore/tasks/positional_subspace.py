@@ -93,13 +93,18 @@ def without_content(size: Size, n: int = N_IMAGES) -> Iterator[Image]:
     width, height = size
     for number in range(n):
         rng = np.random.default_rng(number)
-        if number % 2 == 0:
+        if not is_noise(number):
             yield np.broadcast_to(_colours(rng, 1), (height, width, 3)).copy()
             continue
         right, down = max(width // COARSE, 1), max(height // COARSE, 1)  # from colour to colour
         whole = images.resize_to(_colours(rng, COARSE + 3), height=height + 3 * down, width=width + 3 * right)
         top, left = down + int(rng.integers(down + 1)), right + int(rng.integers(right + 1))
         yield np.ascontiguousarray(whole[top : top + height, left : left + width])
+
+
+def is_noise(number: int) -> bool:
+    """Whether an image of `without_content`, counted from 0, is smooth noise, and not of one colour."""
+    return number % 2 == 1
 
 
 def _colours(rng: np.random.Generator, n: int) -> Image:
