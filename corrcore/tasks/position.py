@@ -72,7 +72,8 @@ class Position:
     `map` is each cell's part in the positional `share`: what is of the place, over the variance of the whole layer. It
     may be a little below 0 by chance. `again` is the share of cells of smooth noise that are matched to the same place
     of other noise, within a cell; `again_by_chance` that of cells drawn at random. `in_subspace` is what share of the
-    variance within photos is along each of the first `N_COMPONENTS` positional directions, as far as there are so many; `left_out` says by photo's name why some could not be used.
+    variance within photos is along each of the first `N_COMPONENTS` positional directions, as far as there are so many;
+    `left_out` says by photo's name why some could not be used.
     """
 
     layer: str
