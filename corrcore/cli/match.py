@@ -63,6 +63,12 @@ def add_parsers(rooms: Any) -> None:
     )
     _add_options(command)
     add_limit_options(command)
+    _add_outputs(command)
+    command.set_defaults(run=match)
+
+
+def _add_outputs(command: argparse.ArgumentParser) -> None:
+    """What is told, and which files are written."""
     command.add_argument("--json", action="store_true", help="a line of JSON per point and feature, for programs")
     command.add_argument(
         "--out",
@@ -87,7 +93,6 @@ def add_parsers(rooms: Any) -> None:
         help="a .png to write: both photos with their points, a row per feature; of several pairs one each, which a "
         "folder may be given for",
     )
-    command.set_defaults(run=match)
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
