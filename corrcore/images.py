@@ -187,6 +187,27 @@ def resize_to(image: ImageLike, *, height: int, width: int) -> UInt8[np.ndarray,
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def window_of_resized(
+    image: ImageLike, *, whole: tuple[int, int], corner: tuple[int, int], height: int, width: int
+) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """A window of `height` x `width` px into a picture resampled to ``(width, height)`` = `whole`, of which no more is
+    made than the window: the pixels from ``(left, top)`` = `corner` on of what `resize_to` gives, but for rounding.
+
+    Raises ValueError for a window that is empty or not inside.
+    """
+    image = as_image(image)
+    (left, top), (right, bottom) = corner, (corner[0] + width, corner[1] + height)
+    if not (0 <= left < right <= whole[0] and 0 <= top < bottom <= whole[1]):
+        msg = (
+            f"a window must lie inside the {whole[0]} x {whole[1]} px; got {width} x {height} px from ({left}, {top})."
+        )
+        raise ValueError(msg)
+    rows, columns = image.shape[:2]
+    across, down = columns / whole[0], rows / whole[1]
+    box = (left * across, top * down, min(right * across, columns), min(bottom * down, rows))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
 def crop_resized(
     image: ImageLike,
     edges: tuple[float, float, float, float],

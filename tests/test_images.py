@@ -51,6 +51,12 @@ def test_resize_to_averages_what_is_too_fine():
     assert np.abs(small.astype(float) - 127.5).max() < 6
 
 
+@pytest.mark.parametrize(("corner", "width"), [((-1, 0), 10), ((40, 0), 11), ((0, 0), 0)])
+def test_a_window_beyond_the_resized_picture_is_refused(corner, width):
+    with pytest.raises(ValueError, match=r"must lie inside the 50 x 40 px; got \d+ x 10 px from"):
+        images.window_of_resized(np.zeros((20, 20, 3), np.uint8), whole=(50, 40), corner=corner, height=10, width=width)
+
+
 def test_resize_to_the_same_size_copies():
     image = images.resize_to(PICTURE, height=HEIGHT, width=WIDTH)
     assert_pixels(image, PICTURE)
@@ -403,6 +409,7 @@ OPERATIONS = {
     "resize": lambda image: images.resize(image, longer_side=9),
     "shrink": lambda image: images.shrink(image, longer_side=20),
     "resize_to": lambda image: images.resize_to(image, height=3, width=4),
+    "window_of_resized": lambda image: images.window_of_resized(image, whole=(9, 7), corner=(2, 1), height=3, width=4),
     "crop_resized": lambda image: images.crop_resized(image, (1.5, 2.5, 9.5, 8.5), width=5, height=4),
     "hflip": images.hflip,
     "grey": images.grey,

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from typing import Any
 
 from corrcore.settings import Settings, prepared_path
 
-_NEGATIVE = re.compile(r"-\.?\d")
+_NEGATIVE = re.compile(r"-(\d|\.\d)[\d.,e+-]*$", re.ASCII | re.IGNORECASE)
 _GRACE_S = 5.0  # an interrupted command has to end by itself
 ROOMS = {  # the modules beside this one, and what they are for
     "app": "open the app",
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
     try:
         parser = _parser(arguments)
         ready()
-        parser.parse_args(_with_negative_values(arguments), options)
+        parser.parse_args(arguments, options)
         if options.until_stdin_closes:
             _stop_when_stdin_closes()
         for problem in Settings.from_environment().problems(options.root):
@@ -65,15 +66,12 @@ def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = 
     return 0
 
 
-def _with_negative_values(arguments: Sequence[str]) -> list[str]:
-    """Values such as ``-5,3`` joined to their options (``--points=-5,3``), as argparse takes them for options."""
-    found: list[str] = []
-    for word in arguments:
-        if _NEGATIVE.match(word) and found and found[-1].startswith("--") and "=" not in found[-1]:
-            found[-1] += f"={word}"
-        else:
-            found.append(word)
-    return found
+class _Parser(argparse.ArgumentParser):
+    """Takes -5,3 for a value, as argparse takes -5; its parsers of commands are of its kind."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = _NEGATIVE
 
 
 def _say(text: str, options: argparse.Namespace) -> None:
@@ -100,7 +98,7 @@ def _stop_when_stdin_closes() -> None:
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Only the room that is asked for is furnished: `--help` imports no torch."""
-    parser = argparse.ArgumentParser(prog="corrcore", description="What does this network know about where things are?")
+    parser = _Parser(prog="corrcore", description="What does this network know about where things are?")
     parser.add_argument("--version", action="version", version=f"corrcore {metadata.version('corrcore')}")
     parser.add_argument(
         "--root", type=prepared_path, default=None, help="folder of indexes (default: in the cache folder)"

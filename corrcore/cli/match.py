@@ -13,7 +13,7 @@ from corrcore.cli.limits import add_limit_options, limits_of
 from corrcore.cli.match_pairs import MatchedPair
 from corrcore.cli.match_request import is_photo_to_folder, point_or_file, request_of
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import count, number, print_table, progress_of, words
+from corrcore.cli.shared import count, number, print_table, progress_of, share, words
 from corrcore.datasets.folder import printable_name
 from corrcore.features import Feature
 from corrcore.settings import prepared_path
@@ -63,6 +63,12 @@ def add_parsers(rooms: Any) -> None:
     )
     _add_options(command)
     add_limit_options(command)
+    _add_outputs(command)
+    command.set_defaults(run=match)
+
+
+def _add_outputs(command: argparse.ArgumentParser) -> None:
+    """What is told, and which files are written."""
     command.add_argument("--json", action="store_true", help="a line of JSON per point and feature, for programs")
     command.add_argument(
         "--out",
@@ -73,6 +79,13 @@ def add_parsers(rooms: Any) -> None:
         "keypoints of a folder of targets are of one feature",
     )
     command.add_argument(
+        "--at-least",
+        type=share,
+        default=None,
+        metavar="P",
+        help="for keypoints (.json): places of a lower confidence than this, 0 to 1, or of none are hidden (v = 0)",
+    )
+    command.add_argument(
         "--picture",
         type=prepared_path,
         default=None,
@@ -80,7 +93,6 @@ def add_parsers(rooms: Any) -> None:
         help="a .png to write: both photos with their points, a row per feature; of several pairs one each, which a "
         "folder may be given for",
     )
-    command.set_defaults(run=match)
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -123,6 +135,9 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 def match(options: argparse.Namespace) -> None:
     """Matches a pair after another, prints what is found, and writes it."""
     _check_file("--out", options.out, match_files.SUFFIXES)
+    if options.at_least is not None and (options.out is None or options.out.suffix.lower() != ".json"):
+        msg = "--at-least hides points of COCO keypoints; give --out a .json file."
+        raise ValueError(msg)
     if options.picture is not None and not options.picture.is_dir():
         _check_file("--picture", options.picture, PICTURE_SUFFIXES)
     how = MatchOptions(
@@ -160,8 +175,15 @@ def match(options: argparse.Namespace) -> None:
     if not options.json:
         print_table(match_files.table_rows(records))
     if options.out is not None:
-        content = match_files.content(options.out.suffix.lower(), found, how.method, category=category)
+        suffix = options.out.suffix.lower()
+        content = match_files.content(suffix, found, how.method, category=category, at_least=options.at_least)
         write_atomically(options.out, content)
+        for feature in match_files.without_confidence(found) if options.at_least is not None else ():
+            print(
+                f"no confidence is known of {feature} matched so; all its points are hidden in {options.out.name}. "
+                "corrcore train confidence learns one.",
+                file=notes,
+            )
         pictures.insert(0, options.out)
     for path in pictures:
         print(f"written to {path}", file=notes)

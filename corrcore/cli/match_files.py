@@ -7,6 +7,7 @@ import numpy as np
 
 from corrcore.cli.match_pairs import MatchedPair
 from corrcore.datasets.points import AnnotatedPhoto, NamedPoints, to_coco
+from corrcore.features import Feature
 from corrcore.tasks import match_records
 from corrcore.tasks.match_records import Record
 from corrcore.tasks.matching import Method
@@ -30,7 +31,8 @@ def records_of(found: MatchedPair, method: Method) -> Iterator[Record]:
 
 def table_rows(records: Sequence[Record]) -> list[dict[str, str]]:
     """Records for people, with units; pairs are named where there are several."""
-    several, judged = len({record["pair"] for record in records}) > 1, any(record["confidence"] for record in records)
+    several = len({record["pair"] for record in records}) > 1
+    judged = any(record["confidence"] is not None for record in records)
     return [
         {
             "pair": record["pair"] if several else "",
@@ -56,31 +58,43 @@ def _place_text(place: Sequence[float]) -> str:
     return f"{place[0]:.1f}, {place[1]:.1f}"
 
 
-def content(suffix: str, found: Sequence[MatchedPair], method: Method, *, category: str = "") -> bytes | str:
-    """A file of what was found, by how its name ends: one of `SUFFIXES`. `category` is that of COCO's keypoints."""
+def content(
+    suffix: str,
+    found: Sequence[MatchedPair],
+    method: Method,
+    *,
+    category: str = "",
+    at_least: float | None = None,
+) -> bytes | str:
+    """A file of what was found, by how its name ends: one of `SUFFIXES`.
+
+    `category` is that of COCO's keypoints, of which places of a lower confidence than `at_least` are hidden.
+    """
     if suffix == ".npz":
         return _arrays(found, method)
     if suffix == ".json":
-        return _coco(found, category)
+        return to_coco([_annotated(each) for each in found], category=category, at_least=at_least)
     return match_records.to_csv(record for each in found for record in records_of(each, method))
 
 
-def _coco(found: Sequence[MatchedPair], category: str) -> str:
-    """The places in the targets, an annotation per feature."""
-    return to_coco(
-        [
-            AnnotatedPhoto(
-                each.pair.target.name,
-                each.pair.sizes[1],
-                {
-                    str(feature): NamedPoints(each.pair.points.names, matches.places)
-                    for feature, matches in each.matches.items()
-                },
-            )
-            for each in found
-        ],
-        category=category,
+def _annotated(found: MatchedPair) -> AnnotatedPhoto:
+    """The places in the target, by feature."""
+    names = found.pair.points.names
+    return AnnotatedPhoto(
+        found.pair.target.name,
+        found.pair.sizes[1],
+        {str(feature): NamedPoints(names, matches.places) for feature, matches in found.matches.items()},
+        {str(feature): matches.confidences for feature, matches in found.matches.items()},
     )
+
+
+def without_confidence(found: Sequence[MatchedPair]) -> list[Feature]:
+    """Features of which no confidence is known, of no place of any pair."""
+    return [
+        feature
+        for feature in found[0].matches
+        if all(np.isnan(each.matches[feature].confidences).all() for each in found)
+    ]
 
 
 def _arrays(found: Sequence[MatchedPair], method: Method) -> bytes:

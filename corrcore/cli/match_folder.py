@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corrcore.cli.limits import Limits
-from corrcore.cli.match_pairs import MatchedPair, PhotoPair, PointsOf, source_points
+from corrcore.cli.match_pairs import MatchedPair, PhotoPair, PointsOf, results_for, source_points
 from corrcore.concurrency import Progress
 from corrcore.datasets import folder as folders
 from corrcore.datasets.folder import FolderPhoto, printable_name
@@ -38,21 +38,23 @@ class FolderRequest:
         progress: Progress,
     ) -> Iterator[MatchedPair]:
         """Where each feature finds the points, a photo after another; one without is told to `leave_out`."""
-        found = transfer_points(
-            self.source.load(),
-            self.points.places,
-            self.targets,
-            features,
-            network=network,
-            options=options,
-            leave_out=leave_out,
-            progress=progress,
-        )
         labels = _labels(self.targets)
-        for each in found:
-            name = f"{self.source.name} to {each.photo.name}"
-            pair = PhotoPair(name, self.source, each.photo, (self.size, each.size), self.points)
-            yield MatchedPair(pair, each.matches, labels[each.photo.name])
+        with results_for(options) as results:
+            found = transfer_points(
+                self.source.load(),
+                self.points.places,
+                self.targets,
+                features,
+                network=network,
+                options=options,
+                results=results,
+                leave_out=leave_out,
+                progress=progress,
+            )
+            for each in found:
+                name = f"{self.source.name} to {each.photo.name}"
+                pair = PhotoPair(name, self.source, each.photo, (self.size, each.size), self.points)
+                yield MatchedPair(pair, each.matches, labels[each.photo.name])
 
 
 def _labels(photos: Sequence[FolderPhoto]) -> dict[str, str]:

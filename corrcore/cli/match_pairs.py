@@ -1,6 +1,7 @@
 """Pairs of photos for `corrcore match`: two photos, or the subfolders of a folder; and what is found of each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from corrcore.decoding import SUFFIXES, read_size
 from corrcore.experiments.context import open_results
 from corrcore.experiments.pairs import DescribedOnce
 from corrcore.features import Extractor, Feature
+from corrcore.store import Cache
 from corrcore.tasks import confidence
 from corrcore.tasks.matching import MatchOptions, PointMatches
 from corrcore.tasks.points_transfer import LeaveOut, reason_of
@@ -68,28 +70,34 @@ class PairsRequest:
 
         A pair that cannot be matched is told to `leave_out`; where it is the only one, its error is raised.
         """
-        results = open_results() if options.without_position else None
-        described = DescribedOnce(features, network, options, results=results)
-        for number, pair in enumerate(self.pairs):
+        with results_for(options) as results:
+            described = DescribedOnce(features, network, options, results=results)
+            for number, pair in enumerate(self.pairs):
 
-            def tell(share: float, text: str, number: int = number) -> None:
-                progress((number + share) / len(self), text)
+                def tell(share: float, text: str, number: int = number) -> None:
+                    progress((number + share) / len(self), text)
 
-            try:
-                sides = []
-                for share, photo, size in zip((0.0, 0.4), (pair.source, pair.target), pair.sizes, strict=True):
-                    tell(share, f"describing {photo.name}")
-                    sides.append(described(_whole(photo, size)))
-                tell(0.8, f"matching {pair.name}")
-                source, target = sides
-                found = confidence.judged_matches(source, target, pair.points.places, network=network, options=options)
-            except (ValueError, OSError) as error:
-                if len(self) == 1:
-                    raise
-                leave_out(pair.name, reason_of(error))
-                continue
-            tell(1.0, pair.name)
-            yield MatchedPair(pair, found, pair.source.path.parent.name)
+                try:
+                    sides = []
+                    for share, photo, size in zip((0.0, 0.4), (pair.source, pair.target), pair.sizes, strict=True):
+                        tell(share, f"describing {photo.name}")
+                        sides.append(described(_whole(photo, size)))
+                    tell(0.8, f"matching {pair.name}")
+                    source, target = sides
+                    at = pair.points.places
+                    found = confidence.judged_matches(source, target, at, network=network, options=options)
+                except (ValueError, OSError) as error:
+                    if len(self) == 1:
+                        raise
+                    leave_out(pair.name, reason_of(error))
+                    continue
+                tell(1.0, pair.name)
+                yield MatchedPair(pair, found, pair.source.path.parent.name)
+
+
+def results_for(options: MatchOptions) -> AbstractContextManager[Cache | None]:
+    """Where what options take out of descriptors is kept for another command; None where they take out nothing."""
+    return open_results() if options.without_position else nullcontext()
 
 
 def _whole(photo: FolderPhoto, size: tuple[int, int]) -> Instance:

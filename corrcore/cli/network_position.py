@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from corrcore import extractors, networks, patch_index
@@ -14,7 +14,8 @@ from corrcore.experiments.context import open_results
 from corrcore.features import Feature, group_by_extractor
 from corrcore.patch_index import PatchIndex, Photo, photos_of, spread
 from corrcore.settings import prepared_path
-from corrcore.tasks.position import N_COMPONENTS, SIDE_PX, Position, measure_position
+from corrcore.tasks.position import SIDE_PX, Position, measure_position
+from corrcore.tasks.position_records import position_record, position_row
 from corrcore.wording import counted
 
 N_PHOTOS = 16
@@ -25,8 +26,8 @@ def add_position_parser(rooms: Any) -> None:
     about = (
         "The positional share is how much of the variance of descriptors within photos goes with the place alone, 0 to "
         "100 %. Shifted, padded and mirrored are matches of photos with moved copies of themselves: how many cells "
-        "find the same content, and how many the same place. Found again are cells of images without content, at the "
-        "same place of another one."
+        "find the same content, and how many the same place. Found again are cells of smooth noise, at the same place "
+        "of other noise."
     )
     command = rooms.add_parser("position", help="how much of a match is place, and not thing", description=about)
     command.add_argument("name", help=f"such as {networks.DEFAULT}, timm:NAME, or package.module:function")
@@ -78,7 +79,7 @@ def network_position(options: argparse.Namespace) -> None:
     if options.json:
         print("\n".join(json.dumps(position_record(*each), allow_nan=False) for each in rows.items()))
     else:
-        print_table([position_row(*each) for each in rows.items()])
+        print_table([position_row(feature.key, each) for feature, each in rows.items()])
     for name, reason in next(iter(rows.values())).left_out.items():
         print(f"  left out: {name}: {reason}", file=notes)
 
@@ -93,41 +94,3 @@ def _photos(options: argparse.Namespace) -> tuple[Sequence[Photo], str]:
     else:
         there, name = list(samples.one_of_each_scene().values()), "the sample photos"
     return spread(there, options.limit), f"{len(there):,} in {name}"
-
-
-def position_row(feature: Feature, found: Position) -> dict[str, str]:
-    """A layer's numbers with their units."""
-    moved = {
-        copy: f"{100 * each.content:.0f} / {100 * each.place:.0f}, {each.error_px:.0f} px" if each.n else ""
-        for copy, each in found.moved.items()
-    }
-    return {
-        "layer": feature.key,
-        "positional share": f"{100 * found.share:.1f} %",
-        **{f"{copy}: content / place, %": text for copy, text in moved.items()},
-        "found again (by chance)": f"{100 * found.again:.0f} ({100 * found.again_by_chance:.1f}) %",
-        f"in {N_COMPONENTS} positional directions": f"{100 * found.in_subspace.sum():.0f} %"
-        + (f" (of {len(found.in_subspace)})" if len(found.in_subspace) < N_COMPONENTS else ""),
-    }
-
-
-def position_record(feature: Feature, found: Position) -> Mapping[str, Any]:
-    """A layer's numbers for programs; what no cell says is null."""
-    return {
-        "feature": str(feature),
-        "size": list(found.size),
-        "photos": found.n_photos,
-        "positional_share": found.share,
-        "moved": {
-            copy: {
-                "content": each.content if each.n else None,
-                "place": each.place if each.n else None,
-                "error_px": each.error_px if each.n else None,
-                "cells": each.n,
-            }
-            for copy, each in found.moved.items()
-        },
-        "found_again": found.again,
-        "found_again_by_chance": found.again_by_chance,
-        "in_positional_directions": found.in_subspace.tolist(),
-    }

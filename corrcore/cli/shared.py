@@ -43,6 +43,15 @@ def number(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        msg = f"must be a number from 0 to 1; got {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
 def count(text: str) -> int:
     """A whole number from 1."""
     if not text.isdecimal() or int(text) < 1:

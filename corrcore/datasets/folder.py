@@ -96,14 +96,14 @@ class Named(Protocol):
         ...
 
 
-AnyPhoto = TypeVar("AnyPhoto", bound=Named)
+NamedPhoto = TypeVar("NamedPhoto", bound=Named)
 
 
 @dataclass(frozen=True)
-class PhotoListing(Generic[AnyPhoto]):
+class PhotoListing(Generic[NamedPhoto]):
     """The photos of a folder by name, and by name why other pictures in it are left out: a few words for each."""
 
-    photos: tuple[AnyPhoto, ...]
+    photos: tuple[NamedPhoto, ...]
     left_out: Mapping[str, str]
 
     def __len__(self) -> int:
@@ -160,7 +160,7 @@ def photos(
     return listing
 
 
-def hold_out(photos: Sequence[AnyPhoto], count: int) -> tuple[list[AnyPhoto], list[AnyPhoto]]:
+def hold_out(photos: Sequence[NamedPhoto], count: int) -> tuple[list[NamedPhoto], list[NamedPhoto]]:
     """The photos without `count` of them, and those.
 
     They are chosen by the digests of their names: the same ones each time, and no stretch of the alphabet. Raises

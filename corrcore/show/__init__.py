@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MatchView", "match", "matches", "point_colour"]
 
-AnyPhoto = str | os.PathLike | ImageLike
+PhotoLike = str | os.PathLike | ImageLike
 """A photo by its path, as a PIL image, or as an array of uint8."""
 
-AnyPoints = Mapping[str, Sequence[float]] | Sequence[Sequence[float]] | NamedPoints | str | os.PathLike
+PointsLike = Mapping[str, Sequence[float]] | Sequence[Sequence[float]] | NamedPoints | str | os.PathLike
 """Points (x, y) in pixels by name, or without names, or a file of them as `open_points` reads it."""
 
 
 def match(
-    first_photo: AnyPhoto,
-    second_photo: AnyPhoto,
+    first_photo: PhotoLike,
+    second_photo: PhotoLike,
     *,
     point: Sequence[float] | None = None,
     features: str | Sequence[str | Feature] | None = None,
@@ -53,7 +53,8 @@ def match(
     A click on the first photo moves the point where widgets work (`pip install 'corrcore[notebook]'`: the figure is
     plotly's FigureWidget then). Without a `point` it is the middle. `features` are such as "conv4,sift20" (the
     network's layer for transfer and SIFT), `options` those of `MatchOptions`: longer_side, refine, smoothness, ...
-    Similarities are cosines from 0 to 1, of cells, at their places in the second photo's pixels.
+    Similarities are cosines from 0 to 1, of cells, at their places in the second photo's pixels. A map's title says
+    what speaks for its place, and how probably it is right, where that is known.
 
     Raises ValueError for a point outside the first photo, and as `decode`, `as_image` and `matching.describe` do.
     """
@@ -67,13 +68,13 @@ def match(
     at.check_inside((first.shape[1], first.shape[0]), title)
     opened = networks.open(network) if isinstance(network, str) else network
     described = _described((first, second), features, opened, how)
-    return match_figure(MatchedPhotos((first, second), (title, other), described, how), at.places[0])
+    return match_figure(MatchedPhotos((first, second), (title, other), described, opened, how), at.places[0])
 
 
 def matches(
-    first_photo: AnyPhoto,
-    second_photo: AnyPhoto,
-    points: AnyPoints,
+    first_photo: PhotoLike,
+    second_photo: PhotoLike,
+    points: PointsLike,
     *,
     features: str | Sequence[str | Feature] | None = None,
     network: str | Extractor = networks.DEFAULT,
@@ -94,7 +95,7 @@ def matches(
     return MatchView((first, second), (title, other), named.names, found)
 
 
-def _opened(photo: AnyPhoto, name: str) -> tuple[Image, str]:
+def _opened(photo: PhotoLike, name: str) -> tuple[Image, str]:
     """Pixels, and what the photo is called."""
     if isinstance(photo, str | os.PathLike):
         return decode(Path(photo).expanduser()), printable_name(Path(photo).name)

@@ -12,8 +12,8 @@ from plotly.callbacks import Points
 from plotly.subplots import make_subplots
 
 from corrcore import images
-from corrcore.features import Feature, Image
-from corrcore.tasks import matching
+from corrcore.features import Extractor, Feature, Image
+from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import DescribedExtent, MatchOptions, PointMatches
 
 _COLUMNS = 3  # of pictures
@@ -31,6 +31,7 @@ class MatchedPhotos:
     photos: tuple[Image, Image]
     titles: tuple[str, str]
     described: tuple[Mapping[Feature, DescribedExtent], Mapping[Feature, DescribedExtent]]
+    network: Extractor
     options: MatchOptions
 
     @property
@@ -124,11 +125,11 @@ def _similarities(feature: Feature, extent: DescribedExtent) -> go.Heatmap:
 def _show_point(figure: AnyFigure, pair: MatchedPhotos, point: Float[np.ndarray, "2"]) -> None:
     """Puts the point, and what is found of it, into the figure."""
     source, target = pair.described
+    judged = confidence.judged_matches(source, target, point[None], network=pair.network, options=pair.options)
     with figure.batch_update():
         figure.update_traces(x=[point[0]], y=[point[1]], selector={"name": "point"})
-        for number, feature in enumerate(pair.features, start=1):
+        for number, (feature, found) in enumerate(judged.items(), start=1):
             similarities = matching.similarity_map(source[feature], target[feature], point)
-            found = matching.match_points(source[feature], target[feature], point[None], options=pair.options)
             figure.update_traces(z=similarities, selector={"name": f"{feature} similarities"})
             figure.update_traces(x=found.places[:, 0], y=found.places[:, 1], selector={"name": f"{feature} place"})
             figure.update_annotations(text=_title(feature, found), selector=number)
@@ -139,4 +140,6 @@ def _title(feature: Feature, found: PointMatches) -> str:
     margin = "" if math.isnan(found.margins[0]) else f", margin {found.margins[0]:.3f}"
     mutual = "mutual" if found.mutual[0] else "not mutual"
     error = f"cycle error {found.cycle_errors[0]:.1f} px"
-    return f"{feature}<br><sup>similarity {found.similarities[0]:.3f}{margin}<br>{error}, {mutual}</sup>"
+    probability = found.confidences[0]
+    sure = "" if math.isnan(probability) else f", confidence {probability:.0%}"
+    return f"{feature}<br><sup>similarity {found.similarities[0]:.3f}{margin}<br>{error}, {mutual}{sure}</sup>"

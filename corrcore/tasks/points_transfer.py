@@ -13,7 +13,7 @@ from jaxtyping import Float
 from corrcore.concurrency import Progress, part
 from corrcore.datasets.records import Photo
 from corrcore.features import Extractor, Feature, Image
-from corrcore.store import explain
+from corrcore.store import Cache, explain
 from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions, PointMatches
 
@@ -21,14 +21,14 @@ LeaveOut = Callable[[str, str], None]
 """Is told of what is left out: its name, and why."""
 
 
-AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
+Target = TypeVar("Target", bound=Photo)
 
 
 @dataclass(frozen=True, eq=False)
-class TransferredPoints(Generic[AnyPhoto]):
+class TransferredPoints(Generic[Target]):
     """Where each feature finds the points in a photo of ``(width, height)`` px."""
 
-    photo: AnyPhoto
+    photo: Target
     size: tuple[int, int]
     matches: Mapping[Feature, PointMatches]
 
@@ -36,26 +36,28 @@ class TransferredPoints(Generic[AnyPhoto]):
 def transfer_points(
     source: Image,
     points: Float[np.ndarray, "points 2"],
-    targets: Sequence[AnyPhoto],
+    targets: Sequence[Target],
     features: Sequence[Feature],
     *,
     network: Extractor,
     options: MatchOptions = MatchOptions(),  # noqa: B008 - frozen
+    results: Cache | None = None,
     leave_out: LeaveOut | None = None,
     progress: Progress | None = None,
-) -> Iterator[TransferredPoints[AnyPhoto]]:
+) -> Iterator[TransferredPoints[Target]]:
     """Finds points (x, y) of one photo in others, one target after another; the source is described once.
 
-    Photos are whole, so `options` are of extent "photo". A target that cannot be loaded or described is told to
+    Photos are whole, so `options` are of extent "photo"; what they take out of descriptors is kept in `results`, where
+    that is given. A target that cannot be loaded or described is told to
     `leave_out` and passed over; without that its error is raised. Raises for the source what `matching.describe` does.
     """
     part(progress, 0, 1)(0, "describing the photo with the points")
-    described = matching.describe(source, features, network=network, options=options)
+    described = matching.describe(source, features, network=network, options=options, results=results)
     for number, photo in enumerate(targets):
         part(progress, number / len(targets), 1 / len(targets))(0, f"finding points in {photo.name}")
         try:
             pixels = photo.load()
-            there = matching.describe(pixels, features, network=network, options=options)
+            there = matching.describe(pixels, features, network=network, options=options, results=results)
             found = confidence.judged_matches(described, there, points, network=network, options=options)
         except (ValueError, OSError) as error:
             if leave_out is None:

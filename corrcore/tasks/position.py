@@ -8,8 +8,9 @@ Three measures that need no annotation, of square images or of the one size that
 - Matches of a photo with moved copies of itself, of which the truth is known: how many cells find the same content, how
   many the same place. Copies are shifted by a quarter of the window, with what follows in the photo or with one colour
   in its wake ("padded"), and mirrored.
-- Images without content (`positional_subspace`): how often a cell of one is matched to the same place of the next,
-  against chance; and what share of photos' variance lies in the subspace that they span.
+- Images without content (`positional_subspace`): how often a cell of smooth noise is matched to the same place of other
+  noise, against chance; and what share of photos' variance lies in the subspace that all of them span. Images of one
+  colour are not matched: away from padding their cells are alike but for rounding, which would decide.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,13 +35,14 @@ from corrcore.tasks.positional_subspace import (
     Size,
     VarianceInCommon,
     centred,
+    is_noise,
     keep_subspace,
     size_for,
     subspace_key,
     without_content,
 )
 
-VERSION = 1  # of what this module computes: results kept by another are not used
+VERSION = 2  # of what this module computes: results kept by another are not used
 SIDE_PX = 448  # as photos are matched
 N_COMPONENTS = 8  # of the subspace, of which the photos' variance is told
 _N_SOURCES = 256  # cells at most that are matched from one image to another
@@ -68,10 +70,10 @@ class Position:
     """What a layer's descriptors say of where a cell stands, in images of ``(width, height)`` pixels.
 
     `map` is each cell's part in the positional `share`: what is of the place, over the variance of the whole layer. It
-    may be a little below 0 by chance. `again` is the share of cells of images without content that are matched to the
-    same place of another one, within a cell; `again_by_chance` that of cells drawn at random. `in_subspace` is what
-    share of the variance within photos is along each of the first `N_COMPONENTS` positional directions, as far as there
-    are so many; `left_out` says by photo's name why some could not be used.
+    may be a little below 0 by chance. `again` is the share of cells of smooth noise that are matched to the same place
+    of other noise, within a cell; `again_by_chance` that of cells drawn at random. `in_subspace` is what share of the
+    variance within photos is along each of the first `N_COMPONENTS` positional directions, as far as there are so many;
+    `left_out` says by photo's name why some could not be used.
     """
 
     layer: str
@@ -140,7 +142,7 @@ def _measured(
     for number, image in enumerate(without_content(size)):
         tell(2 * number / N_IMAGES / n, "images without content")
         for layer, grid in extractor.extract(image, layers).items():
-            empty[layer].add(grid)
+            empty[layer].add(grid, noise=is_noise(number))
     totals = {layer: _Total(each.common.subspace()) for layer, each in empty.items()}
     if results is not None:
         for layer, each in totals.items():
@@ -168,7 +170,8 @@ def _measured(
 def moved_copies(image: Image, size: Size, rng: np.random.Generator) -> tuple[Image, dict[Copy, Image]]:
     """A window of ``(width, height)`` into a photo that is turned and mirrored at random, and its moved copies.
 
-    The photo is resized so that the window and what it is shifted by just fit in.
+    The photo is resized so that the window and what it is shifted by just fit in; of that only they are made, as a
+    photo may be a thousand times as wide as high.
     """
     turned = np.rot90(image, int(rng.integers(4)))
     turned = turned[:, ::-1] if rng.integers(2) else turned
@@ -176,13 +179,18 @@ def moved_copies(image: Image, size: Size, rng: np.random.Generator) -> tuple[Im
     scale = max((width + right) / turned.shape[1], (height + down) / turned.shape[0])
     rows = max(round(scale * turned.shape[0]), height + down)
     columns = max(round(scale * turned.shape[1]), width + right)
-    whole = images.resize_to(np.ascontiguousarray(turned), height=rows, width=columns)
     top, left = int(rng.integers(rows - height - down + 1)), int(rng.integers(columns - width - right + 1))
-    window = whole[top : top + height, left : left + width]
+    both = images.window_of_resized(
+        np.ascontiguousarray(turned),
+        whole=(columns, rows),
+        corner=(left, top),
+        height=height + down,
+        width=width + right,
+    )
+    window, shifted = both[:height, :width], both[down:, right:]
     padded = np.empty_like(window)
     padded[:] = np.rint(window.mean(axis=(0, 1)))
     padded[: height - down, : width - right] = window[down:, right:]
-    shifted = whole[top + down : top + down + height, left + right : left + right + width]
     return window, {"shifted": shifted, "padded": padded, "mirrored": images.hflip(window)}
 
 
@@ -225,24 +233,26 @@ class _Empty:
     """What is found of images without content."""
 
     common: VarianceInCommon = field(default_factory=VarianceInCommon)
-    before: FeatureGrid | None = None
+    noise: FeatureGrid | None = None  # the last
     again: list[Bool[np.ndarray, " cells"]] = field(default_factory=list)
     chance: float = 0.0
 
-    def add(self, grid: FeatureGrid) -> None:
-        """One more; its cells are looked for in the one before."""
+    def add(self, grid: FeatureGrid, *, noise: bool) -> None:
+        """One more; cells of noise are looked for in the noise before."""
         self.common.add(grid)
+        if not noise:
+            return
         cells = _some(np.arange(len(grid.cells)))
         centres, stride = grid.cells.centres().reshape(-1, 2), grid.receptive_field.stride
-        if self.before is not None:
-            found = nearest_centres(grid, self.before, cells)
+        if self.noise is not None:
+            found = nearest_centres(grid, self.noise, cells)
             self.again.append(_within_a_cell(found, centres[cells], stride))
         else:
             near = [
                 _within_a_cell(centres, np.broadcast_to(centres[cell], centres.shape), stride).mean() for cell in cells
             ]
             self.chance = float(np.mean(near))
-        self.before = grid
+        self.noise = grid
 
 
 class _Total:

@@ -6,9 +6,11 @@ noise, is of the place. Its principal components span the positional subspace, w
 features of a DINO.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -28,7 +30,9 @@ _LEAST = 1e-7  # of the variance of unit vectors: less is rounding
 _REMEMBERED = 32
 
 Size = tuple[int, int]
-_subspaces: OrderedDict[str, "PositionalSubspace"] = OrderedDict()
+_lock = threading.Lock()  # of both
+_subspaces: OrderedDict[str, "PositionalSubspace"] = OrderedDict()  # the least recently used first
+_making: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +97,18 @@ def without_content(size: Size, n: int = N_IMAGES) -> Iterator[Image]:
     width, height = size
     for number in range(n):
         rng = np.random.default_rng(number)
-        if number % 2 == 0:
+        if not is_noise(number):
             yield np.broadcast_to(_colours(rng, 1), (height, width, 3)).copy()
             continue
         right, down = max(width // COARSE, 1), max(height // COARSE, 1)  # from colour to colour
         whole = images.resize_to(_colours(rng, COARSE + 3), height=height + 3 * down, width=width + 3 * right)
         top, left = down + int(rng.integers(down + 1)), right + int(rng.integers(right + 1))
         yield np.ascontiguousarray(whole[top : top + height, left : left + width])
+
+
+def is_noise(number: int) -> bool:
+    """Whether an image of `without_content`, counted from 0, is smooth noise, and not of one colour."""
+    return number % 2 == 1
 
 
 def _colours(rng: np.random.Generator, n: int) -> Image:
@@ -111,24 +120,44 @@ def positional_subspace(
 ) -> PositionalSubspace:
     """The positional subspace of a layer for images of ``(width, height)`` pixels, or of the one size a network takes.
 
-    It is worked out once, kept in memory and in `results`, where that is given. Raises ValueError for an unknown layer,
-    and for images that are too small for it.
+    It is worked out once for all threads, kept in memory and in `results`, where that is given. Raises ValueError for
+    an unknown layer, and for images that are too small for it.
     """
     size = size_for(extractor, size)
     key = subspace_key(extractor, layer, size)
-    if key not in _subspaces:
-        found = None if results is None else kept_subspace(results, key)
+    if (found := _remembered(key)) is not None:
+        return found
+    with _lock:
+        making = _making.setdefault(key, threading.Lock())
+    with making:
+        found = _remembered(key)  # what another thread has made meanwhile
         if found is None:
-            common = VarianceInCommon()
-            for image in without_content(size):
-                common.add(extractor.extract(image, [layer])[layer])
-            found = common.subspace()
-            if results is not None:
-                keep_subspace(found, results, key)
-        _subspaces[key] = found
-        while len(_subspaces) > _REMEMBERED:
-            _subspaces.popitem(last=False)
-    return _subspaces[key]
+            found = _read_or_made(extractor, layer, size, results, key)
+            with _lock:
+                _subspaces[key] = found
+                while len(_subspaces) > _REMEMBERED:
+                    _subspaces.popitem(last=False)
+    return found
+
+
+def _remembered(key: str) -> PositionalSubspace | None:
+    with _lock:
+        if key not in _subspaces:
+            return None
+        _subspaces.move_to_end(key)
+        return _subspaces[key]
+
+
+def _read_or_made(extractor: Extractor, layer: str, size: Size, results: Cache | None, key: str) -> PositionalSubspace:
+    found = None if results is None else kept_subspace(results, key)
+    if found is None:
+        common = VarianceInCommon()
+        for image in without_content(size):
+            common.add(extractor.extract(image, [layer])[layer])
+        found = common.subspace()
+        if results is not None:
+            keep_subspace(found, results, key)
+    return found
 
 
 def size_for(extractor: Extractor, size: Size) -> Size:

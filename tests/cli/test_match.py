@@ -4,13 +4,14 @@ import argparse
 import csv
 import io
 import json
+import shutil
 from dataclasses import fields
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from corrcore.cli import match
+from corrcore.cli import match, match_files
 from corrcore.datasets.points import open_points
 from corrcore.tasks import confidence, matching
 from corrcore.tasks.matching import MatchOptions
@@ -82,6 +83,30 @@ def test_confidences_are_told_of_features_that_have_one(run, pair, alexnet, caps
     assert [row.split()[-1] for row in rows] == ["none", f"{expected:.0%}"]
 
 
+def test_the_confidence_column_is_there_where_every_place_is_surely_wrong():
+    record = {
+        **dict.fromkeys(("pair", "point", "feature"), "it"),
+        **dict.fromkeys(("at", "place"), (1.0, 2.0)),
+        **dict.fromkeys(("similarity", "margin", "cycle_error"), 0.5),
+        "mutual": False,
+    }
+    assert [row["confidence"] for row in match_files.table_rows([record | {"confidence": 0.0}])] == ["0%"]
+    assert "confidence" not in match_files.table_rows([record | {"confidence": None}])[0]
+
+
+def test_values_may_be_negative_and_names_of_photos_begin_so(run, pair, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(pair[0], "-1.png")
+    words = ("match", *QUICK, "--features", "conv4", "--json")
+    assert run(*words, "--points", "120,100", "--", "-1.png", "b.png") == 0
+    assert json.loads(capsys.readouterr().out)["source"] == "-1.png"
+    for given in ("-5,3", "-.75,100", "-5.25,-3"):
+        assert run(*words, "--points", given, "--", "-1.png", "b.png") == 2
+        assert "is outside -1.png" in capsys.readouterr().err
+    assert run(*words, "-5,3", "a.png", "b.png") == 2  # --json takes no value
+    assert "got -5,3 a.png b.png." in capsys.readouterr().err
+
+
 def test_alignments_tell_margins_of_energy_and_no_confidence_where_none_was_learnt(run, pair, capsys):
     words = ("match", *pair[:2], *QUICK, "--points", "120,100", "--features=conv4")
     for method, there in (("mrf", True), ("nn", False)):
@@ -122,6 +147,31 @@ def test_defaults_are_those_of_the_dataclass():
     for each in fields(MatchOptions):
         if each.name != "extent":  # there are no boxes
             assert getattr(options, each.name) == each.default
+
+
+def test_places_that_are_hardly_right_are_hidden_in_keypoints_and_nowhere_else(run, pair, capsys, tmp_path):
+    words = ("match", *pair[:2], "--points", pair[2], "--features=conv1,conv4", "--refine")
+    assert run(*words, "--json", "--out", tmp_path / "all.json") == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    known = {each["point"]: each["confidence"] for each in records if each["feature"] == "alexnet:conv4"}
+    least = sorted(known.values())[1]  # of three, which differ
+    for suffix in ("json", "csv"):
+        assert run(*words, "--out", tmp_path / f"it.{suffix}", "--at-least", least) == (0 if suffix == "json" else 2)
+    said = capsys.readouterr()
+    assert len([line for line in said.out.splitlines() if " alexnet:conv4 " in line]) == 3
+    assert "no confidence is known of alexnet:conv1 matched so; all its points are hidden in it.json" in said.out
+    assert "conv4 matched so" not in said.out
+    assert "--at-least hides points of COCO keypoints; give --out a .json file." in said.err
+    [annotation] = json.loads((tmp_path / "it.json").read_text())["annotations"]  # conv1 has none left
+    assert annotation["feature"] == "alexnet:conv4"
+    assert annotation["confidences"] == list(known.values())
+    assert annotation["keypoints"][2::3] == [2 * (each >= least) for each in known.values()]
+    found = open_points(tmp_path / "it.json")("b.png")
+    assert found.names == tuple(name for name, each in known.items() if each >= least)
+    first, second = json.loads((tmp_path / "all.json").read_text())["annotations"]
+    assert first["keypoints"][2::3] == second["keypoints"][2::3] == [2, 2, 2]
+    assert "score" not in first
+    assert second["score"] == pytest.approx(np.mean(list(known.values())), abs=1e-3)
 
 
 # --- What is written -------------------------------------------------------------------------------------------------
@@ -209,6 +259,7 @@ def test_the_picture_shows_numbers_at_points_and_places(run, pair, alexnet, tmp_
         (("a.png", "b.png", "--points=none.csv"), "none.csv cannot be read (No such file or directory)"),
         (("b.png", "a.png", "--points=points.json"), "which points are those of b.png, but none of its 2 images"),
         (("a.png", "b.png", "--points=1,1", "--features=conv9"), "layer of alexnet must be one of conv1"),
+        (("a.png", "b.png", "--points=1,1", "--at-least=.5"), "--at-least hides points of COCO keypoints; give --out"),
         (("a.png", "b.png", "--points=1,1", "--out=it.txt"), "--out must end in .csv or .json or .npz; got it.txt."),
         (("a.png", "b.png", "--points=1,1", "--picture=it.gif"), "--picture must end in .png; got it.gif."),
         (("a.png", "b.png", "--points=1,1", "--out=no/it.csv"), "--out must lie in a folder that is there;"),

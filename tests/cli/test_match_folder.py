@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from corrcore.datasets.points import open_points
+from corrcore.experiments.context import open_results
+from corrcore.tasks.positional_subspace import kept_subspace, subspace_key
 from tests.cli import test_match_pairs
 from tests.cli.matched import CONV4, POINTS, QUICK, check_records, coco, expected, save, window
 
@@ -95,6 +97,13 @@ def test_the_source_is_described_once(run, pair, folder, capsys):
     words = ("--points", "120,100", "--features", "conv3,conv4", "--network", f"{test_match_pairs.HERE}:make_counting")
     assert run("match", pair[0], folder, *QUICK, *words, "--json") == 0
     assert test_match_pairs.CALLS == [2, 2, 2]
+
+
+def test_what_is_taken_out_of_descriptors_is_kept_for_another_command(run, pair, folder, alexnet, tmp_path):
+    words = ("--points", "120,100", "--features", "conv4", "--longer-side", 208, "--without-position", 2)
+    assert run("match", pair[0], folder, *words) == 0
+    with open_results() as results:
+        assert kept_subspace(results, subspace_key(alexnet, "conv4", (208, 208))) is not None
 
 
 def test_a_folder_without_other_photos_is_a_sentence(run, pair, folder, capsys):

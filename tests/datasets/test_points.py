@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,27 @@ def test_a_written_file_has_an_annotation_per_feature_with_its_box():
     assert (first["bbox"], first["area"], first["num_keypoints"]) == ([10, 5, 21.5, 16], 21.5 * 16, 2)
     assert (second["feature"], second["bbox"], second["category_id"]) == ("sift20", [1, 2, 1, 1], 1)
     assert (third["image_id"], third["category_id"], third["id"]) == (2, 2, 3)
+
+
+def test_a_written_file_says_how_probably_points_are_right_and_hides_those_that_hardly_are(written):
+    points = named({"nose": (10.0, 20.0), "tail": (30.0, 5.0), "eye": (1.0, 2.0), "ear": (12.0, 30.0)})
+    photo = AnnotatedPhoto("a.jpg", (60, 40), {"conv4": points}, {"conv4": np.array([0.9, 0.4999, np.nan, 0.5])})
+    [all_of_them] = json.loads(to_coco([photo]))["annotations"]
+    assert all_of_them["keypoints"][2::3] == [2, 2, 2, 2]
+    assert all_of_them["confidences"] == [0.9, 0.5, None, 0.5]
+    assert all_of_them["score"] == 0.633
+    text = to_coco([photo], at_least=0.5)
+    [sure] = json.loads(text)["annotations"]
+    assert sure["keypoints"] == [10, 20, 2, 0, 0, 0, 0, 0, 0, 12, 30, 2]
+    assert (sure["bbox"], sure["num_keypoints"], sure["score"]) == ([10, 20, 3, 11], 2, 0.7)
+    assert open_points(written(text))("a.jpg").names == ("nose", "ear")
+    none_left = json.loads(to_coco([photo], at_least=0.95))
+    assert (none_left["annotations"], len(none_left["images"]), len(none_left["categories"])) == ([], 1, 1)
+    unknown = replace(photo, confidences={"conv4": np.full(4, np.nan)})
+    for each in (unknown, replace(photo, confidences={})):
+        [plain] = json.loads(to_coco([each]))["annotations"]
+        assert not {"score", "confidences"} & set(plain)
+        assert json.loads(to_coco([each], at_least=0))["annotations"] == []
 
 
 # --- Points ----------------------------------------------------------------------------------------------------------

@@ -56,6 +56,15 @@ def test_the_figure_is_what_the_task_finds(alexnet, options):
     check(figure, alexnet, POINT, **options)
 
 
+def test_the_title_of_a_map_says_how_probably_its_place_is_right_where_that_is_known(alexnet):
+    options = {"features": ["conv1", "conv4"], "network": alexnet, "refine": True}
+    figure = show.match(FIRST, SECOND, point=POINT, **options)
+    [known] = show.matches(FIRST, SECOND, [POINT], **options).matches[CONV4].confidences
+    unknown, title = (figure.layout.annotations[number].text for number in (1, 2))
+    assert f"confidence {known:.0%}" in title
+    assert "confidence" not in unknown
+
+
 def click(figure, x, y, trace=0):
     """What the browser sends of a click, in the words of plotly's widget."""
     points = {"trace_indexes": [trace], "point_indexes": [[y, x]], "xs": [x], "ys": [y], "zs": [{}]}

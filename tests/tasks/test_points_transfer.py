@@ -7,9 +7,11 @@ import pytest
 
 from corrcore.decoding import ImageError
 from corrcore.features import Feature
+from corrcore.store import Cache
 from corrcore.tasks import matching
 from corrcore.tasks.matching import MatchOptions
 from corrcore.tasks.points_transfer import transfer_points
+from corrcore.tasks.positional_subspace import kept_subspace, subspace_key
 from tests.conftest import relabelled, smooth_noise
 
 CONV4, SIFT20 = Feature("alexnet", "conv4"), Feature("sift", "20")
@@ -66,6 +68,15 @@ def test_places_are_those_of_matching_and_the_source_is_described_once(alexnet, 
                 window(30, 30), each.photo.pixels, POINTS, feature, network=alexnet, options=options
             )
             np.testing.assert_allclose(each.matches[feature].places, wanted, atol=1e-4)
+
+
+def test_what_is_taken_out_is_kept_for_another_process(alexnet, tmp_path):
+    options = MatchOptions(longer_side=176, without_position=4)
+    with Cache(tmp_path) as results:
+        list(
+            transfer_points(window(30, 30, 176), POINTS, [], [CONV4], network=alexnet, options=options, results=results)
+        )
+        assert kept_subspace(results, subspace_key(alexnet, "conv4", (176, 176))) is not None
 
 
 def test_without_anybody_to_tell_errors_are_raised(alexnet):

@@ -1,8 +1,13 @@
 """How much of descriptors is of the place: known for extractors of places and of content, and for exact shifts."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from corrcore import images
 from corrcore.decoding import ImageError
 from corrcore.store import Cache
 from corrcore.tasks.position import (
@@ -98,6 +103,49 @@ def test_photos_are_turned_so_that_no_place_has_a_content_of_its_own():
     photo[:60] = 255  # a sky
     skies = [moved_copies(photo, (96, 96), np.random.default_rng(n))[0].mean(axis=2) for n in range(40)]
     assert 0.2 < np.mean([sky[:20].mean() > 127 for sky in skies]) < 0.8
+
+
+@pytest.mark.parametrize(("height", "width"), [(150, 100), (90, 240), (600, 431), (96, 96)])
+def test_windows_are_cut_from_the_resized_photo(height, width):
+    """As if all of it had been resized."""
+    size, (right, down), photo = (96, 80), shift_of((96, 80)), smooth_noise(width, height, 3)
+    for seed in range(4):
+        window, copies = moved_copies(photo, size, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        turned = np.rot90(photo, int(rng.integers(4)))
+        turned = turned[:, ::-1] if rng.integers(2) else turned
+        scale = max((size[0] + right) / turned.shape[1], (size[1] + down) / turned.shape[0])
+        rows, columns = max(round(scale * turned.shape[0]), 100), max(round(scale * turned.shape[1]), 120)
+        whole = images.resize_to(np.ascontiguousarray(turned), height=rows, width=columns).astype(int)
+        top, left = int(rng.integers(rows - 100 + 1)), int(rng.integers(columns - 120 + 1))
+        assert np.abs(window - whole[top : top + 80, left : left + 96]).max() <= 1
+        there = whole[top + down : top + down + 80, left + right : left + right + 96]
+        assert np.abs(copies["shifted"] - there).max() <= 1
+
+
+def test_no_more_of_a_very_wide_photo_is_resized_than_its_window():
+    """All of it would be of 43 MB."""
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20_000, 3), np.uint8)
+    tracemalloc.start()
+    window, copies = moved_copies(photo, (96, 96), np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert window.shape == copies["shifted"].shape == (96, 96, 3)
+    assert peak < 10 * photo.nbytes  # 1.2 MB
+
+
+class Noisy(Described):
+    """Tells places where there is something to be seen at all."""
+
+    def extract(self, image, layers):
+        found = super().extract(image, layers)
+        if np.ptp(image.reshape(-1, 3), axis=0).max():
+            return found
+        return {layer: replace(grid, descriptors=torch.ones_like(grid.descriptors)) for layer, grid in found.items()}
+
+
+def test_found_again_are_cells_of_noise_in_other_noise():
+    assert measured(Noisy(0.0, 1.0)).again == 1
 
 
 def test_conv1_of_a_shift_by_whole_strides_is_exact_away_from_the_border(alexnet):

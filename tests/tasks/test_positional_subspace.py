@@ -1,5 +1,9 @@
 """Directions of descriptors that tell of the place alone: of extractors that describe places, content, or both."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +16,7 @@ from corrcore.store import Cache
 from corrcore.tasks import matching
 from corrcore.tasks.matching import MatchOptions
 from corrcore.tasks.positional_subspace import (
+    N_IMAGES,
     VarianceInCommon,
     kept_subspace,
     positional_subspace,
@@ -89,6 +94,50 @@ def test_it_is_kept_on_disk_for_another_process(tmp_path):
     np.testing.assert_array_equal(kept.variances, first.variances)
     grid = extractor.extract(smooth_noise(96, 96, 1), ["only"])["only"]
     assert torch.equal(kept.without(grid, 2).descriptors, first.without(grid, 2).descriptors)
+
+
+class Fails(Described):
+    """Describes nothing."""
+
+    def extract(self, image, layers):
+        msg = "not today"
+        raise ValueError(msg)
+
+
+class Counted(Described):
+    """Counts the images that all of its kind describe."""
+
+    seen: ClassVar[list[str]] = []
+
+    def extract(self, image, layers):
+        self.seen.append(self.digest)
+        time.sleep(0.001)  # another thread's turn
+        return super().extract(image, layers)
+
+
+def test_threads_that_ask_together_get_what_is_worked_out_once():
+    """Of many more than are remembered, so that some give way while others are looked up."""
+    asked = [Counted(1.0, 0.31 + n / 1000) for n in range(50) for _ in range(4)]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda each: positional_subspace(each, "only", (48, 48)), asked))
+    for first, *others in zip(*[iter(found)] * 4, strict=True):
+        assert all(each is first for each in others)
+    assert len(Counted.seen) == 50 * N_IMAGES
+
+
+def test_the_least_recently_used_give_way():
+    often = Counted(1.0, 0.9)
+    for n in range(40):
+        positional_subspace(Counted(1.0, 0.51 + n / 1000), "only", (48, 48))
+        positional_subspace(often, "only", (48, 48))
+    assert Counted.seen.count(often.digest) == N_IMAGES
+
+
+def test_what_cannot_be_worked_out_is_tried_again_by_the_next_who_asks():
+    extractor = Fails(1.0, 0.77)
+    with pytest.raises(ValueError, match="not today"):
+        positional_subspace(extractor, "only", (48, 48))
+    assert len(positional_subspace(Described(1.0, 0.77), "only", (48, 48)).axes)
 
 
 # --- Matching without it ---------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from corrcore.concurrency import Progress
 from corrcore.features import Extractor
 from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of, spread
 from corrcore.tasks import position
-from corrcore.tasks.position import N_COMPONENTS, Position, kept_position, measure_position
+from corrcore.tasks.position import Position, kept_position, measure_position
+from corrcore.tasks.position_records import position_row
 from corrcore.wording import counted
 from dashboard import figures
 from dashboard.app_pages.receptive_fields_parts import seeds
@@ -29,9 +30,10 @@ $$ \text{share}(p) = \frac{\operatorname{mean}_{i \neq j}\ a_i(p) \cdot a_j(p)}{
 0 is a layer that describes content alone, 1 one that describes the place alone. Padding at the border, position
 embeddings, and what is made of them by the layers above are its causes. *Shifted* and *mirrored* are matches of windows
 with moved copies of themselves, whose truth is known: how many cells find the same content, and how many the place they
-had. *Found again* are cells of images without content (one colour, or smooth noise) that are matched to the same place
-of another. The principal components of what such images have in common are *positional directions*, which
-`--without-position` of `corrcore match` and `evaluate pairs` takes out of descriptors.
+had, and the median distance from the content. *Found again* are cells of smooth noise, which has no content, that are
+matched to the same place of other noise. The principal components of what images without content (one colour, or noise)
+have in common are *positional directions*, which `--without-position` of `corrcore match` and `evaluate pairs` takes out
+of descriptors; beside their number stands how much of what photos vary by lies in them.
 """
 
 
@@ -46,7 +48,7 @@ def show(index: PatchIndex) -> None:
     if found is None:
         return
     show_maps(found, index)
-    rows = table(found)
+    rows = [position_row(each.layer, each) for each in found]
     st.dataframe({name: [row[name] for row in rows] for name in rows[0]}, hide_index=True, width="stretch")
     header.how_computed(
         HOW,
@@ -121,27 +123,6 @@ def show_maps(found: Sequence[Position], index: PatchIndex) -> None:
                 )
             st.caption(f"positional share {100 * each.share:.1f} %")
     legends.colour_bar(figures.viridis_colours(), "0 %", f"{100 * limit:.0f} %")
-
-
-def table(found: Sequence[Position]) -> list[dict[str, str]]:
-    """A row a layer, with units."""
-    rows = []
-    for each in found:
-        moved = {
-            f"{copy}: content, place": f"{100 * of.content:.0f}, {100 * of.place:.0f} %" if of.n else ""
-            for copy, of in each.moved.items()
-        }
-        rows.append(
-            {
-                "layer": each.layer,
-                "positional share": f"{100 * each.share:.1f} %",
-                **moved,
-                "found again (by chance)": f"{100 * each.again:.0f} ({100 * each.again_by_chance:.0f}) %",
-                "positional directions": f"{100 * each.in_subspace.sum():.0f} % in {len(each.in_subspace)}"
-                + (" or more" if len(each.in_subspace) == N_COMPONENTS else ""),
-            }
-        )
-    return rows
 
 
 def python_lines(index: PatchIndex, photos: Sequence[IndexedPhoto]) -> str:

@@ -1,7 +1,5 @@
-"""Named points of a photo, in files that people have: COCO's keypoints (JSON), and lines of name,x,y (CSV).
-
-Points are (x, y) in pixels of the upright photo, pixel centres at integers, the first at 0; COCO's keypoints count so.
-Files come from strangers: their sizes are limited, and what is wrong with one is a sentence.
+"""Files of points that people have; they come from strangers: their sizes are limited, and what is wrong with one is a
+sentence.
 """
 
 import csv
@@ -10,114 +8,25 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from jaxtyping import Float
 
 from corrcore.datasets.folder import printable_name
+from corrcore.datasets.points.named import (
+    HEADING,
+    MAX_BYTES,
+    MAX_POINTS,
+    SUFFIXES,
+    NamedPoints,
+    fault_of_name,
+    first_twice,
+    joined,
+    short,
+)
 from corrcore.settings import prepared_path
-
-SUFFIXES = (".json", ".csv")
-"""How names of files of points end."""
-
-MAX_POINTS = 1000
-"""Points of one photo."""
-
-MAX_NAME = 60
-"""Characters of a point's name."""
-
-MAX_BYTES: Mapping[str, int] = {".json": 32 * 2**20, ".csv": 2**20}
-"""Size accepted of a file, by its suffix."""
-
-_DIGITS = 3  # of a pixel, in files
-
-
-@dataclass(frozen=True, eq=False)
-class NamedPoints:
-    """Points of one photo, (x, y) in its pixels, each under a name of its own.
-
-    Raises ValueError for names that are not as many as points, that are empty, too long, unprintable or there twice,
-    and for places that are not finite.
-    """
-
-    names: tuple[str, ...]
-    places: Float[np.ndarray, "points 2"]
-
-    def __post_init__(self) -> None:
-        if self.places.shape != (len(self.names), 2):
-            msg = f"places must be of shape ({len(self.names)}, 2), an x and a y per name; got {self.places.shape}."
-            raise ValueError(msg)
-        for name in self.names:
-            if fault := _fault_of_name(name):
-                msg = f"a point's name {fault}; rename it."
-                raise ValueError(msg)
-        if twice := _first_twice(self.names):
-            msg = f"names of points must differ; {twice} is there twice, so rename one."
-            raise ValueError(msg)
-        if not np.isfinite(self.places).all():
-            msg = "places of points must be finite; got some that are NaN or infinite. Leave hidden points out."
-            raise ValueError(msg)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def check_inside(self, size: tuple[int, int], photo: str) -> None:
-        """Raises ValueError for points outside the photo of ``(width, height)`` px that messages call `photo`."""
-        outside = (self.places < -0.5) | (self.places > np.array(size) - 0.5)
-        if not (wrong := np.flatnonzero(outside.any(axis=1))).size:
-            return
-        x, y = self.places[wrong[0]]
-        where = f"{self.names[wrong[0]]} at ({x:g}, {y:g})"
-        who = f"point {where} is" if len(wrong) == 1 else f"{len(wrong):,} points, the first {where}, are"
-        msg = (
-            f"{who} outside {photo}, which has {size[0]} x {size[1]} px; x goes from 0 to {size[0] - 1} and y from 0 "
-            f"to {size[1] - 1}, so correct the points or take the photo they were made for."
-        )
-        raise ValueError(msg)
-
-    def to_csv(self) -> str:
-        """Lines of name,x,y below a heading, as `open_points` reads them."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_HEADING)
-        writer.writerows((name, *rounded(place)) for name, place in zip(self.names, self.places, strict=True))
-        return file.getvalue()
-
-
-def joined(several: Iterable[NamedPoints]) -> NamedPoints:
-    """Points of one photo from several sources. A name that is taken gets a number, such as "nose (2)".
-
-    Raises ValueError for more than `MAX_POINTS`, and where numbers make a name too long.
-    """
-    names: dict[str, int] = {}
-    latest: dict[str, int] = {}
-    places = [np.empty((0, 2))]
-    for points in several:
-        places.append(points.places)
-        for name in points.names:
-            own = name
-            while own in names:
-                latest[name] = latest.get(name, 1) + 1
-                own = f"{name} ({latest[name]})"
-            names[own] = len(names)
-    if len(names) > MAX_POINTS:
-        msg = f"a photo may have {MAX_POINTS:,} points at most; got {len(names):,}, so give fewer."
-        raise ValueError(msg)
-    return NamedPoints(tuple(names), np.concatenate(places))
-
-
-def rounded(place: Float[np.ndarray, "2"]) -> list[float]:
-    """A place as files have it: x and y, to a thousandth of a pixel."""
-    return [round(float(value), _DIGITS) for value in place]
-
-
-# --- Reading ---------------------------------------------------------------------------------------------------------
-
-_HEADING = ("name", "x", "y")
 
 
 def open_points(path: str | os.PathLike, *, only_named: bool = False) -> Callable[[str], NamedPoints]:
@@ -180,12 +89,12 @@ def _of_csv(data: bytes, title: str) -> NamedPoints:
     places = []
     for number, line in _lines(data, title):
         cells = tuple(cell.strip() for cell in line)
-        if not names and tuple(map(str.lower, cells)) == _HEADING:
+        if not names and tuple(map(str.lower, cells)) == HEADING:
             continue
-        if len(cells) != len(_HEADING):
-            msg = f"{title}, line {number}: it must be name,x,y; got {_short(','.join(cells))}, so correct it."
+        if len(cells) != len(HEADING):
+            msg = f"{title}, line {number}: it must be name,x,y; got {short(','.join(cells))}, so correct it."
             raise ValueError(msg)
-        if fault := _fault_of_name(cells[0]):
+        if fault := fault_of_name(cells[0]):
             msg = f"{title}, line {number}: a point's name {fault}; rename it."
             raise ValueError(msg)
         if cells[0] in names:
@@ -207,7 +116,7 @@ def _lines(data: bytes, title: str) -> Iterator[tuple[int, list[str]]]:
         reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         yield from ((reader.line_num, line) for line in reader if line)
     except (csv.Error, UnicodeDecodeError) as error:
-        msg = f"{title} is no usable CSV ({_short(error)}); write lines of name,x,y as UTF-8."
+        msg = f"{title} is no usable CSV ({short(error)}); write lines of name,x,y as UTF-8."
         raise ValueError(msg) from None
 
 
@@ -217,7 +126,7 @@ def _number(cell: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        msg = f"{where}: x and y must be finite numbers; got {_short(cell)}, so correct it or leave the point out."
+        msg = f"{where}: x and y must be finite numbers; got {short(cell)}, so correct it or leave the point out."
         raise ValueError(msg)
     return value
 
@@ -230,7 +139,7 @@ class _Coco:
         try:
             plain = json.loads(data)
         except (ValueError, RecursionError) as error:
-            msg = f"{title} is no usable JSON ({_short(error)}); write it anew, or give lines of name,x,y as CSV."
+            msg = f"{title} is no usable JSON ({short(error)}); write it anew, or give lines of name,x,y as CSV."
             raise ValueError(msg) from None
         if not isinstance(plain, dict):
             self._refuse("it must hold an object with images, annotations and categories, as COCO has them", plain)
@@ -241,7 +150,7 @@ class _Coco:
             self.annotations.setdefault(each["image_id"], []).append(each)
 
     def _refuse(self, rule: str, got: object) -> NoReturn:
-        msg = f"{self.title}: {rule}; got {_short(got)}, so correct it."
+        msg = f"{self.title}: {rule}; got {short(got)}, so correct it."
         raise ValueError(msg)
 
     def _listed(self, plain: Mapping[str, Any], key: str, needed: str, kind: Any) -> list[Mapping[str, Any]]:
@@ -272,7 +181,7 @@ class _Coco:
             if found:
                 rule = "several images are named so"
             elif len(self.images) == 1:
-                rule = f"its only image is {_short(self.images[0]['file_name'])}"
+                rule = f"its only image is {short(self.images[0]['file_name'])}"
             else:
                 rule = f"none of its {len(self.images):,} images is named so"
             msg = f"{self.title} must say which points are those of {photo}, but {rule}; correct file_name there."
@@ -305,12 +214,12 @@ class _Coco:
             self._refuse("category_id must be that of one category", category)
         names = own[0].get("keypoints")
         if not isinstance(names, list) or not names:
-            self._refuse(f"the category {_short(category)} must name its keypoints", names)
+            self._refuse(f"the category {short(category)} must name its keypoints", names)
         for name in names:
-            if fault := _fault_of_name(name):
+            if fault := fault_of_name(name):
                 msg = f"{self.title}: a keypoint's name {fault}; rename it in its category."
                 raise ValueError(msg)
-        if twice := _first_twice(names):
+        if twice := first_twice(names):
             msg = f"{self.title}: keypoints of a category must differ; {twice} is there twice, so rename one."
             raise ValueError(msg)
         return names
@@ -325,20 +234,6 @@ def _last(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _fault_of_name(name: object) -> str:
-    """What is wrong with a point's name; empty where nothing is."""
-    if not isinstance(name, str) or not name or name != name.strip():
-        return f"must be a text, not empty and without spaces around it; got {_short(name)}"
-    if len(name) > MAX_NAME or not name.isprintable():
-        return f"must be of {MAX_NAME} printable characters at most; got {_short(name)}"
-    return ""
-
-
-def _first_twice(names: Sequence[str]) -> str | None:
-    seen = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
-
-
 def _check_count(count: int, title: str) -> None:
     if count > MAX_POINTS:
         msg = f"{title}: a photo may have {MAX_POINTS:,} points at most; keep the most important ones."
@@ -349,58 +244,3 @@ def _check_any(count: int, title: str) -> None:
     if not count:
         msg = f"{title} has no point that is not hidden; give at least one."
         raise ValueError(msg)
-
-
-def _short(value: object) -> str:
-    """The beginning of what a file says, on one line."""
-    try:
-        text = str(value) if isinstance(value, Exception | str) else repr(value)
-    except (ValueError, RecursionError):  # a number of too many digits, or lists too deep to be written
-        text = type(value).__name__
-    return printable_name(text.encode("utf-8", "backslashreplace").decode()[:MAX_NAME])
-
-
-# --- Writing ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class AnnotatedPhoto:
-    """A photo's name and its ``(width, height)`` in px, with points by the name of the feature that found them."""
-
-    name: str
-    size: tuple[int, int]
-    points: Mapping[str, NamedPoints]
-
-
-def to_coco(photos: Sequence[AnnotatedPhoto], *, category: str = "") -> str:
-    """COCO's keypoints as JSON: an image per photo, an annotation per feature, which its ``feature`` names.
-
-    Every point has v = 2. A box is the smallest that holds the points' pixels. Photos whose points are named alike
-    share a category: it is called `category` where that is given, else by its number.
-    """
-    categories: dict[tuple[str, ...], int] = {}
-    images, annotations = [], []
-    for number, photo in enumerate(photos, start=1):
-        width, height = photo.size
-        images.append({"id": number, "file_name": photo.name, "width": width, "height": height})
-        for feature, points in photo.points.items():
-            places = np.array([rounded(place) for place in points.places]).reshape(-1, 2)
-            sides = np.ptp(places, axis=0) + 1  # a point's pixel is 1 px wide
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": categories.setdefault(points.names, len(categories) + 1),
-                    "feature": feature,
-                    "keypoints": [value for x, y in places.tolist() for value in (x, y, 2)],
-                    "num_keypoints": len(points),
-                    "bbox": [*rounded(places.min(axis=0)), *rounded(sides)],
-                    "area": round(float(np.prod(sides)), _DIGITS),
-                    "iscrowd": 0,
-                }
-            )
-    named = [
-        {"id": number, "name": category or f"points {number}", "keypoints": list(names), "skeleton": []}
-        for names, number in categories.items()
-    ]
-    return json.dumps({"images": images, "annotations": annotations, "categories": named}) + "\n"
