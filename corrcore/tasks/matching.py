@@ -20,7 +20,7 @@ from corrcore.store import Cache
 from corrcore.tasks import alignment, positional_subspace
 from corrcore.tasks.alignment import CROP_SPEC, Alignment, CropSpec
 
-VERSION = 1  # of what this module computes: results kept by another are not used
+VERSION = 2  # of what this module computes: results kept by another are not used
 
 Method = Literal["nn", "mrf"]
 Extent = Literal["photo", "box"]
@@ -76,10 +76,15 @@ class MatchOptions:
 
 @dataclass(frozen=True, eq=False)
 class DescribedExtent:
-    """What of a photo is matched: where it lies in the photo, and its descriptors, of unit length."""
+    """What of a photo is matched: where it lies in the photo, and its descriptors, of unit length.
+
+    `photo_size` is the photo's ``(width, height)``. What is described may reach beyond it, as a box with its margin
+    does, and what is as wide as whole cells.
+    """
 
     transform: CropTransform
     grid: FeatureGrid
+    photo_size: tuple[int, int]
 
     @property
     def longer_side(self) -> float:
@@ -87,20 +92,24 @@ class DescribedExtent:
         left, top, right, bottom = self.transform.edges
         return max(right - left, bottom - top)
 
+    def to_photo(self, points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
+        """Points (x, y) of what is described in pixels of the photo; those beyond the photo at its edge."""
+        return self.transform.to_image(points).clip(-0.5, np.array(self.photo_size) - 0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class PointMatches:
     """Where points of one photo lie in another by a feature, and what speaks for it.
 
-    `points` and `returned` are (x, y) in pixels of the source's photo, `places` and `runners_up` in the target's.
-    `similarities` are cosines to the points' descriptors: for nn of the most similar cell, for an alignment of the
-    descriptor at the place. `runners_up` are the most similar cells outside the `NEIGHBOURHOOD` of a place, NaN where
-    there is none outside. `returned` is where the place is found in the source in turn; `mutual` says whether the
-    point's own cell and the one at the place are each the most similar to the other. `min_marginal_margins` are of an
-    alignment: how much more energy it takes at least to move the point's cell out of the place's neighbourhood than to
-    the place (`mrf.min_marginals`); below 0 where the solver has settled on a place that is not the best. NaN for nn,
-    and where nothing lies outside. `confidences` are the probabilities that places are right, NaN until
-    `corrcore.tasks.confidence.judged` knows them.
+    `points` and `returned` are (x, y) in pixels of the source's photo, `places` and `runners_up` in the target's, none
+    of them beyond the photo. `similarities` are cosines to the points' descriptors: for nn of the most similar cell,
+    for an alignment of the descriptor at the place. `runners_up` are the most similar cells outside the `NEIGHBOURHOOD`
+    of a place, NaN where there is none outside. `returned` is where the place is found in the source in turn; `mutual`
+    says whether the point's own cell and the one at the place are each the most similar to the other.
+    `min_marginal_margins` are of an alignment: how much more energy it takes at least to move the point's cell out of
+    the place's neighbourhood than to the place (`mrf.min_marginals`); below 0 where the solver has settled on a place
+    that is not the best. NaN for nn, and where nothing lies outside. `confidences` are the probabilities that places
+    are right, NaN until `corrcore.tasks.confidence.judged` knows them.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -192,7 +201,7 @@ def _described(
     for feature in features:  # each for itself, as strides may differ
         crop = _crop_spec(feature, network, options)
         described = alignment.describe(photo, box, [feature], network=network, crop=crop)
-        found[feature] = DescribedExtent(described.transform, described.grids[feature])
+        found[feature] = DescribedExtent(described.transform, described.grids[feature], (width, height))
     return found
 
 
@@ -203,7 +212,9 @@ def _resized(
     transform = CropTransform(whole, (resized.shape[1], resized.shape[0]))
     grids = extractors.extract(resized, features, network=network)
     return {
-        feature: DescribedExtent(transform, replace(grid, descriptors=F.normalize(grid.descriptors.float(), dim=-1)))
+        feature: DescribedExtent(
+            transform, replace(grid, descriptors=F.normalize(grid.descriptors.float(), dim=-1)), photo.shape[1::-1]
+        )
         for feature, grid in grids.items()
     }
 
@@ -235,7 +246,7 @@ def match(
     *,
     options: MatchOptions = MatchOptions(),
 ) -> Float[np.ndarray, "points 2"]:
-    """Where points (x, y) of the source's photo lie in the target's, in its own pixels.
+    """Where points (x, y) of the source's photo lie in the target's, in its own pixels and never beyond it.
 
     Both are described alike, with the same `options`. Raises ValueError for points that are not finite, and for an
     alignment of too many cells.
@@ -258,7 +269,7 @@ def _placed(
     inside = source.transform.to_crop(points)
     if options.method == "nn":
         places = _most_similar(source.grid, target.grid, inside, refine=options.refine)
-        return target.transform.to_image(places), None
+        return target.to_photo(places), None
     n_costs = len(source.grid.cells) * len(target.grid.cells)
     if n_costs > _MOST_COSTS:
         msg = (
@@ -275,7 +286,7 @@ def _placed(
         gap=1e-3,
         min_marginals=min_marginals,
     )
-    return target.transform.to_image(aligned.to_target(inside)), aligned
+    return target.to_photo(aligned.to_target(inside)), aligned
 
 
 def match_points(
@@ -331,9 +342,9 @@ def _evidence(
         points,
         places,
         similarities,
-        np.where(alone[:, None], np.nan, target.transform.to_image(centres[second])),
+        np.where(alone[:, None], np.nan, target.to_photo(centres[second])),
         np.where(alone, np.nan, others[np.arange(len(points)), second]),
-        source.transform.to_image(back),
+        source.to_photo(back),
         (chosen[0] == cells) & (chosen[1] == own_cells),
         marginal_margins,
         np.full(len(points), np.nan),
