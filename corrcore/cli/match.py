@@ -13,7 +13,7 @@ from corrcore.cli.limits import add_limit_options, limits_of
 from corrcore.cli.match_pairs import MatchedPair
 from corrcore.cli.match_request import is_photo_to_folder, point_or_file, request_of
 from corrcore.cli.opening import add_network_options, open_network
-from corrcore.cli.shared import count, number, print_table, progress_of, share, words
+from corrcore.cli.shared import check_file, count, number, print_table, progress_of, share, words
 from corrcore.datasets.folder import printable_name
 from corrcore.features import Feature
 from corrcore.settings import prepared_path
@@ -134,12 +134,14 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
 def match(options: argparse.Namespace) -> None:
     """Matches a pair after another, prints what is found, and writes it."""
-    _check_file("--out", options.out, match_files.SUFFIXES)
+    check_file("--out", options.out, match_files.SUFFIXES)
     if options.at_least is not None and (options.out is None or options.out.suffix.lower() != ".json"):
         msg = "--at-least hides points of COCO keypoints; give --out a .json file."
         raise ValueError(msg)
+    if options.picture is not None and not options.picture.suffix:
+        options.picture.mkdir(parents=True, exist_ok=True)
     if options.picture is not None and not options.picture.is_dir():
-        _check_file("--picture", options.picture, PICTURE_SUFFIXES)
+        check_file("--picture", options.picture, PICTURE_SUFFIXES)
     how = MatchOptions(
         options.method,
         longer_side=options.longer_side,
@@ -204,18 +206,6 @@ def _category(options: argparse.Namespace, features: Sequence[Feature]) -> str:
         )
         raise ValueError(msg)
     return f"points of {printable_name(options.photos[0].name)}"
-
-
-def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Raises ValueError for a file that cannot be written, before there is anything to write."""
-    if path is None:
-        return
-    if path.suffix.lower() not in suffixes:
-        msg = f"{option} must end in {' or '.join(suffixes)}; got {path.name}."
-        raise ValueError(msg)
-    if not path.parent.is_dir():
-        msg = f"{option} must lie in a folder that is there; {path.parent} is none."
-        raise ValueError(msg)
 
 
 def _view(found: MatchedPair) -> MatchView:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count as count_from
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from corrcore.cluster import Cluster, asked_for
@@ -183,3 +184,15 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
         print("  " + "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Raises ValueError for a file that cannot be written, before there is anything to write."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        msg = f"{option} must end in {' or '.join(suffixes)}; got {path.name}."
+        raise ValueError(msg)
+    if not path.parent.is_dir():
+        msg = f"{option} must lie in a folder that is there; {path.parent} is none."
+        raise ValueError(msg)

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from corrcore.cli.evaluate import add_field_options, open_named
-from corrcore.cli.shared import add_executor_options, cluster_of, for_each, print_table, progress_of
+from corrcore.cli.shared import add_executor_options, check_file, cluster_of, for_each, print_table, progress_of
 from corrcore.concurrency import Progress
 from corrcore.experiments import ClassifierTraining, ConfidenceTraining, Context, DetectorTraining, ResultStore, run
 from corrcore.experiments.context import default_store, open_results
@@ -117,6 +117,7 @@ def _train_classifiers(
 
 def _confidence(options: argparse.Namespace) -> None:
     given = {each.name: getattr(options, each.name) for each in fields(ConfidenceTraining)}
+    check_file("--out", options.out, (".json",))
     path, context = options.out or confidence.own_file(), Context()
     if path.exists():
         confidence.load(path)  # raises, before there is anything to write, for a file of something else

@@ -20,7 +20,7 @@ from corrcore.experiments.base import (
 )
 from corrcore.experiments.context import Context
 from corrcore.experiments.options import option
-from corrcore.experiments.pairs import DescribedOnce
+from corrcore.experiments.pairs import DescribedOnce, MatchFields
 from corrcore.experiments.registry import register
 from corrcore.experiments.results import ResultStore
 from corrcore.experiments.run import run
@@ -36,7 +36,6 @@ from corrcore.metrics import (
 )
 from corrcore.tasks import confidence, matching
 from corrcore.tasks.confidence import RIGHT_WITHIN, Calibration, LearntFrom
-from corrcore.tasks.matching import MatchOptions, Method
 
 N_RESAMPLES = 1000
 
@@ -107,7 +106,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class _OfPairs(Experiment[InstancePair, Any, MatchRecord, Any]):
+class _OfPairs(MatchFields, Experiment[InstancePair, Any, MatchRecord, Any]):
     """Pairs of objects of one category in different photos, of one split, matched at all points that the source shows.
 
     `limit` is of the pairs of each category.
@@ -118,12 +117,6 @@ class _OfPairs(Experiment[InstancePair, Any, MatchRecord, Any]):
     network: str = networks.DEFAULT
     features: tuple[Feature | str, ...] = ()
     limit: int | None = option(None, "pairs of each category and split at most, at random (default: all)")
-    method: Method = option("nn", "the cell most like the point, or alignment of all cells by a random field")
-    extent: str = option("photo", "what is described of photos", choices=("photo", "box"))
-    longer_side: int | None = option(None, "px of it (default: 448; for mrf what makes 18 cells of the layer)")
-    refine: bool = option(False, "for nn: between cells, by the parabola around the best one")
-    smoothness: float = option(MatchOptions.smoothness, "for mrf: cost of uneven displacements")
-    position: float = option(MatchOptions.position, "for mrf: cost of a square cell away from the same place")
 
     named: ClassVar[frozenset[str]] = frozenset({"categories"})
     versions: ClassVar[tuple[int, ...]] = confidence.VERSIONS
@@ -133,14 +126,6 @@ class _OfPairs(Experiment[InstancePair, Any, MatchRecord, Any]):
     def feature_list(self) -> tuple[Feature, ...]:
         """The features, parsed."""
         return tuple(extractors.named(each, network=self.network) for each in self.features)
-
-    @property
-    def options(self) -> MatchOptions:
-        """How points are matched. Raises ValueError for what cannot be."""
-        extent: Any = self.extent
-        return MatchOptions(
-            self.method, extent, self.longer_side, self.refine, smoothness=self.smoothness, position=self.position
-        )
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -183,21 +168,18 @@ class _OfPairs(Experiment[InstancePair, Any, MatchRecord, Any]):
             "data": data.name,
             "data_digest": data.digest,
             "extractors": extractor_digests(self.feature_list, context.network(self.network)),
+            **self.taken_out(),
         }
 
     def folder(self, context: Context) -> str:
         """Named by the data set, the state of its annotations, and the network."""
         return dataset_folder(context.dataset(self.dataset), self.network)
 
-    def describing(self, context: Context) -> DescribedOnce:
-        """Photos are described when a pair needs them."""
-        return DescribedOnce(self.feature_list, context.network(self.network), self.options)
-
     def matched(self, sample: InstancePair, describe: DescribedOnce) -> MatchRecord:
         """What speaks for each feature's matches of what the source shows, and how far off they are."""
         source, target, visible = describe(sample.source), describe(sample.target), sample.source.visible
         points, truth = (each.keypoints[visible].astype(float) for each in (sample.source, sample.target))
-        side = max(max(sample.target.size) - 1, 1)  # from the first pixel's centre to the last one's, as SPair-71k's
+        side = confidence.side_px(sample.target.box)
         found, errors = {}, {}
         for feature in self.feature_list:
             matches = matching.match_points(source[feature], target[feature], points, options=self.options)
@@ -223,7 +205,7 @@ class ConfidenceTraining(_OfPairs):
 
     def prepare(self, context: Context) -> DescribedOnce:
         """Photos are described when a pair needs them."""
-        return self.describing(context)
+        return self.describing(self.feature_list, context.network(self.network))
 
     def measure(self, sample: InstancePair, state: DescribedOnce) -> MatchRecord:
         """What speaks for matches, and how far off they are."""
@@ -269,7 +251,8 @@ class Confidence(_OfPairs):
     confidence and share of right ones are apart in ten bins of as many points, in the mean (Naeini et al. 2015). AURC
     is what share of the most confident matches is wrong, averaged over how many of them are taken (Geifman, Uziel and
     El-Yaniv 2019). AUC is how probably a point that the target does not show has less confidence than one that it
-    shows. 95 % intervals are over photos, both of each pair; what was learnt stays as it is.
+    shows. 95 % intervals are over photos, both of each pair; what was learnt stays as it is. "Constant" is what ECE and
+    AURC are if every match has one confidence, the share of right ones among those that were learnt from.
 
     With `learn_from` it is learnt on other categories than it is judged on.
     """
@@ -309,7 +292,8 @@ class Confidence(_OfPairs):
         report = concurrency.part(context.progress, 0, 1, "learning: ")
         training = self.training.resolved(context)
         result = run(training, context=context, store=kept, progress=report)
-        return _State(self.describing(context), training.calibrations(result, context.network(self.network)))
+        network = context.network(self.network)
+        return _State(self.describing(self.feature_list, network), training.calibrations(result, network))
 
     def notes(self, state: _State) -> Mapping[str, Any]:
         """The calibrations."""
@@ -346,7 +330,9 @@ class Confidence(_OfPairs):
                 "row": feature.key,
                 "right, %": f"{100 * each.right.mean():.1f}",
                 "ECE, points": f"{each.bins.expected_error:.1f}",
+                "ECE, constant": f"{100 * abs(each.calibration.learnt_from.right - each.right.mean()):.1f}",
                 "AURC, %": _with_interval(each.risk, 1),
+                "AURC, constant": f"{100 * (1 - each.right.mean()):.1f}",
                 "AUC, not shown": _with_interval(each.apart, 2),
                 "pairs": str(summary.n_pairs),
                 "points": str(len(each.right)),

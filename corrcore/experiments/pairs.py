@@ -3,11 +3,12 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from corrcore.crops import BoxXYXY
 from corrcore.datasets.records import Instance, InstancePair
 from corrcore.engines import mrf
 from corrcore.experiments.base import ObjectExperiment, Result, stamp_of, subsample
@@ -18,7 +19,7 @@ from corrcore.experiments.tables import KeypointRecord, KeypointTable, Row, tabl
 from corrcore.features import Extractor, Feature
 from corrcore.metrics import Average, Estimate
 from corrcore.store import Cache
-from corrcore.tasks import alignment, matching, positional_subspace
+from corrcore.tasks import alignment, confidence, matching, positional_subspace
 from corrcore.tasks.matching import DescribedExtent, MatchOptions, Method
 
 AVERAGES: Mapping[str, Average] = {"per point": "micro", "per image": "per_image"}
@@ -74,6 +75,37 @@ class DescribedOnce:
         return sum(each.grid.descriptors.nbytes for described in self._kept.values() for each in described.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class MatchFields:
+    """How points are matched, as fields of an experiment: those of `MatchOptions`."""
+
+    method: Method = option("nn", "the cell most like the point, or alignment of all cells by a random field")
+    extent: str = option("photo", "what is described of photos", choices=("photo", "box"))
+    longer_side: int | None = option(None, "px of it (default: 448; for mrf what makes 18 cells of the layer)")
+    refine: bool = option(False, "for nn: between cells, by the parabola around the best one")
+    smoothness: float = option(MatchOptions.smoothness, "for mrf: cost of uneven displacements")
+    position: float = option(MatchOptions.position, "for mrf: cost of a square cell away from the same place")
+    iterations: int = option(MatchOptions.iterations, "for mrf: of the solver, at most")
+    without_position: int = option(
+        0, "directions that tell of the place alone to take out of descriptors, such as 8 (default: 0, none)"
+    )
+
+    @property
+    def options(self) -> MatchOptions:
+        """How points are matched. Raises ValueError for what cannot be."""
+        given: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(MatchOptions)}
+        return MatchOptions(**given)
+
+    def taken_out(self) -> Mapping[str, Any]:
+        """The code that says what is of the place, where that is taken out: a part of where results come from."""
+        return {"positional_subspace": positional_subspace.VERSION} if self.without_position else {}
+
+    def describing(self, features: Sequence[Feature], network: Extractor) -> DescribedOnce:
+        """Photos are described when a pair needs them."""
+        results = open_results() if self.without_position else None
+        return DescribedOnce(features, network, self.options, results=results)
+
+
 @dataclass(frozen=True, eq=False)
 class PairRecord(KeypointRecord):
     """One pair: `box`, `truth` and `predicted` are in pixels of the target; NaN are keypoints that one does not show.
@@ -93,7 +125,7 @@ class PairRecord(KeypointRecord):
 
 @register
 @dataclass(frozen=True)
-class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTable]):
+class Pairs(MatchFields, ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTable]):
     """How often keypoints of one photo are found in another of the same category: the measure of SPair-71k.
 
     A point is right within alpha of the longer side of the target's box. Per point is the share of all points of all
@@ -111,16 +143,8 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
     split: str = option(
         "", "which pairs (default: test where there is one, else val)", choices=("test", "val", "train")
     )
-    method: Method = option("nn", "the cell most like the point, or alignment of all cells by a random field")
     extent: str = option(
         "", "what is described of photos (default: photo for nn, box for mrf)", choices=("photo", "box")
-    )
-    longer_side: int | None = option(None, "px of it (default: 448; for mrf what makes 18 cells of the layer)")
-    refine: bool = option(False, "for nn: between cells, by the parabola around the best one")
-    smoothness: float = option(MatchOptions.smoothness, "for mrf: cost of uneven displacements")
-    position: float = option(MatchOptions.position, "for mrf: cost of a square cell away from the same place")
-    without_position: int = option(
-        0, "directions that tell of the place alone to take out of descriptors, such as 8 (default: 0, none)"
     )
 
     kind: ClassVar[str] = "pairs"
@@ -146,25 +170,9 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
         _ = found.options
         return found
 
-    @property
-    def options(self) -> MatchOptions:
-        """How points are matched. Raises ValueError for what cannot be."""
-        extent: Any = self.extent
-        return MatchOptions(
-            self.method,
-            extent,
-            self.longer_side,
-            self.refine,
-            smoothness=self.smoothness,
-            position=self.position,
-            without_position=self.without_position,
-        )
-
     def provenance(self, context: Context) -> Mapping[str, Any]:
         """With the code that says what is of the place, where that is taken out."""
-        found = super().provenance(context)
-        taken_out = {"positional_subspace": positional_subspace.VERSION} if self.without_position else {}
-        return {**found, **taken_out}
+        return {**super().provenance(context), **self.taken_out()}
 
     def samples(self, context: Context) -> Mapping[str, InstancePair]:
         """The pairs."""
@@ -177,8 +185,7 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
 
     def prepare(self, context: Context) -> DescribedOnce:
         """Photos are described when a pair needs them."""
-        results = open_results() if self.without_position else None
-        return DescribedOnce(self.feature_list, context.network(self.network), self.options, results=results)
+        return self.describing(self.feature_list, context.network(self.network))
 
     def measure(self, sample: InstancePair, state: DescribedOnce) -> PairRecord:
         """Where each feature finds the source's keypoints in the target."""
@@ -202,9 +209,8 @@ class Pairs(ObjectExperiment[InstancePair, DescribedOnce, PairRecord, KeypointTa
         table = table_of_places(result, stretched=False)
         photos = [result.records[name].photos for name in table.objects]
         sources, targets = np.unique(photos, return_inverse=True)[1].reshape(-1, 2).T
-        longer = np.array([_longer_side(result.records[name]) for name in table.objects])
-        # SPair-71k's side leads from the first pixel's centre to the last one's, and is a pixel shorter than the box
-        stretch = (longer / np.maximum(longer - 1, 1))[:, None]
+        boxes = [result.records[name].box for name in table.objects]
+        stretch = np.array([_longer_side(box) / confidence.side_px(box) for box in boxes])[:, None]
         return replace(
             table,
             errors=table.errors * stretch,
@@ -257,6 +263,6 @@ def _heading(how: str, alpha: float) -> str:
     return f"PCK at {alpha:g} {how}, %"
 
 
-def _longer_side(record: PairRecord) -> float:
-    left, top, right, bottom = record.box
+def _longer_side(box: BoxXYXY) -> float:
+    left, top, right, bottom = box
     return max(right - left, bottom - top)

@@ -49,9 +49,7 @@ def mutual_matches(source: DescribedExtent, target: DescribedExtent) -> MutualMa
     own = np.flatnonzero(back[there] == np.arange(len(first)))
     own = own[np.argsort(-highest[own], kind="stable")]
     points, places = (each.grid.cells.centres().reshape(-1, 2) for each in (source, target))
-    return MutualMatches(
-        source.transform.to_image(points[own]), target.transform.to_image(places[there[own]]), highest[own]
-    )
+    return MutualMatches(source.to_photo(points[own]), target.to_photo(places[there[own]]), highest[own])
 
 
 def principal_colours(

@@ -7,10 +7,12 @@ points of the source that were asked for. (A probability given that the point is
 them.) How well the confidence tells points that are not there from those that are is measured apart, by its ROC curve
 (`corrcore.experiments.Confidence`).
 
-The model is a logistic regression (Platt 1999) on a few kinds of evidence, each bent by a fixed increasing function so
-that about as much is told by equal steps of it. It is learnt from annotated pairs of photos, for one feature and one
-way of matching, and knows nothing of others: points that are no keypoints, and pairs that show nothing alike, are rarer
-among what it was learnt from than a user's may be.
+The model is a logistic regression (Platt 1999) on a few kinds of evidence, each bent by a fixed monotone function so
+that about as much is told by equal steps of it. No weight is below 0, so that more of what speaks for a match never
+makes it less sure: kinds go together (what is similar has often a margin, too), and weights that are free turn some of
+them against the match. A kind of weight 0 says nothing beside the others. It is learnt from annotated pairs of photos,
+for one feature and one way of matching, and knows nothing of others: points that are no keypoints, and pairs that show
+nothing alike, are rarer among what it was learnt from than a user's may be.
 """
 
 import json
@@ -25,24 +27,46 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from corrcore import extractors
+from corrcore.crops import BoxXYXY
 from corrcore.engines import mrf
 from corrcore.features import Extractor, Feature
 from corrcore.settings import Settings
 from corrcore.store import write_atomically
-from corrcore.tasks import alignment, matching
+from corrcore.store.locks import exclusive
+from corrcore.tasks import alignment, matching, positional_subspace
 from corrcore.tasks.matching import LONGER_SIDE_PX, DescribedExtent, MatchOptions, PointMatches
 
-VERSION = 1  # of what this module computes: what another has learnt is not used
+VERSION = 2  # of what this module computes: what another has learnt is not used
 VERSIONS = (VERSION, matching.VERSION, alignment.VERSION, mrf.VERSION)
+
+
+def versions_of(options: MatchOptions) -> tuple[int, ...]:
+    """Of all code that a confidence of matches found in this way depends on."""
+    return (*VERSIONS, positional_subspace.VERSION) if options.without_position else VERSIONS
+
 
 EVIDENCE = ("similarity", "margin", "cycle error", "mutual", "min-marginal margin")
 """The columns of `evidence`. The last is of alignments only."""
 
-RIGHT_WITHIN = 0.1  # of the longer side of the target's object
+RIGHT_WITHIN = 0.1  # of `side_px` of the target's object
 SHIPPED = Path(__file__).with_name("calibrations.json")
 
 _LEARN = "corrcore train confidence --help"
 _LEAST_CYCLE = 0.01  # of the photo's longer side: below that a way back says nothing about the place
+_LOCK_TIMEOUT_S = 60.0  # for whoever writes the same file, which takes no time
+
+
+def side_px(box: BoxXYXY) -> float:
+    """The longer side of an object's box as SPair-71k measures errors by it: from the first pixel's centre to the last
+    one's, at least 1 px.
+    """
+    left, top, right, bottom = box
+    return max(right - left - 1, bottom - top - 1, 1.0)
+
+
+def right_within(errors: Float[np.ndarray, "*points"], box: BoxXYXY) -> Bool[np.ndarray, "*points"]:
+    """Which matches are right: `errors` are px from the true place in the photo of the object in `box`; NaN is not."""
+    return errors <= RIGHT_WITHIN * side_px(box)
 
 
 def evidence(matches: PointMatches, *, longer_side: float) -> Float[np.ndarray, "points 5"]:
@@ -95,7 +119,7 @@ class Calibration:
     """How evidence becomes a probability, for one feature matched in one way; see this module.
 
     `digest` is that of the feature's extractor, `stride_px` how far apart its cells were (`matching.stride_px`).
-    `weights` are by the kinds of `EVIDENCE` that count.
+    `weights` are by the kinds of `EVIDENCE` that count, none below 0.
     """
 
     feature: Feature
@@ -105,7 +129,7 @@ class Calibration:
     weights: Mapping[str, float]
     intercept: float
     learnt_from: LearntFrom
-    versions: tuple[int, ...] = VERSIONS
+    versions: tuple[int, ...]
 
     def confidence(
         self, matches: PointMatches, *, options: MatchOptions, longer_side: float
@@ -115,10 +139,10 @@ class Calibration:
         `options` are those that the matches were found with, `longer_side` is as for `evidence`. Raises ValueError for
         options other than those it was learnt with, and for what other code has learnt.
         """
-        if self.versions != VERSIONS:
+        if self.versions != (wanted := versions_of(self.options)):
             msg = (
                 f"this confidence of {self.feature} was learnt by versions {list(self.versions)} of the code, and this "
-                f"is {list(VERSIONS)}; learn it again ({_LEARN})."
+                f"is {list(wanted)}; learn it again ({_LEARN})."
             )
             raise ValueError(msg)
         if _counting(options) != _counting(self.options):
@@ -138,7 +162,7 @@ class Calibration:
     def is_for(self, feature: Feature, *, network: Extractor, options: MatchOptions) -> bool:
         """Whether it was learnt of this feature, of these weights, at cells so far apart, matched in this way."""
         return (
-            (self.feature, self.versions) == (feature, VERSIONS)
+            (self.feature, self.versions) == (feature, versions_of(options))
             and _counting(self.options) == _counting(options)
             and self.digest == extractors.extractor_of(feature, network).digest
             and self.stride_px == matching.stride_px(feature, network=network, options=options)
@@ -179,10 +203,6 @@ def fit(
 
     Points whose evidence is not whole are left out. Raises ValueError where all others are right, or none.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     columns = _bent(found, options)
     whole = np.isfinite(columns).all(axis=1)
     if len(np.unique(right[whole])) < 2:
@@ -191,18 +211,46 @@ def fit(
             f"{int(whole.sum())}. Give more pairs."
         )
         raise ValueError(msg)
-    scale, regression = StandardScaler(), LogisticRegression(max_iter=1000)
-    make_pipeline(scale, regression).fit(columns[whole], right[whole])
-    weights = np.ravel(regression.coef_) / np.asarray(scale.scale_)
+    weights, intercept = _monotone_regression(columns[whole], right[whole])
     return Calibration(
         feature,
         extractors.extractor_of(feature, network).digest,
         matching.stride_px(feature, network=network, options=options),
         options,
         dict(zip(EVIDENCE, weights.tolist(), strict=False)),  # of nn the last kind does not count
-        float(np.ravel(regression.intercept_)[0] - weights @ np.asarray(scale.mean_)),
+        intercept,
         learnt_from,
+        versions_of(options),
     )
+
+
+def _monotone_regression(
+    columns: Float[np.ndarray, "points kinds"], right: Bool[np.ndarray, " points"]
+) -> tuple[Float[np.ndarray, " kinds"], float]:
+    """Weights of at least 0 and the intercept of a logistic regression, penalised by half the square of the weights of
+    columns of mean 0 and deviation 1.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    mean, deviation = columns.mean(axis=0), columns.std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1)  # what is the same everywhere gets no weight
+    scaled, sign = (columns - mean) / deviation, np.where(right, 1.0, -1.0)
+
+    def loss(parameters: Float[np.ndarray, " parameters"]) -> tuple[float, Float[np.ndarray, " parameters"]]:
+        weights, intercept = parameters[:-1], parameters[-1]
+        score = sign * (scaled @ weights + intercept)
+        slope = -sign * expit(-score)
+        whole = np.logaddexp(0, -score).sum() + weights @ weights / 2
+        return float(whole), np.append(scaled.T @ slope + weights, slope.sum())
+
+    n_kinds = columns.shape[1]
+    share = right.mean()
+    start = np.append(np.zeros(n_kinds), np.log(share / (1 - share)))
+    bounds = [(0, None)] * n_kinds + [(None, None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000, "ftol": 1e-12})
+    weights = found.x[:-1] / deviation
+    return weights, float(found.x[-1] - weights @ mean)
 
 
 def known(
@@ -278,16 +326,19 @@ def _read(path: Path, changed: int) -> tuple[Calibration, ...]:
 
 
 def keep(calibrations: Sequence[Calibration], path: Path) -> None:
-    """Writes calibrations into a file; those that are there of other features, weights or options stay.
+    """Writes calibrations into a file; those that are there of other features, weights or options stay, also where
+    several threads or processes write at once.
 
-    Raises ValueError for a file that holds something else.
+    Raises ValueError for a file that holds something else, and OSError where it cannot be written.
     """
-    there = load(path) if path.exists() else ()
     new = {_identity(each) for each in calibrations}
-    whole = [*(each for each in there if _identity(each) not in new and each.versions == VERSIONS), *calibrations]
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"calibrations": [each.to_plain() for each in whole]}, indent=1, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    with exclusive(path.with_name(f".{path.name}.lock"), timeout=_LOCK_TIMEOUT_S):
+        there = load(path) if path.exists() else ()
+        others = [each for each in there if _identity(each) not in new and each.versions == versions_of(each.options)]
+        plain = [each.to_plain() for each in (*others, *calibrations)]
+        text = json.dumps({"calibrations": plain}, indent=1, allow_nan=False)
+        write_atomically(path, f"{text}\n".encode())
 
 
 def _identity(calibration: Calibration) -> tuple[Any, ...]:

@@ -9,18 +9,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32
 from torch.nn import functional as F
 
 from corrcore import extractors, images
 from corrcore.crops import BoxXYXY, CropTransform
 from corrcore.features import Extractor, Feature, FeatureGrid, Image
 from corrcore.store import Cache
-from corrcore.tasks import alignment, positional_subspace
+from corrcore.tasks import alignment, nearest, positional_subspace
 from corrcore.tasks.alignment import CROP_SPEC, Alignment, CropSpec
 
-VERSION = 1  # of what this module computes: results kept by another are not used
+VERSION = 2  # of what this module computes: results kept by another are not used
 
 Method = Literal["nn", "mrf"]
 Extent = Literal["photo", "box"]
@@ -76,10 +75,15 @@ class MatchOptions:
 
 @dataclass(frozen=True, eq=False)
 class DescribedExtent:
-    """What of a photo is matched: where it lies in the photo, and its descriptors, of unit length."""
+    """What of a photo is matched: where it lies in the photo, and its descriptors, of unit length.
+
+    `photo_size` is the photo's ``(width, height)``. What is described may reach beyond it, as a box with its margin
+    does, and what is as wide as whole cells.
+    """
 
     transform: CropTransform
     grid: FeatureGrid
+    photo_size: tuple[int, int]
 
     @property
     def longer_side(self) -> float:
@@ -87,20 +91,24 @@ class DescribedExtent:
         left, top, right, bottom = self.transform.edges
         return max(right - left, bottom - top)
 
+    def to_photo(self, points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
+        """Points (x, y) of what is described in pixels of the photo; those beyond the photo at its edge."""
+        return self.transform.to_image(points).clip(-0.5, np.array(self.photo_size) - 0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class PointMatches:
     """Where points of one photo lie in another by a feature, and what speaks for it.
 
-    `points` and `returned` are (x, y) in pixels of the source's photo, `places` and `runners_up` in the target's.
-    `similarities` are cosines to the points' descriptors: for nn of the most similar cell, for an alignment of the
-    descriptor at the place. `runners_up` are the most similar cells outside the `NEIGHBOURHOOD` of a place, NaN where
-    there is none outside. `returned` is where the place is found in the source in turn; `mutual` says whether the
-    point's own cell and the one at the place are each the most similar to the other. `min_marginal_margins` are of an
-    alignment: how much more energy it takes at least to move the point's cell out of the place's neighbourhood than to
-    the place (`mrf.min_marginals`); below 0 where the solver has settled on a place that is not the best. NaN for nn,
-    and where nothing lies outside. `confidences` are the probabilities that places are right, NaN until
-    `corrcore.tasks.confidence.judged` knows them.
+    `points` and `returned` are (x, y) in pixels of the source's photo, `places` and `runners_up` in the target's, none
+    of them beyond the photo. `similarities` are cosines to the points' descriptors: for nn of the most similar cell,
+    for an alignment of the descriptor at the place. `runners_up` are the most similar cells outside the `NEIGHBOURHOOD`
+    of a place, NaN where there is none outside. `returned` is where the place is found in the source in turn; `mutual`
+    says whether the point's own cell and the one at the place are each the most similar to the other.
+    `min_marginal_margins` are of an alignment: how much more energy it takes at least to move the point's cell out of
+    the place's neighbourhood than to the place (`mrf.min_marginals`); below 0 where the solver has settled on a place
+    that is not the best. NaN for nn, and where nothing lies outside. `confidences` are the probabilities that places
+    are right, NaN until `corrcore.tasks.confidence.judged` knows them.
     """
 
     points: Float[np.ndarray, "points 2"]
@@ -192,7 +200,7 @@ def _described(
     for feature in features:  # each for itself, as strides may differ
         crop = _crop_spec(feature, network, options)
         described = alignment.describe(photo, box, [feature], network=network, crop=crop)
-        found[feature] = DescribedExtent(described.transform, described.grids[feature])
+        found[feature] = DescribedExtent(described.transform, described.grids[feature], (width, height))
     return found
 
 
@@ -203,7 +211,9 @@ def _resized(
     transform = CropTransform(whole, (resized.shape[1], resized.shape[0]))
     grids = extractors.extract(resized, features, network=network)
     return {
-        feature: DescribedExtent(transform, replace(grid, descriptors=F.normalize(grid.descriptors.float(), dim=-1)))
+        feature: DescribedExtent(
+            transform, replace(grid, descriptors=F.normalize(grid.descriptors.float(), dim=-1)), photo.shape[1::-1]
+        )
         for feature, grid in grids.items()
     }
 
@@ -235,7 +245,7 @@ def match(
     *,
     options: MatchOptions = MatchOptions(),
 ) -> Float[np.ndarray, "points 2"]:
-    """Where points (x, y) of the source's photo lie in the target's, in its own pixels.
+    """Where points (x, y) of the source's photo lie in the target's, in its own pixels and never beyond it.
 
     Both are described alike, with the same `options`. Raises ValueError for points that are not finite, and for an
     alignment of too many cells.
@@ -257,8 +267,8 @@ def _placed(
         raise ValueError(msg)
     inside = source.transform.to_crop(points)
     if options.method == "nn":
-        places = _most_similar(source.grid, target.grid, inside, refine=options.refine)
-        return target.transform.to_image(places), None
+        places = nearest.most_similar(source.grid, target.grid, inside, refine=options.refine)
+        return target.to_photo(places), None
     n_costs = len(source.grid.cells) * len(target.grid.cells)
     if n_costs > _MOST_COSTS:
         msg = (
@@ -275,7 +285,7 @@ def _placed(
         gap=1e-3,
         min_marginals=min_marginals,
     )
-    return target.transform.to_image(aligned.to_target(inside)), aligned
+    return target.to_photo(aligned.to_target(inside)), aligned
 
 
 def match_points(
@@ -306,18 +316,19 @@ def _evidence(
     marginals: Float32[np.ndarray, "rows columns target_rows target_columns"] | None,
 ) -> PointMatches:
     own, there = source.transform.to_crop(points), target.transform.to_crop(places)
-    cosines = _cosines(source.grid, target.grid, own).reshape(len(points), -1)
+    cosines = nearest.cosines(source.grid, target.grid, own).reshape(len(points), -1)
     if options.method == "nn":
         similarities = cosines.max(axis=1)
     else:
-        similarities = (_descriptors(source.grid, own) * _descriptors(target.grid, there)).sum(dim=1).cpu().numpy()
+        of_points, of_places = nearest.descriptors_at(source.grid, own), nearest.descriptors_at(target.grid, there)
+        similarities = (of_points * of_places).sum(dim=1).cpu().numpy()
     centres = target.grid.cells.centres().reshape(-1, 2)
     reach = NEIGHBOURHOOD * max(target.grid.image_size)
     near = np.hypot(*(centres.T[:, None] - there.T[..., None])) <= reach
     others = np.where(near, -np.inf, cosines)
     second, alone = others.argmax(axis=1), near.all(axis=1)
-    back = _most_similar(target.grid, source.grid, there, refine=options.refine)
-    own_cells, cells = (_cells_at(grid, at) for grid, at in ((source.grid, own), (target.grid, there)))
+    back = nearest.most_similar(target.grid, source.grid, there, refine=options.refine)
+    own_cells, cells = (nearest.cells_at(grid, at) for grid, at in ((source.grid, own), (target.grid, there)))
     chosen = [
         (one.flat()[at] @ other.flat().T).argmax(dim=1).cpu().numpy()
         for one, other, at in ((source.grid, target.grid, own_cells), (target.grid, source.grid, cells))
@@ -331,76 +342,17 @@ def _evidence(
         points,
         places,
         similarities,
-        np.where(alone[:, None], np.nan, target.transform.to_image(centres[second])),
+        np.where(alone[:, None], np.nan, target.to_photo(centres[second])),
         np.where(alone, np.nan, others[np.arange(len(points)), second]),
-        source.transform.to_image(back),
+        source.to_photo(back),
         (chosen[0] == cells) & (chosen[1] == own_cells),
         marginal_margins,
         np.full(len(points), np.nan),
     )
 
 
-def _cells_at(grid: FeatureGrid, points: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, " points"]:
-    """The numbers, row by row, of the cells nearest to points."""
-    rows, columns = grid.cells.nearest_cells(points)
-    return rows * grid.cells.columns + columns
-
-
 def similarity_map(
     source: DescribedExtent, target: DescribedExtent, point: Float[np.ndarray, "2"]
 ) -> Float32[np.ndarray, "rows columns"]:
     """The cosine of every cell of the target to a point (x, y) of the source's photo."""
-    return _cosines(source.grid, target.grid, source.transform.to_crop(point[None]))[0]
-
-
-def _cosines(
-    source: FeatureGrid, target: FeatureGrid, points: Float[np.ndarray, "points 2"]
-) -> Float32[np.ndarray, "points rows columns"]:
-    rows, columns, _ = target.descriptors.shape
-    return (_descriptors(source, points) @ target.flat().T).reshape(len(points), rows, columns).cpu().numpy()
-
-
-def _descriptors(grid: FeatureGrid, points: Float[np.ndarray, "points 2"]) -> Float[torch.Tensor, "points channels"]:
-    """Of unit length, between cells."""
-    return F.normalize(_bilinear(grid, points), dim=-1)
-
-
-def _most_similar(
-    source: FeatureGrid, target: FeatureGrid, points: Float[np.ndarray, "points 2"], *, refine: bool
-) -> Float[np.ndarray, "points 2"]:
-    """The centres of the target's cells of highest cosine similarity to points of the source; the first of several."""
-    cosines = _cosines(source, target, points)
-    row, column = np.divmod(cosines.reshape(len(points), -1).argmax(axis=1), cosines.shape[2])
-    cells = np.stack([column, row], axis=-1).astype(float)
-    if refine:
-        each = np.arange(len(points))
-        cells[:, 0] += _lowest_offsets(-cosines[each, row], column)
-        cells[:, 1] += _lowest_offsets(-cosines[each, :, column], row)
-    return target.receptive_field.offset + target.receptive_field.stride * cells
-
-
-def _bilinear(grid: FeatureGrid, points: Float[np.ndarray, "points 2"]) -> Float[torch.Tensor, "points channels"]:
-    """Descriptors between cells; beyond the outermost cells those of these."""
-    rows, columns, _ = grid.descriptors.shape
-    last = np.array([columns, rows]) - 1
-    cells = ((points - grid.receptive_field.offset) / grid.receptive_field.stride).clip(0, last)
-    before = np.floor(cells).astype(int)
-    after = np.minimum(before + 1, last)
-    share = torch.from_numpy(cells - before).to(grid.descriptors)
-    (x, y), (right, down) = (torch.from_numpy(corner.T).to(grid.descriptors.device) for corner in (before, after))
-    across, along = share[:, :1], share[:, 1:]
-    above = grid.descriptors[y, x] * (1 - across) + grid.descriptors[y, right] * across
-    below = grid.descriptors[down, x] * (1 - across) + grid.descriptors[down, right] * across
-    return above * (1 - along) + below * along
-
-
-def _lowest_offsets(costs: Float[np.ndarray, "points n"], at: np.ndarray) -> Float[np.ndarray, " points"]:
-    """How far from the lowest cost of each line, which is `at`, the parabola through it and its neighbours is lowest.
-
-    At most half a cell; 0 at a line's ends, which have one neighbour.
-    """
-    each, last = np.arange(len(costs)), costs.shape[1] - 1
-    before, here, after = (costs[each, (at + step).clip(0, last)].astype(float) for step in (-1, 0, 1))
-    curvature = before - 2 * here + after
-    usable = (at > 0) & (at < last) & (curvature > 1e-6)
-    return np.where(usable, (before - after) / 2 / np.where(usable, curvature, 1), 0).clip(-0.5, 0.5)
+    return nearest.cosines(source.grid, target.grid, source.transform.to_crop(point[None]))[0]

@@ -1,5 +1,6 @@
 """`corrcore train`: what it makes is what experiments, commands and pages find."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -67,3 +68,16 @@ def test_a_file_of_something_else_is_left_as_it_is(run, capsys, tmp_path, monkey
     assert run("train", "confidence", "--data", "toy", "--limit", 3, "--out", tmp_path / "mine.json") == 2
     assert "mine.json holds no calibrations" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "mine.json").read_text() == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("out", "complaint"),
+    [
+        ("mine.txt", r"--out must end in \.json; got mine\.txt"),
+        ("none/mine.json", r"--out must lie in a folder that is there"),
+    ],
+)
+def test_where_confidences_cannot_be_kept_is_said_before_they_are_learnt(run, capsys, tmp_path, out, complaint):
+    """Before the data are opened: there are none of that name."""
+    assert run("train", "confidence", "--data", tmp_path / "nowhere", "--out", tmp_path / out) == 2
+    assert re.search(complaint, capsys.readouterr().err.splitlines()[-1])

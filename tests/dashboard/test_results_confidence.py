@@ -9,6 +9,7 @@ import pytest
 
 from corrcore.experiments import Confidence, Context, MatchRecord, Result, ResultStore
 from corrcore.experiments.results import Outcome
+from corrcore.tasks.confidence import EVIDENCE
 
 TABLE = "Confidence of matches"
 CAT, COW = "toy cat", "toy cow"
@@ -36,12 +37,15 @@ def made_up(features, seed):
     return records
 
 
-def kept(alexnet, features=("conv4", "sift20"), *, learnt=True, of=None, **settings):
-    """A result's file."""
+def kept(alexnet, features=("conv4", "sift20"), *, learnt=True, of=None, missing=(), **settings):
+    """A result's file; `missing` are kinds of evidence that what is judged has none of."""
     context, store = Context(opened_networks={"alexnet": alexnet}), ResultStore()
     asked = Confidence("toy", (CAT,), features=features, **settings).resolved(context)
     file = store.open(asked, context)
     records = made_up(features, 1)
+    for record in records.values():
+        for found in record.evidence.values():
+            found[:, [EVIDENCE.index(kind) for kind in missing]] = np.nan
     file.ask(list(records))
     training = Result(asked.training, asked.provenance(context), made_up(features, 0), {}, 60, {})
     calibrations = asked.training.resolved(context).calibrations(training, alexnet)
@@ -109,6 +113,22 @@ def test_what_has_learnt_nothing_yet_is_left_out_with_the_reason(open_page, alex
     at = open_page("results", table=TABLE)
     assert not at.dataframe
     assert "no confidence has been learnt and judged yet" in " ".join(each.value for each in at.caption)
+
+
+def test_one_bad_result_leaves_the_page_and_the_others(open_page, alexnet):
+    """Matches that have no runner-up have no confidence, so nothing can be judged."""
+    kept(alexnet, ("conv4",), missing=("margin",))
+    kept(alexnet, ("conv4",), refine=True)
+    at = open_page("results", table=TABLE)
+    refined, bad = sorted(at.selectbox(key="judged").options, key=lambda title: not title.endswith("refine"))
+    at.selectbox(key="judged").set_value(bad).run()
+    assert not at.exception
+    assert not at.dataframe
+    told = " ".join(each.value for each in (*at.caption, *at.markdown))
+    assert "has a runner-up, so none has a confidence" in told
+    at.selectbox(key="judged").set_value(refined).run()
+    assert not at.exception
+    assert len(at.dataframe) == 1
 
 
 def test_the_python_that_is_shown_prints_the_rows(open_page, alexnet):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from corrcore.datasets import toy
-from corrcore.experiments import Confidence, ConfidenceTraining, MatchRecord, Result, ResultStore, run
+from corrcore.experiments import Confidence, ConfidenceTraining, MatchRecord, Pairs, Result, ResultStore, run
 from corrcore.experiments.base import to_jsonable
 from corrcore.features import Feature
 from corrcore.tasks import matching
@@ -79,6 +79,9 @@ def test_right_are_shown_points_within_a_tenth(result):
     np.testing.assert_array_equal(judged.shown, np.isfinite(errors))
     assert judged.apart.value == pytest.approx(roc_auc_score(~judged.shown, -judged.confidences))
     [row] = found.experiment.summary_rows(found.summary)
+    learnt = judged.calibration.learnt_from.right
+    assert float(row["ECE, constant"]) == pytest.approx(100 * abs(learnt - judged.right.mean()), abs=0.051)
+    assert float(row["AURC, constant"]) == pytest.approx(100 - 100 * judged.right.mean(), abs=0.051)
     assert (row["pairs"], row["points"], row["not shown"]) == ("30", "360", str((~judged.shown).sum()))
 
 
@@ -104,7 +107,7 @@ def test_drawn_cats_are_learnt_from_and_judged(cats, open_as, alexnet, store, ho
     calibration = found.summary.features[CONV4].calibration
     assert calibration.learnt_from.split == "train"
     assert calibration.learnt_from.pairs == 12
-    assert calibration.is_for(CONV4, network=alexnet, options=found.experiment.options)
+    assert calibration.is_for(CONV4, network=alexnet, options=asked.options)
     [lines] = found.experiment.note_lines(found.notes)
     assert " points of 12 pairs of " in lines
     again = ResultStore(store.folder).load(found.experiment, context)
@@ -115,10 +118,16 @@ def test_drawn_cats_are_learnt_from_and_judged(cats, open_as, alexnet, store, ho
     ]
 
 
-def test_evidence_and_errors_are_those_of_matches(cats, open_as, alexnet):
+@pytest.mark.parametrize("taken_out", [0, 6])
+def test_evidence_and_errors_are_those_of_matches(cats, open_as, alexnet, taken_out, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORRCORE_CACHE", str(tmp_path))
     context = open_as(cats)
-    options = MatchOptions(refine=True)
-    found = run(Confidence("toy", (CAT,), features=("conv4",), limit=2, refine=True), context=context)
+    options = MatchOptions(longer_side=320, refine=True, without_position=taken_out)
+    how = {"longer_side": 320, "refine": True, "without_position": taken_out}
+    found = run(Confidence("toy", (CAT,), features=("conv4",), limit=2, **how), context=context)
+    [learnt] = [each.calibration for each in found.summary.features.values()]
+    assert learnt.is_for(CONV4, network=alexnet, options=options)
+    assert ("positional_subspace" in found.provenance) == bool(taken_out)
     for name, pair in found.experiment.samples(context).items():
         source, target = (
             matching.describe(each.photo.load(), [CONV4], network=alexnet, options=options)[CONV4]
@@ -158,6 +167,14 @@ def test_categories_can_be_held_out(open_as):
     assert (asked.categories, asked.training.categories) == (("toy cow",), (CAT,))
     assert {pair.source.category for pair in asked.training.samples(open_as(data)).values()} == {CAT}
     assert {pair.source.category for pair in asked.samples(open_as(data)).values()} == {"toy cow"}
+
+
+def test_all_options_of_matching_can_be_asked_for():
+    how = {"extent": "box", "longer_side": 300, "smoothness": 0.1, "position": 0.01, "iterations": 3}
+    asked = Confidence("toy", (CAT,), method="mrf", without_position=8, **how)
+    assert asked.options == asked.training.options == MatchOptions("mrf", without_position=8, **how)
+    assert Pairs("toy", CAT, method="mrf", without_position=8, **how).options == asked.options
+    assert Confidence("toy").options == MatchOptions()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_the_foreground_is_the_side_away_from_the_borders(two):
         values = 0.05 * torch.randn(rows, columns, channels, generator=generator)
         values[..., 0] = 1
         values[4:9, 5:12, 0], values[4:9, 5:12, 1] = 0, 1
-        described.append(matching.DescribedExtent(each.transform, replace(each.grid, descriptors=values)))
+        described.append(replace(each, grid=replace(each.grid, descriptors=values)))
     for found in all_points.principal_colours(*described, foreground=True):
         inside = np.isfinite(found).all(axis=-1)
         assert inside[4:9, 5:12].all()
@@ -86,9 +86,9 @@ def test_mutual_matches_are_the_same_a_part_at_a_time(two, alexnet, scene):
 
 def test_what_takes_too_long_is_refused_in_a_sentence(two):
     many = replace(two[0].grid, descriptors=two[0].grid.descriptors[:1, :1, :8].expand(260, 260, 8))
-    large = matching.DescribedExtent(two[0].transform, many)
+    large = replace(two[0], grid=many)
     with pytest.raises(ValueError, match=r"all points at once take .* pairs of cells at most; conv4 has 4,569,760,000"):
         all_points.mutual_matches(large, large)
     wide = replace(many, descriptors=two[0].grid.descriptors[:1, :1].expand(400, 400, -1))
     with pytest.raises(ValueError, match=r"components are computed of .* numbers at most; conv4 has 41,"):
-        all_points.principal_colours(matching.DescribedExtent(two[0].transform, wide), two[1])
+        all_points.principal_colours(replace(two[0], grid=wide), two[1])

@@ -1,11 +1,16 @@
 """Confidence: known probabilities found again, files read back, and what is refused."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from corrcore.datasets import toy
 from corrcore.features import Feature
 from corrcore.tasks import confidence, matching
 from corrcore.tasks.confidence import Calibration, LearntFrom
@@ -35,6 +40,12 @@ def probability(found: np.ndarray, options: MatchOptions) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
+def animals():
+    """A few drawn ones."""
+    return toy.load(n_train=1, n_val=1)
+
+
+@pytest.fixture(scope="module")
 def learnt(alexnet):
     def learn(options: MatchOptions = NN, feature: Feature = CONV4, n: int = 2000, seed: int = 0) -> Calibration:
         found = made_up(n, seed)
@@ -50,6 +61,30 @@ def test_known_probabilities_are_found_again(learnt, options):
     calibration = learnt(options, n=60_000)
     assert np.abs(calibration.of_evidence(found) - probability(found, options)).max() < 0.03
     assert list(calibration.weights) == list(confidence.EVIDENCE[: 5 if options.method == "mrf" else 4])
+
+
+@pytest.mark.parametrize("options", [NN, MRF], ids=["nn", "mrf"])
+def test_what_speaks_for_a_match_never_speaks_against_it(alexnet, options):
+    """Also where it did in what was learnt from: such a kind does not count, and the others are learnt without it."""
+    found = made_up(8000)
+    similarity, margin, cycle, mutual, _ = found.T
+    score = 3 * np.sqrt(margin) - 2 * np.arctanh(similarity) - mutual + 0.3 * np.log(0.01 + cycle)
+    right = np.random.default_rng(1).uniform(size=8000) < 1 / (1 + np.exp(-score))
+    learnt = confidence.fit(found, right, CONV4, network=alexnet, options=options, learnt_from=LEARNT_FROM)
+    assert (learnt.weights["similarity"], learnt.weights["cycle error"], learnt.weights["mutual"]) == (0, 0, 0)
+    assert learnt.weights["margin"] > 1
+    assert learnt.of_evidence(found).mean() == pytest.approx(right.mean(), abs=1e-3)  # as of any maximum likelihood
+
+
+def test_a_free_optimum_is_that_of_scikit_learn(alexnet):
+    """Where no weight is held at 0."""
+    found = made_up(3000)
+    right = np.random.default_rng(1).uniform(size=3000) < probability(found, NN)
+    learnt = confidence.fit(found, right, CONV4, network=alexnet, options=NN, learnt_from=LEARNT_FROM)
+    similarity, margin, cycle, mutual, _ = found.T
+    columns = np.stack([np.arctanh(similarity), np.sqrt(margin), -np.log(0.01 + cycle), mutual], axis=-1)
+    truth = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-8)).fit(columns, right)
+    np.testing.assert_allclose(learnt.of_evidence(found), truth.predict_proba(columns)[:, 1], atol=1e-4)
 
 
 def test_what_is_missing_of_the_evidence_leaves_no_confidence(learnt):
@@ -126,6 +161,23 @@ def test_what_is_learnt_again_takes_the_place_of_what_was_there(learnt, tmp_path
     assert list(confidence.load(path)) == [learnt(MRF), again]
 
 
+def test_what_threads_keep_at_once_is_all_there(learnt, tmp_path):
+    path = tmp_path / "new" / "own.json"
+    each = [replace(learnt(NN), stride_px=stride) for stride in range(1, 25)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: confidence.keep([one], path), each))
+    assert sorted(one.stride_px for one in confidence.load(path)) == list(range(1, 25))
+
+
+def test_what_was_learnt_without_the_place_is_of_the_code_that_says_what_that_is(alexnet, learnt):
+    placeless = replace(NN, without_position=8)
+    assert learnt(placeless).is_for(CONV4, network=alexnet, options=placeless)
+    assert not learnt(placeless).is_for(CONV4, network=alexnet, options=NN)
+    assert not replace(learnt(placeless), versions=learnt(NN).versions).is_for(
+        CONV4, network=alexnet, options=placeless
+    )
+
+
 def test_only_what_was_learnt_of_the_same_is_known(alexnet, learnt, tmp_path):
     path = tmp_path / "own.json"
     confidence.keep([learnt(NN), replace(learnt(NN, SIFT20), versions=(0,))], path)
@@ -160,7 +212,55 @@ def test_confidences_of_the_usual_features_come_along(alexnet, key, options, tmp
     assert (found is not None) == (options.method == "nn" or key in ("conv4", "sift20"))
     if found is not None:
         assert (found.learnt_from.split, found.learnt_from.categories) == ("train", ("cat", "cow", "horse"))
-        assert found.weights["margin"] > 0 or options.method == "mrf"
+
+
+def more_of(kind: str, found: np.ndarray) -> np.ndarray:
+    """Evidence that speaks more for matches, in one kind."""
+    more, column = found.copy(), confidence.EVIDENCE.index(kind)
+    more[:, column] = {
+        "cycle error": found[:, column] / 2,
+        "mutual": 1.0,
+    }.get(kind, found[:, column] + 0.04)
+    return more
+
+
+@pytest.mark.parametrize("kind", confidence.EVIDENCE)
+def test_confidences_that_come_along_never_fall_as_evidence_rises(kind):
+    found = made_up(500, seed=2)
+    calibrations = confidence.load(confidence.SHIPPED)
+    assert len(calibrations) == 10
+    for each in calibrations:
+        assert (each.of_evidence(more_of(kind, found)) >= each.of_evidence(found)).all()
+
+
+@pytest.mark.parametrize("key", ["conv3", "conv4", "conv5", "sift20"])
+@pytest.mark.parametrize("options", [NN, MatchOptions(), MRF], ids=["refined", "nn", "mrf"])
+def test_a_photo_in_itself_is_surer_than_another_animal(alexnet, animals, key, options, tmp_path):
+    feature = Feature.parse(key, network="alexnet")
+    if (known := confidence.known(feature, network=alexnet, options=options, file=tmp_path / "none.json")) is None:
+        assert (options.method, key) in {("mrf", "conv3"), ("mrf", "conv5")}
+        return
+    photos = [animals.instances(kind, "val")[0].photo.load() for kind in ("toy cat", "toy cow")]
+    own, other = (matching.describe(photo, [feature], network=alexnet, options=options)[feature] for photo in photos)
+    height, width = photos[0].shape[:2]
+    x, y = np.meshgrid(np.linspace(0.3, 0.7, 4) * width, np.linspace(0.3, 0.7, 4) * height)
+    points = np.stack([x.ravel(), y.ravel()], axis=-1)
+    itself, another = (
+        known.confidence(
+            matching.match_points(own, target, points, options=options), options=options, longer_side=own.longer_side
+        )
+        for target in (own, other)
+    )
+    assert itself.mean() > 1.2 * another.mean()
+    assert (itself >= another).mean() > 0.8
+
+
+def test_right_is_within_a_tenth_of_the_longer_side_as_spair_measures_it():
+    """From the first pixel's centre to the last one's: 100 px of a box 101 px wide."""
+    errors = np.array([9.9, 10.0, 10.05, np.nan])
+    assert confidence.right_within(errors, (-0.5, 9.5, 100.5, 49.5)).tolist() == [True, True, False, False]
+    assert confidence.side_px((3.5, 9.5, 4.5, 60.5)) == 50
+    assert confidence.side_px((3.5, 9.5, 4.5, 10.5)) == 1
 
 
 def test_ones_own_come_before_those_that_come_along(alexnet, learnt, tmp_path):

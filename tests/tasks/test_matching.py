@@ -103,6 +103,28 @@ def test_an_object_is_found_again_where_its_box_is(alexnet, scene, method):
     assert np.linalg.norm(found - expected, axis=1).max() < 20  # a cell of 18 or 28 has 14 to 21 px
 
 
+@pytest.mark.parametrize("feature", [CONV4, SIFT20], ids=str)
+def test_no_place_lies_beyond_the_photo(alexnet, feature):
+    """Of a photo ten times as wide as high, whose whole cells reach beyond it."""
+    x, y = np.meshgrid(np.linspace(0, 299, 7), np.linspace(0, 399, 7))
+    points = np.stack([x.ravel(), y.ravel()], axis=-1)
+    options = MatchOptions("mrf")
+    source, target = (
+        matching.describe(photo, [feature], network=alexnet, options=options)[feature]
+        for photo in (smooth_noise(300, 400, seed=4), smooth_noise(1068, 100, seed=5))
+    )
+    assert target.transform.edges[1] < -9
+    found = matching.match_points(source, target, points, options=options)
+    for places, (width, height) in (
+        (found.places, (1068, 100)),
+        (found.runners_up, (1068, 100)),
+        (found.returned, (300, 400)),
+    ):
+        assert (places >= -0.5).all()
+        assert (places <= [width - 0.5, height - 0.5]).all()
+    np.testing.assert_array_equal(matching.match(source, target, points, options=options), found.places)
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -220,9 +242,7 @@ def two_of_conv1(alexnet, scene):
 def test_where_all_of_the_target_is_near_there_is_no_runner_up(alexnet, scene):
     photo = scene[:200, :200]
     source = matching.describe(photo, [CONV4], network=alexnet)[CONV4]
-    one_cell = matching.DescribedExtent(
-        source.transform, replace(source.grid, descriptors=source.grid.descriptors[:1, :1])
-    )
+    one_cell = replace(source, grid=replace(source.grid, descriptors=source.grid.descriptors[:1, :1]))
     found = matching.match_points(source, one_cell, np.array([[100.0, 100.0]]))
     assert np.isnan(found.margins).all()
     assert np.isnan(found.runners_up).all()

@@ -21,6 +21,7 @@ from dashboard import figures
 from dashboard.app_pages.match_parts.controls import Choice
 from dashboard.app_pages.match_parts.photo import Photo
 from dashboard.parts import header, job_panel, upload
+from dashboard.services import caches
 from dashboard.wording import escape_markdown
 
 MOST_PHOTOS = 24
@@ -75,9 +76,13 @@ class Transferred:
 
     def coco(self) -> bytes:
         """COCO's keypoints, all photos of one category."""
+        name, names = str(self.feature), tuple(self.names)
         annotated = [
             AnnotatedPhoto(
-                each.name, each.size, {str(self.feature): NamedPoints(tuple(self.names), each.matches.places)}
+                each.name,
+                each.size,
+                {name: NamedPoints(names, each.matches.places)},
+                {name: each.matches.confidences},
             )
             for each in self.found
         ]
@@ -103,6 +108,7 @@ def show(photo: Photo, points: NamedPoints, feature: Feature, choice: Choice) ->
             found = transfer_points(
                 photo.image, points.places, others, [feature], network=network, options=options,
                 leave_out=lambda name, reason: left_out.append((name, reason)), progress=progress,
+                results=caches.results(),
             )  # fmt: skip
             return [*(_in_photo(each, feature) for each in found), *left_out]
 

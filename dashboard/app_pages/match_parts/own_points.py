@@ -9,10 +9,12 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from corrcore import images
+from corrcore.crops import BoxXYXY
 from corrcore.datasets.points import MAX_BYTES, SUFFIXES, AnnotatedPhoto, NamedPoints, read_points, to_coco
 from corrcore.features import Feature
 from corrcore.show import MatchView, point_colour
 from corrcore.tasks import match_records
+from corrcore.tasks.confidence import RIGHT_WITHIN, right_within
 from corrcore.tasks.matching import PointMatches
 from corrcore.wording import counted
 from dashboard.app_pages.match_parts import fields, maps, point_set
@@ -23,7 +25,6 @@ from dashboard.components import PlacedPoint, image_click
 from dashboard.parts import exports, header, upload, url_state
 from dashboard.wording import sentence
 
-ALPHA = 0.1  # of the longer side of the annotated object: nearer to its keypoint a place is right
 ROW_PX, MOST_ROWS = 35, 20  # of the table
 MOST_NAMED = 10  # points that are named on the photo; more have their row's number
 SURE = "Of matches that look like this one, so many were right on annotated photos of cats, cows and horses."
@@ -59,10 +60,11 @@ class OwnPoints:
         first, second = (self.photos[side] for side in SIDES)
         names = self.points.names
         places = {str(feature): NamedPoints(names, each.places) for feature, each in self.found.items()}
+        sure = {str(feature): each.confidences for feature, each in self.found.items()}
         return to_coco(
             [
-                AnnotatedPhoto(photo.title, (photo.image.shape[1], photo.image.shape[0]), points)
-                for photo, points in ((first, {"set": self.points}), (second, places))
+                AnnotatedPhoto(photo.title, (photo.image.shape[1], photo.image.shape[0]), *points)
+                for photo, points in ((first, ({"set": self.points},)), (second, (places, sure)))
             ]
         ).encode()
 
@@ -113,7 +115,7 @@ def show(photos: Mapping[Side, Photo], choice: Choice, at_photos: Any) -> OwnPoi
     )
     _table(first, points, found[feature], truth)
     if second.annotated is not None and np.isfinite(truth).all(axis=1).any():
-        st.caption(_right_text(found, truth, second.annotated.longer_side, choice))
+        st.caption(_right_text(found, truth, second.annotated.box, choice))
     shown = OwnPoints(photos, points, found, feature)
     alt = f"Lines from points of {first.title} to their places in {second.title}"
     st.image(shown.view([feature]).to_png(), width="stretch", alt=alt)
@@ -296,11 +298,14 @@ def _table(photo: Photo, points: NamedPoints, found: PointMatches, truth: np.nda
     )
 
 
-def _right_text(found: Mapping[Feature, PointMatches], truth: np.ndarray, side: float, choice: Choice) -> str:
+def _right_text(found: Mapping[Feature, PointMatches], truth: np.ndarray, box: BoxXYXY, choice: Choice) -> str:
     """How many places are right, of those whose truth is known, by every feature."""
-    known = np.isfinite(truth).all(axis=1)
-    counts = []
-    for feature, each in found.items():
-        right = np.linalg.norm(each.places - truth, axis=1)[known] <= ALPHA * side
-        counts.append(f"{choice.title(feature)} {right.sum()}")
-    return f"Right within {ALPHA:.0%} of the object's longer side, of {counted(int(known.sum()), 'point')} that both photos show: {'; '.join(counts)}."
+    n_known = int(np.isfinite(truth).all(axis=1).sum())
+    counts = [
+        f"{choice.title(feature)} {right_within(np.linalg.norm(each.places - truth, axis=1), box).sum()}"
+        for feature, each in found.items()
+    ]
+    return (
+        f"Right within {RIGHT_WITHIN:.0%} of the object's longer side, of {counted(n_known, 'point')} that both photos "
+        f"show: {'; '.join(counts)}."
+    )

@@ -20,12 +20,12 @@ SIDES: tuple[Side, Side] = ("first", "second")
 
 @dataclass(frozen=True, eq=False)
 class Annotated:
-    """An object that somebody annotated: the keypoints that it shows, the longer side of its box in px, and `beside` it
+    """An object that somebody annotated: the keypoints that it shows, its box, and `beside` it
     other photos of its category.
     """
 
     keypoints: NamedPoints
-    longer_side: float
+    box: BoxXYXY
     beside: Sequence[AnyPhoto]
 
     @classmethod
@@ -36,7 +36,7 @@ class Annotated:
         names = data.keypoint_names[instance.category]
         visible = [name for name, shown in zip(names, instance.visible, strict=True) if shown]
         keypoints = NamedPoints(tuple(visible), instance.keypoints[instance.visible])
-        return cls(keypoints, max(instance.size), tuple(beside.values()))
+        return cls(keypoints, instance.box, tuple(beside.values()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,19 +43,24 @@ def page_of_confidence(stored: Stored) -> None:
             results[path] = result
         else:
             empty[path] = "no confidence has been learnt and judged yet."
-    left_out = left_out_of_kind(stored, Confidence, empty)
     st.markdown(f"**{escape_markdown(Confidence.title)}**")
     if not results:
         nothing_yet(Confidence)
-        say_left_out(left_out)
+        say_left_out(left_out_of_kind(stored, Confidence, empty))
         return
     title, path = choices.choose("Pairs", _by_title(results), "judged", st)
     result = results[path]
-    judged: Mapping[Feature, JudgedFeature] = result.summary.features
+    try:
+        judged: Mapping[Feature, JudgedFeature] = result.summary.features
+    except ValueError as error:
+        empty[path] = str(error)
+        st.info("What was measured of these pairs cannot be summed up; the reason is below.", icon=":material/info:")
+        say_left_out(left_out_of_kind(stored, Confidence, empty))
+        return
     if chosen := _choose_features(judged):
         _draw({feature.title: each for feature, each in chosen.items()}, _styles(result))
     _table(result)
-    say_left_out(left_out)
+    say_left_out(left_out_of_kind(stored, Confidence, empty))
     _finish(title, path, result)
 
 
