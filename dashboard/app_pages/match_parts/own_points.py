@@ -61,10 +61,11 @@ class OwnPoints:
         names = self.points.names
         places = {str(feature): NamedPoints(names, each.places) for feature, each in self.found.items()}
         sure = {str(feature): each.confidences for feature, each in self.found.items()}
+        sizes = [(photo.image.shape[1], photo.image.shape[0]) for photo in (first, second)]
         return to_coco(
             [
-                AnnotatedPhoto(photo.title, (photo.image.shape[1], photo.image.shape[0]), *points)
-                for photo, points in ((first, ({"set": self.points},)), (second, (places, sure)))
+                AnnotatedPhoto(first.title, sizes[0], {"set": self.points}),
+                AnnotatedPhoto(second.title, sizes[1], places, sure),
             ]
         ).encode()
 
