@@ -167,6 +167,16 @@ def forget_unoffered(key: str, offered: Collection[object]) -> None:
         st.session_state.pop(key, None)
 
 
+def forget_elsewheres(key: str) -> None:
+    """Forgets what another page's widget of the same key has, where that means something else: it would go into the
+    address, as an entry of its own. To be called before the key is looked at.
+    """
+    here, owner = session().path, f"page of {key}"
+    if st.session_state.get(owner, here) != here and key not in st.query_params:
+        st.session_state.pop(key, None)
+    st.session_state[owner] = here
+
+
 def spell_out(name: str, titles: Mapping[str, str]) -> None:
     """Lets a link name the options of a widget bound to the URL by their keys: the widget knows their titles only.
 

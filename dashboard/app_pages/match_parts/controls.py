@@ -123,6 +123,7 @@ def _choose_features(place: Any, opened: Mapping[str, Extractor]) -> Sequence[Fe
     layers = [Feature(name, layer) for name, each in opened.items() for layer in each.layers]
     offered = [*layers, *(Feature(SIFT, radius) for radius in RADII)]
     usual = usual_features(opened)
+    url_state.forget_elsewheres("features")
     url_state.spell_out("features", {str(feature): title(feature) for feature in offered})
     url_state.check_link("features", [title(feature) for feature in offered])
     if any(each not in offered for each in st.session_state.get("features", ())):

@@ -1,6 +1,6 @@
 """What the Match page gives to take along: a table, arrays, a figure, and Python."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -70,33 +70,28 @@ def marked(photo: Photo, picture: np.ndarray, place: tuple[float, float]) -> np.
 def python_lines(photos: Mapping[Side, Photo], of: Side, point: tuple[int, int], choice: Choice) -> str:
     """The call that the page made."""
     source, target = of, SIDES[1 - SIDES.index(of)]
-    names = [str(feature) for feature in choice.features]
-    return f"""import numpy as np
-from corrcore import extractors, networks
-from corrcore.tasks.matching import MatchOptions, describe, match_points
+    asked = f"[{(float(point[0]), float(point[1]))}], {_asked(choice, list(choice.features))}"
+    return f"""from corrcore import show
 {_loaded(photos)}
 
-network, options = networks.open({next(iter(choice.features.values())).name!r}), {_options(choice)}
-for feature in extractors.parse({names!r}, network):
-    source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in ({source}, {target}))
-    found = match_points(source, target, np.array([{[float(point[0]), float(point[1])]}]), options=options)
-    print(feature, found.places[0], found.margins[0], found.mutual[0])
+view = show.matches({source}, {target}, {asked})
+for feature, found in view.matches.items():
+    print(feature, found.places[0], found.margins[0], found.mutual[0], found.confidences[0])
 """
 
 
 def python_of_points(photos: Mapping[Side, Photo], choice: Choice, shown: OwnPoints) -> str:
     """The call behind points of one's own."""
-    return f"""import numpy as np
-from corrcore import extractors, networks
-from corrcore.tasks.matching import MatchOptions, describe, match_points
+    points = {
+        name: (round(x, 3), round(y, 3))
+        for name, (x, y) in zip(shown.points.names, shown.points.places.tolist(), strict=True)
+    }
+    return f"""from corrcore import show
 {_loaded(photos)}
 
-names, points = {[*shown.points.names]!r}, np.array({shown.points.places.round(3).tolist()!r})
-network, options = networks.open({choice.features[shown.feature].name!r}), {_options(choice)}
-[feature] = extractors.parse([{str(shown.feature)!r}], network)
-source, target = (describe(photo, [feature], network=network, options=options)[feature] for photo in (first, second))
-found = match_points(source, target, points, options=options)
-for name, (x, y), similarity in zip(names, found.places, found.similarities):
+view = show.matches(first, second, {points}, {_asked(choice, [shown.feature])})
+[found] = view.matches.values()
+for name, (x, y), similarity in zip(view.names, found.places, found.similarities):
     print(name, x, y, similarity)
 """
 
@@ -117,9 +112,19 @@ colours = principal_colours(*both, foreground={shown.foreground})
 
 
 def _options(choice: Choice) -> str:
-    options, taken_out = choice.options, choice.options.without_position
-    more = f", without_position={taken_out}" if taken_out else ""
-    return f"MatchOptions(method={options.method!r}, refine={options.refine}{more})"
+    return f"MatchOptions({', '.join(f'{name}={value!r}' for name, value in _in_force(choice).items())})"
+
+
+def _in_force(choice: Choice) -> dict[str, object]:
+    options = choice.options
+    taken_out = {"without_position": options.without_position} if options.without_position else {}
+    return {"method": options.method, "refine": options.refine, **taken_out}
+
+
+def _asked(choice: Choice, features: Sequence[Feature]) -> str:
+    """What is asked for besides photos and points, as arguments of `show.matches`."""
+    asked = {"features": [str(each) for each in features], "network": choice.features[features[0]].name}
+    return ", ".join(f"{name}={value!r}" for name, value in {**asked, **_in_force(choice)}.items())
 
 
 def _loaded(photos: Mapping[Side, Photo]) -> str:

@@ -84,6 +84,7 @@ def choose_features(place: Any, network: Extractor) -> tuple[Feature, ...]:
     layers = network.roles.reconstruction
     usual = [*(Feature(network.name, layer) for layer in dict.fromkeys((layers[0], layers[-1]))), Feature(SIFT, "20")]
     url_state.spell_out("features", {feature.key: feature.title for feature in offered})
+    url_state.forget_elsewheres("features")
     url_state.check_link("features", [name for feature in offered for name in (feature.title, feature.key)])
     if any(each not in offered for each in st.session_state.get("features", ())):
         st.session_state["features"] = usual
