@@ -326,7 +326,7 @@ def test_pairs_of_a_folder_in_spairs_layout_are_measured_by_category(run, capsys
     assert "PCK at 0.05 per image, %" in told
     assert run(*words, "--categories", "cow", "--split", "val", "--method", "mrf") == 0
     assert {name for name in stored(tmp_path / "out") if "mrf" in name} == {
-        "pairs cow, features conv3 conv4, split val, method mrf, extent box.jsonl"
+        "pairs cow, features conv3 conv4, method mrf, extent box, split val.jsonl"
     }
     assert run(*words, "--split", "train") == 2
     assert "split of cat in spair71k must be one of test; got 'train'" in capsys.readouterr().err
