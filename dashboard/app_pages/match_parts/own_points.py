@@ -128,22 +128,10 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
     labels = points.names if len(points) <= MOST_NAMED else [str(number) for number in range(1, len(points) + 1)]
     at = url_state.pixel_of(first.image, start=first.start, name="point")
     chosen = point_set.chosen(points, at) if url_state.asked("point_of", "first") == "first" else None
-    own = [
-        PlacedPoint((x, y), label, point_colour(number), chosen=number == chosen, moves=True)
-        for number, (label, (x, y)) in enumerate(zip(labels, first.transform.to_crop(points.places), strict=True))
-    ]
-    theirs = [
-        PlacedPoint((x, y), label, point_colour(number), ring=True)
-        for number, (label, (x, y)) in enumerate(
-            zip([""] * len(points), second.transform.to_crop(_truth(points, second)), strict=True)
-        )
-        if np.isfinite((x, y)).all()
-    ]
+    own = _dots(first, points.places, labels, chosen=chosen, moves=True)
+    theirs = _dots(second, _truth(points, second), [""] * len(points), ring=True)
     if found is not None:
-        theirs += [
-            PlacedPoint((x, y), label, point_colour(number))
-            for number, (label, (x, y)) in enumerate(zip(labels, second.transform.to_crop(found.places), strict=True))
-        ]
+        theirs += _dots(second, found.places, labels)
     zoom = maps.zoom_group(photos)
     for place, side, dots in zip(header.two_a_row("photos").columns(2, gap="small"), SIDES, (own, theirs), strict=True):
         photo = photos[side]
@@ -162,6 +150,23 @@ def _show_photos(photos: Mapping[Side, Photo], points: NamedPoints, found: Point
     st.caption(
         f"Click the first photo to set a point, drag one to move it; name and delete them in the table.{rings} {maps.ZOOMED}"
     )
+
+
+def _dots(
+    photo: Photo,
+    places: np.ndarray,
+    labels: Sequence[str],
+    *,
+    chosen: int | None = None,
+    ring: bool = False,
+    moves: bool = False,
+) -> list[PlacedPoint]:
+    """Places of the points in a photo as it is shown, each in its point's colour; those that there are not are left out."""
+    return [
+        PlacedPoint((x, y), label, point_colour(number), ring=ring, chosen=number == chosen, moves=moves)
+        for number, (label, (x, y)) in enumerate(zip(labels, photo.transform.to_crop(places), strict=True))
+        if np.isfinite((x, y)).all()
+    ]
 
 
 def _set(photo: Photo) -> Callable[[int, int], None]:

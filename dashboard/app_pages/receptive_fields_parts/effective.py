@@ -7,15 +7,15 @@ import streamlit as st
 from corrcore import concurrency, images
 from corrcore.concurrency import Progress
 from corrcore.networks import ModuleNetwork
-from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of, spread
+from corrcore.patch_index import IndexedPhoto, PatchIndex, photos_of, spread
 from corrcore.tasks import effective_field as fields
 from corrcore.tasks.averaging import Study
 from corrcore.tasks.effective_field import EffectiveField, effective_field, even_radius, kept_field
 from corrcore.wording import counted
 from dashboard import figures
-from dashboard.app_pages.receptive_fields_parts import profiles, seeds
-from dashboard.parts import exports, header, legends, photo_picker, result_panel
-from dashboard.services import caches, processes, sessions
+from dashboard.app_pages.receptive_fields_parts import of_layers, profiles, seeds
+from dashboard.parts import exports, header, legends, photo_picker
+from dashboard.services import caches
 
 AGREEMENT, EFFECTIVE, PLACE = SECTIONS = ("Agreement", "Effective", "Position")
 N_PHOTOS = (4, 16, 64)
@@ -96,30 +96,19 @@ def measured(
             for number, layer in enumerate(layers)
         ]
 
-    def command() -> list[str]:
-        if index.folder != path_of(index.name):
-            msg = f"{index.name} is not where commands look for indexes."
-            raise ValueError(msg)
-        options = [f"--index={index.name}", f"--layer={','.join(layers)}", f"--limit={len(photos)}"]
-        return ["network", "field", *options, "--", index.extractor]
-
-    def read() -> list[EffectiveField] | None:
-        job = sessions.long_job(key)
-        if job is not None and job.result is not None:  # though it could not be kept
-            return job.result
-        kept = [kept_field(network, layer, photos, results=results) for layer in layers]
-        there = [each for each in kept if each is not None]
-        return there if len(there) == len(kept) else None
-
-    return result_panel.result_panel(
-        "Which pixels move a descriptor?",
-        f"The gradients of {counted(fields.N_CELLS * len(photos), 'cell')} of each layer say.",
-        key,
-        here if automatic else processes.of_command(command, here),
-        read=read,
+    return of_layers.measured(
+        "field",
+        here,
+        lambda layer: kept_field(network, layer, photos, results=results),
+        index,
+        photos,
+        key=key,
         automatic=automatic,
-        button=f"Measure over {counted(len(photos), 'photo')}",
-        label="Effective receptive fields",
+        words=(
+            "Which pixels move a descriptor?",
+            f"The gradients of {counted(fields.N_CELLS * len(photos), 'cell')} of each layer say.",
+            "Effective receptive fields",
+        ),
     )
 
 

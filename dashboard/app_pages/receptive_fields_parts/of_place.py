@@ -7,15 +7,14 @@ import streamlit as st
 from corrcore import images
 from corrcore.concurrency import Progress
 from corrcore.features import Extractor
-from corrcore.patch_index import IndexedPhoto, PatchIndex, path_of, photos_of, spread
+from corrcore.patch_index import IndexedPhoto, PatchIndex, photos_of, spread
 from corrcore.tasks import position
 from corrcore.tasks.position import Position, kept_position, measure_position
 from corrcore.tasks.position_records import position_row
-from corrcore.wording import counted
 from dashboard import figures
-from dashboard.app_pages.receptive_fields_parts import seeds
-from dashboard.parts import exports, header, legends, photo_picker, result_panel
-from dashboard.services import caches, processes, sessions
+from dashboard.app_pages.receptive_fields_parts import of_layers, seeds
+from dashboard.parts import exports, header, legends, photo_picker
+from dashboard.services import caches
 
 N_PHOTOS = (6, 16, 64)
 SIDE_ON_SCREEN_PX = 260
@@ -77,30 +76,19 @@ def measured(
     def here(*, progress: Progress) -> list[Position]:
         return list(measure_position(extractor, layers, photos, results=results, progress=progress).values())
 
-    def command() -> list[str]:
-        if index.folder != path_of(index.name):
-            msg = f"{index.name} is not where commands look for indexes."
-            raise ValueError(msg)
-        options = [f"--index={index.name}", f"--layer={','.join(layers)}", f"--limit={len(photos)}"]
-        return ["network", "position", *options, "--", index.extractor]
-
-    def read() -> list[Position] | None:
-        job = sessions.long_job(key)
-        if job is not None and job.result is not None:  # though it could not be kept
-            return job.result
-        kept = [kept_position(extractor, layer, photos, results=results) for layer in layers]
-        there = [each for each in kept if each is not None]
-        return there if len(there) == len(kept) else None
-
-    return result_panel.result_panel(
-        "How much of a match is place?",
-        "What descriptors of different photos have in common at a place says.",
-        key,
-        here if automatic else processes.of_command(command, here),
-        read=read,
+    return of_layers.measured(
+        "position",
+        here,
+        lambda layer: kept_position(extractor, layer, photos, results=results),
+        index,
+        photos,
+        key=key,
         automatic=automatic,
-        button=f"Measure over {counted(len(photos), 'photo')}",
-        label="Positional shares",
+        words=(
+            "How much of a match is place?",
+            "What descriptors of different photos have in common at a place says.",
+            "Positional shares",
+        ),
     )
 
 
